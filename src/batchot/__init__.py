@@ -1,0 +1,57 @@
+"""Deep metric learning with a batch-wise optimal transport loss, and what is built on it.
+
+The names below are loaded when they are first used, so that ``import batchot`` costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from batchot.evaluation import classification_scores, retrieval_scores
+    from batchot.losses import BatchOTLoss, JointLoss, batch_ot_loss, plan_report
+    from batchot.training import load_run
+    from batchot.transport import Plan, ground_distance, sinkhorn
+
+try:
+    __version__ = version("batchot")
+except PackageNotFoundError:  # run from a source tree that was never installed
+    __version__ = "0+unknown"
+
+_HOMES = {
+    "BatchOTLoss": "batchot.losses",
+    "JointLoss": "batchot.losses",
+    "Plan": "batchot.transport",
+    "batch_ot_loss": "batchot.losses",
+    "classification_scores": "batchot.evaluation",
+    "ground_distance": "batchot.transport",
+    "load_run": "batchot.training",
+    "plan_report": "batchot.losses",
+    "retrieval_scores": "batchot.evaluation",
+    "sinkhorn": "batchot.transport",
+}
+
+__all__ = [
+    "BatchOTLoss",
+    "JointLoss",
+    "Plan",
+    "batch_ot_loss",
+    "classification_scores",
+    "ground_distance",
+    "load_run",
+    "plan_report",
+    "retrieval_scores",
+    "sinkhorn",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'batchot' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

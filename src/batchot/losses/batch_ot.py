@@ -1,0 +1,192 @@
+"""The batch-wise optimal transport loss as a function and as a module."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from batchot.losses.batch import Batch, Distance, batch_misplacement, check_batch, check_distance, forbidden_pairs
+from batchot.losses.fused import fused_loss, is_fusible
+from batchot.losses.settings import BatchOTSettings, preset
+from batchot.transport import Plan, sinkhorn
+
+
+def batch_ot_loss(
+    embeddings: Tensor,
+    labels: Tensor | None = None,
+    indices_tuple: Sequence[Tensor] | None = None,
+    ref_emb: Tensor | None = None,
+    ref_labels: Tensor | None = None,
+    *,
+    margin: float = 1.0,
+    pos_margin: float = 0.0,
+    gamma: float = 10.0,
+    lam: float = 5.0,
+    normalize: bool = True,
+    plan: Literal["transport", "uniform"] = "transport",
+    grad: Literal["detach", "implicit"] = "detach",
+    distance: Distance | None = None,
+    distance_power: Literal[1, 2] = 2,
+    power: Literal[1, 2] = 1,
+    tolerance: float = 1e-6,
+    max_iterations: int = 1000,
+) -> Tensor:
+    r"""Misplacement of the pairs of a batch, weighted by the transport plan that seeks the badly placed ones.
+
+    .. math::
+        M_{ij} &= Y_{ij} \, (\delta_{ij} - pos\_margin)_+^{power}
+                + (1 - Y_{ij}) \, (margin - \delta_{ij})_+^{power},
+                \quad \delta_{ij} = \|x_i - y_j\|^{distance\_power} \\
+        D_{ij} &= e^{-\gamma M_{ij}}, \quad
+        T^* = \arg\min_{T 1 = 1/n,\ T^\top 1 = 1/m} \langle T, D \rangle - \tfrac{1}{\lambda} h(T) \\
+        L &= \tfrac{1}{2} \sum_{ij} T^*_{ij} M_{ij}
+
+    Xu, Sun and Liu, Learning with Batch-wise Optimal Transport Loss for 3D Shape Recognition, CVPR 2019.
+
+    Args:
+        embeddings: (n, d), any floating type; computed in float32 or better, under autocast too.
+        labels: (n,), compared for equality. May be None when ``indices_tuple`` is given.
+        indices_tuple: pairs (a1, p, a2, n) or triplets (a, p, n) from a miner of pytorch-metric-learning: only
+            these pairs get mass, and rows and columns without one take no part in the marginals.
+        ref_emb: the second batch, (m, d). None: the batch against itself, without the diagonal.
+        ref_labels: (m,).
+        margin: distance from which a negative pair is easy, in units of delta; at most 4 on normalised embeddings.
+        pos_margin: distance up to which a positive pair is easy.
+        gamma: D = exp(-gamma M). lam: weight of <T, D> against the entropy, 0 (uniform plan) to 10,000.
+        normalize: divide embeddings by their Euclidean norm; False for the paper's raw distances.
+        plan: ``"uniform"`` puts T_ij = 1 / (number of pairs) in the place of the transport plan.
+        grad: ``"detach"`` holds T fixed as the paper does; ``"implicit"`` differentiates L through T as well, by
+            the implicit function theorem.
+        distance: a distance of pytorch-metric-learning, or any callable (x, y) -> (n, m), in the place of delta
+            (``normalize`` and ``distance_power`` are then its own affair). CosineSimilarity is read as 2 - 2 cos.
+        distance_power, power: 2 and 1 in the paper; other values occur in the authors' code (see ``PRESETS``).
+        tolerance, max_iterations: when Sinkhorn's iteration stops.
+
+    Returns:
+        The loss, a tensor of no dimension, float32 or float64. 0 for a batch without pairs.
+
+    Raises:
+        ValueError: lengths, ranks or ranges are wrong, the batch is empty, or embeddings are NaN (rows are named).
+
+    Example:
+        >>> import torch
+        >>> x = torch.tensor([[1.0, 0.0], [0.8, 0.6], [0.0, 1.0]], requires_grad=True)
+        >>> loss = batch_ot_loss(x, torch.tensor([0, 0, 1]))
+        >>> loss.backward()
+        >>> round(loss.item(), 4), tuple(x.grad.shape)
+        (0.1664, (3, 2))
+    """
+    settings = BatchOTSettings(
+        margin, pos_margin, gamma, lam, normalize, plan, grad, distance_power, power, tolerance, max_iterations
+    )
+    check_distance(distance)
+    return _loss(check_batch(embeddings, labels, indices_tuple, ref_emb, ref_labels), settings, distance)
+
+
+def _loss(batch: Batch, settings: BatchOTSettings, distance: Distance | None) -> Tensor:
+    if distance is None and is_fusible(batch, settings):
+        return fused_loss(batch, settings)
+    M = batch_misplacement(batch, settings, distance)
+    T = batch_plan(M, batch, settings).coupling
+    with torch.autocast(M.device.type, enabled=False):
+        return 0.5 * (T * M).sum()
+
+
+def batch_plan(M: Tensor, batch: Batch, settings: BatchOTSettings) -> Plan:
+    """The plan of a batch whose misplacement is M: by transport, or uniform over the allowed pairs."""
+    forbidden = forbidden_pairs(batch)
+    if settings.plan == "uniform":
+        allowed = torch.ones_like(M) if forbidden is None else (~forbidden).to(M.dtype)
+        T = allowed / allowed.sum().clamp(min=1.0)
+        return Plan(T, T.sum(1), T.sum(0), 0.0, 0, settings.tolerance)
+    with torch.autocast(M.device.type, enabled=False):
+        D = torch.exp(-settings.gamma * (M if settings.grad == "implicit" else M.detach()))
+    return sinkhorn(
+        D, settings.lam, mask=forbidden, max_iterations=settings.max_iterations, tolerance=settings.tolerance
+    )
+
+
+class BatchOTLoss(nn.Module):
+    """The loss of :func:`batch_ot_loss` with its options stored; called like pytorch-metric-learning's losses.
+
+    Where pytorch-metric-learning has been imported, an instance also is one of its ``BaseMetricLossFunction``, so
+    that its wrappers and trainers accept it.
+
+    Args:
+        margin, pos_margin, gamma, lam, normalize, plan, grad, distance, distance_power, power, tolerance,
+            max_iterations: see :func:`batch_ot_loss`.
+
+    Example:
+        >>> import torch
+        >>> loss = BatchOTLoss(lam=5.0, gamma=10.0)
+        >>> loss(torch.eye(4), torch.tensor([0, 0, 1, 1])) > 0
+        tensor(True)
+    """
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> BatchOTLoss:
+        # The wrappers of pytorch-metric-learning ask for a subclass of its base class. Whoever uses them has
+        # imported it; nobody else pays for the import.
+        if cls is BatchOTLoss and "pytorch_metric_learning" in sys.modules:
+            from batchot.losses import pml
+
+            return super().__new__(pml.BatchOTLoss)
+        return super().__new__(cls)
+
+    def __init__(
+        self,
+        margin: float = 1.0,
+        pos_margin: float = 0.0,
+        gamma: float = 10.0,
+        lam: float = 5.0,
+        normalize: bool = True,
+        plan: Literal["transport", "uniform"] = "transport",
+        grad: Literal["detach", "implicit"] = "detach",
+        distance: Distance | None = None,
+        distance_power: Literal[1, 2] = 2,
+        power: Literal[1, 2] = 1,
+        tolerance: float = 1e-6,
+        max_iterations: int = 1000,
+    ) -> None:
+        super().__init__()
+        self.settings = BatchOTSettings(
+            margin, pos_margin, gamma, lam, normalize, plan, grad, distance_power, power, tolerance, max_iterations
+        )
+        check_distance(distance)
+        self.distance = distance
+
+    @classmethod
+    def from_settings(cls, settings: BatchOTSettings, distance: Distance | None = None) -> BatchOTLoss:
+        """The loss with these settings."""
+        return cls(distance=distance, **dataclasses.asdict(settings))
+
+    @classmethod
+    def from_preset(cls, name: str) -> BatchOTLoss:
+        """The loss with the settings of that name in :data:`batchot.losses.PRESETS`."""
+        return cls.from_settings(preset(name))
+
+    def forward(
+        self,
+        embeddings: Tensor,
+        labels: Tensor | None = None,
+        indices_tuple: Sequence[Tensor] | None = None,
+        ref_emb: Tensor | None = None,
+        ref_labels: Tensor | None = None,
+    ) -> Tensor:
+        """The loss of a batch; see :func:`batch_ot_loss`."""
+        batch = check_batch(embeddings, labels, indices_tuple, ref_emb, ref_labels)
+        return _loss(batch, self.settings, self.distance)
+
+    def extra_repr(self) -> str:
+        default = BatchOTSettings()
+        fields = [f.name for f in dataclasses.fields(self.settings)]
+        shown = ("margin", "gamma", "lam")
+        return ", ".join(
+            f"{name}={getattr(self.settings, name)!r}"
+            for name in fields
+            if name in shown or getattr(self.settings, name) != getattr(default, name)
+        )

@@ -1,0 +1,319 @@
+"""CPU kernels of the loss: cost, Sinkhorn's iteration and gradient weights, compiled by numba.
+
+Matrices are float32 and each is read or written once a pass; sums are gathered in float64. Every function works on a
+range of rows and holds no Python object, so that threads can share the rows of one problem.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from llvmlite import ir
+from numba import njit
+from numba.core import types
+from numba.extending import intrinsic
+
+_LOG2E = np.float32(1.4426950408889634)
+_LN2_HIGH = np.float32(0.693359375)  # ln 2 in two parts: n * high is exact, low corrects it
+_LN2_LOW = np.float32(-2.12194440e-4)
+_LOWEST = np.float32(-87.0)  # exp of anything below is 0 in float32
+_HALF = np.float32(0.5)
+_ONE = np.float32(1.0)
+_TWO = np.float32(2.0)
+_ZERO = np.float32(0.0)
+# Minimax polynomial of exp on [-ln2/2, ln2/2] (Cephes, expf), relative error 1e-7.
+_P0 = np.float32(1.9875691500e-4)
+_P1 = np.float32(1.3981999507e-3)
+_P2 = np.float32(8.3334519073e-3)
+_P3 = np.float32(4.1665795894e-2)
+_P4 = np.float32(1.6666665459e-1)
+_P5 = np.float32(5.0000001201e-1)
+
+_FAST = {"reassoc", "contract", "nsz"}  # lets sums and products be vectorised; NaN and Inf keep their meaning
+_CHUNK = 256  # columns summed in float32 before the sum goes to float64
+_MEMORY = 6  # past iterates that Anderson's acceleration combines
+
+
+@intrinsic
+def _float_from_bits(typingctx, bits):  # type: ignore[no-untyped-def]
+    """The float32 whose bits are those of an int32."""
+
+    def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        return builder.bitcast(args[0], ir.FloatType())
+
+    return types.float32(types.int32), generate
+
+
+@njit(inline="always", fastmath=_FAST)
+def _exp(x):  # type: ignore[no-untyped-def]
+    """exp(x) in float32 for x <= 0, written so that the compiler vectorises it (a call of libm is not)."""
+    x = max(x, _LOWEST)
+    n = np.float32(np.floor(x * _LOG2E + _HALF))
+    f = x - n * _LN2_HIGH - n * _LN2_LOW
+    p = _P0
+    p = p * f + _P1
+    p = p * f + _P2
+    p = p * f + _P3
+    p = p * f + _P4
+    p = p * f + _P5
+    p = p * (f * f) + f + _ONE
+    return p * _float_from_bits(np.int32((np.int32(n) + np.int32(127)) << np.int32(23)))
+
+
+@njit(nogil=True, cache=True, fastmath=_FAST, error_model="numpy")
+def kernel_rows(G, x2, y2, lx, ly, margin, pos_margin, gamma, lam, itself, first, last, K):  # type: ignore[no-untyped-def]
+    """K_ij = exp(-lam exp(-gamma M_ij)) for rows first..last; G = X Y^T, x2 and y2 squared norms. 0 on the diagonal
+    of a batch against itself."""
+    for i in range(first, last):
+        xi, li = x2[i], lx[i]
+        g, k = G[i], K[i]
+        for j in range(G.shape[1]):
+            d2 = max(xi + y2[j] - _TWO * g[j], _ZERO)
+            M = max(d2 - pos_margin if li == ly[j] else margin - d2, _ZERO)
+            k[j] = _exp(-lam * _exp(-gamma * M))
+        if itself:
+            K[i, i] = _ZERO
+
+
+@njit(inline="always", fastmath=_FAST)
+def _dot(a, b):  # type: ignore[no-untyped-def]
+    """Sum of products of two short slices, in float32. Loops over slices from 0 are the ones that vectorise."""
+    s = _ZERO
+    for j in range(a.shape[0]):
+        s += a[j] * b[j]
+    return s
+
+
+@njit(inline="always", fastmath=_FAST)
+def _weigh(G, xi, y2, li, ly, margin, pos_margin, ui, v, uniform, K):  # type: ignore[no-untyped-def]
+    """Loss and sum of the weights of a slice of one row; K becomes the weights."""
+    loss, weight = _ZERO, _ZERO
+    for j in range(G.shape[0]):
+        d2 = max(xi + y2[j] - _TWO * G[j], _ZERO)
+        sign = _ONE if li == ly[j] else -_ONE
+        offset = -pos_margin if li == ly[j] else margin
+        h = max(sign * d2 + offset, _ZERO)
+        t = ui * v[j] if uniform else ui * K[j] * v[j]
+        w = sign * t if h > _ZERO else _ZERO
+        loss += t * h
+        weight += w
+        K[j] = w
+    return loss, weight
+
+
+@njit(nogil=True, cache=True, fastmath=_FAST, error_model="numpy")
+def weight_rows(G, x2, y2, lx, ly, margin, pos_margin, u, v, itself, uniform, first, last, K, rho, kappa):  # type: ignore[no-untyped-def]
+    """Loss of rows first..last; K becomes w_ij = T_ij / 2 * dM_ij/d(d2_ij), rho its row sums, kappa its column sums.
+
+    T_ij = u_i K_ij v_j, or u_i v_j for the uniform plan (K is then only written).
+    """
+    m = G.shape[1]
+    loss = 0.0
+    for i in range(first, last):
+        xi, li, ui = x2[i], lx[i], u[i] * _HALF
+        row_sum = 0.0
+        for start in range(0, m, _CHUNK):
+            stop = min(start + _CHUNK, m)
+            part, weight = _weigh(
+                G[i, start:stop],
+                xi,
+                y2[start:stop],
+                li,
+                ly[start:stop],
+                margin,
+                pos_margin,
+                ui,
+                v[start:stop],
+                uniform,
+                K[i, start:stop],
+            )
+            loss += part
+            row_sum += weight
+        if itself:  # the diagonal carries no mass: K is 0 there already, the uniform plan is not
+            row_sum -= K[i, i]
+            if uniform and pos_margin == _ZERO:
+                loss -= K[i, i] * max(xi + y2[i] - _TWO * G[i, i], _ZERO)
+            K[i, i] = _ZERO
+        rho[i] = row_sum
+        if not itself:
+            for j in range(m):
+                kappa[j] += K[i, j]
+    return loss
+
+
+@njit(inline="always", fastmath=_FAST)
+def _row_sum(row, v):  # type: ignore[no-untyped-def]
+    """sum_j row_j v_j: chunks in float32, their sum in float64."""
+    total = 0.0
+    for start in range(0, row.shape[0], _CHUNK):
+        stop = min(start + _CHUNK, row.shape[0])
+        total += _dot(row[start:stop], v[start:stop])
+    return total
+
+
+@njit(nogil=True, cache=True, fastmath=_FAST, error_model="numpy")
+def matvec_rows(K, v, first, last, r):  # type: ignore[no-untyped-def]
+    """r_i = sum_j K_ij v_j for rows first..last."""
+    for i in range(first, last):
+        r[i] = _row_sum(K[i], v)
+
+
+@njit(nogil=True, cache=True, fastmath=_FAST, error_model="numpy")
+def half_step_rows(K, v, a, first, last, u, r, c):  # type: ignore[no-untyped-def]
+    """One pass over rows first..last: r = K v, u = a / r, c += K^T u.
+
+    The float32 column sums of a few rows are gathered in c, which is float64.
+    """
+    m = K.shape[1]
+    part = np.zeros(m, np.float32)
+    for i in range(first, last):
+        total = _row_sum(K[i], v)
+        r[i] = total
+        ui = np.float32(a / total)
+        u[i] = ui
+        row = K[i]
+        for j in range(m):
+            part[j] += ui * row[j]
+        if (i - first) % 32 == 31 or i == last - 1:
+            for j in range(m):
+                c[j] += part[j]
+                part[j] = _ZERO
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def accelerate(x, g, step, X, R):  # type: ignore[no-untyped-def]
+    """Anderson's acceleration of x <- g(x) in place of x; X, R: the last images and residuals, (_MEMORY, n).
+
+    Minimises ||sum_k c_k R_k||^2 over sum c = 1 and returns sum_k c_k g(x_k). Walker and Ni (2011).
+    """
+    n = x.shape[0]
+    slot = step % _MEMORY
+    for i in range(n):
+        X[slot, i] = g[i]
+        R[slot, i] = g[i] - x[i]
+    k = min(step + 1, _MEMORY)
+    A = np.empty((k, k))
+    trace = 0.0
+    for p in range(k):
+        for q in range(p + 1):
+            s = 0.0
+            for i in range(n):
+                s += R[p, i] * R[q, i]
+            A[p, q] = s
+            A[q, p] = s
+        trace += A[p, p]
+    if k == 1 or trace == 0.0:
+        x[:] = g
+        return
+    newest = A[slot, slot]
+    for p in range(k):
+        # Without it the coefficients explode where residuals are parallel; relative to the newest residual, so that
+        # it does not slow the end.
+        A[p, p] += 1e-10 * newest + 1e-14 * trace
+    c = np.ones(k)
+    for p in range(k):  # A is positive definite: elimination without pivots
+        for q in range(p + 1, k):
+            f = A[q, p] / A[p, p]
+            for s in range(p, k):
+                A[q, s] -= f * A[p, s]
+            c[q] -= f * c[p]
+    for p in range(k - 1, -1, -1):
+        for q in range(p + 1, k):
+            c[p] -= A[p, q] * c[q]
+        c[p] /= A[p, p]
+    total = c.sum()
+    size = np.abs(c).sum()
+    if not np.isfinite(size) or not total > 1e-4 * size:
+        x[:] = g
+        return
+    for i in range(n):
+        s = 0.0
+        for p in range(k):
+            s += c[p] * X[p, i]
+        x[i] = s / total
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def symmetric_step(x, r, a, step, X, R, u):  # type: ignore[no-untyped-def]
+    """From r = K u with u = exp(x) to the next x and u; returns the row error of diag(u) K diag(u) before the step.
+
+    x <- x + (log a - log(u r)) / 2: the half step makes groups that hardly exchange mass converge at once, where the
+    alternating iteration crawls; Anderson's acceleration sees to the rest.
+    """
+    n = x.shape[0]
+    error = 0.0
+    g = np.empty(n)
+    for i in range(n):
+        mass = np.float64(u[i]) * r[i]
+        error += abs(mass - a)
+        g[i] = x[i] + 0.5 * np.log(a / mass)
+    accelerate(x, g, step, X, R)
+    for i in range(n):
+        u[i] = np.exp(x[i])
+    return error
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def symmetric_sinkhorn(K, a, tolerance, max_iterations, u):  # type: ignore[no-untyped-def]
+    """Scale a symmetric K on both sides by u so that all rows sum to a: (steps, row error left)."""
+    n = K.shape[0]
+    x = np.empty(n)
+    r = np.empty(n)
+    u[:] = _ONE
+    matvec_rows(K, u, 0, n, r)
+    total = r.sum()
+    start = 0.5 * np.log(n * a / total)
+    x[:] = start
+    u[:] = np.float32(np.exp(start))
+    kept = np.empty(n, np.float32)
+    X = np.empty((_MEMORY, n))
+    R = np.empty((_MEMORY, n))
+    error = np.inf
+    for step in range(max_iterations):
+        matvec_rows(K, u, 0, n, r)
+        kept[:] = u
+        error = symmetric_step(x, r, a, step, X, R, u)
+        if error <= tolerance or not np.isfinite(error):
+            u[:] = kept
+            return step + 1, error
+    return max_iterations, error
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def column_step(x, c, v, b, step, X, R):  # type: ignore[no-untyped-def]
+    """From c = K^T u to the next v = exp(x); returns the column error of diag(u) K diag(v) before the step."""
+    m = x.shape[0]
+    error = 0.0
+    g = np.empty(m)
+    for j in range(m):
+        error += abs(np.float64(v[j]) * c[j] - b)
+        g[j] = np.log(b / c[j])
+    accelerate(x, g, step, X, R)
+    for j in range(m):
+        v[j] = np.exp(x[j])
+    return error
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def sinkhorn(K, a, b, tolerance, max_iterations, u, v):  # type: ignore[no-untyped-def]
+    """Scale K by u and v so that rows sum to a and columns to b: (steps, column error left; rows are exact)."""
+    n, m = K.shape
+    x = np.zeros(m)
+    r = np.empty(n)
+    c = np.empty(m)
+    v[:] = _ONE
+    kept = np.empty(m, np.float32)
+    X = np.empty((_MEMORY, m))
+    R = np.empty((_MEMORY, m))
+    error = np.inf
+    for step in range(max_iterations):
+        c[:] = 0.0
+        half_step_rows(K, v, a, 0, n, u, r, c)
+        kept[:] = v
+        error = column_step(x, c, v, b, step, X, R)
+        if error <= tolerance or not np.isfinite(error):
+            v[:] = kept
+            return step + 1, error
+    return max_iterations, error
+
+
+MEMORY = _MEMORY

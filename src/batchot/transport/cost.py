@@ -1,0 +1,112 @@
+"""From embeddings and labels to the misplacement M and the ground distance D of the transport problem."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class GroundDistance(NamedTuple):
+    """What a batch looks like to the transport problem."""
+
+    M: Tensor  # misplacement of every pair, (n, m), 0 for an easy pair
+    D: Tensor  # ground distance exp(-gamma M), (n, m), small for a hard pair
+
+
+def pair_distances(x: Tensor, y: Tensor | None = None, *, power: Literal[1, 2] = 2) -> Tensor:
+    r"""Euclidean distances between rows, :math:`\|x_i - y_j\|^{power}`, by one matrix product.
+
+    Args:
+        x: (n, d); y: (m, d), or None for x against itself. The data are centred first, which changes no distance
+            and keeps the rounding small where the mean is large.
+        power: 2 for squared distances; 1 for distances, with derivative 0 where two rows coincide.
+
+    Returns:
+        (n, m), never negative, in the type of x (float32 for half types).
+
+    Example:
+        >>> import torch
+        >>> pair_distances(torch.tensor([[0.0, 0.0], [3.0, 4.0]])).tolist()
+        [[0.0, 25.0], [25.0, 0.0]]
+    """
+    with torch.autocast(x.device.type, enabled=False):
+        x = x if x.dtype == torch.float64 else x.float()
+        centre = x.detach().mean(0)
+        x = x - centre
+        y = x if y is None else y.to(x.dtype) - centre
+        square = (x * x).sum(1).unsqueeze(1) + (y * y).sum(1) - 2.0 * (x @ y.T)  # (n, m)
+        square = square.clamp(min=0.0)
+        if power == 2:
+            return square
+        apart = square > 0.0
+        return torch.where(apart, square.masked_fill(~apart, 1.0).sqrt(), torch.zeros_like(square))
+
+
+def misplacement(
+    distances: Tensor, positive: Tensor, *, margin: float = 1.0, pos_margin: float = 0.0, power: Literal[1, 2] = 1
+) -> Tensor:
+    r"""How badly each pair is placed (formula 1 of the paper): 0 for an easy pair.
+
+    .. math::
+        M_{ij} = \begin{cases} \max(0, \delta_{ij} - pos\_margin)^{power} & y_i = y_j \\
+                               \max(0, margin - \delta_{ij})^{power} & y_i \ne y_j \end{cases}
+
+    Args:
+        distances: delta, (n, m); squared Euclidean distances in the paper.
+        positive: bool, (n, m), whether the labels agree.
+        margin: distance from which a negative pair is easy, in the units of ``distances``.
+        pos_margin: distance up to which a positive pair is easy.
+        power: 1 in the paper, 2 in parts of the authors' code.
+
+    Returns:
+        M, (n, m).
+
+    Example:
+        >>> import torch
+        >>> misplacement(torch.tensor([[0.25, 0.25]]), torch.tensor([[True, False]])).tolist()
+        [[0.25, 0.75]]
+    """
+    near = distances - pos_margin if pos_margin else distances
+    M = torch.where(positive, near, margin - distances).clamp(min=0.0)
+    return M * M if power == 2 else M
+
+
+def ground_distance(
+    x: Tensor,
+    labels: Tensor,
+    y: Tensor | None = None,
+    y_labels: Tensor | None = None,
+    *,
+    margin: float = 1.0,
+    pos_margin: float = 0.0,
+    gamma: float = 10.0,
+    distance_power: Literal[1, 2] = 2,
+    power: Literal[1, 2] = 1,
+) -> GroundDistance:
+    r"""Misplacement M and ground distance D = exp(-gamma M) of all pairs (formulas 1 and 2 of the paper).
+
+    Args:
+        x: embeddings, (n, d), as the distances are to be taken (normalise them first if that is wanted).
+        labels: (n,); y: (m, d) and y_labels: (m,), or None for the batch against itself.
+        margin, pos_margin, power: see :func:`misplacement`.
+        gamma: how fast the ground distance falls with the misplacement, in 1 / units of M.
+        distance_power: 2 for squared distances (the paper), 1 for distances.
+
+    Returns:
+        ``GroundDistance(M, D)``, both (n, m); D is in (0, 1].
+
+    Example:
+        >>> import torch
+        >>> M, D = ground_distance(torch.tensor([[0.0], [0.5]]), torch.tensor([0, 1]), gamma=1.0)
+        >>> M.tolist()
+        [[0.0, 0.75], [0.75, 0.0]]
+        >>> [round(d, 4) for d in D[0].tolist()]
+        [1.0, 0.4724]
+    """
+    y_labels = labels if y_labels is None else y_labels
+    positive = labels.unsqueeze(1) == y_labels.unsqueeze(0)
+    distances = pair_distances(x, y, power=distance_power)
+    M = misplacement(distances, positive, margin=margin, pos_margin=pos_margin, power=power)
+    return GroundDistance(M, torch.exp(-gamma * M))

@@ -1,0 +1,216 @@
+"""Sinkhorn's iteration: from a cost matrix to the entropic transport plan."""
+
+from __future__ import annotations
+
+import warnings
+
+import torch
+from torch import Tensor
+
+from batchot.transport.implicit import differentiable_coupling
+from batchot.transport.log_domain import solve_in_log_domain
+from batchot.transport.plan import Plan
+
+MAX_LAM = 10_000.0
+# Beyond this lam * range the scalings leave the range in which products with the kernel keep their precision.
+_MAX_EXPONENT = 40.0
+# A slowly converging problem leaves the kernel domain after so many steps: Newton's method then needs fewer.
+_KERNEL_STEPS = 200
+
+
+class SinkhornWarning(UserWarning):
+    """The marginals of a plan are not within the tolerance that was asked for."""
+
+
+def sinkhorn(
+    cost: Tensor,
+    lam: float,
+    a: Tensor | None = None,
+    b: Tensor | None = None,
+    *,
+    mask: Tensor | None = None,
+    max_iterations: int = 1000,
+    tolerance: float = 1e-6,
+) -> Plan:
+    r"""Entropic optimal transport plan by Sinkhorn's iteration (Cuturi 2013).
+
+    .. math::
+        T^* = \arg\min_{T \ge 0,\ T 1 = a,\ T^\top 1 = b} \langle T, D \rangle - \tfrac{1}{\lambda} h(T)
+            = \mathrm{diag}(u)\, e^{-\lambda D}\, \mathrm{diag}(v)
+
+    The iteration stops when the marginals are right. Where the kernel exp(-lam D) would underflow or the
+    iteration is slow, the problem is solved in the log domain in float64: lam is raised in steps, and Newton's
+    method on the dual finishes what Sinkhorn's iteration began.
+
+    Args:
+        cost: D, (n, m), or a stack of problems (..., n, m); any floating type, solved in float64.
+        lam: weight of the cost against the entropy, 0 to 10,000. 0 gives the independent plan a b^T, a large
+            value approaches the unregularised optimum (an assignment where n = m). ``ot.sinkhorn`` of POT
+            calls 1/lam ``reg``.
+        a: row sums, (n,) or (..., n), non-negative, same total as b; 1/n each when None.
+        b: column sums, (m,) or (..., m); 1/m each when None.
+        mask: bool, (n, m) or (..., n, m), True where a pair must get no mass. When a (or b) is None, rows (or
+            columns) without an allowed pair get no mass and the others share it equally.
+        max_iterations: steps after which the solver gives up, warns and returns what it has.
+        tolerance: sum of the absolute errors of all marginals at which the solver stops.
+
+    Returns:
+        A :class:`Plan`. Its coupling is differentiable with respect to the cost (implicit function theorem)
+        when the cost requires a gradient; it has the cost's type, float32 for half types.
+
+    Raises:
+        ValueError: a shape, type, value or range is wrong; the message says which.
+
+    Example:
+        >>> import torch
+        >>> cost = torch.tensor([[0.1, 0.9, 0.5], [0.8, 0.2, 0.4]])
+        >>> plan = sinkhorn(cost, lam=5.0)
+        >>> [round(x, 4) for x in plan.coupling.sum(1).tolist()]
+        [0.5, 0.5]
+        >>> bool((plan.coupling[0, 0] > plan.coupling[0, 1]))
+        True
+    """
+    _check(cost, lam, mask, max_iterations, tolerance)
+    D = cost.detach()
+    dtype = D.dtype if D.dtype == torch.float64 else torch.float32
+    with torch.no_grad(), torch.autocast(D.device.type, enabled=False):
+        allowed = None if mask is None else (~mask).expand(D.shape)
+        a64 = _marginal(a, D, allowed, -1, "a")
+        b64 = _marginal(b, D, allowed, -2, "b")
+        total_a, total_b = a64.sum(-1), b64.sum(-1)
+        if not torch.allclose(total_a, total_b, rtol=1e-5, atol=1e-8):
+            raise ValueError(
+                f"a and b must have the same total, got {total_a.tolist()} and {total_b.tolist()}: divide each by its sum."
+            )
+        T, iterations = _solve(D, float(lam), a64, b64, allowed, max_iterations, tolerance, dtype)
+    coupling = T.to(dtype)
+    if cost.requires_grad and torch.is_grad_enabled():
+        coupling = differentiable_coupling(cost, coupling, float(lam))
+    plan = Plan(coupling, a64, b64, float(lam), iterations, tolerance)
+    if not plan.converged:
+        warnings.warn(
+            f"Sinkhorn stopped after {iterations} iterations at a marginal error of "
+            f"{float(plan.marginal_error.max()):.1e}, above tolerance={tolerance:.1e} (lam={lam:g}, shape "
+            f"{tuple(cost.shape)}). Raise max_iterations or tolerance, lower lam, or check that the mask leaves "
+            "room for the marginals.",
+            SinkhornWarning,
+            stacklevel=2,
+        )
+    return plan
+
+
+def _solve(
+    D: Tensor,
+    lam: float,
+    a: Tensor,
+    b: Tensor,
+    allowed: Tensor | None,
+    max_iterations: int,
+    tolerance: float,
+    dtype: torch.dtype,
+) -> tuple[Tensor, int]:
+    """T and the number of steps, choosing the domain and the precision in which the problem is well posed."""
+    if lam == 0.0 and allowed is None:
+        return a.unsqueeze(-1) * b.unsqueeze(-2), 0
+    if 0 in D.shape[-2:]:
+        return D.new_zeros(D.shape, dtype=dtype), 0
+    forbidden_cost = float("inf")
+    reachable = D if allowed is None else D.masked_fill(~allowed, forbidden_cost)
+    floor = reachable.amin((-2, -1), keepdim=True).to(torch.float64)
+    floor = floor.masked_fill(floor.isinf(), 0.0)
+    ceiling = (D if allowed is None else D.masked_fill(~allowed, -forbidden_cost)).amax((-2, -1), keepdim=True)
+    exponent = lam * float((ceiling - floor).amax().clamp(min=0.0))
+    if exponent <= _MAX_EXPONENT:
+        # In float64: groups of points that hardly exchange mass amplify the rounding of float32 sums beyond any
+        # useful tolerance.
+        K = ((D.to(torch.float64) - floor) * -lam).exp()
+        if allowed is not None:
+            K = K.masked_fill(~allowed, 0.0)
+        T, steps, error = _kernel_domain(K, a, b, min(max_iterations, _KERNEL_STEPS), tolerance)
+        if bool((error <= tolerance).all()) or steps >= max_iterations:
+            return T, steps
+        done = steps
+    else:
+        done = 0
+    C = D.to(torch.float64) - floor
+    flat = C.reshape(-1, *C.shape[-2:])
+    open_pairs = None if allowed is None else allowed.reshape(flat.shape)
+    solved, most = [], 0
+    for k in range(flat.shape[0]):  # problems of a stack need different numbers of steps
+        T, steps = solve_in_log_domain(
+            flat[k],
+            lam,
+            a.reshape(-1, a.shape[-1])[k],
+            b.reshape(-1, b.shape[-1])[k],
+            None if open_pairs is None else open_pairs[k],
+            max_iterations - done,
+            tolerance,
+        )
+        solved.append(T)
+        most = max(most, steps)
+    return torch.stack(solved).reshape(C.shape), done + most
+
+
+def _kernel_domain(
+    K: Tensor, a: Tensor, b: Tensor, max_iterations: int, tolerance: float
+) -> tuple[Tensor, int, Tensor]:
+    """Sinkhorn's iteration on the kernel: T, steps taken, and the row error left (columns are exact)."""
+    columns = K.transpose(-2, -1)
+    r = K.sum(-1)
+    step = 0
+    while True:
+        step += 1
+        u = _ratio(a, r)
+        v = _ratio(b, torch.matmul(columns, u.unsqueeze(-1)).squeeze(-1))
+        r = torch.matmul(K, v.unsqueeze(-1)).squeeze(-1)
+        error = (u * r - a).abs().sum(-1)
+        # Half the tolerance is kept for the rounding of T itself.
+        if step >= max_iterations or float(error.amax()) <= 0.5 * tolerance:
+            break
+    return u.unsqueeze(-1) * K * v.unsqueeze(-2), step, error
+
+
+def _ratio(mass: Tensor, reach: Tensor) -> Tensor:
+    """mass / reach, and 0 where nothing can be reached (a row or column without an allowed pair)."""
+    return torch.where(reach > 0, mass / reach, torch.zeros((), dtype=mass.dtype, device=mass.device))
+
+
+def _marginal(given: Tensor | None, D: Tensor, allowed: Tensor | None, dim: int, name: str) -> Tensor:
+    """The marginal in float64, (..., n): as given, or equal shares among the rows that have an allowed pair."""
+    size = D.shape[-2] if dim == -1 else D.shape[-1]
+    shape = (*D.shape[:-2], size)
+    if given is None:
+        if allowed is None:
+            return D.new_full(shape, 1.0 / max(size, 1), dtype=torch.float64)
+        usable = allowed.any(dim).to(torch.float64)
+        return usable / usable.sum(-1, keepdim=True).clamp(min=1.0)
+    if given.shape[-1:] != (size,) or given.ndim > len(shape):
+        raise ValueError(f"{name} must have shape {shape} or ({size},), got {tuple(given.shape)}.")
+    mass = given.detach().to(D.device, torch.float64).expand(shape)
+    if not bool(torch.isfinite(mass).all()) or bool((mass < 0).any()):
+        raise ValueError(f"{name} must be finite and non-negative; it holds {float(mass.min()):g}.")
+    return mass
+
+
+def _check(cost: Tensor, lam: float, mask: Tensor | None, max_iterations: int, tolerance: float) -> None:
+    if not isinstance(cost, Tensor) or not cost.is_floating_point():
+        raise ValueError(f"cost must be a floating point tensor, got {getattr(cost, 'dtype', type(cost).__name__)}.")
+    if cost.ndim < 2:
+        raise ValueError(f"cost must have shape (n, m) or (..., n, m), got {tuple(cost.shape)}.")
+    if not 0.0 <= lam <= MAX_LAM:  # also refuses NaN
+        raise ValueError(f"lam must be between 0 and {MAX_LAM:g}, got {lam}.")
+    if max_iterations < 1:
+        raise ValueError(f"max_iterations must be at least 1, got {max_iterations}.")
+    if not tolerance > 0.0:
+        raise ValueError(f"tolerance must be positive, got {tolerance}.")
+    if mask is not None:
+        if mask.dtype != torch.bool:
+            raise ValueError(f"mask must be a bool tensor (True: no mass), got {mask.dtype}.")
+        if mask.ndim > cost.ndim or mask.shape[-2:] != cost.shape[-2:]:
+            raise ValueError(f"mask must have the cost's shape {tuple(cost.shape)}, got {tuple(mask.shape)}.")
+    finite = torch.isfinite(cost.detach())
+    if mask is not None:
+        finite = finite | mask
+    if not bool(finite.all()):
+        where = (~finite).nonzero()[0].tolist()
+        raise ValueError(f"cost is NaN or infinite at index {where}; use mask for pairs that must get no mass.")
