@@ -68,7 +68,7 @@ def batch_ot_loss(
         tolerance, max_iterations: when Sinkhorn's iteration stops.
 
     Returns:
-        The loss, a tensor of no dimension, float32 or float64. 0 for a batch without pairs.
+        The loss, a tensor of no dimension, float32 or float64, differentiable once. 0 for a batch without pairs.
 
     Raises:
         ValueError: lengths, ranks or ranges are wrong, the batch is empty, or embeddings are NaN (rows are named).

@@ -173,7 +173,8 @@ def _integer_labels(labels: Tensor, other: Tensor | None) -> tuple[np.ndarray, n
     same = other is labels
     lx = labels.detach().numpy()
     ly = lx if same else other.detach().numpy()
-    small_x, small_y = lx.astype(np.int32), ly.astype(np.int32)
+    with np.errstate(invalid="ignore"):  # a value that does not fit fails the comparison below
+        small_x, small_y = lx.astype(np.int32), ly.astype(np.int32)
     if (small_x == lx).all() and (same or (small_y == ly).all()):
         return small_x, small_y
     _, codes = np.unique(np.concatenate([lx, ly]), return_inverse=True)

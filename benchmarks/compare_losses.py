@@ -1,0 +1,97 @@
+"""The same recipe with one loss after another, several seeds each, and a table of what came out.
+
+    python benchmarks/compare_losses.py mnist --data-root D --out runs/compare --epochs 2
+    python benchmarks/compare_losses.py cifar10 --data-root D --out runs/compare --epochs 5
+
+Network, data, batches, augmentation, optimiser and epochs are those of the recipe for every loss; the joint
+cross-entropy is switched off, so that the embedding is the metric loss's work alone. Losses of
+pytorch-metric-learning run with their own default settings. Each run is a `batchot train` in a process of its own
+with one thread, two at a time; runs that are finished already are kept, so an interrupted comparison goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import os
+import statistics
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+LOSSES = (
+    "batch-ot",
+    "uniform",
+    "contrastive",
+    "triplet",
+    "lifted",
+    "npairs",
+    "multi-similarity",
+    "supcon",
+)
+
+
+def run(recipe: str, loss: str, seed: int, options: argparse.Namespace) -> Path:
+    """Train once, unless that has been done; returns the run folder."""
+    folder = options.out / recipe / f"{loss}-{seed}"
+    metrics = folder / "metrics.json"
+    if metrics.exists() and json.loads(metrics.read_text())["epoch"] >= options.epochs:
+        return folder
+    folder.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "batchot", "train", recipe, f"loss={loss}", "loss.cross_entropy_weight=0"]
+    command += ["--epochs", str(options.epochs), "--seed", str(seed), "--out", str(folder), *options.override]
+    if options.data_root:
+        command += ["--data-root", str(options.data_root)]
+    if (folder / "checkpoints").exists():
+        command.append("--resume")
+    with (options.out / recipe / f"{loss}-{seed}.log").open("a") as log:
+        code = subprocess.run(
+            command, stdout=log, stderr=subprocess.STDOUT, env={**os.environ, "OMP_NUM_THREADS": "1"}
+        ).returncode
+    print(f"{recipe} {loss} seed {seed}: {'done' if code == 0 else f'failed with status {code}'}", flush=True)
+    return folder
+
+
+def column(folders: list[Path], epoch: int, key: str) -> str:
+    """Mean and standard deviation over seeds of a score after an epoch, in percent."""
+    values = []
+    for folder in folders:
+        history = folder / "history.csv"
+        rows = list(csv.DictReader(history.open())) if history.exists() else []
+        values += [100 * float(row[key]) for row in rows if int(row["epoch"]) == epoch]
+    if not values:
+        return "-"
+    spread = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.2f}{spread}" + ("" if len(values) == len(folders) else f" ({len(values)} runs)")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("recipe")
+    parser.add_argument("--data-root", type=Path)
+    parser.add_argument("--out", type=Path, default=Path("runs/compare"))
+    parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--losses", nargs="+", default=list(LOSSES))
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("override", nargs="*", help="settings of the recipe, such as batch.size=64")
+    options = parser.parse_args()
+    # Seed by seed, so that an early end still leaves a whole table.
+    jobs = [(loss, seed) for seed in range(options.seeds) for loss in options.losses]
+    with ThreadPoolExecutor(options.processes) as pool:
+        folders = list(pool.map(lambda job: run(options.recipe, *job, options), jobs))
+    of_loss = {loss: [f for f, job in zip(folders, jobs, strict=True) if job[0] == loss] for loss in options.losses}
+    epochs = sorted({1, 2, 3, 5, options.epochs} & set(range(1, options.epochs + 1)))
+    heads = [f"mAP, epoch {e}" for e in epochs] + [f"accuracy, epoch {options.epochs}"]
+    print(f"\n| {options.recipe} | {' | '.join(heads)} |")
+    print(f"|---|{'---|' * len(heads)}")
+    for loss in options.losses:
+        cells = [column(of_loss[loss], epoch, "map") for epoch in epochs]
+        cells.append(column(of_loss[loss], options.epochs, "accuracy"))
+        print(f"| {loss} | {' | '.join(cells)} |")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,78 @@
+"""Decoded images kept on disk, so that tens of thousands of files are decoded once, not at every start."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from batchot.data.locate import cache_folder
+
+logger = logging.getLogger(__name__)
+
+
+def cached_array(name: str, fingerprint: str, build: Callable[[], NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    """The array that ``build`` makes, from the cache folder when it was made before from the same input.
+
+    A cache file that is damaged or of another fingerprint is made anew, and one that cannot be written is
+    done
+    without: neither is the user's concern.
+
+    Args:
+        name: what the array is made from; there is one cache file a name.
+        fingerprint: changes whenever the array would.
+        build: makes the array.
+
+    Returns:
+        The array.
+
+    Example:
+        >>> import os, tempfile
+        >>> from unittest.mock import patch
+        >>> from batchot.data.cache import cached_array
+        >>> with tempfile.TemporaryDirectory() as folder, patch.dict(os.environ, XDG_CACHE_HOME=folder):
+        ...     first = cached_array("ones", "1", lambda: np.ones(3, np.uint8))
+        ...     cached_array("ones", "1", lambda: np.zeros(3, np.uint8))
+        array([1, 1, 1], dtype=uint8)
+    """
+    path = cache_folder() / "decoded" / f"{hashlib.sha256(name.encode()).hexdigest()[:32]}.npz"
+    if (kept := _read(path, fingerprint)) is not None:
+        return kept
+    array = build()
+    try:
+        _write(path, fingerprint, array)
+    except OSError as error:
+        logger.info("decoded images are not kept, %s cannot be written: %s", path, error)
+    return array
+
+
+def _read(path: Path, fingerprint: str) -> NDArray[np.uint8] | None:
+    try:
+        # The zip container has a checksum for each array, which is verified as it is read.
+        with np.load(path, allow_pickle=False) as archive:
+            if str(archive["fingerprint"]) != fingerprint:
+                return None
+            array: NDArray[np.uint8] = archive["array"]
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+        return None
+    return array
+
+
+def _write(path: Path, fingerprint: str, array: NDArray[np.uint8]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=path.stem, suffix=".part", delete=False) as file:
+        try:
+            np.savez(file, fingerprint=np.array(fingerprint), array=array)
+            file.close()
+            os.replace(file.name, path)
+        except BaseException:
+            os.unlink(file.name)
+            raise

@@ -1,0 +1,120 @@
+"""The measures of one query as functions of the ranks of its relevant items.
+
+Throughout, ``ranks`` is ``(q, K)``, float, ascending along each row, 1 for the nearest item and ``inf`` where
+a query has fewer than K relevant items; ``n_relevant`` is ``(q,)``, the C of each query, at least 1.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+E_CUTOFF = 32
+RECALL_STEPS = 20
+
+
+def relevant_within(ranks: Tensor, cutoff: Tensor) -> Tensor:
+    r"""Return the number of relevant items among the first ``cutoff`` :math:`\sum_{k \le cutoff} G_k`.
+
+    Args:
+        ranks: ``(q, K)``.
+        cutoff: ``(q,)``.
+
+    Returns:
+        ``(q,)`` int64.
+
+    Example:
+        >>> relevant_within(torch.tensor([[1.0, 3.0, 7.0]]), torch.tensor([3]))
+        tensor([2])
+    """
+    return torch.searchsorted(ranks, cutoff[:, None].to(ranks), right=True)[:, 0]
+
+
+def nearest_neighbor(ranks: Tensor) -> Tensor:
+    """NN: whether the first item is relevant, ``G_1``; ``(q,)`` of 0 and 1.
+
+    Example:
+        >>> nearest_neighbor(torch.tensor([[1.0, 3.0], [2.0, 3.0]]))
+        tensor([1., 0.])
+    """
+    return (ranks[:, 0] == 1).to(ranks)
+
+
+def first_tier(ranks: Tensor, n_relevant: Tensor) -> Tensor:
+    r"""FT: the recall within the first C items, :math:`\sum_{k \le C} G_k / C`; ``(q,)``.
+
+    Example:
+        >>> first_tier(torch.tensor([[1.0, 3.0]]), torch.tensor([2]))
+        tensor([0.5000])
+    """
+    return relevant_within(ranks, n_relevant) / n_relevant.to(ranks)
+
+
+def second_tier(ranks: Tensor, n_relevant: Tensor) -> Tensor:
+    r"""ST: the recall within the first 2C items, :math:`\sum_{k \le 2C} G_k / C`; ``(q,)``.
+
+    Where 2C is more than the gallery, the sum ends with the gallery and ST is 1.
+
+    Example:
+        >>> second_tier(torch.tensor([[1.0, 3.0]]), torch.tensor([2]))
+        tensor([1.])
+    """
+    return relevant_within(ranks, 2 * n_relevant) / n_relevant.to(ranks)
+
+
+def e_measure(ranks: Tensor, n_relevant: Tensor, n_ranked: Tensor) -> Tensor:
+    r"""E: :math:`2PR / (P + R)` over the first 32 items, higher is better; ``(q,)``.
+
+    With h relevant items among the first s, P = h/s and R = h/C, so E = 2h/(s + C). s is 32, or all
+    items that are ranked where these are fewer (``n_ranked``, ``(q,)``).
+
+    Example:
+        >>> e_measure(torch.tensor([[1.0, 3.0]]), torch.tensor([2]), torch.tensor([1000]))
+        tensor([0.1176])
+    """
+    seen = n_ranked.clamp(max=E_CUTOFF)
+    return 2 * relevant_within(ranks, seen) / (seen + n_relevant).to(ranks)
+
+
+def discounted_cumulative_gain(ranks: Tensor, n_relevant: Tensor) -> Tensor:
+    r"""DCG: :math:`(G_1 + \sum_{k \ge 2} G_k / \log_2 k) / (1 + \sum_{k=2}^{C} 1 / \log_2 k)`; ``(q,)``.
+
+    Example:
+        >>> discounted_cumulative_gain(torch.tensor([[1.0, 4.0]]), torch.tensor([2]))
+        tensor([0.7500])
+    """
+    best = torch.arange(1, ranks.shape[1] + 1, device=ranks.device, dtype=ranks.dtype)
+    return _gain(ranks).sum(dim=1) / _gain(best).cumsum(0)[n_relevant - 1]
+
+
+def average_precision(ranks: Tensor, n_relevant: Tensor) -> Tensor:
+    r"""AP: the mean over the relevant items of the precision at their rank, :math:`\frac1C \sum_k k / r_k`;
+    ``(q,)``.
+
+    Example:
+        >>> average_precision(torch.tensor([[1.0, 4.0]]), torch.tensor([2]))
+        tensor([0.7500])
+    """
+    return _precision_at_relevant(ranks).sum(dim=1) / n_relevant.to(ranks)
+
+
+def interpolated_precision(ranks: Tensor, n_relevant: Tensor) -> Tensor:
+    r"""Precision at the recalls 0, 0.05, .., 1: :math:`p(R) = \max_{k \ge R C} k / r_k`; ``(q, 21)``.
+
+    Example:
+        >>> interpolated_precision(torch.tensor([[1.0, 4.0]]), torch.tensor([2]))[:, [0, 10, 11, 20]]
+        tensor([[1.0000, 1.0000, 0.5000, 0.5000]])
+    """
+    best_from_here = _precision_at_relevant(ranks).flip(1).cummax(dim=1).values.flip(1)  # (q, K)
+    steps = torch.arange(RECALL_STEPS + 1, device=ranks.device)
+    # ceil(R C) in integers: 0.15 * 20 is more than 3 in floating point
+    needed = (steps * n_relevant[:, None] + RECALL_STEPS - 1) // RECALL_STEPS  # (q, 21)
+    return best_from_here.gather(1, (needed - 1).clamp(min=0))
+
+
+def _gain(ranks: Tensor) -> Tensor:
+    return ranks.clamp(min=2).log2().reciprocal()  # rank 1 and rank 2 both gain 1
+
+
+def _precision_at_relevant(ranks: Tensor) -> Tensor:
+    return torch.arange(1, ranks.shape[1] + 1, device=ranks.device, dtype=ranks.dtype) / ranks

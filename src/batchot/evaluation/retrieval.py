@@ -1,0 +1,227 @@
+"""Retrieval measures of embeddings: NN, FT, ST, E, DCG, mAP, precision at k, precision-recall curve."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from batchot.evaluation import measures
+from batchot.evaluation.checks import checked_embeddings, checked_labels, checked_same_dimension
+from batchot.evaluation.counting import Ties
+from batchot.evaluation.distances import Distance, full_precision
+from batchot.evaluation.ranking import Engine, RankedChunk, count_relevant, relevant_ranks
+from batchot.evaluation.scores import PrecisionRecallCurve, QueryScores, RetrievalAverages, RetrievalScores
+
+Absent = Literal["skip", "zero"]
+
+
+def retrieval_scores(
+    query: Tensor,
+    query_labels: Tensor,
+    gallery: Tensor | None = None,
+    gallery_labels: Tensor | None = None,
+    *,
+    distance: Distance = "euclidean",
+    self_indices: Tensor | None = None,
+    ties: Ties = "pessimistic",
+    absent: Absent = "skip",
+    chunk_bytes: int = 2**28,
+    engine: Engine = "auto",
+) -> RetrievalScores:
+    r"""Score how well the nearest items of each query are of its class.
+
+    For a query with C relevant items, :math:`G_k = 1` if the item at rank k is relevant:
+    :math:`NN = G_1`, :math:`FT = \sum_{k \le C} G_k / C`, :math:`ST = \sum_{k \le 2C} G_k / C`,
+    :math:`E = 2PR / (P + R)` over the first 32,
+    :math:`DCG = (G_1 + \sum_{k \ge 2} G_k / \log_2 k) / (1 + \sum_{k=2}^{C} 1 / \log_2 k)`,
+    AP the mean over the relevant items of the precision at their rank.
+
+    Conventions:
+
+    - Self-matches: without a gallery the queries are the gallery and each query is left out of its own
+      ranking, by its index and not by its distance, so that a duplicate of it counts. With a gallery nothing
+      is left out, unless ``self_indices`` says what.
+    - Ties: "pessimistic" ranks irrelevant items before relevant ones at the same distance. So the score does
+      not depend on the order of the gallery, and an embedding that maps all to one point gains nothing by it.
+    - Queries with nothing relevant in the gallery (a class of one, a class that the gallery lacks) have no
+      AP. They are left out and counted in ``n_skipped``; ``absent="zero"`` counts each as 0 in every measure
+      instead.
+    - Where 2C exceeds the gallery, ST sums to its end. Where fewer than 32 items are ranked, E is F1 over all
+      of them.
+    - The curve is interpolated: at the recalls 0, 0.05, .., 1 the best precision at that recall or a higher
+      one.
+    - Distances are computed in float32 (float64 for float64 embeddings): a tie is equality there.
+
+    Args:
+        query: ``(n, d)`` embeddings, on any device; all is computed there.
+        query_labels: ``(n,)`` integers.
+        gallery: ``(m, d)``, or None for the queries themselves.
+        gallery_labels: ``(m,)`` integers, given if and only if ``gallery`` is.
+        distance: "euclidean" or "cosine".
+        self_indices: ``(n,)`` for each query the gallery index of the same item, -1 for none; needs a
+            gallery.
+        ties: "pessimistic" or "optimistic".
+        absent: "skip" or "zero".
+        chunk_bytes: bytes of working memory beside the embeddings; the result does not depend on it.
+        engine: how ranks are counted: "torch", "numba" (CPU only), or "auto", which is numba for large
+            problems on the CPU. The result does not depend on it.
+
+    Returns:
+        RetrievalScores: fractions averaged over queries; ``macro``: over classes; ``per_query``: tensors.
+
+    Raises:
+        TypeError: embeddings that are not floating point, labels that are not integers.
+        ValueError: shapes that do not fit, no queries, NaN or infinity (with the row), no query with anything
+            relevant, an unknown option.
+
+    Source:
+        Shilane, Min, Kazhdan, Funkhouser, "The Princeton Shape Benchmark", 2004.
+
+    Example:
+        >>> x = torch.tensor([[0.0], [1.0], [1.5], [4.0]])
+        >>> scores = retrieval_scores(x, torch.tensor([0, 0, 1, 1]))
+        >>> scores.nn, scores.map
+        (0.5, 0.7083333333333333)
+        >>> scores.precision_at_k(1), scores.n_queries
+        (0.5, 4)
+    """
+    for name, value, allowed in (
+        ("ties", ties, get_args(Ties)),
+        ("absent", absent, get_args(Absent)),
+        ("engine", engine, get_args(Engine)),
+    ):
+        if value not in allowed:
+            raise ValueError(f"{name} must be one of {allowed}, got {value!r}")
+    if chunk_bytes < 1:
+        raise ValueError(f"chunk_bytes must be positive, got {chunk_bytes}")
+    query = checked_embeddings("query", query)
+    device = query.device
+    query_labels = checked_labels("query_labels", query_labels, len(query), "query").to(device)
+    if gallery is None:
+        if gallery_labels is not None or self_indices is not None:
+            raise ValueError(
+                "gallery_labels and self_indices need a gallery; without one the queries are the gallery"
+            )
+        gallery, gallery_labels = query, query_labels
+        self_indices = torch.arange(len(query), device=device)
+    else:
+        if gallery_labels is None:
+            raise ValueError("gallery_labels is missing: a gallery needs the label of each item")
+        gallery = checked_embeddings("gallery", gallery).to(device)
+        gallery_labels = checked_labels("gallery_labels", gallery_labels, len(gallery), "gallery").to(device)
+        self_indices = _checked_self_indices(self_indices, query, gallery)
+    checked_same_dimension("query", query, "gallery", gallery)
+
+    classes = torch.cat([query_labels, gallery_labels]).unique(return_inverse=True)[1]
+    query_classes, gallery_classes = classes[: len(query)], classes[len(query) :]
+    n_relevant = count_relevant(query_classes, gallery_classes, self_indices)
+    counted = torch.ones_like(n_relevant, dtype=torch.bool) if absent == "zero" else n_relevant > 0  # (n,)
+    if not bool(counted.any()):
+        raise ValueError(
+            f"none of the {len(query)} queries has a relevant item in the gallery of {len(gallery)}: "
+            "every class is absent from it, or has the query alone; check that both use the same labels"
+        )
+
+    n_ranked = len(gallery) - (self_indices >= 0).long()  # (n,)
+    totals = _Totals(query_classes, counted, n_relevant, int(n_ranked.max()))
+    with full_precision(device):
+        for chunk in relevant_ranks(
+            query,
+            query_classes,
+            gallery,
+            gallery_classes,
+            self_indices,
+            distance=distance,
+            ties=ties,
+            chunk_bytes=chunk_bytes,
+            engine=engine,
+        ):
+            totals.add(chunk, n_ranked[chunk.rows])
+    return totals.scores()
+
+
+class _Totals:
+    """Collects the measures of chunks of queries and averages them over queries and over classes."""
+
+    def __init__(self, classes: Tensor, counted: Tensor, n_relevant: Tensor, n_ranked: int) -> None:
+        device = classes.device
+        self.classes, self.counted, self.n_relevant = classes, counted, n_relevant
+        self.n_counted = int(counted.sum())
+        # counted queries of each class
+        self.class_size = torch.bincount(classes[counted], minlength=int(classes.max()) + 1)
+        self.n_classes = int((self.class_size > 0).sum())
+        # queries that are counted and come in no chunk have nothing relevant: they stay 0
+        self.values = torch.zeros(len(classes), 6, dtype=torch.float64, device=device)
+        self.curves = torch.zeros(len(classes), measures.RECALL_STEPS + 1, dtype=torch.float64, device=device)
+        # relevant items at each rank: their number over all queries, and the mean over classes of the mean
+        self.hits = torch.zeros(n_ranked, dtype=torch.int64, device=device)
+        self.class_hits = torch.zeros(n_ranked, dtype=torch.float64, device=device)
+
+    def add(self, chunk: RankedChunk, n_ranked: Tensor) -> None:
+        """Take in the measures of a chunk; ``n_ranked`` (q,) is the number of items ranked for each query."""
+        ranks, n_relevant = chunk.ranks, chunk.n_relevant
+        self.values[chunk.rows] = torch.stack(
+            [
+                measures.nearest_neighbor(ranks),
+                measures.first_tier(ranks, n_relevant),
+                measures.second_tier(ranks, n_relevant),
+                measures.e_measure(ranks, n_relevant, n_ranked),
+                measures.discounted_cumulative_gain(ranks, n_relevant),
+                measures.average_precision(ranks, n_relevant),
+            ],
+            dim=1,
+        )
+        self.curves[chunk.rows] = measures.interpolated_precision(ranks, n_relevant)
+        last = len(self.hits)
+        at = ranks.clamp(max=last + 1).long().sub_(1).flatten()  # one place beyond the last takes the padding
+        hits = torch.bincount(at, minlength=last + 1)[:last]
+        self.hits += hits
+        weights = 1 / (self.class_size[self.classes[chunk.rows]] * self.n_classes).double()  # (q,)
+        if bool((weights == weights[0]).all()):  # usual, and spares a slow weighted count
+            self.class_hits += hits * weights[0]
+        else:
+            weights = weights[:, None].expand_as(ranks).flatten()
+            self.class_hits += torch.bincount(at, weights, minlength=last + 1)[:last]
+
+    def scores(self) -> RetrievalScores:
+        """Return the averages of all that was added."""
+        of_query = torch.cat([self.values, self.curves], dim=1)  # (n, 27)
+        totals = of_query.new_zeros(len(self.class_size), of_query.shape[1])
+        totals.index_add_(0, self.classes, of_query)
+        of_class = (totals / self.class_size[:, None])[self.class_size > 0]
+        micro = _averages(of_query.sum(dim=0) / self.n_counted, self.hits / self.n_counted)
+        macro = _averages(of_class.mean(dim=0), self.class_hits)
+        values = self.values.masked_fill(~self.counted[:, None], torch.nan).cpu()  # (n, 6)
+        nn, ft, st, e, dcg, ap = values.T.contiguous()
+        return RetrievalScores(
+            **vars(micro),
+            macro=macro,
+            per_query=QueryScores(nn, ft, st, e, dcg, ap, self.n_relevant.cpu()),
+            n_queries=self.n_counted,
+            n_skipped=len(self.counted) - self.n_counted,
+        )
+
+
+def _averages(means: Tensor, hits: Tensor) -> RetrievalAverages:
+    means = means.clamp(max=1).cpu()  # a sum of ones may end an ulp above
+    nn, ft, st, e, dcg, mean_ap = means[:6].tolist()
+    recall = torch.linspace(0, 1, measures.RECALL_STEPS + 1, dtype=torch.float64)
+    curve = PrecisionRecallCurve(recall, means[6:])
+    precision = hits.double().cumsum(0) / torch.arange(1, len(hits) + 1, device=hits.device)
+    return RetrievalAverages(nn, ft, st, e, dcg, mean_ap, curve, precision.clamp(max=1).cpu())
+
+
+def _checked_self_indices(self_indices: Tensor | None, query: Tensor, gallery: Tensor) -> Tensor:
+    if self_indices is None:
+        return torch.full((len(query),), -1, device=query.device)
+    self_indices = checked_labels("self_indices", self_indices, len(query), "query").to(query.device)
+    outside = (self_indices < -1) | (self_indices >= len(gallery))
+    if bool(outside.any()):
+        row = int(outside.nonzero()[0])
+        raise ValueError(
+            f"self_indices must be from 0 to {len(gallery) - 1}, or -1 for none; "
+            f"row {row} is {int(self_indices[row])}"
+        )
+    return self_indices

@@ -1,0 +1,74 @@
+"""What a retrieval evaluation returns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class PrecisionRecallCurve:
+    """Interpolated precision at 21 recalls, averaged like the measures beside it; on the CPU, float64."""
+
+    recall: Tensor  # (21,) 0, 0.05, .., 1
+    precision: Tensor  # (21,) the best precision at this recall or a higher one
+
+
+@dataclass(frozen=True, eq=False)
+class RetrievalAverages:
+    """The measures of retrieval as fractions, averaged over queries or over classes.
+
+    ``map`` is the mean of AP; ``e`` is F1 over the first 32, higher is better.
+    """
+
+    nn: float
+    ft: float
+    st: float
+    e: float
+    dcg: float
+    map: float
+    pr_curve: PrecisionRecallCurve = field(repr=False)
+    precision: Tensor = field(repr=False)  # (m,) precision among the first 1, 2, .., m items
+
+    @property
+    def r_precision(self) -> float:
+        """The precision among the first C items, which is the first tier by another name."""
+        return self.ft
+
+    def precision_at_k(self, k: int) -> float:
+        r"""Return the precision among the first k items, :math:`\sum_{j \le k} G_j / k`.
+
+        Args:
+            k: from 1 to the number of gallery items that are ranked (one less than the gallery where each
+                query itself is left out of it).
+
+        Raises:
+            ValueError: k is out of this range.
+        """
+        if not 1 <= k <= len(self.precision):
+            raise ValueError(f"k must be from 1 to {len(self.precision)}, the items that are ranked; got {k}")
+        return float(self.precision[k - 1])
+
+
+@dataclass(frozen=True, eq=False)
+class QueryScores:
+    """The measures of each query, in the order of the queries, on the CPU; NaN where a query was left out."""
+
+    nn: Tensor  # (n,) float64, as all that follow
+    ft: Tensor
+    st: Tensor
+    e: Tensor
+    dcg: Tensor
+    ap: Tensor
+    n_relevant: Tensor  # (n,) int64, the C of each query
+
+
+@dataclass(frozen=True, eq=False)
+class RetrievalScores(RetrievalAverages):
+    """Averages over queries (micro), those over classes in ``macro``, and what they were made from."""
+
+    macro: RetrievalAverages  # the mean over classes of the mean over the queries of the class
+    per_query: QueryScores = field(repr=False)
+    n_queries: int  # queries in the averages
+    n_skipped: int  # queries left out because the gallery has nothing relevant to them

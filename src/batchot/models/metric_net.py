@@ -1,0 +1,92 @@
+"""The metric network: from features to the embedding in which distances are taken."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+from torch import Tensor, nn
+
+Activation = Literal["sigmoid", "relu"]
+
+
+class MetricNet(nn.Module):
+    r"""Fully connected layers with an activation between them, and none after the last.
+
+    .. math:: f(x) = W_K\,\sigma(W_{K-1} \cdots \sigma(W_1 x + b_1) \cdots + b_{K-1}) + b_K
+
+    Args:
+        in_features: length of the feature vector.
+        widths: length after each layer; the last is the dimension of the embedding.
+        activation: ``"sigmoid"``, the paper's, or ``"relu"``.
+        batch_norm: normalise over the batch before each activation.
+
+    Attributes:
+        out_features: dimension of the embedding, ``widths[-1]``.
+
+    Raises:
+        ValueError: on no width, a size below 1, an unknown activation, and in ``forward`` on another shape.
+
+    Source:
+        Xu, Sun, Liu, "Learning with Batch-wise Optimal Transport Loss for 3D Shape Recognition", CVPR 2019,
+        section 4.
+
+    Example:
+        >>> import torch
+        >>> from batchot.models import MetricNet
+        >>> head = MetricNet(in_features=3136, widths=(512, 256))
+        >>> head(torch.zeros(2, 3136)).shape, head.out_features
+        (torch.Size([2, 256]), 256)
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        widths: tuple[int, ...] = (512, 256),
+        activation: Activation = "sigmoid",
+        batch_norm: bool = False,
+    ) -> None:
+        super().__init__()
+        if not widths or min(in_features, *widths) < 1:
+            raise ValueError(
+                f"in_features and at least one width must be 1 or more, got {in_features} and {widths}"
+            )
+        if activation not in get_args(Activation):
+            raise ValueError(
+                f"activation must be one of {', '.join(get_args(Activation))}, got {activation!r}"
+            )
+        self.in_features = in_features
+        self.out_features = widths[-1]
+        layers: list[nn.Module] = []
+        for width in widths[:-1]:
+            # Batch normalisation subtracts the mean, and with it any bias of the layer before.
+            linear = nn.Linear(in_features, width, bias=not batch_norm)
+            if activation == "sigmoid" and not batch_norm:
+                _widen_for_sigmoid(linear)
+            layers.append(linear)
+            if batch_norm:
+                layers.append(nn.BatchNorm1d(width))
+            layers.append(nn.Sigmoid() if activation == "sigmoid" else nn.ReLU())
+            in_features = width
+        layers.append(nn.Linear(in_features, widths[-1]))
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Embeddings ``(n, out_features)`` of features ``(n, in_features)``."""
+        if x.ndim != 2 or x.shape[1] != self.in_features:
+            raise ValueError(f"expected features of shape (n, {self.in_features}), got {tuple(x.shape)}")
+        embeddings: Tensor = self.layers(x)
+        return embeddings
+
+
+def _widen_for_sigmoid(linear: nn.Linear) -> None:
+    """Initialise a layer before a sigmoid with Glorot's four times wider uniform weights.
+
+    A sigmoid has slope 1/4 at 0: with PyTorch's initial weights every layer shrinks what tells two samples
+    apart about sevenfold. After 2048-512-128 normalised embeddings then start within squared distances of
+    1e-4 of each other, with these weights of 5e-2, as far apart as with ReLU within a factor of four.
+
+    Source: X. Glorot, Y. Bengio, "Understanding the difficulty of training deep feedforward neural networks",
+    2010.
+    """
+    nn.init.xavier_uniform_(linear.weight, gain=4.0)
+    nn.init.zeros_(linear.bias)

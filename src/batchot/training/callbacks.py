@@ -1,0 +1,294 @@
+"""What happens around the training steps: history, checkpoints, interruption, progress."""
+
+from __future__ import annotations
+
+import dataclasses
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback, Checkpoint, TQDMProgressBar, WeightAveraging
+from torch import Tensor
+
+from batchot.training.files import RunFolder, write_csv, write_json
+from batchot.training.module import MetricLearner
+
+
+class RunInterrupted(Exception):
+    """The user stopped the run; a checkpoint has been written."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One epoch in history.csv; the last evaluated one is metrics.json. Empty where an epoch was not evaluated."""
+
+    epoch: int
+    map: float | None
+    nn: float | None
+    ft: float | None
+    st: float | None
+    e: float | None
+    dcg: float | None
+    accuracy: float | None
+    accuracy_by: str | None
+    seconds: float  # spent on training so far, evaluation not counted
+    knn_accuracy: float | None
+    loss: float  # mean over the batches of the epoch
+    violated_mass: float | None  # of the last batch's plan, for batch-ot and uniform
+    effective_pairs: float | None
+    marginal_error: float | None
+    seed: int
+
+
+class History(Callback):
+    """Keep a row an epoch, and write history.csv and metrics.json from them.
+
+    Args:
+        folder: run folder
+        on_epoch: told each row
+    """
+
+    def __init__(self, folder: RunFolder, on_epoch: Callable[[Row], None] | None) -> None:
+        self.folder = folder
+        self.on_epoch = on_epoch
+        self.rows: list[Row] = []
+        self.loss_sum = torch.zeros((), dtype=torch.float64)
+        self.batches = 0
+        self._seconds = 0.0
+        self._since: float | None = None
+
+    @property
+    def evaluated(self) -> Row | None:
+        """The last row with scores."""
+        return next((row for row in reversed(self.rows) if row.map is not None), None)
+
+    def seconds(self) -> float:
+        """Give the training time so far; evaluations, figures and pauses between sessions are not counted."""
+        return self._seconds + (0.0 if self._since is None else time.monotonic() - self._since)
+
+    def _pause(self) -> None:
+        self._seconds, self._since = self.seconds(), None
+
+    def _go(self) -> None:
+        if self._since is None:
+            self._since = time.monotonic()
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the clock (also within an epoch, after a resume)."""
+        self._go()
+        _evaluate_when_due(trainer, pl_module)
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the clock."""
+        self._go()
+        _evaluate_when_due(trainer, pl_module)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Add up the losses of the epoch."""
+        self.loss_sum += _loss(outputs).double().cpu()
+        self.batches += 1
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Stop the clock."""
+        self._pause()
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Add the row of the epoch, and write."""
+        self._pause()
+        assert isinstance(pl_module, MetricLearner)
+        epoch = trainer.current_epoch + 1
+        if self.rows and self.rows[-1].epoch >= epoch:  # resumed from the checkpoint of this epoch's end
+            return
+        scores, plan = pl_module.scores, pl_module.plan
+        measured = {} if scores is None else dataclasses.asdict(scores)
+        names = ("map", "nn", "ft", "st", "e", "dcg", "accuracy", "accuracy_by", "knn_accuracy")
+        row = Row(
+            epoch=epoch,
+            seconds=round(self.seconds(), 3),
+            loss=float(self.loss_sum) / max(1, self.batches),
+            violated_mass=None if plan is None else plan.violated_mass,
+            effective_pairs=None if plan is None else plan.effective_pairs,
+            marginal_error=None if plan is None else plan.marginal_error,
+            seed=pl_module.recipe.seed,
+            **{name: measured.get(name) for name in names},
+        )
+        pl_module.scores, pl_module.plan = None, None
+        self.loss_sum.zero_()
+        self.batches = 0
+        self.rows.append(row)
+        self.write()
+        if self.on_epoch is not None:
+            self.on_epoch(row)
+
+    def write(self) -> None:
+        """Write history.csv and metrics.json."""
+        if self.rows:
+            write_csv(self.folder.history, [dataclasses.asdict(row) for row in self.rows])
+        if self.evaluated is not None:
+            values = dataclasses.asdict(self.evaluated)
+            write_json(self.folder.metrics, {k: v for k, v in values.items() if v is not None})
+
+    def state_dict(self) -> dict[str, Any]:
+        """Give what goes into a checkpoint."""
+        return {
+            "rows": [dataclasses.asdict(row) for row in self.rows],
+            "loss_sum": float(self.loss_sum),
+            "batches": self.batches,
+            "seconds": self.seconds(),
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        self.rows = [Row(**row) for row in state_dict["rows"]]
+        self.loss_sum = torch.tensor(state_dict["loss_sum"], dtype=torch.float64)
+        self.batches = state_dict["batches"]
+        self._seconds = state_dict["seconds"]
+
+
+def _loss(outputs: Any) -> Tensor:
+    loss = outputs["loss"] if isinstance(outputs, dict) else outputs
+    assert isinstance(loss, Tensor)
+    return loss.detach()
+
+
+def _evaluate_when_due(trainer: Trainer, learner: LightningModule) -> None:
+    """Make Lightning evaluate every so many epochs, and always after the last."""
+    assert isinstance(learner, MetricLearner)
+    last = trainer.current_epoch >= learner.recipe.epochs - 1
+    trainer.check_val_every_n_epoch = 1 if last else learner.recipe.evaluation.every
+
+
+class StopRequest:
+    """Whether the user asked to stop (Ctrl-C or SIGTERM), to be looked at between two batches."""
+
+    def __init__(self) -> None:
+        self.made = False
+
+    @contextmanager
+    def listening(self, tell: Callable[[str], None]) -> Iterator[None]:
+        """Take the first SIGINT or SIGTERM as a request; the second one ends the process as usual."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
+
+        def note(number: int, frame: object) -> None:
+            self.made = True
+            for s, handler in before.items():
+                signal.signal(s, handler)
+            tell("stopping; a checkpoint is being written (once more to stop at once)")
+
+        for s in before:
+            signal.signal(s, note)
+        try:
+            yield
+        finally:
+            for s, handler in before.items():
+                signal.signal(s, handler)
+
+
+class Checkpoints(Checkpoint):
+    """Keep last.ckpt and best.ckpt: at each epoch's end, within an epoch every so many minutes, and on a stop request.
+
+    Args:
+        folder: run folder
+        every: time between checkpoints within an epoch
+        history: rows, by which the best epoch is known
+        stop: request to stop
+    """
+
+    def __init__(self, folder: RunFolder, every: timedelta, history: History, stop: StopRequest) -> None:
+        self.folder = folder
+        self.every = every.total_seconds()
+        self.history = history
+        self.stop = stop
+        self._saved_at = time.monotonic()
+
+    def _save(self, trainer: Trainer) -> None:
+        trainer.save_checkpoint(self.folder.last)
+        self._saved_at = time.monotonic()
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Count the minutes from here."""
+        self._saved_at = time.monotonic()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Save within an epoch; its last batch is left to the epoch's end."""
+        if batch_idx + 1 == trainer.num_training_batches:
+            return
+        if self.stop.made or time.monotonic() - self._saved_at >= self.every:
+            self._save(trainer)
+        if self.stop.made:
+            raise RunInterrupted
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save the epoch, and once more if it is the best so far."""
+        self._save(trainer)
+        rows = self.history.rows
+        row = rows[-1]
+        if row.map is not None and row.map >= max(r.map for r in rows if r.map is not None):
+            trainer.save_checkpoint(self.folder.best)
+        assert trainer.max_epochs is not None
+        if self.stop.made and row.epoch < trainer.max_epochs:
+            raise RunInterrupted
+
+
+class Averaging(WeightAveraging):
+    """Exponential moving average of the weights, evaluated and kept in their place.
+
+    The first steps count as in a plain mean, or the average of a short run would be of its first weights.
+
+    Args:
+        decay: share of the average that a step keeps
+    """
+
+    def __init__(self, decay: float) -> None:
+        def average(averaged: Tensor, current: Tensor, steps: Tensor | int) -> Tensor:
+            keep = min(decay, (1 + int(steps)) / (10 + int(steps)))
+            return averaged * keep + current * (1 - keep)
+
+        super().__init__(avg_fn=average)
+
+
+class Progress(TQDMProgressBar):
+    """Lightning's bar with the loss, the best known mAP and the time that the whole run still takes.
+
+    Args:
+        history: rows so far
+    """
+
+    def __init__(self, history: History) -> None:
+        super().__init__(refresh_rate=10, leave=False)
+        self.history = history
+        self._start = (0.0, 0)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the estimate."""
+        super().on_train_start(trainer, pl_module)
+        self._start = (time.monotonic(), trainer.global_step)
+
+    def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, int | str | float | dict[str, float]]:
+        """Give what stands behind the bar."""
+        shown: dict[str, int | str | float | dict[str, float]] = {}
+        if self.history.batches:
+            shown["loss"] = f"{float(self.history.loss_sum) / self.history.batches:.4f}"
+        if self.history.evaluated is not None:
+            shown["mAP"] = f"{100 * (self.history.evaluated.map or 0):.2f}"
+        began, first = self._start
+        total = int(trainer.estimated_stepping_batches)
+        done = trainer.global_step - first
+        if done > 0:
+            left = (time.monotonic() - began) * (total - trainer.global_step) / done
+            shown["left"] = str(timedelta(seconds=round(left)))
+        return shown

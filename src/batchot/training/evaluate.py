@@ -1,0 +1,64 @@
+"""Measure a trained run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from batchot.evaluation import (
+    classification_scores,
+    head_predictions,
+    knn_predictions,
+    retrieval_scores,
+    svm_predictions,
+)
+from batchot.training.run import Device, accelerator_of, embed_images, load_splits, reference_images
+from batchot.training.trained import load_run
+
+
+def evaluate(
+    path: Path,
+    *,
+    data_root: Path | None = None,
+    device: Device = "auto",
+    checkpoint: Literal["last", "best"] = "last",
+) -> list[tuple[str, str]]:
+    """Measure the embedder of a run folder on the test images of its data set.
+
+    Args:
+        path: run folder
+        data_root: where the data lies
+        device: "auto" takes a GPU if there is one
+        checkpoint: "last" or "best"
+
+    Returns:
+        Pairs of a measure's name and its value as text, in %; averages over queries and over classes.
+
+    Raises:
+        RunError: there is no run, or its checkpoint is damaged
+        batchot.data.DataError: data is missing or damaged
+    """
+    accelerator = accelerator_of(device)
+    embedder = load_run(path, accelerator, checkpoint=checkpoint)
+    recipe = embedder.recipe
+    splits = load_splits(recipe, data_root)
+    test = embed_images(embedder, splits.test)
+    reference = embed_images(embedder, reference_images(recipe, splits.train))
+    scores = retrieval_scores(
+        test.embeddings, test.labels, distance="cosine" if embedder.normalized else "euclidean"
+    )
+    table = [("", "per query   per class")]
+    for name in ("map", "nn", "ft", "st", "e", "dcg"):
+        micro, macro = getattr(scores, name), getattr(scores.macro, name)
+        table.append(("mAP" if name == "map" else name.upper(), f"{100 * micro:9.2f}   {100 * macro:9.2f}"))
+    k = min(recipe.evaluation.neighbours, len(reference.labels))
+    predictions = {
+        "svm": svm_predictions(reference.embeddings, reference.labels, test.embeddings, max_train=None),
+        f"{k} neighbours": knn_predictions(reference.embeddings, reference.labels, test.embeddings, k=k),
+    }
+    if test.logits is not None:
+        predictions = {"head": head_predictions(test.logits)} | predictions
+    for by, predicted in predictions.items():
+        found = classification_scores(predicted, test.labels, len(embedder.classes))
+        table.append((f"accuracy ({by})", f"{100 * found.accuracy:9.2f}   {100 * found.class_accuracy:9.2f}"))
+    return table

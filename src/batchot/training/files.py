@@ -1,0 +1,101 @@
+"""Files of a run folder, written so that a full disk or a killed process leaves the previous one good."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+
+
+class RunError(RuntimeError):
+    """A run cannot start, go on or be read; the message says why and what to do."""
+
+
+def write_atomically(path: Path, write: Callable[[IO[bytes]], None]) -> None:
+    """Write a file whole or not at all: into a temporary file beside it, then renamed over it.
+
+    Args:
+        path: file to write
+        write: writes the content to the open binary file that it is given
+
+    Raises:
+        RunError: the disk is full or not writable; `path` is as it was
+
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "a.txt"
+    >>> write_atomically(path, lambda file: file.write(b"content"))
+    >>> path.read_text()
+    'content'
+    """
+    temporary: str | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        with os.fdopen(handle, "wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(temporary, 0o666 & ~umask)  # mkstemp's file is its owner's alone
+        os.replace(temporary, path)
+    except BaseException as error:
+        if temporary is not None and os.path.exists(temporary):
+            os.unlink(temporary)
+        if isinstance(error, OSError):
+            kept = f"; the previous {path.name} is untouched" if path.exists() else ""
+            raise RunError(f"cannot write {path}: {error.strerror or error}{kept}") from error
+        raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file whole or not at all, see `write_atomically`."""
+    write_atomically(path, lambda file: file.write(text.encode()) and None)
+
+
+def write_json(path: Path, values: Mapping[str, Any]) -> None:
+    """Write a flat mapping as JSON, whole or not at all."""
+    write_text(path, json.dumps(values, indent=2) + "\n")
+
+
+def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write rows of equal keys as CSV with a header, whole or not at all."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, text.getvalue())
+
+
+class RunFolder:
+    """Where the parts of a run lie.
+
+    Args:
+        root: the folder given as --out
+
+    >>> RunFolder(Path("runs/a")).metrics.name
+    'metrics.json'
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.config = root / "config.yaml"
+        self.metrics = root / "metrics.json"
+        self.history = root / "history.csv"
+        self.checkpoints = root / "checkpoints"
+        self.last = self.checkpoints / "last.ckpt"
+        self.best = self.checkpoints / "best.ckpt"
+        self.figures = root / "figures"
+        self.report = root / "report.html"
+
+    def holds_run(self) -> bool:
+        """Say whether a run has been started here."""
+        return any(p.exists() for p in (self.config, self.metrics, self.history, self.checkpoints))
+
+

@@ -1,0 +1,100 @@
+"""The losses that a recipe can name: a table from name to factory."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from torch import nn
+
+from batchot.losses import BatchOTLoss
+from batchot.training.recipe import LossName, LossSettings, RecipeError
+from batchot.training.settings import suggestion
+
+LossFactory = Callable[[LossSettings, int, int], nn.Module]
+
+
+def _batch_ot(settings: LossSettings, n_classes: int, embedding_dim: int) -> nn.Module:
+    return BatchOTLoss(
+        margin=settings.margin,
+        pos_margin=settings.pos_margin,
+        gamma=settings.gamma,
+        lam=settings.lam,
+        normalize=settings.normalize,
+        plan="uniform" if settings.name == "uniform" else "transport",
+        grad=settings.grad,
+        distance_power=settings.distance_power,
+        power=settings.power,
+    )
+
+
+def _library_class(class_name: str) -> Any:
+    try:
+        from pytorch_metric_learning import losses
+    except ImportError as error:
+        raise RecipeError(
+            f"{class_name} comes from pytorch-metric-learning, which is not installed: pip install 'batchot[compare]'"
+        ) from error
+    return getattr(losses, class_name)
+
+
+def _library(class_name: str, settings: LossSettings, n_classes: int, embedding_dim: int) -> nn.Module:
+    made = _library_class(class_name)
+    names = [p.name for p in inspect.signature(made).parameters.values() if p.kind is not p.VAR_KEYWORD]
+    given = {"num_classes": n_classes, "embedding_size": embedding_dim}
+    supplied = {name: value for name, value in given.items() if name in names}
+    allowed = [name for name in names if name not in supplied]
+    for option in settings.options:
+        if option not in allowed:
+            raise RecipeError(
+                f"loss.options: unknown option {option!r} of loss={settings.name}{suggestion(option, allowed)} "
+                f"Allowed: {', '.join(allowed) or 'none'}"
+            )
+    module: nn.Module = made(**supplied, **settings.options)
+    return module
+
+
+LOSSES: dict[LossName, LossFactory] = {
+    "batch-ot": _batch_ot,
+    "uniform": _batch_ot,
+    "contrastive": partial(_library, "ContrastiveLoss"),
+    "triplet": partial(_library, "TripletMarginLoss"),
+    "lifted": partial(_library, "LiftedStructureLoss"),
+    "npairs": partial(_library, "NPairsLoss"),
+    "multi-similarity": partial(_library, "MultiSimilarityLoss"),
+    "supcon": partial(_library, "SupConLoss"),
+    "proxy-anchor": partial(_library, "ProxyAnchorLoss"),
+}
+
+
+def make_loss(settings: LossSettings, n_classes: int, embedding_dim: int) -> nn.Module:
+    """Make the metric loss that a recipe names, called as ``loss(embeddings, labels)``.
+
+    Args:
+        settings: name and options of the loss
+        n_classes: classes of the training set (for losses with a proxy a class)
+        embedding_dim: width of the embeddings
+
+    Returns:
+        A module; its parameters, if it has any, belong into the optimiser.
+
+    Raises:
+        RecipeError: an option is not one of this loss's, or the library that holds the loss is missing
+
+    >>> make_loss(LossSettings(lam=3.0), n_classes=10, embedding_dim=64).settings.lam
+    3.0
+    """
+    return LOSSES[settings.name](settings, n_classes, embedding_dim)
+
+
+def normalizes(loss: nn.Module) -> bool:
+    """Say whether a loss L2-normalises the embeddings itself, so that they are to be compared by cosine.
+
+    >>> normalizes(make_loss(LossSettings(normalize=False), n_classes=10, embedding_dim=64))
+    False
+    """
+    if isinstance(loss, BatchOTLoss):
+        return loss.settings.normalize
+    return bool(loss.distance.normalize_embeddings) if hasattr(loss, "distance") else False

@@ -1,0 +1,184 @@
+"""The Lightning module: one step of training, and the evaluation of an epoch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor, nn
+
+from batchot.data import Normalization
+from batchot.losses import BatchOTLoss, PlanReport, plan_report
+from batchot.training.files import RunError
+from batchot.training.losses import make_loss, normalizes
+from batchot.training.network import Network, embed
+from batchot.training.optimisers import make_optimiser, make_schedule
+from batchot.training.recipe import Recipe
+from batchot.training.scores import Embedded, Scores, score
+
+
+class _Against(nn.Module):
+    """Call a metric loss on a batch, or between the two halves of it."""
+
+    def __init__(self, loss: nn.Module, halves: bool) -> None:
+        super().__init__()
+        self.loss = loss
+        self.halves = halves
+
+    def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        if not self.halves:
+            return self.loss(embeddings, labels)
+        (x, y), (x_labels, y_labels) = embeddings.chunk(2), labels.chunk(2)
+        return self.loss(x, x_labels, ref_emb=y, ref_labels=y_labels)
+
+
+class MetricLearner(LightningModule):
+    """A network, its loss and its optimiser.
+
+    Args:
+        recipe: all settings
+        image_shape: channels, height, width
+        classes: names of the classes
+        steps_per_epoch: batches an epoch
+        normalization: of the training pixels; kept beside the weights
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        image_shape: tuple[int, int, int],
+        classes: tuple[str, ...],
+        steps_per_epoch: int,
+        normalization: Normalization,
+    ) -> None:
+        super().__init__()
+        self.recipe = recipe
+        self.image_shape = image_shape
+        self.classes = classes
+        self.steps_per_epoch = steps_per_epoch
+        self.network = Network(recipe, image_shape, len(classes))
+        if recipe.channels_last:
+            self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.metric_loss = make_loss(recipe.loss, len(classes), recipe.model.widths[-1])
+        self.normalized = normalizes(self.metric_loss)
+        self._against = _Against(self.metric_loss, recipe.loss.against == "halves")
+        self.normalization = normalization
+        self.scores: Scores | None = None  # of the epoch that was evaluated last
+        self.plan: PlanReport | None = None  # of the last batch of an epoch
+        self.test: Embedded | None = None  # of the epoch that was evaluated last
+        self._collected: list[list[tuple[Tensor, Tensor | None, Tensor]]] = []
+
+    def configure_optimizers(self) -> Any:
+        """Optimiser, and the schedule that sets its rates at every step."""
+        settings = self.recipe.optim
+        optimiser = make_optimiser(settings, self.network, self.metric_loss)
+        schedule = make_schedule(settings, optimiser, self.steps_per_epoch, self.recipe.epochs)
+        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Let whatever is random in a step depend on the seed and the step alone, so that it can be resumed."""
+        torch.manual_seed(self.recipe.seed * 1_000_003 + self.global_step)
+
+    def loss(self, embeddings: Tensor, logits: Tensor | None, labels: Tensor) -> Tensor:
+        """Metric loss and, with a head, cross-entropy: shape ()."""
+        settings = self.recipe.loss
+        with torch.autocast(embeddings.device.type, enabled=False):
+            metric = settings.weight * self._against(embeddings, labels) if settings.weight > 0 else None
+            if logits is None:
+                assert metric is not None
+                return metric
+            entropy = nn.functional.cross_entropy(logits, labels, label_smoothing=settings.label_smoothing)
+            entropy = settings.cross_entropy_weight * entropy
+            return entropy if metric is None else metric + entropy
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        """Give the loss of one batch of normalised images (b, c, h, w) and labels (b,)."""
+        images, labels = batch
+        embeddings, logits = self.network(self._layout(images))
+        try:
+            loss = self.loss(embeddings, logits, labels)
+        except ValueError as error:
+            raise RunError(f"{self._where(batch_idx)}: {error}") from error
+        if not bool(torch.isfinite(loss)):
+            raise RunError(
+                f"{self._where(batch_idx)}: the loss is {float(loss)}: training diverged. "
+                "Lower optim.lr, set optim.clip=1, or set loss.normalize=true."
+            )
+        self.log("train/loss", loss)
+        if batch_idx == self.steps_per_epoch - 1:
+            self._report_plan(embeddings.detach(), labels)
+        return loss
+
+    def _where(self, batch_idx: int) -> str:
+        return f"epoch {self.current_epoch + 1}, batch {batch_idx + 1}"
+
+    def _layout(self, images: Tensor) -> Tensor:
+        return images.contiguous(memory_format=torch.channels_last) if self.recipe.channels_last else images
+
+    def _report_plan(self, embeddings: Tensor, labels: Tensor) -> None:
+        loss = self.metric_loss
+        if not isinstance(loss, BatchOTLoss):
+            return
+        if self.recipe.loss.against == "halves":
+            (x, y), (x_labels, y_labels) = embeddings.chunk(2), labels.chunk(2)
+            self.plan = plan_report(x, x_labels, ref_emb=y, ref_labels=y_labels, settings=loss.settings)
+        else:
+            self.plan = plan_report(embeddings, labels, settings=loss.settings)
+        self.log_dict(
+            {
+                "plan/violated_mass": self.plan.violated_mass,
+                "plan/violated_pairs": self.plan.violated_pairs,
+                "plan/effective_pairs": self.plan.effective_pairs,
+                "plan/marginal_error": self.plan.marginal_error,
+            },
+            on_step=False,
+            on_epoch=True,
+        )
+
+    def on_validation_epoch_start(self) -> None:
+        """Forget the embeddings of the epoch before."""
+        self._collected = [[], []]
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Embed test images (loader 0) and reference images of the training set (loader 1)."""
+        images, labels = batch
+        # in float32, as `load_run` does, so that anyone gets the numbers of metrics.json again
+        with torch.autocast(images.device.type, enabled=False):
+            flip = self.recipe.evaluation.flip
+            out = embed(self.network, self._layout(images), normalize=self.normalized, flip=flip)
+        self._collected[dataloader_idx].append((out.embeddings, out.logits, labels))
+
+    def on_validation_epoch_end(self) -> None:
+        """Measure the epoch."""
+        test, reference = (gather(parts) for parts in self._collected)
+        self._collected = []
+        settings = self.recipe.evaluation
+        last = self.current_epoch == self.recipe.epochs - 1
+        self.test = test
+        self.scores = score(
+            test,
+            reference,
+            n_classes=len(self.classes),
+            normalized=self.normalized,
+            svm=last or settings.svm == "always",
+            neighbours=settings.neighbours,
+        )
+        self.log_dict({"test/map": self.scores.map, "test/accuracy": self.scores.accuracy})
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Put what `load_run` needs beside the weights."""
+        checkpoint["classes"] = list(self.classes)
+        checkpoint["normalized"] = self.normalized
+        checkpoint["image_shape"] = list(self.image_shape)
+        checkpoint["mean"], checkpoint["std"] = list(self.normalization.mean), list(self.normalization.std)
+
+
+def gather(parts: list[tuple[Tensor, Tensor | None, Tensor]]) -> Embedded:
+    """Join the batches of an evaluation."""
+    logits = [part[1] for part in parts if part[1] is not None]
+    return Embedded(
+        torch.cat([part[0] for part in parts]),
+        torch.cat(logits) if logits else None,
+        torch.cat([part[2] for part in parts]),
+    )

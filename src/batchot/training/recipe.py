@@ -1,0 +1,303 @@
+"""Recipe: everything that determines a training run, as frozen dataclasses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+LossName = Literal[
+    "batch-ot",
+    "uniform",
+    "contrastive",
+    "triplet",
+    "lifted",
+    "npairs",
+    "multi-similarity",
+    "supcon",
+    "proxy-anchor",
+]
+
+
+class RecipeError(ValueError):
+    """A recipe or one of its settings is wrong; the message says which one and what is allowed."""
+
+
+def _require(condition: bool, setting: str, value: object, allowed: str) -> None:
+    if not condition:
+        raise RecipeError(f"{setting}: {value!r} is not allowed; it must be {allowed}")
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """Which images.
+
+    Args:
+        name: data set, found under --data-root; "folder" is any folder of class folders of images
+        image_size: side in pixels to which the images of a "folder" are scaled (null: as they are)
+        limit: use only so many training images, drawn at random (null: all)
+    """
+
+    name: Literal["mnist", "cifar10", "digits", "folder"]
+    image_size: int | None = None
+    limit: int | None = None
+
+    def __post_init__(self) -> None:
+        _require(self.image_size is None or self.image_size >= 4, "data.image_size", self.image_size, ">= 4 or null")
+        _require(self.limit is None or self.limit >= 2, "data.limit", self.limit, ">= 2 or null")
+
+
+@dataclass(frozen=True)
+class AugmentSettings:
+    """Random changes of the training images, drawn anew in every epoch.
+
+    Args:
+        flip: mirror left-right with probability 1/2
+        shift: move by up to so many pixels in x and y
+        padding: what is moved in: zeros, or the image reflected at its border
+        cutout: side in pixels of a square that is blanked (0: none)
+    """
+
+    flip: bool = False
+    shift: int = 0
+    padding: Literal["zeros", "reflect"] = "zeros"
+    cutout: int = 0
+
+    def __post_init__(self) -> None:
+        _require(self.shift >= 0, "augment.shift", self.shift, ">= 0 pixels")
+        _require(self.cutout >= 0, "augment.cutout", self.cutout, ">= 0 pixels")
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """LeNet-5 followed by the metric network.
+
+    Args:
+        channels: channels of the two convolutions
+        widths: widths of the fully connected layers of the metric network; the last is the embedding's
+        activation: non-linearity between the fully connected layers
+        batch_norm: batch normalisation after convolutions and hidden fully connected layers
+    """
+
+    channels: tuple[int, int] = (32, 64)
+    widths: tuple[int, ...] = (512, 256)
+    activation: Literal["sigmoid", "relu"] = "relu"
+    batch_norm: bool = False
+
+    def __post_init__(self) -> None:
+        _require(min(self.channels) >= 1, "model.channels", self.channels, "two numbers >= 1")
+        _require(
+            len(self.widths) >= 1 and min(self.widths) >= 1, "model.widths", self.widths, "one or more numbers >= 1"
+        )
+
+
+@dataclass(frozen=True)
+class LossSettings:
+    """Metric loss, and optionally cross-entropy of a linear head beside it.
+
+    Args:
+        name: the loss; all but "batch-ot" and "uniform" are those of pytorch-metric-learning
+        margin: eps, margin of negative pairs (batch-ot and uniform)
+        pos_margin: distance below which a positive pair costs nothing (batch-ot and uniform)
+        gamma: sharpness of the ground distance exp(-gamma M) (batch-ot)
+        lam: lambda, weight of the transport cost against the entropy (batch-ot)
+        normalize: L2-normalise the embeddings (batch-ot and uniform)
+        grad: "detach" holds the plan fixed, "implicit" differentiates through it (batch-ot)
+        distance_power: distances between embeddings are ||x - y|| to this power (batch-ot and uniform)
+        power: power of the hinges of M (batch-ot and uniform)
+        against: pairs within the batch ("self"), or between its first and second half ("halves")
+        options: keyword arguments of a loss of pytorch-metric-learning
+        weight: factor of the metric loss
+        cross_entropy_weight: factor of the cross-entropy of a linear head (0: no head)
+        label_smoothing: label smoothing of that cross-entropy
+        head: "linear" on the embedding, or "cosine": scaled cosines to one unit vector a class
+        head_scale: scale of the cosine head
+    """
+
+    name: LossName = "batch-ot"
+    margin: float = 1.0
+    pos_margin: float = 0.0
+    gamma: float = 10.0
+    lam: float = 5.0
+    normalize: bool = True
+    grad: Literal["detach", "implicit"] = "detach"
+    distance_power: Literal[1, 2] = 2
+    power: Literal[1, 2] = 1
+    against: Literal["self", "halves"] = "self"
+    options: dict[str, float] = field(default_factory=dict)
+    weight: float = 1.0
+    cross_entropy_weight: float = 0.0
+    label_smoothing: float = 0.0
+    head: Literal["linear", "cosine"] = "linear"
+    head_scale: float = 10.0
+
+    def __post_init__(self) -> None:
+        _require(self.margin > 0, "loss.margin", self.margin, "> 0")
+        _require(self.pos_margin >= 0, "loss.pos_margin", self.pos_margin, ">= 0")
+        _require(self.gamma > 0, "loss.gamma", self.gamma, "> 0")
+        _require(0 <= self.lam <= 1e4, "loss.lam", self.lam, "between 0 and 10,000")
+        farthest = 4.0 if self.distance_power == 2 else 2.0
+        _require(
+            self.name not in ("batch-ot", "uniform") or not self.normalize or self.margin <= farthest,
+            "loss.margin",
+            self.margin,
+            f"<= {farthest:g} with loss.normalize=true, as normalised embeddings are never further apart",
+        )
+        _require(self.weight >= 0, "loss.weight", self.weight, ">= 0")
+        _require(self.cross_entropy_weight >= 0, "loss.cross_entropy_weight", self.cross_entropy_weight, ">= 0")
+        _require(0 <= self.label_smoothing < 1, "loss.label_smoothing", self.label_smoothing, "in [0, 1)")
+        _require(self.head_scale > 0, "loss.head_scale", self.head_scale, "> 0")
+        _require(
+            self.weight > 0 or self.cross_entropy_weight > 0,
+            "loss.weight",
+            self.weight,
+            "> 0 where loss.cross_entropy_weight is 0, as nothing would be trained",
+        )
+
+
+@dataclass(frozen=True)
+class BatchSettings:
+    """How batches are drawn.
+
+    Args:
+        size: images a batch
+        sampler: "plain" shuffles; "balanced" draws equally many images of each class of a batch
+        classes_per_batch: classes a balanced batch holds (null: all)
+    """
+
+    size: int = 128
+    sampler: Literal["plain", "balanced"] = "plain"
+    classes_per_batch: int | None = None
+
+    def __post_init__(self) -> None:
+        _require(self.size >= 2, "batch.size", self.size, ">= 2")
+        _require(
+            self.classes_per_batch is None or self.classes_per_batch >= 1,
+            "batch.classes_per_batch",
+            self.classes_per_batch,
+            ">= 1 or null",
+        )
+        _require(
+            self.classes_per_batch is None or self.sampler == "balanced",
+            "batch.classes_per_batch",
+            self.classes_per_batch,
+            "null with batch.sampler=plain",
+        )
+
+
+@dataclass(frozen=True)
+class OptimSettings:
+    """Optimiser and learning rate, changed at every step.
+
+    Args:
+        name: optimiser; "muon" orthogonalises the steps of the convolutions and leaves the rest to AdamW
+        lr: highest learning rate
+        momentum: momentum of SGD and Muon; beta_1 of Adam and AdamW
+        muon_lr: highest learning rate of the convolutions under Muon
+        nesterov: Nesterov's momentum (SGD)
+        weight_decay: weight decay, not applied to biases and normalisations
+        loss_lr_factor: factor of the learning rate for parameters of the loss itself (proxy-anchor)
+        schedule: "one-cycle" (linear up, then linear down to final), "cosine" (linear up, then cosine down to
+            final), "exponential" (times decay an epoch) or "constant"
+        warmup: share of all steps in which the rate goes up (one-cycle and cosine)
+        final: last learning rate as a share of lr (one-cycle and cosine)
+        decay: factor an epoch (exponential)
+        clip: largest norm of the gradient (0: none)
+        ema: decay a step of the averaged weights that are evaluated and kept (0: no averaging)
+    """
+
+    name: Literal["sgd", "adam", "adamw", "muon"] = "adamw"
+    lr: float = 1e-3
+    momentum: float = 0.9
+    muon_lr: float = 0.02
+    nesterov: bool = False
+    weight_decay: float = 0.0
+    loss_lr_factor: float = 1.0
+    schedule: Literal["one-cycle", "cosine", "exponential", "constant"] = "one-cycle"
+    warmup: float = 0.3
+    final: float = 0.0
+    decay: float = 0.95
+    clip: float = 0.0
+    ema: float = 0.0
+
+    def __post_init__(self) -> None:
+        _require(self.lr > 0, "optim.lr", self.lr, "> 0")
+        _require(0 <= self.momentum < 1, "optim.momentum", self.momentum, "in [0, 1)")
+        _require(self.weight_decay >= 0, "optim.weight_decay", self.weight_decay, ">= 0")
+        _require(self.muon_lr > 0, "optim.muon_lr", self.muon_lr, "> 0")
+        _require(self.loss_lr_factor > 0, "optim.loss_lr_factor", self.loss_lr_factor, "> 0")
+        _require(0 <= self.warmup < 1, "optim.warmup", self.warmup, "in [0, 1)")
+        _require(0 <= self.final <= 1, "optim.final", self.final, "in [0, 1]")
+        _require(0 < self.decay <= 1, "optim.decay", self.decay, "in (0, 1]")
+        _require(self.clip >= 0, "optim.clip", self.clip, ">= 0")
+        _require(0 <= self.ema < 1, "optim.ema", self.ema, "in [0, 1)")
+        _require(
+            not self.nesterov or (self.name == "sgd" and self.momentum > 0),
+            "optim.nesterov",
+            self.nesterov,
+            "false unless optim.name=sgd with optim.momentum > 0",
+        )
+
+
+@dataclass(frozen=True)
+class EvaluationSettings:
+    """What is measured on the test set.
+
+    Args:
+        every: epochs between evaluations (the last epoch is always evaluated)
+        train_samples: training images, drawn at random once, whose embeddings classify the test images
+        svm: fit the paper's SVM in the "last" epoch only (before it: nearest neighbours) or "always"
+        neighbours: k of the k-nearest-neighbour accuracy
+        flip: average the embeddings of each image and its mirror image
+    """
+
+    every: int = 1
+    train_samples: int = 10_000
+    svm: Literal["last", "always"] = "last"
+    neighbours: int = 20
+    flip: bool = False
+
+    def __post_init__(self) -> None:
+        _require(self.every >= 1, "evaluation.every", self.every, ">= 1")
+        _require(self.train_samples >= 2, "evaluation.train_samples", self.train_samples, ">= 2")
+        _require(self.neighbours >= 1, "evaluation.neighbours", self.neighbours, ">= 1")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What determines a training run: two runs of one recipe on one machine give the same numbers.
+
+    Args:
+        name: short name, used for the run folder
+        about: one line on what the recipe does
+        epochs: passes over the training images
+        seed: of the weights, the batches and the augmentation
+        precision: "32", or "bf16" for autocast to bfloat16
+        channels_last: keep images in channels-last order, which is faster for some networks
+        checkpoint_minutes: minutes between checkpoints within an epoch (one is written at each epoch's end)
+    """
+
+    name: str
+    data: DataSettings
+    about: str = ""
+    epochs: int = 5
+    seed: int = 0
+    precision: Literal["32", "bf16"] = "32"
+    channels_last: bool = False
+    checkpoint_minutes: float = 5.0
+    augment: AugmentSettings = field(default_factory=AugmentSettings)
+    model: ModelSettings = field(default_factory=ModelSettings)
+    loss: LossSettings = field(default_factory=LossSettings)
+    batch: BatchSettings = field(default_factory=BatchSettings)
+    optim: OptimSettings = field(default_factory=OptimSettings)
+    evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
+
+    def __post_init__(self) -> None:
+        _require(self.epochs >= 1, "epochs", self.epochs, ">= 1")
+        _require(0 <= self.seed < 2**32, "seed", self.seed, "in [0, 2^32)")
+        _require(self.checkpoint_minutes > 0, "checkpoint_minutes", self.checkpoint_minutes, "> 0")
+        _require(
+            self.loss.against == "self" or self.batch.size % 2 == 0,
+            "batch.size",
+            self.batch.size,
+            "even with loss.against=halves",
+        )

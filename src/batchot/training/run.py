@@ -1,0 +1,343 @@
+"""A whole run: from a recipe to a run folder, and its evaluation afterwards."""
+
+from __future__ import annotations
+
+import logging
+import platform
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import yaml
+from lightning.pytorch import Trainer, seed_everything
+from lightning.pytorch.loggers import TensorBoardLogger
+from torch import Tensor
+
+from batchot.data import (
+    Augmentation,
+    BalancedBatches,
+    BatchSampler,
+    EvaluationBatches,
+    ImageBatches,
+    Images,
+    Normalization,
+    PlainBatches,
+    Splits,
+    load_dataset,
+)
+from batchot.data.seeding import generator_for
+from batchot.training.callbacks import (
+    Averaging,
+    Checkpoints,
+    History,
+    Progress,
+    Row,
+    RunInterrupted,
+    StopRequest,
+)
+from batchot.training.checkpoint import AtomicCheckpointIO, check_weights, read_checkpoint
+from batchot.training.files import RunError, RunFolder, write_text
+from batchot.training.losses import make_loss
+from batchot.training.module import MetricLearner, gather
+from batchot.training.recipe import Recipe, RecipeError
+from batchot.training.scores import Embedded
+from batchot.training.settings import first_difference, load_recipe, to_mapping
+from batchot.training.trained import TrainedEmbedder, load_run
+
+Device = Literal["auto", "cpu", "cuda"]
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """What a run leaves in memory: enough for figures and reports."""
+
+    folder: RunFolder
+    recipe: Recipe
+    rows: tuple[Row, ...]
+    splits: Splits
+    test: Embedded  # the test images after the last epoch
+
+
+@dataclass(frozen=True)
+class Messages:
+    """Who is told what while a run goes on."""
+
+    note: Callable[[str], None] = lambda text: None  # a line of text
+    epoch: Callable[[Row], None] = lambda row: None  # an epoch is over
+    bar: bool = False  # show a progress bar
+
+
+def train(
+    recipe: Recipe,
+    out: Path,
+    *,
+    data_root: Path | None = None,
+    device: Device = "auto",
+    resume: bool = False,
+    command: str = "",
+    messages: Messages | None = None,
+) -> TrainedRun:
+    """Train by a recipe and fill a run folder.
+
+    Args:
+        recipe: what to do
+        out: run folder; it must not hold a run yet, unless `resume`
+        data_root: where the data lies, see `batchot.data.load_dataset`
+        device: "auto" takes a GPU if there is one
+        resume: go on from the last checkpoint in `out`
+        command: kept in config.yaml
+        messages: who is told of the progress
+
+    Returns:
+        The finished run.
+
+    Raises:
+        RecipeError: the recipe does not fit the data or the loss
+        RunError: `out` holds another run, a checkpoint is damaged, the disk is full, training diverged
+        RunInterrupted: Ctrl-C or SIGTERM; a checkpoint has been written
+        batchot.data.DataError: data is missing or damaged
+    """
+    messages = messages or Messages()
+    folder = RunFolder(out)
+    accelerator = accelerator_of(device)
+    make_loss(recipe.loss, n_classes=2, embedding_dim=recipe.model.widths[-1])  # are its options right?
+    _check_folder(folder, recipe, resume)
+    with quiet():
+        seed_everything(recipe.seed, workers=True, verbose=False)
+        splits = load_splits(recipe, data_root)
+        learner, batches, evaluation = _prepare(recipe, splits)
+        checkpoint = _resumable(folder, learner) if resume else None
+        messages.note(
+            f"{splits.name}: {len(splits.train):,} training and {len(splits.test):,} test images of "
+            f"{' x '.join(map(str, splits.image_shape))}, {len(splits.train.classes)} classes; "
+            f"training on {'the GPU' if accelerator == 'cuda' else 'the CPU'}"
+        )
+        if checkpoint is not None:
+            messages.note(f"resuming from {checkpoint}")
+        if not resume or not folder.config.exists():
+            _write_config(folder, recipe, command, data_root)
+        history = History(folder, messages.epoch)
+        stop = StopRequest()
+        trainer = _trainer(recipe, folder, accelerator, history, stop, messages)
+        with stop.listening(messages.note):
+            _fit(trainer, learner, batches, evaluation, checkpoint)
+        history.write()
+        # nothing was evaluated in this session where the run was finished already
+        test = learner.test or embed_images(load_run(out), splits.test)
+        test = Embedded(test.embeddings.cpu(), None if test.logits is None else test.logits.cpu(), test.labels.cpu())
+    return TrainedRun(folder, recipe, tuple(history.rows), splits, test)
+
+
+def load_splits(recipe: Recipe, data_root: Path | None) -> Splits:
+    """Load the images that a recipe asks for."""
+    splits = load_dataset(recipe.data.name, data_root, size=recipe.data.image_size)
+    limit = recipe.data.limit
+    if limit is not None and limit < len(splits.train):
+        splits = Splits(splits.name, splits.train.subset(_draw(len(splits.train), limit, recipe.seed)), splits.test)
+    c, h, w = splits.image_shape
+    if h != w:
+        raise RecipeError(f"data.image_size: LeNet-5 needs square images, these are {h} x {w}; set data.image_size=32")
+    return splits
+
+
+def _draw(n: int, k: int, seed: int) -> Tensor:
+    return torch.randperm(n, generator=generator_for("subset", seed))[:k].sort().values
+
+
+def accelerator_of(device: Device) -> str:
+    """Give "cuda" or "cpu" for what the user asked for."""
+    if device == "cuda" and not torch.cuda.is_available():
+        raise RunError("--device cuda: this PyTorch sees no GPU; use --device cpu or auto")
+    return "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
+
+
+def _check_folder(folder: RunFolder, recipe: Recipe, resume: bool) -> None:
+    if folder.root.exists() and not folder.root.is_dir():
+        raise RunError(f"--out {folder.root} is a file, not a folder")
+    if not resume:
+        if folder.holds_run():
+            raise RunError(
+                f"{folder.root} holds a run already; nothing was changed. "
+                "Add --resume to go on with it, or give another --out"
+            )
+        return
+    if folder.config.is_file():
+        difference = first_difference(recipe, load_recipe(str(folder.config)))
+        if difference is not None:
+            name, here, there = difference
+            raise RunError(
+                f"--resume: {name} is {here!r} here but {there!r} in {folder.config}. Leave out RECIPE and the "
+                "overrides to go on as the run was started, or give another --out for a new run"
+            )
+    elif folder.holds_run():
+        raise RunError(f"--resume: {folder.root} has no config.yaml, so it is not known which run this was")
+
+
+def _prepare(
+    recipe: Recipe, splits: Splits
+) -> tuple[MetricLearner, ImageBatches, tuple[EvaluationBatches, EvaluationBatches]]:
+    train = splits.train
+    normalization = Normalization.from_images(train)
+    augment = recipe.augment
+    augmentation = Augmentation(
+        flip=augment.flip, max_shift=augment.shift, padding=augment.padding, cutout=augment.cutout
+    )
+    side = splits.image_shape[1]
+    if augment.shift >= side:
+        raise RecipeError(f"augment.shift: {augment.shift} is not allowed; the images are {side} pixels wide")
+    batches = ImageBatches(
+        train, _sampler(recipe, train), normalization=normalization, augmentation=augmentation, seed=recipe.seed
+    )
+    learner = MetricLearner(recipe, splits.image_shape, train.classes, len(batches), normalization)
+    reference = reference_images(recipe, train)
+    return learner, batches, (
+        EvaluationBatches(splits.test, normalization),
+        EvaluationBatches(reference, normalization),
+    )
+
+
+def reference_images(recipe: Recipe, train: Images) -> Images:
+    """Give the training images by whose embeddings the test images are classified."""
+    k = recipe.evaluation.train_samples
+    return train if k >= len(train) else train.subset(_draw(len(train), k, recipe.seed))
+
+
+def _sampler(recipe: Recipe, train: Images) -> BatchSampler:
+    settings = recipe.batch
+    if settings.size > len(train):
+        raise RecipeError(f"batch.size: {settings.size} is not allowed; there are {len(train):,} training images")
+    try:
+        if settings.sampler == "plain":
+            return PlainBatches(len(train), settings.size)
+        classes = settings.classes_per_batch or len(train.labels.unique())
+        return BalancedBatches(train.labels, settings.size, classes)
+    except ValueError as error:
+        raise RecipeError(f"batch: {error}") from error
+
+
+def _resumable(folder: RunFolder, learner: MetricLearner) -> Path | None:
+    """Give the checkpoint to go on from, checked; None if the run was stopped before its first one."""
+    if not folder.last.exists():
+        return None
+    saved = read_checkpoint(folder.last)
+    check_weights(saved["state_dict"], learner.state_dict(), folder.last)
+    return folder.last
+
+
+def _write_config(folder: RunFolder, recipe: Recipe, command: str, data_root: Path | None) -> None:
+    from importlib.metadata import version
+
+    from batchot import __version__
+
+    run = {
+        "command": command,
+        "data_root": None if data_root is None else str(data_root),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "batchot": __version__,
+        "torch": str(torch.__version__),
+        "lightning": version("lightning"),
+        "python": platform.python_version(),
+    }
+    text = yaml.safe_dump(to_mapping(recipe) | {"run": run}, sort_keys=False, width=110)
+    write_text(folder.config, text)
+
+
+def _trainer(
+    recipe: Recipe,
+    folder: RunFolder,
+    accelerator: str,
+    history: History,
+    stop: StopRequest,
+    messages: Messages,
+) -> Trainer:
+    callbacks: list[Any] = [history]
+    if recipe.optim.ema > 0:
+        callbacks.append(Averaging(recipe.optim.ema))
+    if messages.bar:
+        callbacks.append(Progress(history))
+    callbacks.append(Checkpoints(folder, timedelta(minutes=recipe.checkpoint_minutes), history, stop))
+    return Trainer(
+        accelerator=accelerator,
+        devices=1,
+        max_epochs=recipe.epochs,
+        precision="bf16-mixed" if recipe.precision == "bf16" else "32-true",
+        gradient_clip_val=recipe.optim.clip or None,
+        # some CUDA kernels of the evaluation have no deterministic form, which must not stop a run
+        deterministic=True if accelerator == "cpu" else "warn",
+        benchmark=False,
+        callbacks=callbacks,
+        logger=TensorBoardLogger(folder.root, name="", version="tensorboard"),
+        default_root_dir=folder.root,
+        plugins=[AtomicCheckpointIO()],
+        enable_checkpointing=True,
+        enable_progress_bar=messages.bar,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        log_every_n_steps=50,
+    )
+
+
+def _fit(
+    trainer: Trainer,
+    learner: MetricLearner,
+    batches: ImageBatches,
+    evaluation: tuple[EvaluationBatches, EvaluationBatches],
+    checkpoint: Path | None,
+) -> None:
+    try:
+        trainer.fit(learner, batches, list(evaluation), ckpt_path=checkpoint, weights_only=True)
+    except SystemExit as error:  # Lightning's answer to a second Ctrl-C
+        raise KeyboardInterrupt from error
+
+
+@torch.no_grad()
+def embed_images(embedder: TrainedEmbedder, images: Images, batch_size: int = 500) -> Embedded:
+    """Embed all images of a set.
+
+    Args:
+        embedder: of a run
+        images: as they were loaded
+        batch_size: images at once
+
+    Returns:
+        Embeddings, logits and labels, on the CPU.
+    """
+    parts = []
+    for x, y in zip(images.images.split(batch_size), images.labels.split(batch_size), strict=True):
+        out = embedder.outputs(x)
+        parts.append((out.embeddings.cpu(), None if out.logits is None else out.logits.cpu(), y))
+    return gather(parts)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep Lightning's tips and the warnings that do not concern a run of ours off the screen."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        for pattern in (
+            ".*does not have many workers.*",
+            ".*You are trying to `self.log\\(\\)`.*",
+            ".*smaller than the logging interval.*",
+            ".*LeafSpec.*",
+            ".*isinstance\\(treespec.*",
+            ".*Checkpoint directory.*",
+            ".*does not have a deterministic implementation.*",
+            ".*lr_scheduler.step.*before.*optimizer.step.*",
+        ):
+            warnings.filterwarnings("ignore", message=pattern)
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
+
+
+__all__ = ["Messages", "RunInterrupted", "TrainedRun", "embed_images", "load_splits", "train"]

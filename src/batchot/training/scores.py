@@ -1,0 +1,83 @@
+"""The measures of one evaluation, as they stand in metrics.json and history.csv."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor
+
+from batchot.evaluation import (
+    classification_scores,
+    head_predictions,
+    knn_predictions,
+    retrieval_scores,
+    svm_predictions,
+)
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """Images after the network."""
+
+    embeddings: Tensor  # (n, d), normalised where the loss normalises
+    logits: Tensor | None  # (n, c), None without a head
+    labels: Tensor  # (n,)
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Test-to-test retrieval and classification of the test images, as fractions."""
+
+    map: float
+    nn: float
+    ft: float
+    st: float
+    e: float
+    dcg: float
+    accuracy: float
+    accuracy_by: Literal["head", "svm", "knn"]
+    knn_accuracy: float
+
+
+def score(
+    test: Embedded, reference: Embedded, *, n_classes: int, normalized: bool, svm: bool, neighbours: int
+) -> Scores:
+    """Measure embedded test images.
+
+    Args:
+        test: every test image is a query against all others
+        reference: training images by which the test images are classified
+        n_classes: number of classes
+        normalized: compare by cosine rather than by Euclidean distance
+        svm: without a head, give the accuracy of the paper's SVM rather than of the nearest neighbours
+        neighbours: k of the nearest neighbours
+
+    Returns:
+        Retrieval, and the accuracy of the head if there is one.
+    """
+    retrieved = retrieval_scores(test.embeddings, test.labels, distance="cosine" if normalized else "euclidean")
+
+    def accuracy(predictions: Tensor) -> float:
+        return classification_scores(predictions, test.labels, n_classes).accuracy
+
+    k = min(neighbours, len(reference.labels))
+    knn = accuracy(knn_predictions(reference.embeddings, reference.labels, test.embeddings, k=k))
+    by: Literal["head", "svm", "knn"]
+    if test.logits is not None:
+        by, value = "head", accuracy(head_predictions(test.logits))
+    elif svm:
+        by, value = "svm", accuracy(svm_predictions(reference.embeddings, reference.labels, test.embeddings, max_train=None))
+    else:
+        by, value = "knn", knn
+    return Scores(
+        map=retrieved.map,
+        nn=retrieved.nn,
+        ft=retrieved.ft,
+        st=retrieved.st,
+        e=retrieved.e,
+        dcg=retrieved.dcg,
+        accuracy=value,
+        accuracy_by=by,
+        knn_accuracy=knn,
+    )

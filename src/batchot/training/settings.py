@@ -1,0 +1,344 @@
+"""Recipes from YAML files and overrides, checked before anything else happens (imports no torch)."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import typing
+from collections.abc import Sequence
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args, get_origin
+
+from batchot.training.recipe import DataSettings, Recipe, RecipeError
+
+if TYPE_CHECKING:
+    from jsonargparse import ArgumentParser
+
+_OWN_LOSSES = ("batch-ot", "uniform")
+_OWN_LOSS_SETTINGS = ("margin", "pos_margin", "gamma", "lam", "normalize", "grad", "distance_power", "power")
+_UNIFORM_IGNORES = ("gamma", "lam", "grad")
+
+
+def recipe_names() -> tuple[str, ...]:
+    """Give the names of the recipes of the package, sorted.
+
+    >>> "mnist" in recipe_names()
+    True
+    """
+    folder = resources.files("batchot") / "recipes"
+    return tuple(sorted(f.name.removesuffix(".yaml") for f in folder.iterdir() if f.name.endswith(".yaml")))
+
+
+@cache
+def setting_types() -> dict[str, Any]:
+    """Give the type of every setting by its dotted name.
+
+    >>> setting_types()["loss.lam"]
+    <class 'float'>
+    """
+    types: dict[str, Any] = {}
+    for name, hint in typing.get_type_hints(Recipe).items():
+        if dataclasses.is_dataclass(hint):
+            types |= {f"{name}.{inner}": kind for inner, kind in typing.get_type_hints(hint).items()}
+        else:
+            types[name] = hint
+    return types
+
+
+@cache
+def sections() -> tuple[str, ...]:
+    """Give the names of the groups of settings.
+
+    >>> sections()
+    ('data', 'augment', 'model', 'loss', 'batch', 'optim', 'evaluation')
+    """
+    hints = typing.get_type_hints(Recipe)
+    return tuple(name for name, hint in hints.items() if dataclasses.is_dataclass(hint))
+
+
+def full_name(setting: str) -> str:
+    """Give the dotted name of a setting, where dashes and the short form of a name are allowed.
+
+    >>> full_name("loss"), full_name("batch.classes-per-batch")
+    ('loss.name', 'batch.classes_per_batch')
+    """
+    setting = setting.replace("-", "_")
+    return f"{setting}.name" if setting in ("loss", "data", "optim") else setting
+
+
+def is_setting(setting: str) -> bool:
+    """Say whether a dotted name is a setting of a recipe.
+
+    >>> is_setting("loss.lam"), is_setting("loss.options.neg_margin"), is_setting("lam")
+    (True, True, False)
+    """
+    return setting in setting_types() or (setting.startswith("loss.options.") and setting.count(".") == 2)
+
+
+def allowed(kind: Any) -> str:
+    """Describe the values that a type admits.
+
+    >>> from typing import Literal
+    >>> allowed(Literal["plain", "balanced"]), allowed(tuple[int, ...]), allowed(int | None)
+    ('plain, balanced', 'a list of whole numbers such as [64,32]', 'a whole number or null')
+    """
+    words = {
+        int: "a whole number",
+        float: "a number",
+        bool: "true or false",
+        str: "text",
+        type(None): "null",
+    }
+    if kind in words:
+        return words[kind]
+    origin, args = get_origin(kind), get_args(kind)
+    if origin is typing.Literal:
+        return ", ".join(str(a) for a in args)
+    if origin is tuple:
+        count = "" if Ellipsis in args else f"{len(args)} "
+        return f"a list of {count}whole numbers such as [64,32]"
+    if origin is dict:
+        return "a mapping from name to number such as {neg_margin: 0.5}"
+    return " or ".join(allowed(a) for a in args)
+
+
+def suggestion(word: str, known: Sequence[str]) -> str:
+    """Give the end of a message about an unknown word: the closest known one, if any is close.
+
+    >>> suggestion("loss.lamda", ["loss.lam", "loss.gamma"])
+    '; did you mean loss.lam?'
+    """
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    if not close:  # "lam" for "loss.lam"
+        last = {k.rsplit(".", 1)[-1]: k for k in reversed(known)}
+        close = [last[m] for m in difflib.get_close_matches(word.rsplit(".", 1)[-1], list(last), n=1, cutoff=0.7)]
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+@cache
+def _parser() -> ArgumentParser:
+    from jsonargparse import ArgumentParser
+
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(Recipe, None)
+    return parser
+
+
+def settings_help(recipe: Recipe | None = None) -> str:
+    """Describe all settings, with the values of a recipe or, where there is none, the defaults.
+
+    >>> "loss.lam = 5.0 (a number)" in settings_help()
+    True
+    """
+    from docstring_parser import parse
+
+    shown = Recipe("NAME", DataSettings("mnist")) if recipe is None else recipe
+    values = _flat(to_mapping(shown), "defaults")
+    texts: dict[str, str] = {}
+    for prefix, part in [("", shown), *((f"{s}.", getattr(shown, s)) for s in sections())]:
+        documented = parse(type(part).__doc__ or "").params
+        texts |= {prefix + p.arg_name: " ".join((p.description or "").split()) for p in documented}
+    return "\n".join(
+        f"  {name} = {_plain(values[name])} ({allowed(kind)})\n      {texts.get(name, '')}"
+        for name, kind in setting_types().items()
+    )
+
+
+def _plain(value: Any) -> str:
+    words = {None: "null", True: "true", False: "false"}
+    return words[value] if value is None or isinstance(value, bool) else str(value)
+
+
+def _read(recipe: str) -> tuple[str, Any]:
+    import yaml
+
+    path = Path(recipe)
+    if recipe in recipe_names():
+        source, text = f"recipe {recipe}", (resources.files("batchot") / "recipes" / f"{recipe}.yaml").read_text()
+    elif path.suffix in (".yaml", ".yml") or "/" in recipe:
+        if not path.is_file():
+            raise RecipeError(f"no recipe file {path}; give the path of a YAML file or one of {_names()}")
+        source, text = str(path), path.read_text()
+    else:
+        raise RecipeError(
+            f"unknown recipe {recipe!r}; there are {_names()}{suggestion(recipe, recipe_names())}\n"
+            "A recipe of your own is given as the path of its YAML file."
+        )
+    try:
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise RecipeError(f"{source} is not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(values, dict):
+        raise RecipeError(f"{source} must hold settings such as 'epochs: 5', not {values!r}")
+    return source, values
+
+
+def _names() -> str:
+    return ", ".join(recipe_names())
+
+
+def _flat(values: dict[str, Any], source: str) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if key in sections() and isinstance(value, dict):
+            flat |= {f"{key}.{inner}": v for inner, v in value.items()}
+        elif key in sections():
+            raise RecipeError(f"{source}: {key} must hold settings, such as '{key}: {{...}}', not {value!r}")
+        else:
+            flat[str(key)] = value
+    for key in flat:
+        if key not in setting_types():
+            raise RecipeError(f"{source}: unknown setting {key!r}{suggestion(key, list(setting_types()))}")
+    return flat
+
+
+def _build(values: dict[str, Any], source: str) -> Recipe:
+    """Type-check settings by their dotted names and make the recipe."""
+    from argparse import ArgumentError
+
+    nested: dict[str, Any] = {}
+    for key, value in values.items():
+        section, _, inner = key.rpartition(".")
+        (nested.setdefault(section, {}) if section else nested)[inner] = value
+    for required in ("name", "data.name"):
+        if required not in values:
+            raise RecipeError(f"{source}: the setting {required} is missing")
+    for key, value in values.items():
+        if value is None and type(None) not in get_args(setting_types()[key]):
+            raise _not_allowed(source, key, value)
+    parser = _parser()
+    try:
+        checked = parser.parse_object(nested)
+    except (ArgumentError, TypeError) as error:
+        _find_wrong_type(values, source)
+        raise RecipeError(f"{source}: {error}") from error
+    instantiate = getattr(parser, "instantiate", None) or parser.instantiate_classes
+    try:
+        made = instantiate(checked)
+        return Recipe(**{f.name: made[f.name] for f in dataclasses.fields(Recipe)})
+    except RecipeError as error:
+        raise RecipeError(f"{source}: {error}") from error
+
+
+def _not_allowed(source: str, key: str, value: Any) -> RecipeError:
+    return RecipeError(f"{source}: {key}: {value!r} is not allowed; allowed: {allowed(setting_types()[key])}")
+
+
+def _find_wrong_type(values: dict[str, Any], source: str) -> None:
+    """Check each setting alone to find the one that is wrong, so that the message can name it and what it admits."""
+    from argparse import ArgumentError
+
+    required = {"name": "x", "data.name": "digits"}
+    for key, value in values.items():
+        nested: dict[str, Any] = {}
+        for name, v in (required | {key: value}).items():
+            section, _, inner = name.rpartition(".")
+            (nested.setdefault(section, {}) if section else nested)[inner] = v
+        try:
+            _parser().parse_object(nested)
+        except (ArgumentError, TypeError) as error:
+            raise _not_allowed(source, key, value) from error
+
+
+def _override_value(text: str) -> Any:
+    import yaml
+
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
+
+
+def load_recipe(recipe: str, overrides: Sequence[tuple[str, str]] = ()) -> Recipe:
+    """Read a recipe of the package or of a file, change settings, and check everything.
+
+    Args:
+        recipe: name of a recipe of the package, or path of a YAML file
+        overrides: pairs of a setting's dotted name and its value as text, such as ("loss.lam", "3")
+
+    Returns:
+        The checked recipe.
+
+    Raises:
+        RecipeError: a name is unknown (with the closest one) or a value is not allowed (with those that are)
+
+    >>> load_recipe("mnist", [("loss.lam", "3"), ("epochs", "1")]).loss.lam
+    3.0
+    """
+    source, raw = _read(recipe)
+    raw.pop("run", None)  # what config.yaml of a run says about the run itself
+    values = _flat(raw, source)
+    changed: dict[str, Any] = {}
+    for name, text in overrides:
+        key = full_name(name)
+        if not is_setting(key):
+            raise RecipeError(f"unknown setting {name!r}{suggestion(key, list(setting_types()))}")
+        value = _override_value(text)
+        if key.startswith("loss.options."):
+            inherited = changed.get("loss.options", values.get("loss.options", {}))
+            key, value = "loss.options", {**inherited, key.removeprefix("loss.options."): value}
+        elif setting_types()[key] is str:
+            value = text
+        changed[key] = value
+    if changed.get("loss.name", values.get("loss.name")) != values.get("loss.name") and "loss.options" not in changed:
+        changed["loss.options"] = {}  # those of another loss
+    made = _build(_lenient(values | changed), "command line" if changed else source)
+    _check_effect(changed, made)
+    return made
+
+
+def _lenient(values: dict[str, Any]) -> dict[str, Any]:
+    """Let YAML's 32 stand for the text "32" where text is what the setting admits."""
+    out = dict(values)
+    for key, value in values.items():
+        kind = setting_types()[key]
+        texts = get_args(kind) if get_origin(kind) is typing.Literal else ()
+        if isinstance(value, int | float) and not isinstance(value, bool) and str(value) in texts:
+            out[key] = str(value)
+    return out
+
+
+def _check_effect(changed: dict[str, Any], made: Recipe) -> None:
+    """Refuse overrides that the chosen loss would not look at."""
+    name = made.loss.name
+    for setting in _OWN_LOSS_SETTINGS:
+        if f"loss.{setting}" not in changed:
+            continue
+        if name not in _OWN_LOSSES:
+            raise RecipeError(
+                f"loss.{setting} has no effect with loss={name}; its own settings are loss.options.NAME=VALUE"
+            )
+        if name == "uniform" and setting in _UNIFORM_IGNORES:
+            raise RecipeError(f"loss.{setting} has no effect with loss=uniform, which has no transport problem")
+    if name in _OWN_LOSSES and made.loss.options:
+        raise RecipeError(f"loss.options belongs to the losses of pytorch-metric-learning, not to loss={name}")
+
+
+def to_mapping(recipe: Recipe) -> dict[str, Any]:
+    """Give a recipe as nested plain values, as YAML writes them (tuples become lists).
+
+    >>> to_mapping(load_recipe("digits"))["data"]["name"]
+    'digits'
+    """
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {k: plain(v) for k, v in value.items()}
+        return [plain(v) for v in value] if isinstance(value, tuple | list) else value
+
+    return {k: plain(v) for k, v in dataclasses.asdict(recipe).items()}
+
+
+def first_difference(a: Recipe, b: Recipe) -> tuple[str, Any, Any] | None:
+    """Give the first setting in which two recipes differ, with both values.
+
+    >>> first_difference(load_recipe("mnist"), load_recipe("mnist", [("loss.lam", "3")]))[0]
+    'loss.lam'
+    """
+    left, right = _flat(to_mapping(a), "a"), _flat(to_mapping(b), "b")
+    for key in left:
+        if left[key] != right[key]:
+            return key, left[key], right[key]
+    return None

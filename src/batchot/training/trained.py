@@ -1,0 +1,126 @@
+"""A finished run, loaded to be used."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from batchot.data import Normalization
+from batchot.training.checkpoint import check_weights, read_checkpoint
+from batchot.training.files import RunError, RunFolder
+from batchot.training.network import Network, Outputs, embed
+from batchot.training.recipe import Recipe
+from batchot.training.settings import load_recipe
+
+
+class TrainedEmbedder(nn.Module):
+    """The network of a run in eval mode, from images to embeddings.
+
+    Args:
+        network: embedder and, where the recipe has one, classifier
+        recipe: of the run
+        normalization: of the pixels
+        classes: names of the classes
+        metrics: content of metrics.json, empty before the first evaluation
+        normalized: L2-normalise the embeddings, as the loss does
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        recipe: Recipe,
+        normalization: Normalization,
+        classes: tuple[str, ...],
+        metrics: dict[str, Any],
+        normalized: bool,
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.recipe = recipe
+        self.normalization = normalization
+        self.classes = classes
+        self.metrics = metrics
+        self.normalized = normalized
+        self.eval()
+
+    @property
+    def embedding_dim(self) -> int:
+        """Width of the embeddings."""
+        return self.network.embedder.embedding_dim
+
+    def outputs(self, images: Tensor) -> Outputs:
+        """Give embeddings and, where there is a classifier, logits; see `forward`."""
+        if images.dtype == torch.uint8:
+            pixels = images.float()
+        else:
+            if images.numel() and (float(images.min()) < 0 or float(images.max()) > 1):
+                raise ValueError(
+                    f"float images must lie in 0 .. 1, got {float(images.min()):.4g} .. {float(images.max()):.4g}; "
+                    "the normalisation of the run is applied here"
+                )
+            pixels = images.float() * 255
+        parameter = next(self.network.parameters())
+        x = self.normalization(pixels.to(parameter.device))
+        return embed(self.network, x, normalize=self.normalized, flip=self.recipe.evaluation.flip)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Embed images.
+
+        Args:
+            images: uint8 in 0 .. 255 or floating point in 0 .. 1, shape (n, c, h, w); normalised in here
+
+        Returns:
+            Embeddings, shape (n, d), L2-normalised where the loss normalises.
+
+        Raises:
+            ValueError: floating point values outside 0 .. 1
+        """
+        return self.outputs(images).embeddings
+
+
+def load_run(
+    path: str | Path, device: str | torch.device = "cpu", *, checkpoint: Literal["last", "best"] = "last"
+) -> TrainedEmbedder:
+    """Load the trained embedder of a run folder.
+
+    Args:
+        path: run folder of ``batchot train``
+        device: where to put it
+        checkpoint: "last", whose measures are in metrics.json, or "best", the epoch of the highest test mAP
+
+    Returns:
+        A module from images (n, c, h, w), uint8 or floats in 0 .. 1, to embeddings (n, d), with the attributes
+        ``recipe``, ``classes``, ``metrics`` and ``embedding_dim``.
+
+    Raises:
+        RunError: there is no run, or its checkpoint is damaged or of another network
+
+    Example::
+
+        embedder = batchot.load_run("runs/mnist")
+        with torch.no_grad():
+            embeddings = embedder(images)  # (n, 256)
+    """
+    folder = RunFolder(Path(path))
+    if not folder.config.is_file():
+        raise RunError(f"{folder.root} is no run folder: it has no config.yaml")
+    recipe = load_recipe(str(folder.config))
+    file = folder.last if checkpoint == "last" else folder.best
+    saved = read_checkpoint(file)
+    try:
+        classes, shape = tuple(saved["classes"]), tuple(saved["image_shape"])
+        normalization = Normalization(tuple(saved["mean"]), tuple(saved["std"]))
+        normalized = bool(saved["normalized"])
+    except KeyError as error:
+        raise RunError(f"{file} is not a checkpoint of batchot: it has no {error}") from error
+    network = Network(recipe, (shape[0], shape[1], shape[2]), len(classes))
+    prefix = "network."
+    weights = {k.removeprefix(prefix): v for k, v in saved["state_dict"].items() if k.startswith(prefix)}
+    check_weights(weights, network.state_dict(), file)
+    network.load_state_dict(weights)
+    metrics = json.loads(folder.metrics.read_text()) if folder.metrics.is_file() else {}
+    return TrainedEmbedder(network, recipe, normalization, classes, metrics, normalized).to(device)

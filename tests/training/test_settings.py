@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from batchot.training.recipe import Recipe, RecipeError
+from batchot.training.settings import (
+    first_difference,
+    load_recipe,
+    recipe_names,
+    settings_help,
+    setting_types,
+    to_mapping,
+)
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_every_recipe_of_the_package_is_right(name: str) -> None:
+    recipe = load_recipe(name)
+    assert recipe.name == name
+    assert recipe.about
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_recipe_survives_being_written_and_read(name: str, tmp_path: Path) -> None:
+    recipe = load_recipe(name, [("seed", "3"), ("precision", "32")])
+    file = tmp_path / "mine.yaml"
+    file.write_text(yaml.safe_dump(to_mapping(recipe)))
+    assert load_recipe(str(file)) == recipe
+    assert first_difference(load_recipe(str(file)), recipe) is None
+
+
+def test_overrides_change_what_they_name_and_nothing_else() -> None:
+    changed = load_recipe("mnist", [("loss.lam", "3"), ("model.widths", "[32,16]"), ("optim.lr", "1e-3")])
+    assert changed.loss.lam == 3.0
+    assert changed.model.widths == (32, 16)
+    assert changed.optim.lr == 0.001
+    before, after = to_mapping(load_recipe("mnist")), to_mapping(changed)
+    after["loss"]["lam"], after["model"]["widths"] = before["loss"]["lam"], before["model"]["widths"]
+    after["optim"]["lr"] = before["optim"]["lr"]
+    assert after == before
+
+
+def test_short_name_of_the_loss_and_its_options() -> None:
+    recipe = load_recipe("digits", [("loss", "contrastive"), ("loss.options.neg_margin", "0.5")])
+    assert recipe.loss.name == "contrastive"
+    assert recipe.loss.options == {"neg_margin": 0.5}
+
+
+def test_options_of_one_loss_are_not_handed_to_another(tmp_path: Path) -> None:
+    values = to_mapping(load_recipe("digits", [("loss", "triplet"), ("loss.options.margin", "0.3")]))
+    file = tmp_path / "mine.yaml"
+    file.write_text(yaml.safe_dump(values))
+    assert load_recipe(str(file), [("loss", "supcon")]).loss.options == {}
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        (("loss.lamda", "3"), "unknown setting 'loss.lamda'; did you mean loss.lam?"),
+        (("lam", "3"), "did you mean loss.lam?"),
+        (("loss.name", "foo"), "loss.name: 'foo' is not allowed; allowed: batch-ot, uniform, contrastive"),
+        (("loss.lam", "many"), "loss.lam: 'many' is not allowed; allowed: a number"),
+        (("loss.lam", "-1"), "loss.lam: -1.0 is not allowed; it must be between 0 and 10,000"),
+        (("loss.lam", "20000"), "between 0 and 10,000"),
+        (("loss.lam", ".nan"), "between 0 and 10,000"),
+        (("loss.margin", "5"), "loss.margin: 5.0 is not allowed; it must be <= 4"),
+        (("loss.margin", "0"), "loss.margin"),
+        (("epochs", "0"), "epochs: 0 is not allowed; it must be >= 1"),
+        (("epochs", "1.5"), "epochs: 1.5 is not allowed; allowed: a whole number"),
+        (("epochs", ""), "epochs: None is not allowed; allowed: a whole number"),
+        (("batch.size", "1"), "batch.size"),
+        (("batch.sampler", "random"), "allowed: plain, balanced"),
+        (("batch.classes_per_batch", "5"), "null with batch.sampler=plain"),
+        (("model.channels", "[1,2,3]"), "a list of 2 whole numbers"),
+        (("model.widths", "[]"), "one or more numbers"),
+        (("precision", "16"), "precision: 16 is not allowed; allowed: 32, bf16"),
+        (("optim.lr", "0"), "optim.lr"),
+        (("optim.nesterov", "true"), "optim.nesterov"),
+        (("loss.weight", "0"), "nothing would be trained"),
+        (("loss.options.neg_margin", "1"), "loss.options belongs to the losses of pytorch-metric-learning"),
+    ],
+)
+def test_mistakes_are_named_with_what_is_allowed(override: tuple[str, str], message: str) -> None:
+    with pytest.raises(RecipeError) as raised:
+        load_recipe("digits", [override])
+    assert message in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("loss", "setting"),
+    [("contrastive", "lam"), ("supcon", "margin"), ("uniform", "gamma")],
+)
+def test_settings_that_a_loss_does_not_look_at_are_refused(loss: str, setting: str) -> None:
+    with pytest.raises(RecipeError, match=f"loss.{setting} has no effect with loss={loss}"):
+        load_recipe("digits", [("loss", loss), (f"loss.{setting}", "2")])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name: a\ndata: {name: digits}\nepoch: 3\n", "unknown setting 'epoch'; did you mean epochs?"),
+        ("name: a\ndata: digits\n", "data must hold settings"),
+        ("name: a\n", "data.name is missing"),
+        ("data: {name: digits}\n", "name is missing"),
+        ("name: [a\n", "is not valid YAML"),
+        ("- 1\n", "must hold settings"),
+        ("name: a\ndata: {name: digits}\nloss: {lam: x}\n", "loss.lam: 'x' is not allowed; allowed: a number"),
+    ],
+)
+def test_mistakes_in_a_file_are_named_with_the_file(text: str, message: str, tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(text)
+    with pytest.raises(RecipeError) as raised:
+        load_recipe(str(file))
+    assert message in str(raised.value)
+    assert "mine.yaml" in str(raised.value)
+
+
+def test_unknown_recipe_and_missing_file() -> None:
+    with pytest.raises(RecipeError, match=r"there are cifar10, .*did you mean mnist\?"):
+        load_recipe("mnsit")
+    with pytest.raises(RecipeError, match="no recipe file"):
+        load_recipe("nowhere/mine.yaml")
+
+
+def test_help_names_every_setting_with_a_text() -> None:
+    lines = settings_help().splitlines()
+    for name in setting_types():
+        at = next(i for i, line in enumerate(lines) if line.startswith(f"  {name} = "))
+        assert lines[at + 1].strip(), f"{name} has no text"
+
+
+def test_recipe_without_overrides_is_what_the_dataclass_says() -> None:
+    assert isinstance(load_recipe("digits"), Recipe)
+    assert load_recipe("digits") == load_recipe("digits")
