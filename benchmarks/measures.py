@@ -60,31 +60,31 @@ def compare(arguments: argparse.Namespace, n_classes: int) -> None:
 
 
 def large(arguments: argparse.Namespace) -> None:
-    n = 60_000 if arguments.n == 10_000 else arguments.n
-    for n_classes in arguments.classes[:1]:
-        x, labels = classes_in_space(n, arguments.dimension, n_classes, arguments.seed)
-        taken = seconds(lambda: retrieval_scores(x, labels, engine=arguments.engine), torch.device("cpu"))
-        unit = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB on Linux
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
-        print(
-            f"{n} x {n}, d {arguments.dimension}, {n_classes} classes: {taken:.0f} s, "
-            f"peak memory of the process {peak:.2f} GiB"
-        )
+    n, n_classes = arguments.n, arguments.classes[0]
+    x, labels = classes_in_space(n, arguments.dimension, n_classes, arguments.seed)
+    taken = seconds(lambda: retrieval_scores(x, labels, engine=arguments.engine), torch.device("cpu"))
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB on Linux
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
+    print(
+        f"{n} x {n}, d {arguments.dimension}, {n_classes} classes: {taken:.0f} s, "
+        f"peak memory of the process {peak:.2f} GiB"
+    )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--n", type=int, default=10_000, help="queries, which are the gallery too")
+    parser.add_argument("--n", type=int, help="queries, which are the gallery too (10,000; 60,000 if --large)")
     parser.add_argument("--dimension", type=int, default=128)
     parser.add_argument("--classes", type=int, nargs="+", default=[10, 100])
     parser.add_argument("--repetitions", type=int, default=5)
     parser.add_argument("--engine", choices=["auto", "torch", "numba"], default="auto")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--large", action="store_true", help="60,000 x 60,000 once: time and peak memory")
+    parser.add_argument("--large", action="store_true", help="once: time and peak memory")
     arguments = parser.parse_args()
+    arguments.n = arguments.n or (60_000 if arguments.large else 10_000)
     print(
         f"PyTorch {torch.__version__}, {torch.get_num_threads()} threads, {platform.processor() or platform.machine()}"
     )

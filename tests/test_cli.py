@@ -79,7 +79,10 @@ def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["trian", "mnist"], "unknown command 'trian'; there are train, evaluate, recipes; did you mean train?"),
+        (
+            ["trian", "mnist"],
+            "unknown command 'trian'; there are train, evaluate, recipes; did you mean train?",
+        ),
         (["train"], "which recipe? There are cifar10"),
         (["train", "mnsit"], "did you mean mnist?"),
         (["train", "nowhere/mine.yaml"], "no recipe file"),
@@ -117,12 +120,16 @@ def test_mistakes_that_lie_in_files(run: Path, capsys: pytest.CaptureFixture[str
     assert "holds a run already" in told(capsys)
     assert main(["evaluate", str(tmp_path)]) == 1
     assert "is no run folder" in told(capsys)
-    assert main(["train", "mnist", "--data-root", str(tmp_path / "none"), "--out", str(tmp_path / "out")]) == 1
+    assert (
+        main(["train", "mnist", "--data-root", str(tmp_path / "none"), "--out", str(tmp_path / "out")]) == 1
+    )
     assert str(tmp_path / "none") in told(capsys)
     assert not (tmp_path / "out").exists()
 
 
-def test_resume_without_the_recipe_takes_that_of_the_run(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_resume_without_the_recipe_takes_that_of_the_run(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     before = (run / "metrics.json").read_text()
     assert main(["train", "--resume", "--out", str(run), "--device", "cpu"]) == 0
     assert (run / "metrics.json").read_text() == before
@@ -132,9 +139,13 @@ def test_resume_without_the_recipe_takes_that_of_the_run(run: Path, capsys: pyte
 
 def test_default_folder_is_new_every_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    for _ in range(2):
-        assert main(["train", "digits", "--epochs=1", "loss=supcon", "--device=cpu", *SMALL]) == 0
-    assert sorted(f.name for f in (tmp_path / "runs").iterdir()) == ["digits-supcon-seed0", "digits-supcon-seed0-2"]
+    (tmp_path / "runs" / "digits-supcon-seed0").mkdir(parents=True)
+    assert main(["train", "digits", "--epochs=1", "loss=supcon", "--device=cpu", *SMALL]) == 0
+    assert (tmp_path / "runs" / "digits-supcon-seed0-2" / "metrics.json").is_file()
+    assert sorted(f.name for f in (tmp_path / "runs").iterdir()) == [
+        "digits-supcon-seed0",
+        "digits-supcon-seed0-2",
+    ]
     assert [f.name for f in tmp_path.iterdir()] == ["runs"]
 
 
@@ -158,7 +169,18 @@ def test_arguments_are_checked_without_torch() -> None:
 
 def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path: Path) -> None:
     out = tmp_path / "run"
-    command = [sys.executable, "-m", "batchot", "train", "digits", "--epochs", "500", "--out", str(out), *SMALL]
+    command = [
+        sys.executable,
+        "-m",
+        "batchot",
+        "train",
+        "digits",
+        "--epochs",
+        "500",
+        "--out",
+        str(out),
+        *SMALL,
+    ]
     with subprocess.Popen(
         [*command, "--device", "cpu"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:

@@ -1,4 +1,4 @@
-"""The command ``batchot``; whatever is slow to import is imported once the arguments are known to be right."""
+"""The command ``batchot``; what is slow to import is imported once the arguments are known to be right."""
 
 from __future__ import annotations
 
@@ -60,9 +60,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if argv and argv[0] in commands:
             return commands[argv[0]](argv[1:])
         if argv and not argv[0].startswith("-"):
-            raise _UsageError(
-                f"unknown command {argv[0]!r}; there are {', '.join(commands)}{suggestion(argv[0], list(commands))}"
-            )
+            names = list(commands)
+            closest = suggestion(argv[0], names)
+            raise _UsageError(f"unknown command {argv[0]!r}; there are {', '.join(names)}{closest}")
         return _top(argv)
     except (_UsageError, RecipeError) as error:
         return _fail(str(error), USAGE_ERROR)
@@ -121,11 +121,19 @@ def _train_parser() -> _Parser:
         add_help=False,
         allow_abbrev=False,
     )
-    parser.add_argument("recipe", nargs="?", metavar="RECIPE", help=f"{', '.join(recipe_names())}, or a YAML file")
-    parser.add_argument("--data-root", type=Path, help="where the data lies (else $BATCHOT_DATA, else downloaded)")
+    parser.add_argument(
+        "recipe", nargs="?", metavar="RECIPE", help=f"{', '.join(recipe_names())}, or a YAML file"
+    )
+    parser.add_argument(
+        "--data-root", type=Path, help="where the data lies (default: $BATCHOT_DATA, else downloads)"
+    )
     parser.add_argument("--out", type=Path, help="run folder (default: runs/RECIPE-LOSS-seedS)")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: a GPU if any")
-    parser.add_argument("--resume", action="store_true", help="go on with the run in --out; RECIPE may be left out")
+    parser.add_argument(
+        "--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: a GPU if any"
+    )
+    parser.add_argument(
+        "--resume", action="store_true", help="go on with the run in --out; RECIPE may be left out"
+    )
     parser.add_argument("--help", action="store_true", help="this text")
     return parser
 
@@ -172,7 +180,9 @@ def _train(argv: list[str]) -> int:
         recipe = None if options.recipe is None else load_recipe(options.recipe, split.overrides)
         whose = "default values" if options.recipe is None else f"values of {options.recipe}"
         print(parser.format_help())
-        print(f"settings, each as --NAME VALUE or NAME=VALUE, with the {whose} (loss=contrastive is short for")
+        print(
+            f"settings, each as --NAME VALUE or NAME=VALUE, with the {whose} (loss=contrastive is short for"
+        )
         print(f"loss.name=contrastive):\n{settings_help(recipe)}")
         return 0
     recipe, data_root = _recipe_of(options, split.overrides)
@@ -255,7 +265,7 @@ def _guarded(work: Callable[[], int], resume: str = "") -> int:
 def _say(text: str) -> None:
     from tqdm import tqdm
 
-    with tqdm.external_write_mode():  # type: ignore[no-untyped-call]
+    with tqdm.external_write_mode():
         print(text, flush=True)
 
 
@@ -287,11 +297,15 @@ def _in_words(row: Any) -> str:
 
 
 def _evaluate(argv: list[str]) -> int:
-    parser = _Parser(prog="batchot evaluate", description="Measure a trained run on the test images.", allow_abbrev=False)
+    parser = _Parser(
+        prog="batchot evaluate", description="Measure a trained run on the test images.", allow_abbrev=False
+    )
     parser.add_argument("run", type=Path, metavar="RUN", help="run folder of batchot train")
     parser.add_argument("--data-root", type=Path, help="where the data lies (default: as in training)")
     parser.add_argument("--checkpoint", choices=("last", "best"), default="last", help="default: last")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: a GPU if any")
+    parser.add_argument(
+        "--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: a GPU if any"
+    )
     options = parser.parse_args(argv)
 
     def work() -> int:

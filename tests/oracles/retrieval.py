@@ -104,7 +104,7 @@ def _measures(G: list[int]) -> dict[str, float]:
 
 
 def _curve(G: list[int]) -> list[float]:
-    """Best precision at the recalls 0, 1/20, .., 1 or a higher one, over all ranks and not the relevant alone."""
+    """Best precision at the recalls 0, 1/20, .., 1 or a higher one, over all ranks."""
     C = sum(G)
     points = [(sum(G[:k]), sum(G[:k]) / k) for k in range(1, len(G) + 1)]
     return [max(precision for hits, precision in points if 20 * hits >= step * C) for step in range(21)]

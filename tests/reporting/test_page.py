@@ -18,7 +18,9 @@ class Collector(HTMLParser):
 
 
 def test_page_needs_no_other_file() -> None:
-    page = make_page("a < b", "about", ["epoch", "mAP"], [["1", "50"], ["2", "60"]], {"Curves": b"png"}, "lam: <5>")
+    page = make_page(
+        "a < b", "about", ["epoch", "mAP"], [["1", "50"], ["2", "60"]], {"Curves": b"png"}, "lam: <5>"
+    )
     seen = Collector()
     seen.feed(page)
     assert seen.sources == ["data:image/png;base64,cG5n"]

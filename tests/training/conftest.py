@@ -27,4 +27,6 @@ def small() -> tuple[tuple[str, str], ...]:
 def finished_run(tmp_path_factory: pytest.TempPathFactory) -> TrainedRun:
     """A finished run, not to be changed."""
     recipe = load_recipe("digits", [*SMALL, ("optim.ema", "0.9")])
-    return train(recipe, tmp_path_factory.mktemp("finished") / "run", device="cpu", command="batchot train digits")
+    return train(
+        recipe, tmp_path_factory.mktemp("finished") / "run", device="cpu", command="batchot train digits"
+    )

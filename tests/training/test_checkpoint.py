@@ -16,14 +16,20 @@ class NotATensor:
 
 
 @pytest.mark.parametrize("damage", ["truncated", "garbage", "empty", "pickle"])
-def test_damaged_checkpoint_is_named_with_what_to_do(damage: str, finished_run: TrainedRun, tmp_path: Path) -> None:
+def test_damaged_checkpoint_is_named_with_what_to_do(
+    damage: str, finished_run: TrainedRun, tmp_path: Path
+) -> None:
     file = tmp_path / "last.ckpt"
     content = finished_run.folder.last.read_bytes()
     if damage == "pickle":
         torch.save({"state_dict": NotATensor()}, file)
     else:
-        file.write_bytes({"truncated": content[: len(content) // 2], "garbage": b"x" * 1000, "empty": b""}[damage])
-    with pytest.raises(RunError, match=r"last.ckpt \([0-9,]+ bytes\) is damaged or no checkpoint.*Delete it") as e:
+        file.write_bytes(
+            {"truncated": content[: len(content) // 2], "garbage": b"x" * 1000, "empty": b""}[damage]
+        )
+    with pytest.raises(
+        RunError, match=r"last.ckpt \([0-9,]+ bytes\) is damaged or no checkpoint.*Delete it"
+    ) as e:
         read_checkpoint(file)
     assert "\n" not in str(e.value)
     shutil.copy(finished_run.folder.best, tmp_path / "best.ckpt")
@@ -50,10 +56,14 @@ def test_first_parameter_that_does_not_fit_is_named() -> None:
         check_weights({**ours, "c": torch.zeros(1)}, ours, path)
 
 
-def test_full_disk_leaves_the_previous_checkpoint_good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_disk_leaves_the_previous_checkpoint_good(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path, writer = tmp_path / "last.ckpt", AtomicCheckpointIO()
     writer.save_checkpoint({"state_dict": {"a": torch.ones(2)}}, path)
-    monkeypatch.setattr("batchot.training.files.os.fsync", lambda _: (_ for _ in ()).throw(OSError(28, "full")))
+    monkeypatch.setattr(
+        "batchot.training.files.os.fsync", lambda _: (_ for _ in ()).throw(OSError(28, "full"))
+    )
     with pytest.raises(RunError, match="the previous last.ckpt is untouched"):
         writer.save_checkpoint({"state_dict": {"a": torch.zeros(2)}}, path)
     assert read_checkpoint(path)["state_dict"]["a"].tolist() == [1.0, 1.0]

@@ -32,7 +32,9 @@ def test_full_disk_leaves_the_previous_file_and_no_other(
 
     if failing != "write":
         monkeypatch.setattr(os, failing, full)
-    with pytest.raises(RunError, match=r"cannot write .*a.json: No space left on device; the previous a.json"):
+    with pytest.raises(
+        RunError, match=r"cannot write .*a.json: No space left on device; the previous a.json"
+    ):
         write_atomically(path, write)
     assert only_file(tmp_path) == path
     assert path.read_text() == "old"

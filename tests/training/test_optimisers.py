@@ -14,7 +14,9 @@ from batchot.training.recipe import LossSettings, OptimSettings
 
 def small_network() -> nn.Sequential:
     torch.manual_seed(0)
-    return nn.Sequential(nn.Conv2d(1, 4, 3, bias=False), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4 * 36, 3))
+    return nn.Sequential(
+        nn.Conv2d(1, 4, 3, bias=False), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4 * 36, 3)
+    )
 
 
 @pytest.mark.parametrize("schedule", ["one-cycle", "cosine"])
@@ -35,7 +37,10 @@ def test_one_cycle_falls_on_a_line_and_cosine_on_a_cosine() -> None:
 
 
 def test_exponential_falls_once_an_epoch_and_constant_never() -> None:
-    exponential, constant = OptimSettings(schedule="exponential", decay=0.95), OptimSettings(schedule="constant")
+    exponential, constant = (
+        OptimSettings(schedule="exponential", decay=0.95),
+        OptimSettings(schedule="constant"),
+    )
     assert [lr_factor(exponential, s, 3, 5) for s in (0, 2, 3, 6)] == pytest.approx([1, 1, 0.95, 0.95**2])
     assert lr_factor(constant, 7, 3, 5) == 1.0
 
@@ -56,7 +61,9 @@ def test_every_parameter_moves_and_only_matrices_decay(name: Literal["sgd", "ada
     optimiser = make_optimiser(OptimSettings(name=name, weight_decay=0.1), network, loss)
     parameters = [*network.parameters(), *loss.parameters()]
     for group in optimiser.param_groups:
-        network_matrices = [p for p in group["params"] if p.ndim > 1 and not any(p is q for q in loss.parameters())]
+        network_matrices = [
+            p for p in group["params"] if p.ndim > 1 and not any(p is q for q in loss.parameters())
+        ]
         assert group["weight_decay"] == (0.1 if network_matrices else 0.0)
     assert sum(len(g["params"]) for g in optimiser.param_groups) == len(parameters)
     before = [p.detach().clone() for p in parameters]

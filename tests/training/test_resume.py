@@ -175,7 +175,9 @@ def at_batch(self, trainer, *rest):
 Checkpoints.on_train_batch_end = at_batch
 train(load_recipe("digits", {OVERRIDES!r}), Path({str(out)!r}), device="cpu")
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=os.environ, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, env=os.environ, check=False
+    )
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert torch.load(out / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == BATCHES + 4
     assert_resumes_to(out, undisturbed)
@@ -215,7 +217,9 @@ def test_checkpoint_of_another_network_is_refused_before_training(
     train(wider, out, device="cpu")
     last = out / "checkpoints" / "last.ckpt"
     last.write_bytes((undisturbed[0] / "checkpoints" / "last.ckpt").read_bytes())
-    with pytest.raises(RunError, match=r"of another network: network.embedder.head.* is \(8, 16\) there and \(12, 16\)"):
+    with pytest.raises(
+        RunError, match=r"of another network: network.embedder.head.* is \(8, 16\) there and \(12, 16\)"
+    ):
         train(wider, out, device="cpu", resume=True)
 
 
@@ -225,5 +229,7 @@ def test_folder_without_config_is_refused(tmp_path: Path) -> None:
         train(small_recipe(), tmp_path, device="cpu", resume=True)
 
 
-def test_resume_without_a_run_starts_one(tmp_path: Path, undisturbed: tuple[Path, list[dict[str, object]]]) -> None:
+def test_resume_without_a_run_starts_one(
+    tmp_path: Path, undisturbed: tuple[Path, list[dict[str, object]]]
+) -> None:
     assert_resumes_to(tmp_path / "run", undisturbed)

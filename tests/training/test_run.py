@@ -55,7 +55,11 @@ def numbers(run: TrainedRun) -> list[dict[str, object]]:
 
 def test_same_seed_same_numbers_and_another_seed_others(tmp_path: Path, small: Overrides) -> None:
     runs = [
-        train(load_recipe("digits", [*small, ("seed", seed), ("augment.shift", "1")]), tmp_path / name, device="cpu")
+        train(
+            load_recipe("digits", [*small, ("seed", seed), ("augment.shift", "1")]),
+            tmp_path / name,
+            device="cpu",
+        )
         for name, seed in (("a", "1"), ("b", "1"), ("c", "2"))
     ]
     a, b, c = map(numbers, runs)
@@ -75,10 +79,25 @@ def test_every_loss_trains(loss: LossName, tmp_path: Path, small: Overrides) -> 
     "overrides",
     [
         [("loss.against", "halves"), ("loss.normalize", "false"), ("loss.lam", "1"), ("optim.clip", "1")],
-        [("precision", "bf16"), ("channels_last", "true"), ("optim.name", "muon"), ("evaluation.flip", "true")],
+        [
+            ("precision", "bf16"),
+            ("channels_last", "true"),
+            ("optim.name", "muon"),
+            ("evaluation.flip", "true"),
+        ],
         [("loss.cross_entropy_weight", "1"), ("loss.label_smoothing", "0.1"), ("loss.head", "cosine")],
-        [("loss.cross_entropy_weight", "1"), ("loss.weight", "0"), ("optim.name", "sgd"), ("optim.nesterov", "true")],
-        [("augment.flip", "true"), ("augment.shift", "1"), ("augment.padding", "reflect"), ("augment.cutout", "3")],
+        [
+            ("loss.cross_entropy_weight", "1"),
+            ("loss.weight", "0"),
+            ("optim.name", "sgd"),
+            ("optim.nesterov", "true"),
+        ],
+        [
+            ("augment.flip", "true"),
+            ("augment.shift", "1"),
+            ("augment.padding", "reflect"),
+            ("augment.cutout", "3"),
+        ],
         [("batch.sampler", "balanced"), ("batch.classes_per_batch", "5"), ("optim.name", "adam")],
     ],
 )

@@ -107,7 +107,10 @@ def test_settings_that_a_loss_does_not_look_at_are_refused(loss: str, setting: s
         ("data: {name: digits}\n", "name is missing"),
         ("name: [a\n", "is not valid YAML"),
         ("- 1\n", "must hold settings"),
-        ("name: a\ndata: {name: digits}\nloss: {lam: x}\n", "loss.lam: 'x' is not allowed; allowed: a number"),
+        (
+            "name: a\ndata: {name: digits}\nloss: {lam: x}\n",
+            "loss.lam: 'x' is not allowed; allowed: a number",
+        ),
     ],
 )
 def test_mistakes_in_a_file_are_named_with_the_file(text: str, message: str, tmp_path: Path) -> None:

@@ -11,7 +11,13 @@ from torch import Tensor
 
 
 def draw_embedding(
-    embeddings: Tensor, labels: Tensor, classes: Sequence[str], *, title: str, limit: int = 1500, seed: int = 0
+    embeddings: Tensor,
+    labels: Tensor,
+    classes: Sequence[str],
+    *,
+    title: str,
+    limit: int = 1500,
+    seed: int = 0,
 ) -> Figure:
     """Draw embeddings as points in the plane by t-SNE, coloured by class.
 
@@ -26,7 +32,6 @@ def draw_embedding(
     Returns:
         A figure with a legend.
     """
-    from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
 
     chosen = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))[:limit]
@@ -35,8 +40,7 @@ def draw_embedding(
         how, perplexity = "t-SNE", min(30.0, (len(x) - 1) / 3)
         points = TSNE(init="pca", perplexity=perplexity, random_state=seed).fit_transform(x)  # (k, 2)
     else:
-        how = "principal components"
-        points = PCA(min(2, *x.shape)).fit_transform(x)
+        how, points = "first two coordinates", x[:, :2]  # t-SNE needs a few points that differ
     figure = Figure(figsize=(7.6, 6), layout="constrained")
     axes = figure.subplots()
     colours = mpl.colormaps["tab10" if len(classes) <= 10 else "nipy_spectral"]
@@ -48,6 +52,10 @@ def draw_embedding(
     axes.set(title=f"{title}\n{how} of {len(x):,} test images", xticks=[], yticks=[])
     if len(classes) <= 40:
         axes.legend(
-            loc="center left", bbox_to_anchor=(1, 0.5), markerscale=3, frameon=False, ncols=1 + len(classes) // 21
+            loc="center left",
+            bbox_to_anchor=(1, 0.5),
+            markerscale=3,
+            frameon=False,
+            ncols=1 + len(classes) // 21,
         )
     return figure

@@ -77,7 +77,11 @@ def _show(axes: Axes, image: Tensor, frame: str | None = None) -> None:
     pixels = image.permute(1, 2, 0).numpy()  # (h, w, c)
     single = pixels.shape[2] == 1
     axes.imshow(
-        pixels[:, :, 0] if single else pixels, cmap="gray" if single else None, vmin=0, vmax=255, aspect="equal"
+        pixels[:, :, 0] if single else pixels,
+        cmap="gray" if single else None,
+        vmin=0,
+        vmax=255,
+        aspect="equal",
     )
     axes.set(xticks=[], yticks=[])
     for spine in axes.spines.values():

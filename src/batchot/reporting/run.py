@@ -10,7 +10,7 @@ from batchot.reporting.curves import draw_curves
 from batchot.reporting.embedding import draw_embedding
 from batchot.reporting.neighbours import draw_neighbours
 from batchot.reporting.page import make_page
-from batchot.training.files import write_atomically, write_text
+from batchot.training.files import write_bytes, write_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -39,10 +39,9 @@ def write_report(run: TrainedRun) -> None:
     captions = {"curves": "Curves", "embedding": "Embedding", "retrieved": "Nearest neighbours"}
     pngs: dict[str, bytes] = {}
     for name, figure in drawn.items():
-        png = _png(figure)
-        pngs[captions[name]] = png
-        write_atomically(run.folder.figures / f"{name}.png", lambda file, png=png: file.write(png))
-    about = f"{recipe.about}. Test-to-test retrieval and classification in %; seconds of training, evaluation left out."
+        pngs[captions[name]] = _png(figure)
+        write_bytes(run.folder.figures / f"{name}.png", pngs[captions[name]])
+    about = f"{recipe.about}. Test-to-test retrieval and classification in %; evaluation is not in the seconds."
     header, table = _table(run.rows)
     config = run.folder.config.read_text()
     write_text(run.folder.report, make_page(f"batchot: {title}", about, header, table, pngs, config))

@@ -278,7 +278,9 @@ class Progress(TQDMProgressBar):
         super().on_train_start(trainer, pl_module)
         self._start = (time.monotonic(), trainer.global_step)
 
-    def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, int | str | float | dict[str, float]]:
+    def get_metrics(
+        self, trainer: Trainer, pl_module: LightningModule
+    ) -> dict[str, int | str | float | dict[str, float]]:
         """Give what stands behind the bar."""
         shown: dict[str, int | str | float | dict[str, float]] = {}
         if self.history.batches:

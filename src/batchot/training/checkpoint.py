@@ -17,7 +17,9 @@ from batchot.training.files import RunError, write_atomically
 class AtomicCheckpointIO(TorchCheckpointIO):
     """Lightning's checkpoint files, flushed to the disk before they take the place of the previous ones."""
 
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None
+    ) -> None:
         """Write a checkpoint; a full disk leaves the previous one good."""
         write_atomically(Path(path), lambda file: torch.save(checkpoint, file))
 
@@ -44,7 +46,9 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise RunError(f"no checkpoint {path}") from error
     except Exception as error:  # torch.load raises half a dozen unrelated types on damaged files
         what = (str(error).strip() or type(error).__name__).splitlines()[0]
-        if isinstance(error, pickle.UnpicklingError):  # torch's text here invites to run whatever is in the file
+        if isinstance(
+            error, pickle.UnpicklingError
+        ):  # torch's text here invites to run whatever is in the file
             what = "it holds something else than tensors and plain values"
         raise RunError(
             f"{path} ({path.stat().st_size:,} bytes) is damaged or no checkpoint: {what}. {advice}."
@@ -81,4 +85,6 @@ def check_weights(saved: Mapping[str, Tensor], wanted: Mapping[str, Tensor], pat
             )
     for name, value in saved.items():
         if name not in wanted:
-            raise RunError(f"{path} is of another network: it has {name} {tuple(value.shape)}, this one has not")
+            raise RunError(
+                f"{path} is of another network: it has {name} {tuple(value.shape)}, this one has not"
+            )

@@ -12,12 +12,11 @@ from pathlib import Path
 from typing import IO, Any
 
 
-
 class RunError(RuntimeError):
     """A run cannot start, go on or be read; the message says why and what to do."""
 
 
-def write_atomically(path: Path, write: Callable[[IO[bytes]], None]) -> None:
+def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     """Write a file whole or not at all: into a temporary file beside it, then renamed over it.
 
     Args:
@@ -54,9 +53,14 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], None]) -> None:
         raise
 
 
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a binary file whole or not at all, see `write_atomically`."""
+    write_atomically(path, lambda file: file.write(content))
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text file whole or not at all, see `write_atomically`."""
-    write_atomically(path, lambda file: file.write(text.encode()) and None)
+    write_bytes(path, text.encode())
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
@@ -97,5 +101,3 @@ class RunFolder:
     def holds_run(self) -> bool:
         """Say whether a run has been started here."""
         return any(p.exists() for p in (self.config, self.metrics, self.history, self.checkpoints))
-
-

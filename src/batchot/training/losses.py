@@ -35,7 +35,7 @@ def _library_class(class_name: str) -> Any:
         from pytorch_metric_learning import losses
     except ImportError as error:
         raise RecipeError(
-            f"{class_name} comes from pytorch-metric-learning, which is not installed: pip install 'batchot[compare]'"
+            f"{class_name} needs pytorch-metric-learning, which is not installed: pip install 'batchot[compare]'"
         ) from error
     return getattr(losses, class_name)
 
@@ -97,4 +97,4 @@ def normalizes(loss: nn.Module) -> bool:
     """
     if isinstance(loss, BatchOTLoss):
         return loss.settings.normalize
-    return bool(loss.distance.normalize_embeddings) if hasattr(loss, "distance") else False
+    return bool(getattr(getattr(loss, "distance", None), "normalize_embeddings", False))

@@ -37,7 +37,10 @@ class Network(nn.Module):
             batch_norm=model.batch_norm,
         )
         metric = MetricNet(
-            backbone.out_features, widths=model.widths, activation=model.activation, batch_norm=model.batch_norm
+            backbone.out_features,
+            widths=model.widths,
+            activation=model.activation,
+            batch_norm=model.batch_norm,
         )
         self.embedder = Embedder(backbone, metric)
         self.head: nn.Module | None = None
@@ -79,5 +82,3 @@ def embed(network: Network, images: Tensor, *, normalize: bool, flip: bool) -> O
     if first.logits is None or mirrored.logits is None:
         return Outputs(mean, None)
     return Outputs(mean, (first.logits + mirrored.logits) / 2)
-
-

@@ -42,7 +42,12 @@ class DataSettings:
     limit: int | None = None
 
     def __post_init__(self) -> None:
-        _require(self.image_size is None or self.image_size >= 4, "data.image_size", self.image_size, ">= 4 or null")
+        _require(
+            self.image_size is None or self.image_size >= 4,
+            "data.image_size",
+            self.image_size,
+            ">= 4 or null",
+        )
         _require(self.limit is None or self.limit >= 2, "data.limit", self.limit, ">= 2 or null")
 
 
@@ -86,7 +91,10 @@ class ModelSettings:
     def __post_init__(self) -> None:
         _require(min(self.channels) >= 1, "model.channels", self.channels, "two numbers >= 1")
         _require(
-            len(self.widths) >= 1 and min(self.widths) >= 1, "model.widths", self.widths, "one or more numbers >= 1"
+            len(self.widths) >= 1 and min(self.widths) >= 1,
+            "model.widths",
+            self.widths,
+            "one or more numbers >= 1",
         )
 
 
@@ -143,7 +151,9 @@ class LossSettings:
             f"<= {farthest:g} with loss.normalize=true, as normalised embeddings are never further apart",
         )
         _require(self.weight >= 0, "loss.weight", self.weight, ">= 0")
-        _require(self.cross_entropy_weight >= 0, "loss.cross_entropy_weight", self.cross_entropy_weight, ">= 0")
+        _require(
+            self.cross_entropy_weight >= 0, "loss.cross_entropy_weight", self.cross_entropy_weight, ">= 0"
+        )
         _require(0 <= self.label_smoothing < 1, "loss.label_smoothing", self.label_smoothing, "in [0, 1)")
         _require(self.head_scale > 0, "loss.head_scale", self.head_scale, "> 0")
         _require(

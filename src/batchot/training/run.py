@@ -129,7 +129,9 @@ def train(
         history.write()
         # nothing was evaluated in this session where the run was finished already
         test = learner.test or embed_images(load_run(out), splits.test)
-        test = Embedded(test.embeddings.cpu(), None if test.logits is None else test.logits.cpu(), test.labels.cpu())
+        test = Embedded(
+            test.embeddings.cpu(), None if test.logits is None else test.logits.cpu(), test.labels.cpu()
+        )
     return TrainedRun(folder, recipe, tuple(history.rows), splits, test)
 
 
@@ -138,10 +140,14 @@ def load_splits(recipe: Recipe, data_root: Path | None) -> Splits:
     splits = load_dataset(recipe.data.name, data_root, size=recipe.data.image_size)
     limit = recipe.data.limit
     if limit is not None and limit < len(splits.train):
-        splits = Splits(splits.name, splits.train.subset(_draw(len(splits.train), limit, recipe.seed)), splits.test)
-    c, h, w = splits.image_shape
+        splits = Splits(
+            splits.name, splits.train.subset(_draw(len(splits.train), limit, recipe.seed)), splits.test
+        )
+    _, h, w = splits.image_shape
     if h != w:
-        raise RecipeError(f"data.image_size: LeNet-5 needs square images, these are {h} x {w}; set data.image_size=32")
+        raise RecipeError(
+            f"data.image_size: LeNet-5 needs square images, these are {h} x {w}; set data.image_size=32"
+        )
     return splits
 
 
@@ -191,13 +197,21 @@ def _prepare(
     if augment.shift >= side:
         raise RecipeError(f"augment.shift: {augment.shift} is not allowed; the images are {side} pixels wide")
     batches = ImageBatches(
-        train, _sampler(recipe, train), normalization=normalization, augmentation=augmentation, seed=recipe.seed
+        train,
+        _sampler(recipe, train),
+        normalization=normalization,
+        augmentation=augmentation,
+        seed=recipe.seed,
     )
     learner = MetricLearner(recipe, splits.image_shape, train.classes, len(batches), normalization)
     reference = reference_images(recipe, train)
-    return learner, batches, (
-        EvaluationBatches(splits.test, normalization),
-        EvaluationBatches(reference, normalization),
+    return (
+        learner,
+        batches,
+        (
+            EvaluationBatches(splits.test, normalization),
+            EvaluationBatches(reference, normalization),
+        ),
     )
 
 
@@ -210,7 +224,9 @@ def reference_images(recipe: Recipe, train: Images) -> Images:
 def _sampler(recipe: Recipe, train: Images) -> BatchSampler:
     settings = recipe.batch
     if settings.size > len(train):
-        raise RecipeError(f"batch.size: {settings.size} is not allowed; there are {len(train):,} training images")
+        raise RecipeError(
+            f"batch.size: {settings.size} is not allowed; there are {len(train):,} training images"
+        )
     try:
         if settings.sampler == "plain":
             return PlainBatches(len(train), settings.size)

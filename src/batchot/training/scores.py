@@ -56,7 +56,9 @@ def score(
     Returns:
         Retrieval, and the accuracy of the head if there is one.
     """
-    retrieved = retrieval_scores(test.embeddings, test.labels, distance="cosine" if normalized else "euclidean")
+    retrieved = retrieval_scores(
+        test.embeddings, test.labels, distance="cosine" if normalized else "euclidean"
+    )
 
     def accuracy(predictions: Tensor) -> float:
         return classification_scores(predictions, test.labels, n_classes).accuracy
@@ -67,7 +69,12 @@ def score(
     if test.logits is not None:
         by, value = "head", accuracy(head_predictions(test.logits))
     elif svm:
-        by, value = "svm", accuracy(svm_predictions(reference.embeddings, reference.labels, test.embeddings, max_train=None))
+        by, value = (
+            "svm",
+            accuracy(
+                svm_predictions(reference.embeddings, reference.labels, test.embeddings, max_train=None)
+            ),
+        )
     else:
         by, value = "knn", knn
     return Scores(

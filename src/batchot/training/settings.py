@@ -113,7 +113,9 @@ def suggestion(word: str, known: Sequence[str]) -> str:
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
     if not close:  # "lam" for "loss.lam"
         last = {k.rsplit(".", 1)[-1]: k for k in reversed(known)}
-        close = [last[m] for m in difflib.get_close_matches(word.rsplit(".", 1)[-1], list(last), n=1, cutoff=0.7)]
+        close = [
+            last[m] for m in difflib.get_close_matches(word.rsplit(".", 1)[-1], list(last), n=1, cutoff=0.7)
+        ]
     return f"; did you mean {close[0]}?" if close else ""
 
 
@@ -156,7 +158,10 @@ def _read(recipe: str) -> tuple[str, Any]:
 
     path = Path(recipe)
     if recipe in recipe_names():
-        source, text = f"recipe {recipe}", (resources.files("batchot") / "recipes" / f"{recipe}.yaml").read_text()
+        source, text = (
+            f"recipe {recipe}",
+            (resources.files("batchot") / "recipes" / f"{recipe}.yaml").read_text(),
+        )
     elif path.suffix in (".yaml", ".yml") or "/" in recipe:
         if not path.is_file():
             raise RecipeError(f"no recipe file {path}; give the path of a YAML file or one of {_names()}")
@@ -282,7 +287,10 @@ def load_recipe(recipe: str, overrides: Sequence[tuple[str, str]] = ()) -> Recip
         elif setting_types()[key] is str:
             value = text
         changed[key] = value
-    if changed.get("loss.name", values.get("loss.name")) != values.get("loss.name") and "loss.options" not in changed:
+    if (
+        changed.get("loss.name", values.get("loss.name")) != values.get("loss.name")
+        and "loss.options" not in changed
+    ):
         changed["loss.options"] = {}  # those of another loss
     made = _build(_lenient(values | changed), "command line" if changed else source)
     _check_effect(changed, made)
@@ -311,9 +319,13 @@ def _check_effect(changed: dict[str, Any], made: Recipe) -> None:
                 f"loss.{setting} has no effect with loss={name}; its own settings are loss.options.NAME=VALUE"
             )
         if name == "uniform" and setting in _UNIFORM_IGNORES:
-            raise RecipeError(f"loss.{setting} has no effect with loss=uniform, which has no transport problem")
+            raise RecipeError(
+                f"loss.{setting} has no effect with loss=uniform, which has no transport problem"
+            )
     if name in _OWN_LOSSES and made.loss.options:
-        raise RecipeError(f"loss.options belongs to the losses of pytorch-metric-learning, not to loss={name}")
+        raise RecipeError(
+            f"loss.options belongs to the losses of pytorch-metric-learning, not to loss={name}"
+        )
 
 
 def to_mapping(recipe: Recipe) -> dict[str, Any]:
