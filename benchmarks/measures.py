@@ -53,8 +53,9 @@ def compare(arguments: argparse.Namespace, n_classes: int) -> None:
         sorts.append(seconds(lambda: matrix.sort(dim=1), device))
     ours, sort = statistics.median(measures), statistics.median(sorts)
     print(
-        f"{arguments.n} x {arguments.n}, d {arguments.dimension}, {n_classes} classes: measures {ours:.2f} s "
-        f"({min(measures):.2f} to {max(measures):.2f}), sort {sort:.2f} s ({min(sorts):.2f} to {max(sorts):.2f}), "
+        f"{arguments.n} x {arguments.n}, d {arguments.dimension}, {n_classes} classes: "
+        f"measures {ours:.2f} s ({min(measures):.2f} to {max(measures):.2f}), "
+        f"sort {sort:.2f} s ({min(sorts):.2f} to {max(sorts):.2f}), "
         f"ratio {ours / sort:.2f}"
     )
 
@@ -75,7 +76,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--n", type=int, help="queries, which are the gallery too (10,000; 60,000 if --large)")
+    parser.add_argument("--n", type=int, help="queries = gallery (10,000; 60,000 if --large)")
     parser.add_argument("--dimension", type=int, default=128)
     parser.add_argument("--classes", type=int, nargs="+", default=[10, 100])
     parser.add_argument("--repetitions", type=int, default=5)
@@ -85,9 +86,7 @@ def main() -> None:
     parser.add_argument("--large", action="store_true", help="once: time and peak memory")
     arguments = parser.parse_args()
     arguments.n = arguments.n or (60_000 if arguments.large else 10_000)
-    print(
-        f"PyTorch {torch.__version__}, {torch.get_num_threads()} threads, {platform.processor() or platform.machine()}"
-    )
+    print(f"PyTorch {torch.__version__}, {torch.get_num_threads()} threads, {platform.machine()}")
     if arguments.large:
         large(arguments)
     else:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from batchot.cli import main
 
@@ -50,7 +51,7 @@ def test_training_fills_a_run_folder(run: Path) -> None:
         assert (run / "figures" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
     page = (run / "report.html").read_text()
     assert page.count("data:image/png;base64,") == 3
-    assert "http" not in page.replace("https://", "http") or 'src="http' not in page
+    assert "<script" not in page
 
 
 def test_evaluation_gives_the_figures_of_the_run(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -160,6 +161,7 @@ def test_arguments_are_checked_without_torch() -> None:
     program = (
         "import sys; from batchot.cli import main; "
         "codes = [main(a) for a in (['--help'], ['recipes'], ['train', 'mnsit'], ['train', 'mnist', 'loss.lam=x'])]; "
+        ""
         "assert codes == [0, 0, 2, 2], codes; "
         "assert not {'torch', 'lightning', 'matplotlib', 'sklearn'} & set(sys.modules)"
     )
@@ -193,3 +195,16 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path: Path) -> None:
     assert process.returncode == 130
     assert errors == f"batchot: interrupted; go on with: batchot train --resume --out {out}\n"
     assert torch.load(out / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] >= 8
+
+
+def test_folder_of_images(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        for shade, name in ((40, "dark"), (200, "light")):
+            folder = tmp_path / "data" / split / name
+            folder.mkdir(parents=True)
+            for i in range(8):
+                Image.new("RGB", (20, 12), (shade + i, shade, shade - i)).save(folder / f"{i}.png")
+    arguments = ["--data-root", str(tmp_path / "data"), "--out", str(tmp_path / "out"), "--epochs=2"]
+    assert main(["train", "folder", *arguments, "batch.size=8", "--device=cpu", *SMALL[3:]]) == 0
+    assert json.loads((tmp_path / "out" / "metrics.json").read_text())["map"] == 1.0
+    assert main(["evaluate", str(tmp_path / "out")]) == 0  # the folder of the data is remembered

@@ -114,10 +114,11 @@ def _recipes(argv: list[str]) -> int:
 def _train_parser() -> _Parser:
     parser = _Parser(
         prog="batchot train",
-        usage="batchot train RECIPE [--data-root D] [--out R] [--epochs N] [--seed S] [--device auto|cpu|cuda]\n"
-        "                     [--resume] [--SECTION.SETTING VALUE | SECTION.SETTING=VALUE ...]",
-        description="Train by a recipe and fill a run folder: config.yaml, metrics.json, history.csv, checkpoints, "
-        "figures and report.html.",
+        usage="batchot train RECIPE [--data-root D] [--out R] [--epochs N] [--seed S]\n"
+        "                     [--device auto|cpu|cuda] [--resume]\n"
+        "                     [--SECTION.SETTING VALUE | SECTION.SETTING=VALUE ...]",
+        description="Train by a recipe and fill a run folder: config.yaml, metrics.json, history.csv, "
+        "checkpoints, figures and report.html.",
         add_help=False,
         allow_abbrev=False,
     )
@@ -193,7 +194,7 @@ def _train(argv: list[str]) -> int:
         from batchot.training.run import Messages, train
 
         print(f"run folder: {out}")
-        messages = Messages(note=_say, epoch=_epoch_line(recipe), bar=sys.stderr.isatty())
+        messages = Messages(note=_say, epoch=_epoch_line(recipe), bar=sys.stdout.isatty())
         run = train(
             recipe,
             out,

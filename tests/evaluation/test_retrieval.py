@@ -181,7 +181,7 @@ def test_permutation_of_gallery_and_bounds_and_naive_loops(points, order, offset
 @pytest.mark.parametrize("distance", ["euclidean", "cosine"])
 @pytest.mark.parametrize("chunk_bytes", [1, 2**28])
 def test_duplicates_tie_wherever_they_stand(dtype, distance, chunk_bytes):
-    """Coordinates that are not exact: a matrix product alone gives equal columns slightly different distances."""
+    """A matrix product alone gives equal items distances that differ in the last bit."""
     g = torch.Generator().manual_seed(0)
     x = torch.randn(40, 33, generator=g).to(dtype)
     gallery = x[torch.randint(0, 40, (203,), generator=g)]

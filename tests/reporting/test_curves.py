@@ -8,10 +8,23 @@ from batchot.training.callbacks import Row
 
 def rows(*, planned: bool) -> list[Row]:
     first = Row(
-        epoch=1, map=0.5, nn=0.6, ft=0.4, st=0.5, e=0.1, dcg=0.7, accuracy=0.8, accuracy_by="knn", seconds=1.0,
-        knn_accuracy=0.8, loss=0.3, violated_mass=0.9 if planned else None, effective_pairs=10.0, marginal_error=0.0,
+        epoch=1,
+        map=0.5,
+        nn=0.6,
+        ft=0.4,
+        st=0.5,
+        e=0.1,
+        dcg=0.7,
+        accuracy=0.8,
+        accuracy_by="knn",
+        seconds=1.0,
+        knn_accuracy=0.8,
+        loss=0.3,
+        violated_mass=0.9 if planned else None,
+        effective_pairs=10.0,
+        marginal_error=0.0,
         seed=0,
-    )  # fmt: skip
+    )
     unmeasured = dataclasses.replace(first, epoch=2, loss=0.2, map=None, nn=None, accuracy=None)
     return [first, unmeasured, dataclasses.replace(first, epoch=3, loss=0.1, map=0.75)]
 

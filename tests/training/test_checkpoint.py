@@ -33,7 +33,7 @@ def test_damaged_checkpoint_is_named_with_what_to_do(
         read_checkpoint(file)
     assert "\n" not in str(e.value)
     shutil.copy(finished_run.folder.best, tmp_path / "best.ckpt")
-    with pytest.raises(RunError, match="Copy .*best.ckpt over it"):
+    with pytest.raises(RunError, match=r"Copy .*best.ckpt over it"):
         read_checkpoint(file)
 
 
@@ -64,7 +64,7 @@ def test_full_disk_leaves_the_previous_checkpoint_good(
     monkeypatch.setattr(
         "batchot.training.files.os.fsync", lambda _: (_ for _ in ()).throw(OSError(28, "full"))
     )
-    with pytest.raises(RunError, match="the previous last.ckpt is untouched"):
+    with pytest.raises(RunError, match=r"the previous last.ckpt is untouched"):
         writer.save_checkpoint({"state_dict": {"a": torch.zeros(2)}}, path)
     assert read_checkpoint(path)["state_dict"]["a"].tolist() == [1.0, 1.0]
     assert [f.name for f in tmp_path.iterdir()] == ["last.ckpt"]

@@ -225,7 +225,7 @@ def test_checkpoint_of_another_network_is_refused_before_training(
 
 def test_folder_without_config_is_refused(tmp_path: Path) -> None:
     (tmp_path / "checkpoints").mkdir()
-    with pytest.raises(RunError, match="has no config.yaml"):
+    with pytest.raises(RunError, match=r"has no config.yaml"):
         train(small_recipe(), tmp_path, device="cpu", resume=True)
 
 

@@ -10,8 +10,8 @@ from batchot.training.settings import (
     first_difference,
     load_recipe,
     recipe_names,
-    settings_help,
     setting_types,
+    settings_help,
     to_mapping,
 )
 

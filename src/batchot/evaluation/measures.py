@@ -83,8 +83,11 @@ def discounted_cumulative_gain(ranks: Tensor, n_relevant: Tensor) -> Tensor:
         >>> discounted_cumulative_gain(torch.tensor([[1.0, 4.0]]), torch.tensor([2]))
         tensor([0.7500])
     """
-    best = torch.arange(1, ranks.shape[1] + 1, device=ranks.device, dtype=ranks.dtype)
-    return _gain(ranks).sum(dim=1) / _gain(best).cumsum(0)[n_relevant - 1]
+    # on the CPU, because a floating point cumsum on a GPU is refused under use_deterministic_algorithms
+    best = (
+        _gain(torch.arange(1, ranks.shape[1] + 1, dtype=ranks.dtype)).cumsum(dim=0).to(ranks.device)
+    )  # (K,)
+    return _gain(ranks).sum(dim=1) / best[n_relevant - 1]
 
 
 def average_precision(ranks: Tensor, n_relevant: Tensor) -> Tensor:

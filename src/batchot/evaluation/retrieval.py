@@ -183,7 +183,8 @@ class _Totals:
             self.class_hits += hits * weights[0]
         else:
             weights = weights[:, None].expand_as(ranks).flatten()
-            self.class_hits += torch.bincount(at, weights, minlength=last + 1)[:last]
+            # not a weighted bincount, which a GPU refuses under use_deterministic_algorithms
+            self.class_hits += weights.new_zeros(last + 1).scatter_add_(0, at, weights)[:last]
 
     def scores(self) -> RetrievalScores:
         """Return the averages of all that was added."""
@@ -209,8 +210,8 @@ def _averages(means: Tensor, hits: Tensor) -> RetrievalAverages:
     nn, ft, st, e, dcg, mean_ap = means[:6].tolist()
     recall = torch.linspace(0, 1, measures.RECALL_STEPS + 1, dtype=torch.float64)
     curve = PrecisionRecallCurve(recall, means[6:])
-    precision = hits.double().cumsum(0) / torch.arange(1, len(hits) + 1, device=hits.device)
-    return RetrievalAverages(nn, ft, st, e, dcg, mean_ap, curve, precision.clamp(max=1).cpu())
+    precision = hits.double().cpu().cumsum(dim=0) / torch.arange(1, len(hits) + 1)
+    return RetrievalAverages(nn, ft, st, e, dcg, mean_ap, curve, precision.clamp(max=1))
 
 
 def _checked_self_indices(self_indices: Tensor | None, query: Tensor, gallery: Tensor) -> Tensor:

@@ -41,7 +41,9 @@ def write_report(run: TrainedRun) -> None:
     for name, figure in drawn.items():
         pngs[captions[name]] = _png(figure)
         write_bytes(run.folder.figures / f"{name}.png", pngs[captions[name]])
-    about = f"{recipe.about}. Test-to-test retrieval and classification in %; evaluation is not in the seconds."
+    about = (
+        f"{recipe.about}. Test-to-test retrieval and classification in %; evaluation is not in the seconds."
+    )
     header, table = _table(run.rows)
     config = run.folder.config.read_text()
     write_text(run.folder.report, make_page(f"batchot: {title}", about, header, table, pngs, config))

@@ -27,7 +27,7 @@ class RunInterrupted(Exception):
 
 @dataclass(frozen=True)
 class Row:
-    """One epoch in history.csv; the last evaluated one is metrics.json. Empty where an epoch was not evaluated."""
+    """One epoch in history.csv; None where it was not evaluated. The last evaluated one is metrics.json."""
 
     epoch: int
     map: float | None
@@ -197,7 +197,7 @@ class StopRequest:
 
 
 class Checkpoints(Checkpoint):
-    """Keep last.ckpt and best.ckpt: at each epoch's end, within an epoch every so many minutes, and on a stop request.
+    """Keep last.ckpt and best.ckpt: at each epoch's end, every so many minutes, and on a stop request.
 
     Args:
         folder: run folder
@@ -277,6 +277,16 @@ class Progress(TQDMProgressBar):
         """Start the estimate."""
         super().on_train_start(trainer, pl_module)
         self._start = (time.monotonic(), trainer.global_step)
+
+    def on_train_epoch_start(self, trainer: Trainer, *rest: Any) -> None:
+        """Count epochs from one, as everywhere else."""
+        super().on_train_epoch_start(trainer, *rest)
+        self.train_progress_bar.set_description(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}")
+
+    @property
+    def validation_description(self) -> str:
+        """What the evaluation is called."""
+        return "evaluation"
 
     def get_metrics(
         self, trainer: Trainer, pl_module: LightningModule

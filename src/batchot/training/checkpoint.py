@@ -70,10 +70,10 @@ def check_weights(saved: Mapping[str, Tensor], wanted: Mapping[str, Tensor], pat
         RunError: a parameter is missing, unknown or of another shape; the message names the first
 
     >>> w = torch.zeros(2, 3)
-    >>> check_weights({"fc.weight": w.T}, {"fc.weight": w}, Path("last.ckpt"))
+    >>> check_weights({"fc.weight": w.T}, {"fc.weight": w}, Path("a.ckpt"))
     Traceback (most recent call last):
     ...
-    batchot.training.files.RunError: last.ckpt is of another network: fc.weight is (3, 2) there and (2, 3) here
+    batchot.training.files.RunError: a.ckpt is of another network: fc.weight is (3, 2) there and (2, 3) here
     """
     for name, value in wanted.items():
         if name not in saved:

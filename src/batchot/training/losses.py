@@ -35,7 +35,7 @@ def _library_class(class_name: str) -> Any:
         from pytorch_metric_learning import losses
     except ImportError as error:
         raise RecipeError(
-            f"{class_name} needs pytorch-metric-learning, which is not installed: pip install 'batchot[compare]'"
+            f"{class_name} needs pytorch-metric-learning, which is missing: pip install 'batchot[compare]'"
         ) from error
     return getattr(losses, class_name)
 
@@ -49,8 +49,8 @@ def _library(class_name: str, settings: LossSettings, n_classes: int, embedding_
     for option in settings.options:
         if option not in allowed:
             raise RecipeError(
-                f"loss.options: unknown option {option!r} of loss={settings.name}{suggestion(option, allowed)} "
-                f"Allowed: {', '.join(allowed) or 'none'}"
+                f"loss.options: unknown option {option!r} of loss={settings.name}"
+                f"{suggestion(option, allowed)} Allowed: {', '.join(allowed) or 'none'}"
             )
     module: nn.Module = made(**supplied, **settings.options)
     return module

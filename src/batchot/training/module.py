@@ -9,28 +9,39 @@ from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
 from batchot.data import Normalization
-from batchot.losses import BatchOTLoss, PlanReport, plan_report
+from batchot.losses import BatchOTLoss, JointLoss, PlanReport, plan_report
 from batchot.training.files import RunError
 from batchot.training.losses import make_loss, normalizes
 from batchot.training.network import Network, embed
 from batchot.training.optimisers import make_optimiser, make_schedule
-from batchot.training.recipe import Recipe
+from batchot.training.recipe import LossSettings, Recipe
 from batchot.training.scores import Embedded, Scores, score
 
 
-class _Against(nn.Module):
-    """Call a metric loss on a batch, or between the two halves of it."""
+class Metric(nn.Module):
+    """A metric loss times its weight, on a batch or between the two halves of it.
 
-    def __init__(self, loss: nn.Module, halves: bool) -> None:
+    Args:
+        loss: called as ``loss(embeddings, labels, ref_emb=..., ref_labels=...)``
+        settings: weight, and what is set against what
+    """
+
+    def __init__(self, loss: nn.Module, settings: LossSettings) -> None:
         super().__init__()
         self.loss = loss
-        self.halves = halves
+        self.weight = settings.weight
+        self.halves = settings.against == "halves"
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
-        if not self.halves:
-            return self.loss(embeddings, labels)
-        (x, y), (x_labels, y_labels) = embeddings.chunk(2), labels.chunk(2)
-        return self.loss(x, x_labels, ref_emb=y, ref_labels=y_labels)
+        """Give the weighted loss, shape ()."""
+        if self.weight == 0:
+            return embeddings.new_zeros(())
+        if self.halves:
+            (x, y), (x_labels, y_labels) = embeddings.chunk(2), labels.chunk(2)
+            value: Tensor = self.loss(x, x_labels, ref_emb=y, ref_labels=y_labels)
+        else:
+            value = self.loss(embeddings, labels)
+        return self.weight * value
 
 
 class MetricLearner(LightningModule):
@@ -60,9 +71,9 @@ class MetricLearner(LightningModule):
         self.network = Network(recipe, image_shape, len(classes))
         if recipe.channels_last:
             self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.metric_loss = make_loss(recipe.loss, len(classes), recipe.model.widths[-1])
-        self.normalized = normalizes(self.metric_loss)
-        self._against = _Against(self.metric_loss, recipe.loss.against == "halves")
+        metric = Metric(make_loss(recipe.loss, len(classes), recipe.model.widths[-1]), recipe.loss)
+        self.objective = JointLoss(metric, recipe.loss.cross_entropy_weight, recipe.loss.label_smoothing)
+        self.normalized = normalizes(metric.loss)
         self.normalization = normalization
         self.scores: Scores | None = None  # of the epoch that was evaluated last
         self.plan: PlanReport | None = None  # of the last batch of an epoch
@@ -72,25 +83,23 @@ class MetricLearner(LightningModule):
     def configure_optimizers(self) -> Any:
         """Optimiser, and the schedule that sets its rates at every step."""
         settings = self.recipe.optim
-        optimiser = make_optimiser(settings, self.network, self.metric_loss)
+        optimiser = make_optimiser(settings, self.network, self.objective)
         schedule = make_schedule(settings, optimiser, self.steps_per_epoch, self.recipe.epochs)
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        """Let whatever is random in a step depend on the seed and the step alone, so that it can be resumed."""
+        """Let what is random in a step depend on the seed and the step alone, so that it can be resumed."""
         torch.manual_seed(self.recipe.seed * 1_000_003 + self.global_step)
 
     def loss(self, embeddings: Tensor, logits: Tensor | None, labels: Tensor) -> Tensor:
         """Metric loss and, with a head, cross-entropy: shape ()."""
-        settings = self.recipe.loss
         with torch.autocast(embeddings.device.type, enabled=False):
-            metric = settings.weight * self._against(embeddings, labels) if settings.weight > 0 else None
-            if logits is None:
-                assert metric is not None
-                return metric
-            entropy = nn.functional.cross_entropy(logits, labels, label_smoothing=settings.label_smoothing)
-            entropy = settings.cross_entropy_weight * entropy
-            return entropy if metric is None else metric + entropy
+            value: Tensor = (
+                self.objective.metric(embeddings, labels)
+                if logits is None
+                else self.objective(embeddings, logits, labels)
+            )
+            return value
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         """Give the loss of one batch of normalised images (b, c, h, w) and labels (b,)."""
@@ -117,7 +126,7 @@ class MetricLearner(LightningModule):
         return images.contiguous(memory_format=torch.channels_last) if self.recipe.channels_last else images
 
     def _report_plan(self, embeddings: Tensor, labels: Tensor) -> None:
-        loss = self.metric_loss
+        loss = self.objective.metric.loss
         if not isinstance(loss, BatchOTLoss):
             return
         if self.recipe.loss.against == "halves":

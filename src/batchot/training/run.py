@@ -177,8 +177,8 @@ def _check_folder(folder: RunFolder, recipe: Recipe, resume: bool) -> None:
         if difference is not None:
             name, here, there = difference
             raise RunError(
-                f"--resume: {name} is {here!r} here but {there!r} in {folder.config}. Leave out RECIPE and the "
-                "overrides to go on as the run was started, or give another --out for a new run"
+                f"--resume: {name} is {here!r} here but {there!r} in {folder.config}. Leave out RECIPE and "
+                "the overrides to go on as the run was started, or give another --out for a new run"
             )
     elif folder.holds_run():
         raise RunError(f"--resume: {folder.root} has no config.yaml, so it is not known which run this was")
@@ -252,7 +252,7 @@ def _write_config(folder: RunFolder, recipe: Recipe, command: str, data_root: Pa
 
     run = {
         "command": command,
-        "data_root": None if data_root is None else str(data_root),
+        "data_root": None if data_root is None else str(data_root.resolve()),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "batchot": __version__,
         "torch": str(torch.__version__),

@@ -232,7 +232,7 @@ def _not_allowed(source: str, key: str, value: Any) -> RecipeError:
 
 
 def _find_wrong_type(values: dict[str, Any], source: str) -> None:
-    """Check each setting alone to find the one that is wrong, so that the message can name it and what it admits."""
+    """Check each setting alone, so that the message can name the wrong one and what it admits."""
     from argparse import ArgumentError
 
     required = {"name": "x", "data.name": "digits"}

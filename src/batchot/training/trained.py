@@ -57,9 +57,10 @@ class TrainedEmbedder(nn.Module):
         if images.dtype == torch.uint8:
             pixels = images.float()
         else:
-            if images.numel() and (float(images.min()) < 0 or float(images.max()) > 1):
+            low, high = (float(v) for v in images.aminmax()) if images.numel() else (0.0, 1.0)
+            if low < 0 or high > 1:
                 raise ValueError(
-                    f"float images must lie in 0 .. 1, got {float(images.min()):.4g} .. {float(images.max()):.4g}; "
+                    f"float images must lie in 0 .. 1, got {low:.4g} .. {high:.4g}; "
                     "the normalisation of the run is applied here"
                 )
             pixels = images.float() * 255
@@ -93,8 +94,8 @@ def load_run(
         checkpoint: "last", whose measures are in metrics.json, or "best", the epoch of the highest test mAP
 
     Returns:
-        A module from images (n, c, h, w), uint8 or floats in 0 .. 1, to embeddings (n, d), with the attributes
-        ``recipe``, ``classes``, ``metrics`` and ``embedding_dim``.
+        A module from images (n, c, h, w), uint8 or floats in 0 .. 1, to embeddings (n, d), with the
+        attributes ``recipe``, ``classes``, ``metrics`` and ``embedding_dim``.
 
     Raises:
         RunError: there is no run, or its checkpoint is damaged or of another network
