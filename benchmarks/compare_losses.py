@@ -40,7 +40,15 @@ def run(recipe: str, loss: str, seed: int, options: argparse.Namespace) -> Path:
     if metrics.exists() and json.loads(metrics.read_text())["epoch"] >= options.epochs:
         return folder
     folder.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "batchot", "train", recipe, f"loss={loss}", "loss.cross_entropy_weight=0"]
+    command = [
+        sys.executable,
+        "-m",
+        "batchot",
+        "train",
+        recipe,
+        f"loss={loss}",
+        "loss.cross_entropy_weight=0",
+    ]
     command += ["--epochs", str(options.epochs), "--seed", str(seed), "--out", str(folder), *options.override]
     if options.data_root:
         command += ["--data-root", str(options.data_root)]
@@ -64,11 +72,15 @@ def column(folders: list[Path], epoch: int, key: str) -> str:
     if not values:
         return "-"
     spread = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
-    return f"{statistics.mean(values):.2f}{spread}" + ("" if len(values) == len(folders) else f" ({len(values)} runs)")
+    return f"{statistics.mean(values):.2f}{spread}" + (
+        "" if len(values) == len(folders) else f" ({len(values)} runs)"
+    )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("recipe")
     parser.add_argument("--data-root", type=Path)
     parser.add_argument("--out", type=Path, default=Path("runs/compare"))
@@ -82,7 +94,9 @@ def main() -> None:
     jobs = [(loss, seed) for seed in range(options.seeds) for loss in options.losses]
     with ThreadPoolExecutor(options.processes) as pool:
         folders = list(pool.map(lambda job: run(options.recipe, *job, options), jobs))
-    of_loss = {loss: [f for f, job in zip(folders, jobs, strict=True) if job[0] == loss] for loss in options.losses}
+    of_loss = {
+        loss: [f for f, job in zip(folders, jobs, strict=True) if job[0] == loss] for loss in options.losses
+    }
     epochs = sorted({1, 2, 3, 5, options.epochs} & set(range(1, options.epochs + 1)))
     heads = [f"mAP, epoch {e}" for e in epochs] + [f"accuracy, epoch {options.epochs}"]
     print(f"\n| {options.recipe} | {' | '.join(heads)} |")

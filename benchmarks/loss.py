@@ -25,7 +25,7 @@ from pytorch_metric_learning.losses import ContrastiveLoss
 
 from batchot import BatchOTLoss, ground_distance, sinkhorn
 
-LAM, GAMMA, MARGIN = 5.0, 10.0, 1.0
+LAM, GAMMA, MARGIN = 5.0, 3.0, 1.0  # the defaults
 Step = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
@@ -76,7 +76,10 @@ def compare(sizes: list[int]) -> None:
         x, labels = batch(n)
         y, _ = batch(n + 1)
         D = ground_distance(
-            torch.nn.functional.normalize(x.detach()), labels, torch.nn.functional.normalize(y.detach()[:n]), labels
+            torch.nn.functional.normalize(x.detach()),
+            labels,
+            torch.nn.functional.normalize(y.detach()[:n]),
+            labels,
         ).D
         T = ot.sinkhorn([], [], D.double().numpy(), 1.0 / LAM, numItermax=100_000, stopThr=1e-13)
         difference = np.abs(sinkhorn(D, LAM).coupling.double().numpy() - T)
@@ -90,7 +93,9 @@ def peak_memory(n: int) -> None:
     BatchOTLoss(lam=LAM)(x, labels).backward()
     seconds = time.perf_counter() - start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print(f"n = {n}: {seconds:.1f} s, peak resident memory {peak / 2**20:.2f} GiB ({before / 2**20:.2f} before)")
+    print(
+        f"n = {n}: {seconds:.1f} s, peak resident memory {peak / 2**20:.2f} GiB ({before / 2**20:.2f} before)"
+    )
 
 
 def share_of_a_step(batch_size: int) -> None:
@@ -123,7 +128,9 @@ def share_of_a_step(batch_size: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--sizes", type=int, nargs="+", default=[64, 256, 1024, 4096])
     parser.add_argument("--large", action="store_true", help="peak memory at n = 16384")
     parser.add_argument("--step", action="store_true", help="share of a LeNet training step")
@@ -132,7 +139,9 @@ def main() -> None:
     if options.peak:
         peak_memory(options.peak)
         return
-    print(f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}\n")
+    print(
+        f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}\n"
+    )
     compare(options.sizes)
     if options.step:
         print()

@@ -14,7 +14,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/demo"), help="folder for both runs, made anew")
     parser.add_argument("--epochs", type=int, default=8)
     options = parser.parse_args()
-    print("Two small networks learn 1,297 handwritten digits; each of 500 others then looks for its own kind.\n", flush=True)
+    print(
+        "Two small networks learn 1,297 handwritten digits; each of 500 others then looks for its own kind.\n",
+        flush=True,
+    )
     # What follows imports torch, which takes a moment: the lines above are on the screen by then.
     from batchot.reporting.run import write_report
     from batchot.training import load_recipe, train
@@ -30,11 +33,17 @@ def main() -> None:
         write_report(finished[loss])
     epochs = range(1, options.epochs + 1)
     print("mAP after epoch   " + "".join(f"{epoch:>7}" for epoch in epochs) + "     NN   accuracy")
+    widths = [7] * len(epochs) + [7, 11]
     for loss, run in finished.items():
-        scores = "".join(f"{100 * row.map:>7.1f}" for row in run.rows)
         last = run.rows[-1]
-        print(f"{loss:<18}{scores}{100 * last.nn:>7.1f}{100 * last.accuracy:>11.1f}")
-    print(f"\nin {time.perf_counter() - started:.0f} seconds. In {options.out}/batch-ot and {options.out}/contrastive lie")
+        scores = [row.map for row in run.rows] + [last.nn, last.accuracy]
+        print(
+            f"{loss:<18}"
+            + "".join(f"{100 * (score or 0.0):>{w}.1f}" for score, w in zip(scores, widths, strict=True))
+        )
+    print(
+        f"\nin {time.perf_counter() - started:.0f} seconds. In {options.out}/batch-ot and {options.out}/contrastive lie"
+    )
     print("  report.html               all of it on one page")
     print("  figures/curves.png        loss and scores by epoch")
     print("  figures/embedding.png     the test digits as points, coloured by class")

@@ -36,9 +36,12 @@ def data(n: int, m: int | None, seed: int = 0):
 
 @pytest.mark.parametrize("options", CASES, ids=str)
 @pytest.mark.parametrize(
-    ("n", "m"), [(2, None), (3, None), (63, None), (300, None), (600, None), (2, 1), (64, 40), (40, 300), (600, 500)]
+    ("n", "m"),
+    [(2, None), (3, None), (63, None), (300, None), (600, None), (2, 1), (64, 40), (40, 300), (600, 500)],
 )
-def test_equals_the_general_path(n: int, m: int | None, options: dict, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_equals_the_general_path(
+    n: int, m: int | None, options: dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
     inputs, args = data(n, m)
     assert fused.is_fusible(check_batch(*args, *[None] * (5 - len(args))), BatchOTSettings(**options))
     loss = batch_ot_loss(*args, **options)

@@ -42,14 +42,20 @@ def test_miners_multiple_losses_and_base_class(batch) -> None:
 def test_distances(batch) -> None:
     x, labels = batch
     expected = batch_ot_loss(x, labels).item()
-    assert BatchOTLoss(distance=distances.LpDistance(power=2))(x, labels).item() == pytest.approx(expected, rel=1e-4)
-    assert BatchOTLoss(distance=distances.CosineSimilarity())(x, labels).item() == pytest.approx(expected, rel=1e-4)
+    assert BatchOTLoss(distance=distances.LpDistance(power=2))(x, labels).item() == pytest.approx(
+        expected, rel=1e-4
+    )
+    assert BatchOTLoss(distance=distances.CosineSimilarity())(x, labels).item() == pytest.approx(
+        expected, rel=1e-4
+    )
     assert torch.isfinite(BatchOTLoss(distance=distances.SNRDistance())(x, labels))
     raw = distances.LpDistance(power=2, normalize_embeddings=False)
     assert BatchOTLoss(distance=raw)(x, labels).item() == pytest.approx(
         batch_ot_loss(x, labels, normalize=False).item(), rel=1e-4
     )
-    with pytest.raises(ValueError, match="DotProductSimilarity is a similarity from which no distance follows"):
+    with pytest.raises(
+        ValueError, match="DotProductSimilarity is a similarity from which no distance follows"
+    ):
         BatchOTLoss(distance=distances.DotProductSimilarity(normalize_embeddings=False))
 
 
@@ -77,7 +83,9 @@ def _rank(rank: int, port: int, results) -> None:
     labels = torch.arange(10) % 3
     mine = slice(5 * rank, 5 * rank + 5)
     wrapped = distributed.DistributedLossWrapper(BatchOTLoss())
-    results[rank] = wrapped(x[mine].requires_grad_(), labels[mine]).item() / 2  # the wrapper multiplies by ranks
+    results[rank] = (
+        wrapped(x[mine].requires_grad_(), labels[mine]).item() / 2
+    )  # the wrapper multiplies by ranks
     torch.distributed.destroy_process_group()
 
 

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from oracles import batch_ot as naive
 
 from batchot.transport import ground_distance, misplacement, pair_distances
+from oracles import batch_ot as naive
 
 
 @pytest.mark.parametrize("distance_power", [1, 2])

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import math
 import warnings
 
@@ -9,19 +10,17 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from oracles import batch_ot as naive
 from scipy.optimize import linear_sum_assignment
 
 from batchot.transport import Plan, SinkhornWarning, sinkhorn
+from oracles import batch_ot as naive
 
 
 def random_cost(n: int, m: int, seed: int = 0) -> torch.Tensor:
     return torch.rand(n, m, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-problems = st.builds(
-    random_cost, st.integers(1, 12), st.integers(1, 12), st.integers(0, 2**31 - 1)
-)
+problems = st.builds(random_cost, st.integers(1, 12), st.integers(1, 12), st.integers(0, 2**31 - 1))
 lams = st.sampled_from([0.0, 0.01, 0.5, 3.0, 10.0, 39.0, 41.0, 200.0, 3000.0, 10_000.0])
 
 
@@ -50,8 +49,10 @@ def test_permuting_points_permutes_the_plan(cost: torch.Tensor, lam: float, seed
 @given(problems)
 @settings(max_examples=30, deadline=None)
 def test_transport_cost_falls_as_lam_grows(cost: torch.Tensor) -> None:
-    costs = [float(sinkhorn(cost, lam, tolerance=1e-9).transport_cost(cost)) for lam in (0, 0.1, 1, 10, 100, 1000)]
-    assert all(later <= earlier + 1e-7 for earlier, later in zip(costs, costs[1:], strict=False))
+    costs = [
+        float(sinkhorn(cost, lam, tolerance=1e-9).transport_cost(cost)) for lam in (0, 0.1, 1, 10, 100, 1000)
+    ]
+    assert all(later <= earlier + 1e-7 for earlier, later in itertools.pairwise(costs))
 
 
 @pytest.mark.parametrize(("n", "m"), [(6, 6), (5, 9), (9, 4), (1, 3)])
@@ -85,7 +86,9 @@ def test_unequal_marginals_equal_pot() -> None:
 
 def test_lam_to_zero_is_uniform_and_zero_exactly_so() -> None:
     cost = random_cost(8, 5)
-    assert torch.allclose(40 * sinkhorn(cost, 1e-6).coupling, torch.ones(8, 5, dtype=torch.float64), atol=1e-5)
+    assert torch.allclose(
+        40 * sinkhorn(cost, 1e-6).coupling, torch.ones(8, 5, dtype=torch.float64), atol=1e-5
+    )
     assert torch.equal(sinkhorn(cost, 0.0).coupling, torch.full((8, 5), 1 / 8 * 1 / 5, dtype=torch.float64))
 
 

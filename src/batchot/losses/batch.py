@@ -51,7 +51,9 @@ def check_batch(
         if ref_labels is not None:
             ref_labels = _check_labels("ref_labels", ref_labels, ref_emb)
         elif indices_tuple is None:
-            raise ValueError("ref_emb needs ref_labels (or an indices_tuple that says which pairs are positive).")
+            raise ValueError(
+                "ref_emb needs ref_labels (or an indices_tuple that says which pairs are positive)."
+            )
     if indices_tuple is not None and len(indices_tuple) not in (3, 4):
         raise ValueError(
             f"indices_tuple must hold 3 tensors (triplets) or 4 (pairs), got {len(indices_tuple)}."

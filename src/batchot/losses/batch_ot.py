@@ -10,7 +10,14 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from batchot.losses.batch import Batch, Distance, batch_misplacement, check_batch, check_distance, forbidden_pairs
+from batchot.losses.batch import (
+    Batch,
+    Distance,
+    batch_misplacement,
+    check_batch,
+    check_distance,
+    forbidden_pairs,
+)
 from batchot.losses.fused import fused_loss, is_fusible
 from batchot.losses.settings import BatchOTSettings, preset
 from batchot.transport import Plan, sinkhorn
@@ -25,7 +32,7 @@ def batch_ot_loss(
     *,
     margin: float = 1.0,
     pos_margin: float = 0.0,
-    gamma: float = 10.0,
+    gamma: float = 3.0,
     lam: float = 5.0,
     normalize: bool = True,
     plan: Literal["transport", "uniform"] = "transport",
@@ -79,10 +86,20 @@ def batch_ot_loss(
         >>> loss = batch_ot_loss(x, torch.tensor([0, 0, 1]))
         >>> loss.backward()
         >>> round(loss.item(), 4), tuple(x.grad.shape)
-        (0.1664, (3, 2))
+        (0.1, (3, 2))
     """
     settings = BatchOTSettings(
-        margin, pos_margin, gamma, lam, normalize, plan, grad, distance_power, power, tolerance, max_iterations
+        margin,
+        pos_margin,
+        gamma,
+        lam,
+        normalize,
+        plan,
+        grad,
+        distance_power,
+        power,
+        tolerance,
+        max_iterations,
     )
     check_distance(distance)
     return _loss(check_batch(embeddings, labels, indices_tuple, ref_emb, ref_labels), settings, distance)
@@ -123,7 +140,7 @@ class BatchOTLoss(nn.Module):
 
     Example:
         >>> import torch
-        >>> loss = BatchOTLoss(lam=5.0, gamma=10.0)
+        >>> loss = BatchOTLoss(lam=5.0, gamma=3.0)
         >>> loss(torch.eye(4), torch.tensor([0, 0, 1, 1])) > 0
         tensor(True)
     """
@@ -141,7 +158,7 @@ class BatchOTLoss(nn.Module):
         self,
         margin: float = 1.0,
         pos_margin: float = 0.0,
-        gamma: float = 10.0,
+        gamma: float = 3.0,
         lam: float = 5.0,
         normalize: bool = True,
         plan: Literal["transport", "uniform"] = "transport",
@@ -154,7 +171,17 @@ class BatchOTLoss(nn.Module):
     ) -> None:
         super().__init__()
         self.settings = BatchOTSettings(
-            margin, pos_margin, gamma, lam, normalize, plan, grad, distance_power, power, tolerance, max_iterations
+            margin,
+            pos_margin,
+            gamma,
+            lam,
+            normalize,
+            plan,
+            grad,
+            distance_power,
+            power,
+            tolerance,
+            max_iterations,
         )
         check_distance(distance)
         self.distance = distance

@@ -33,7 +33,9 @@ _THREADED_PAIRS = 1 << 18  # below, starting threads costs more than they save
 def _kernels() -> ModuleType | None:
     try:
         from batchot.losses import kernels
-    except ImportError:  # numba has no build for this Python or numpy: the general path is slower, not different
+    except (
+        ImportError
+    ):  # numba has no build for this Python or numpy: the general path is slower, not different
         return None
     return kernels
 
@@ -85,7 +87,7 @@ def fused_loss(batch: Batch, settings: BatchOTSettings) -> Tensor:
     with torch.autocast("cpu", enabled=False):
         x, y = batch.x.float(), None if batch.y is None else batch.y.float()
         need_grad = torch.is_grad_enabled() and (x.requires_grad or (y is not None and y.requires_grad))
-        loss: Tensor = _FusedLoss.apply(x, y, batch, settings, need_grad)  # type: ignore[no-untyped-call]
+        loss: Tensor = _FusedLoss.apply(x, y, batch, settings, need_grad)
     return loss
 
 
@@ -106,7 +108,9 @@ def _forward(
     return loss, _through_norm(grad_x, x, x_norm), _through_norm(grad_y, y, y_norm)
 
 
-def _prepare(x: Tensor, normalize: bool, centre: Tensor | None) -> tuple[Tensor, Tensor | None, Tensor | None]:
+def _prepare(
+    x: Tensor, normalize: bool, centre: Tensor | None
+) -> tuple[Tensor, Tensor | None, Tensor | None]:
     """Unit rows and their norms; or centred rows (which changes no distance, and rounds less) and the centre."""
     if normalize:
         norm = torch.linalg.vector_norm(x, dim=1, keepdim=True).clamp_(min=1e-12)
@@ -164,7 +168,12 @@ def _loss_and_weights(
 
         loss = sum(over_rows(weigh))
     kappa = np.sum(column_parts, axis=0).astype(np.float32)
-    return torch.tensor(loss, dtype=torch.float32), torch.from_numpy(K), torch.from_numpy(rho), torch.from_numpy(kappa)
+    return (
+        torch.tensor(loss, dtype=torch.float32),
+        torch.from_numpy(K),
+        torch.from_numpy(rho),
+        torch.from_numpy(kappa),
+    )
 
 
 def _integer_labels(labels: Tensor, other: Tensor | None) -> tuple[np.ndarray, np.ndarray]:
@@ -182,9 +191,7 @@ def _integer_labels(labels: Tensor, other: Tensor | None) -> tuple[np.ndarray, n
     return codes[: len(lx)], codes[len(lx) :]
 
 
-def _row_runner(
-    n: int, m: int, stack: ExitStack
-) -> Callable[[Callable[[int, int], Any]], list[Any]]:
+def _row_runner(n: int, m: int, stack: ExitStack) -> Callable[[Callable[[int, int], Any]], list[Any]]:
     """A function that applies work(first, last) to all rows: at once, or shared among torch's number of threads."""
     threads = min(torch.get_num_threads(), n)
     if n * m < _THREADED_PAIRS or threads == 1:

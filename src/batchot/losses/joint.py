@@ -7,7 +7,9 @@ from torch import Tensor, nn
 
 
 class JointLoss(nn.Module):
-    r"""L = metric(embeddings, labels) + w * cross_entropy(logits, labels) (the authors: w = 0.2 on ModelNet40, 1 on ModelNet10).
+    r"""L = metric(embeddings, labels) + w * cross_entropy(logits, labels).
+
+    The authors train so on ModelNet40 (w = 0.2) and ModelNet10 (w = 1).
 
     Args:
         metric: any loss called as ``metric(embeddings, labels)``.
@@ -41,6 +43,8 @@ class JointLoss(nn.Module):
         if logits.ndim != 2 or len(logits) != len(labels):
             raise ValueError(f"logits must have shape ({len(labels)}, classes), got {tuple(logits.shape)}.")
         with torch.autocast(logits.device.type, enabled=False):
-            entropy = nn.functional.cross_entropy(logits.float(), labels, label_smoothing=self.label_smoothing)
+            entropy = nn.functional.cross_entropy(
+                logits.float(), labels, label_smoothing=self.label_smoothing
+            )
         joint: Tensor = self.metric(embeddings, labels) + self.weight * entropy
         return joint

@@ -24,7 +24,7 @@ class BatchOTSettings:
 
     margin: float = 1.0  # eps: distance from which a negative pair is easy
     pos_margin: float = 0.0  # distance up to which a positive pair is easy
-    gamma: float = 10.0  # ground distance D = exp(-gamma M)
+    gamma: float = 3.0  # ground distance D = exp(-gamma M)
     lam: float = 5.0  # weight of <T, D> against the entropy
     normalize: bool = True  # embeddings divided by their Euclidean norm
     plan: Literal["transport", "uniform"] = "transport"

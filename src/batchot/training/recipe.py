@@ -124,7 +124,7 @@ class LossSettings:
     name: LossName = "batch-ot"
     margin: float = 1.0
     pos_margin: float = 0.0
-    gamma: float = 10.0
+    gamma: float = 3.0
     lam: float = 5.0
     normalize: bool = True
     grad: Literal["detach", "implicit"] = "detach"

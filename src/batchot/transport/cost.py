@@ -45,7 +45,12 @@ def pair_distances(x: Tensor, y: Tensor | None = None, *, power: Literal[1, 2] =
 
 
 def misplacement(
-    distances: Tensor, positive: Tensor, *, margin: float = 1.0, pos_margin: float = 0.0, power: Literal[1, 2] = 1
+    distances: Tensor,
+    positive: Tensor,
+    *,
+    margin: float = 1.0,
+    pos_margin: float = 0.0,
+    power: Literal[1, 2] = 1,
 ) -> Tensor:
     r"""How badly each pair is placed (formula 1 of the paper): 0 for an easy pair.
 
@@ -81,7 +86,7 @@ def ground_distance(
     *,
     margin: float = 1.0,
     pos_margin: float = 0.0,
-    gamma: float = 10.0,
+    gamma: float = 3.0,
     distance_power: Literal[1, 2] = 2,
     power: Literal[1, 2] = 1,
 ) -> GroundDistance:

@@ -51,7 +51,12 @@ def _adjoint(T: Tensor, G: Tensor) -> tuple[Tensor, Tensor]:
     eye = torch.eye(n, dtype=T.dtype, device=T.device)
     # Singular along (1, .., 1) (T is unchanged by alpha + t, beta - t), hence + scale; along rows without mass and
     # between groups that exchange none, hence the ridge. The right side has no part there.
-    S = torch.diag_embed(r) - (T * inverse_c.unsqueeze(-2)) @ T.transpose(-2, -1) + scale + 1e-12 * scale * eye
+    S = (
+        torch.diag_embed(r)
+        - (T * inverse_c.unsqueeze(-2)) @ T.transpose(-2, -1)
+        + scale
+        + 1e-12 * scale * eye
+    )
     p = torch.linalg.solve(S, rhs.unsqueeze(-1)).squeeze(-1)
     q = (W.sum(-2) - (T.transpose(-2, -1) @ p.unsqueeze(-1)).squeeze(-1)) * inverse_c
     return p, q
@@ -59,5 +64,5 @@ def _adjoint(T: Tensor, G: Tensor) -> tuple[Tensor, Tensor]:
 
 def differentiable_coupling(D: Tensor, T: Tensor, lam: float) -> Tensor:
     """T with its derivative with respect to D attached."""
-    coupling: Tensor = _ImplicitCoupling.apply(D, T, lam)  # type: ignore[no-untyped-call]
+    coupling: Tensor = _ImplicitCoupling.apply(D, T, lam)
     return coupling

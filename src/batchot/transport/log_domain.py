@@ -118,7 +118,9 @@ def _newton_step(
     scale = r.mean()
     ridge = 1e-13 * scale
     for _ in range(8):
-        L, info = torch.linalg.cholesky_ex(H + ridge * torch.eye(len(a), dtype=H.dtype, device=H.device) + scale)
+        L, info = torch.linalg.cholesky_ex(
+            H + ridge * torch.eye(len(a), dtype=H.dtype, device=H.device) + scale
+        )
         if int(info) == 0:
             break
         ridge = ridge * 100.0

@@ -80,7 +80,8 @@ def sinkhorn(
         total_a, total_b = a64.sum(-1), b64.sum(-1)
         if not torch.allclose(total_a, total_b, rtol=1e-5, atol=1e-8):
             raise ValueError(
-                f"a and b must have the same total, got {total_a.tolist()} and {total_b.tolist()}: divide each by its sum."
+                f"a and b must have the same total, got {total_a.tolist()} and {total_b.tolist()}: "
+                "divide each by its sum."
             )
         T, iterations = _solve(D, float(lam), a64, b64, allowed, max_iterations, tolerance, dtype)
     coupling = T.to(dtype)
@@ -118,7 +119,9 @@ def _solve(
     reachable = D if allowed is None else D.masked_fill(~allowed, forbidden_cost)
     floor = reachable.amin((-2, -1), keepdim=True).to(torch.float64)
     floor = floor.masked_fill(floor.isinf(), 0.0)
-    ceiling = (D if allowed is None else D.masked_fill(~allowed, -forbidden_cost)).amax((-2, -1), keepdim=True)
+    ceiling = (D if allowed is None else D.masked_fill(~allowed, -forbidden_cost)).amax(
+        (-2, -1), keepdim=True
+    )
     exponent = lam * float((ceiling - floor).amax().clamp(min=0.0))
     if exponent <= _MAX_EXPONENT:
         # In float64: groups of points that hardly exchange mass amplify the rounding of float32 sums beyond any
@@ -194,7 +197,9 @@ def _marginal(given: Tensor | None, D: Tensor, allowed: Tensor | None, dim: int,
 
 def _check(cost: Tensor, lam: float, mask: Tensor | None, max_iterations: int, tolerance: float) -> None:
     if not isinstance(cost, Tensor) or not cost.is_floating_point():
-        raise ValueError(f"cost must be a floating point tensor, got {getattr(cost, 'dtype', type(cost).__name__)}.")
+        raise ValueError(
+            f"cost must be a floating point tensor, got {getattr(cost, 'dtype', type(cost).__name__)}."
+        )
     if cost.ndim < 2:
         raise ValueError(f"cost must have shape (n, m) or (..., n, m), got {tuple(cost.shape)}.")
     if not 0.0 <= lam <= MAX_LAM:  # also refuses NaN
@@ -213,4 +218,6 @@ def _check(cost: Tensor, lam: float, mask: Tensor | None, max_iterations: int, t
         finite = finite | mask
     if not bool(finite.all()):
         where = (~finite).nonzero()[0].tolist()
-        raise ValueError(f"cost is NaN or infinite at index {where}; use mask for pairs that must get no mass.")
+        raise ValueError(
+            f"cost is NaN or infinite at index {where}; use mask for pairs that must get no mass."
+        )
