@@ -307,6 +307,15 @@ def test_nan_rows_are_named() -> None:
         batch_ot_loss(torch.randn(8, 4), torch.arange(8), None, x, torch.arange(8))
 
 
+@pytest.mark.parametrize("power", [1, 2])
+@pytest.mark.parametrize("plan", ["transport", "uniform"])
+def test_overflow_is_told_instead_of_returned(power: int, plan: str) -> None:
+    x = 1e20 * torch.randn(8, 4, generator=torch.Generator().manual_seed(0))
+    with pytest.raises(ValueError, match="overflow torch.float32 .* training has diverged"):
+        batch_ot_loss(x, torch.arange(8) % 2, normalize=False, power=power, plan=plan)
+    assert torch.isfinite(batch_ot_loss(x, torch.arange(8) % 2, plan=plan))
+
+
 def test_trains_a_linear_map() -> None:
     generator = torch.Generator().manual_seed(0)
     centres = torch.randn(4, 10, generator=generator)

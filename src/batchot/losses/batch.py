@@ -136,6 +136,17 @@ def batch_misplacement(batch: Batch, settings: BatchOTSettings, distance: Distan
         )
 
 
+def check_misplacement(M: Tensor | float, batch: Batch) -> None:
+    """Refuse a misplacement (or the sum of one) that embeddings of enormous length have made infinite."""
+    total = M.detach().sum() if isinstance(M, Tensor) else torch.tensor(M)
+    if not bool(torch.isfinite(total)):
+        length = float(batch.x.detach().double().norm(dim=1).max())
+        raise ValueError(
+            f"the distances of these embeddings overflow {batch.x.dtype} (rows up to {length:.1e} long): training has "
+            "diverged. Lower the learning rate, or normalise the embeddings (normalize=True)."
+        )
+
+
 def at_working_precision(x: Tensor | None, normalize: bool) -> Tensor | None:
     """x in float32 or float64, its rows divided by their norm where asked for (a row of zeros stays)."""
     if x is None:

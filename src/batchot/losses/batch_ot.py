@@ -16,6 +16,7 @@ from batchot.losses.batch import (
     batch_misplacement,
     check_batch,
     check_distance,
+    check_misplacement,
     forbidden_pairs,
 )
 from batchot.losses.fused import fused_loss, is_fusible
@@ -109,6 +110,7 @@ def _loss(batch: Batch, settings: BatchOTSettings, distance: Distance | None) ->
     if distance is None and is_fusible(batch, settings):
         return fused_loss(batch, settings)
     M = batch_misplacement(batch, settings, distance)
+    check_misplacement(M, batch)
     T = batch_plan(M, batch, settings).coupling
     with torch.autocast(M.device.type, enabled=False):
         return 0.5 * (T * M).sum()

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from batchot.losses.batch import Batch
+from batchot.losses.batch import Batch, check_misplacement
 from batchot.losses.settings import BatchOTSettings
 
 _MAX_LAM = 40.0  # exp(-lam) times the scalings stays inside float32; above it, the general solver
@@ -155,6 +155,7 @@ def _loss_and_weights(
             )
             u, v, error = _scale(k, K, a, b, itself, settings, over_rows)
             if not error <= settings.tolerance:
+                check_misplacement(float(K.sum()), batch)
                 u, v = _scale_generally(K, itself, settings)
         rho = np.empty(n, np.float32)
         column_parts: list[np.ndarray] = []
@@ -167,6 +168,7 @@ def _loss_and_weights(
             )
 
         loss = sum(over_rows(weigh))
+    check_misplacement(loss, batch)
     kappa = np.sum(column_parts, axis=0).astype(np.float32)
     return (
         torch.tensor(loss, dtype=torch.float32),
