@@ -311,7 +311,7 @@ def test_nan_rows_are_named() -> None:
 @pytest.mark.parametrize("plan", ["transport", "uniform"])
 def test_overflow_is_told_instead_of_returned(power: int, plan: str) -> None:
     x = 1e20 * torch.randn(8, 4, generator=torch.Generator().manual_seed(0))
-    with pytest.raises(ValueError, match="overflow torch.float32 .* training has diverged"):
+    with pytest.raises(ValueError, match=r"overflow torch\.float32 .* training has diverged"):
         batch_ot_loss(x, torch.arange(8) % 2, normalize=False, power=power, plan=plan)
     assert torch.isfinite(batch_ot_loss(x, torch.arange(8) % 2, plan=plan))
 
