@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -138,8 +139,8 @@ def batch_misplacement(batch: Batch, settings: BatchOTSettings, distance: Distan
 
 def check_misplacement(M: Tensor | float, batch: Batch) -> None:
     """Refuse a misplacement (or the sum of one) that embeddings of enormous length have made infinite."""
-    total = M.detach().sum() if isinstance(M, Tensor) else torch.tensor(M)
-    if not bool(torch.isfinite(total)):
+    total = float(M.detach().sum()) if isinstance(M, Tensor) else M
+    if not math.isfinite(total):
         length = float(batch.x.detach().double().norm(dim=1).max())
         raise ValueError(
             f"the distances of these embeddings overflow {batch.x.dtype} (rows up to {length:.1e} long): training has "

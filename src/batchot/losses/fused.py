@@ -9,6 +9,7 @@ so the forward pass leaves two (n, d) matrices behind and the backward pass only
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -34,8 +35,15 @@ def _kernels() -> ModuleType | None:
     try:
         from batchot.losses import kernels
     except (
-        ImportError
-    ):  # numba has no build for this Python or numpy: the general path is slower, not different
+        ImportError,
+        RuntimeError,
+    ) as error:  # RuntimeError: no folder in which numba can keep what it compiles
+        warnings.warn(
+            f"numba cannot be used ({error}); losses take the general path, with the same results, more slowly. "
+            "Install numba, or set NUMBA_CACHE_DIR to a folder that can be written.",
+            RuntimeWarning,
+            stacklevel=2,
+        )
         return None
     return kernels
 
@@ -169,7 +177,7 @@ def _loss_and_weights(
 
         loss = sum(over_rows(weigh))
     check_misplacement(loss, batch)
-    kappa = np.sum(column_parts, axis=0).astype(np.float32)
+    kappa = rho if itself else np.sum(column_parts, axis=0).astype(np.float32)
     return (
         torch.tensor(loss, dtype=torch.float32),
         torch.from_numpy(K),

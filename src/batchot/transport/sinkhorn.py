@@ -83,7 +83,7 @@ def sinkhorn(
                 f"a and b must have the same total, got {total_a.tolist()} and {total_b.tolist()}: "
                 "divide each by its sum."
             )
-        T, iterations = _solve(D, float(lam), a64, b64, allowed, max_iterations, tolerance, dtype)
+        T, iterations = _solve(D, float(lam), a64, b64, allowed, max_iterations, tolerance)
     coupling = T.to(dtype)
     if cost.requires_grad and torch.is_grad_enabled():
         coupling = differentiable_coupling(cost, coupling, float(lam))
@@ -108,13 +108,10 @@ def _solve(
     allowed: Tensor | None,
     max_iterations: int,
     tolerance: float,
-    dtype: torch.dtype,
 ) -> tuple[Tensor, int]:
-    """T and the number of steps, choosing the domain and the precision in which the problem is well posed."""
+    """T in float64 and the number of steps, choosing the domain in which the problem is well posed."""
     if lam == 0.0 and allowed is None:
         return a.unsqueeze(-1) * b.unsqueeze(-2), 0
-    if 0 in D.shape[-2:]:
-        return D.new_zeros(D.shape, dtype=dtype), 0
     forbidden_cost = float("inf")
     reachable = D if allowed is None else D.masked_fill(~allowed, forbidden_cost)
     floor = reachable.amin((-2, -1), keepdim=True).to(torch.float64)
@@ -202,6 +199,8 @@ def _check(cost: Tensor, lam: float, mask: Tensor | None, max_iterations: int, t
         )
     if cost.ndim < 2:
         raise ValueError(f"cost must have shape (n, m) or (..., n, m), got {tuple(cost.shape)}.")
+    if cost.numel() == 0:
+        raise ValueError(f"cost is empty, shape {tuple(cost.shape)}.")
     if not 0.0 <= lam <= MAX_LAM:  # also refuses NaN
         raise ValueError(f"lam must be between 0 and {MAX_LAM:g}, got {lam}.")
     if max_iterations < 1:
