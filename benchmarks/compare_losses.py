@@ -88,7 +88,9 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--losses", nargs="+", default=list(LOSSES))
     parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("override", nargs="*", help="settings of the recipe, such as batch.size=64")
+    parser.add_argument(
+        "--set", nargs="+", default=[], dest="override", help="settings of the recipe, such as batch.size=64"
+    )
     options = parser.parse_args()
     # Seed by seed, so that an early end still leaves a whole table.
     jobs = [(loss, seed) for seed in range(options.seeds) for loss in options.losses]
