@@ -68,7 +68,7 @@ def column(folders: list[Path], epoch: int, key: str) -> str:
     for folder in folders:
         history = folder / "history.csv"
         rows = list(csv.DictReader(history.open())) if history.exists() else []
-        values += [100 * float(row[key]) for row in rows if int(row["epoch"]) == epoch]
+        values += [100 * float(row[key]) for row in rows if int(row["epoch"]) == epoch and row[key]]
     if not values:
         return "-"
     spread = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
