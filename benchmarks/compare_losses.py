@@ -3,8 +3,9 @@
     python benchmarks/compare_losses.py mnist --data-root D --out runs/compare --epochs 2
     python benchmarks/compare_losses.py cifar10 --data-root D --out runs/compare --epochs 5
 
-Network, data, batches, augmentation, optimiser and epochs are those of the recipe for every loss; the joint
-cross-entropy is switched off, so that the embedding is the metric loss's work alone. Losses of
+Network, data, batches, augmentation, optimiser and epochs are those of the recipe for every loss. The joint
+cross-entropy is switched off, so that the embedding is the metric loss's work alone; with --joint it stays as the
+recipe has it, and "cross-entropy" stands for the classifier with no metric loss beside it. Losses of
 pytorch-metric-learning run with their own default settings. Each run is a `batchot train` in a process of its own
 with one thread, two at a time; runs that are finished already are kept, so an interrupted comparison goes on.
 """
@@ -40,14 +41,17 @@ def run(recipe: str, loss: str, seed: int, options: argparse.Namespace) -> Path:
     if metrics.exists() and json.loads(metrics.read_text())["epoch"] >= options.epochs:
         return folder
     folder.mkdir(parents=True, exist_ok=True)
+    if loss == "cross-entropy":
+        objective = ["loss.weight=0", "loss.cross_entropy_weight=1"]
+    else:
+        objective = [f"loss={loss}", *([] if options.joint else ["loss.cross_entropy_weight=0"])]
     command = [
         sys.executable,
         "-m",
         "batchot",
         "train",
         recipe,
-        f"loss={loss}",
-        "loss.cross_entropy_weight=0",
+        *objective,
     ]
     command += ["--epochs", str(options.epochs), "--seed", str(seed), "--out", str(folder), *options.override]
     if options.data_root:
@@ -87,6 +91,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--losses", nargs="+", default=list(LOSSES))
+    parser.add_argument("--joint", action="store_true", help="with the cross-entropy of the recipe")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument(
         "--set", nargs="+", default=[], dest="override", help="settings of the recipe, such as batch.size=64"
@@ -100,12 +105,13 @@ def main() -> None:
         loss: [f for f, job in zip(folders, jobs, strict=True) if job[0] == loss] for loss in options.losses
     }
     epochs = sorted({1, 2, 3, 5, options.epochs} & set(range(1, options.epochs + 1)))
-    heads = [f"mAP, epoch {e}" for e in epochs] + [f"accuracy, epoch {options.epochs}"]
+    heads = [f"mAP, epoch {e}" for e in epochs] + [f"NN, accuracy, epoch {options.epochs}"]
     print(f"\n| {options.recipe} | {' | '.join(heads)} |")
     print(f"|---|{'---|' * len(heads)}")
     for loss in options.losses:
         cells = [column(of_loss[loss], epoch, "map") for epoch in epochs]
-        cells.append(column(of_loss[loss], options.epochs, "accuracy"))
+        last = [column(of_loss[loss], options.epochs, key) for key in ("nn", "accuracy")]
+        cells.append(" / ".join(last))
         print(f"| {loss} | {' | '.join(cells)} |")
 
 

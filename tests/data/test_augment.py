@@ -147,7 +147,7 @@ def test_images_refused() -> None:
 
 def test_normalization_of_the_images_it_was_made_from() -> None:
     train = load_digits().train
-    normalization = Normalization.from_images(train)
+    normalization = Normalization.from_pixels(train.images)
     x = normalization(train.images).double()
     assert x.mean().item() == pytest.approx(0, abs=1e-6)
     assert x.std(correction=0).item() == pytest.approx(1, abs=1e-6)
@@ -155,7 +155,7 @@ def test_normalization_of_the_images_it_was_made_from() -> None:
 
 def test_normalization_by_channel_against_numpy() -> None:
     pixels = random_images(2500, 3, 4, 5) // torch.tensor([1, 2, 3], dtype=torch.uint8).view(3, 1, 1)
-    normalization = Normalization.from_images(Images(pixels, torch.zeros(2500, dtype=torch.int64), ("a",)))
+    normalization = Normalization.from_pixels(pixels)
     values = pixels.numpy().astype(np.float64) / 255
     np.testing.assert_allclose(normalization.mean, values.mean((0, 2, 3)), rtol=1e-12)
     np.testing.assert_allclose(normalization.std, values.std((0, 2, 3)), rtol=1e-12)
@@ -167,7 +167,7 @@ def test_normalization_by_channel_against_numpy() -> None:
 
 def test_constant_channel_is_only_centred() -> None:
     pixels = torch.full((4, 1, 2, 2), 77, dtype=torch.uint8)
-    normalization = Normalization.from_images(Images(pixels, torch.zeros(4, dtype=torch.int64), ("a",)))
+    normalization = Normalization.from_pixels(pixels)
     assert normalization.std == (1.0,)
     assert normalization(pixels).abs().max() < 1e-6
 

@@ -28,7 +28,7 @@ def load_small(root: Path | None, **options: bool) -> Splits:
 
 def check_small(splits: Splits) -> None:
     assert splits.name == "cifar10"
-    assert splits.image_shape == (3, 32, 32)
+    assert splits.sample_shape == (3, 32, 32)
     assert splits.train.images[:, 2, 31, 0].tolist() == list(range(50))
     assert splits.train.labels.tolist() == [i % 10 for i in range(50)]
     assert splits.test.images[:, 0, 0, 31].tolist() == list(range(50, 60))

@@ -38,14 +38,14 @@ def test_train_and_test_folders(split_root: Path) -> None:
     assert splits.train.classes == ("blue", "red")
     assert splits.train.labels.tolist() == [0, 0, 1, 1, 1]
     assert splits.test.labels.tolist() == [0, 0, 1]
-    assert splits.image_shape == (3, 5, 6)
+    assert splits.sample_shape == (3, 5, 6)
     for images in (splits.train, splits.test):
         for image, label in zip(images.images, images.labels, strict=True):
             assert image[:, 2, 2].tolist() == list(COLOURS[images.classes[label]])
 
 
 def test_folder_by_name(split_root: Path) -> None:
-    assert load_dataset("folder", split_root, size=4).image_shape == (3, 4, 4)
+    assert load_dataset("folder", split_root, size=4).sample_shape == (3, 4, 4)
     with pytest.raises(DataError, match=r"needs --data-root"):
         load_dataset("folder")
     with pytest.raises(DataError, match=r"applies to the data set 'folder' only"):
@@ -131,7 +131,7 @@ def test_other_size_is_named(split_root: Path) -> None:
     Image.new("RGB", (7, 9)).save(path)
     with pytest.raises(DataError, match=rf"{path} is 7 x 9 pixels .*0.png is 6 x 5; give a size"):
         load_image_folder(split_root)
-    assert load_image_folder(split_root, size=5).image_shape == (3, 5, 5)
+    assert load_image_folder(split_root, size=5).sample_shape == (3, 5, 5)
 
 
 def test_test_images_of_another_size(tmp_path: Path) -> None:
@@ -177,8 +177,8 @@ class TestKeptDecoded:
 
     def test_other_size_is_another_matter(self, split_root: Path, decoded: list[int]) -> None:
         load_image_folder(split_root)
-        assert load_image_folder(split_root, size=3).image_shape == (3, 3, 3)
-        assert load_image_folder(split_root).image_shape == (3, 5, 6)
+        assert load_image_folder(split_root, size=3).sample_shape == (3, 3, 3)
+        assert load_image_folder(split_root).sample_shape == (3, 5, 6)
         assert decoded == [5, 3, 5, 3]
 
     def test_changed_file_is_decoded_anew(self, split_root: Path, decoded: list[int]) -> None:

@@ -41,5 +41,5 @@ def test_splits_must_agree() -> None:
     images = Images(PIXELS, LABELS, ("a", "b"))
     with pytest.raises(DataError, match=r"classes differ"):
         Splits("x", images, Images(PIXELS, LABELS, ("a", "c")))
-    with pytest.raises(DataError, match=r"\(3, 5, 6\), test images \(3, 5, 5\)"):
+    with pytest.raises(DataError, match=r"\(3, 5, 6\), test samples \(3, 5, 5\)"):
         Splits("x", images, Images(PIXELS[..., 1:], LABELS, ("a", "b")))

@@ -16,10 +16,11 @@ from batchot.data import (
     Augmentation,
     BalancedBatches,
     EvaluationBatches,
-    ImageBatches,
     Images,
     Normalization,
     PlainBatches,
+    Preparation,
+    TrainingBatches,
 )
 
 IMAGES = Images(
@@ -27,15 +28,16 @@ IMAGES = Images(
     torch.arange(40) % 4,
     ("a", "b", "c", "d"),
 )
-NORMALIZATION = Normalization.from_images(IMAGES)
+NORMALIZATION = Normalization.from_pixels(IMAGES.images)
+PREPARE = Preparation(NORMALIZATION)
 
 Batch = tuple[Tensor, Tensor]
 
 
-def make(seed: int = 0, balanced: bool = False, batch_size: int = 8) -> ImageBatches:
+def make(seed: int = 0, balanced: bool = False, batch_size: int = 8, ahead: int = 2) -> TrainingBatches:
     sampler = BalancedBatches(IMAGES.labels, batch_size, 4) if balanced else PlainBatches(40, batch_size)
     augmentation = Augmentation(flip=True, max_shift=1, cutout=2)
-    return ImageBatches(IMAGES, sampler, normalization=NORMALIZATION, augmentation=augmentation, seed=seed)
+    return TrainingBatches(IMAGES, sampler, Preparation(NORMALIZATION, augmentation), seed=seed, ahead=ahead)
 
 
 def same(a: Iterable[Batch], b: Iterable[Batch]) -> bool:
@@ -57,7 +59,7 @@ def test_function_of_seed_and_epoch(balanced: bool) -> None:
 
 def test_batches_are_the_images_that_the_sampler_names() -> None:
     sampler = PlainBatches(40, 7, drop_last=False)
-    batches = ImageBatches(IMAGES, sampler, normalization=NORMALIZATION, seed=5)
+    batches = TrainingBatches(IMAGES, sampler, PREPARE, seed=5)
     assert len(batches) == 6
     for (x, y), indices in zip(batches, sampler.epoch(5, 0), strict=True):
         assert x.dtype == torch.float32
@@ -67,13 +69,24 @@ def test_batches_are_the_images_that_the_sampler_names() -> None:
 
 def test_augmentation_differs_between_epochs_and_batches() -> None:
     one = Images(IMAGES.images[:1].expand(40, -1, -1, -1), IMAGES.labels, IMAGES.classes)
-    batches = ImageBatches(
-        one, PlainBatches(40, 20), normalization=NORMALIZATION, augmentation=Augmentation(max_shift=2)
+    batches = TrainingBatches(
+        one, PlainBatches(40, 20), Preparation(NORMALIZATION, Augmentation(max_shift=2))
     )
     (a, _), (b, _) = batches
     (c, _), _ = batches
     assert not torch.equal(a, b)
     assert not torch.equal(a, c)
+
+
+@pytest.mark.parametrize("ahead", [1, 7])
+def test_what_is_made_ahead_is_the_same(ahead: int) -> None:
+    one_by_one, batches = make(ahead=0), make(ahead=ahead)
+    for _ in range(2):
+        assert same(batches, list(one_by_one))
+    stream = iter(batches)
+    next(stream)
+    assert batches.state_dict() == {"epoch": 2, "batch": 1}
+    assert batches.waited > 0
 
 
 def test_set_epoch_repeats_a_pass() -> None:
@@ -177,7 +190,7 @@ def fit(
     with warnings.catch_warnings():
         # Of Lightning, about loaders with too few worker processes or in its own use of PyTorch.
         warnings.simplefilter("ignore")
-        validation = EvaluationBatches(IMAGES, NORMALIZATION, batch_size=16)
+        validation = EvaluationBatches(IMAGES, PREPARE, batch_size=16)
         try:
             trainer.fit(module, make(), validation, ckpt_path=resume, weights_only=False)
         except (KeyboardInterrupt, SystemExit):
@@ -212,7 +225,7 @@ def test_lightning_interrupted_and_resumed(tmp_path: Path) -> None:
 
 
 def test_evaluation_batches() -> None:
-    batches = EvaluationBatches(IMAGES, NORMALIZATION, batch_size=16)
+    batches = EvaluationBatches(IMAGES, PREPARE, batch_size=16)
     assert len(batches) == 3
     for _ in range(2):
         x, y = (torch.cat(parts) for parts in zip(*batches, strict=True))
@@ -220,4 +233,4 @@ def test_evaluation_batches() -> None:
         assert torch.equal(y, IMAGES.labels)
     assert [len(y) for _, y in batches] == [16, 16, 8]
     with pytest.raises(ValueError, match=r"batch_size must be at least 1, got 0"):
-        EvaluationBatches(IMAGES, NORMALIZATION, batch_size=0)
+        EvaluationBatches(IMAGES, PREPARE, batch_size=0)

@@ -25,7 +25,7 @@ def load_small(root: Path | None, **options: bool) -> Splits:
 
 def check_small(splits: Splits) -> None:
     assert splits.name == "mnist"
-    assert splits.image_shape == (1, 28, 28)
+    assert splits.sample_shape == (1, 28, 28)
     assert splits.train.images[:, 0, 5, 7].tolist() == list(range(30))
     assert splits.test.images[:, 0, 27, 0].tolist() == list(range(20))
     assert splits.train.labels.tolist() == [i % 10 for i in range(30)]

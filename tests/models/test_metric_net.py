@@ -76,7 +76,23 @@ def test_wrong_features(shape: tuple[int, ...]) -> None:
     assert str(error.value) == f"expected features of shape (n, 9), got {shape}"
 
 
+def test_dropout_in_training_only() -> None:
+    torch.manual_seed(0)
+    head = MetricNet(9, (400, 5), "relu", dropout=0.25)
+    hidden = []
+    head.layers[2].register_forward_hook(lambda _, inputs, output: hidden.append((inputs[0], output)))
+    x = torch.randn(50, 9)
+    assert not torch.equal(head(x), head(x))
+    before, after = hidden[0]
+    dropped = (after == 0)[before > 0]
+    assert 0.23 < dropped.float().mean() < 0.27
+    torch.testing.assert_close(after[after > 0], before[after > 0] / 0.75)
+    assert torch.equal(head.eval()(x), head(x))
+
+
 def test_wrong_settings() -> None:
+    with pytest.raises(ValueError, match=r"dropout must be in \[0, 1\), got 1.0"):
+        MetricNet(9, dropout=1.0)
     with pytest.raises(ValueError, match=r"at least one width must be 1 or more, got 9 and"):
         MetricNet(9, ())
     with pytest.raises(ValueError, match=r"got 9 and \(4, 0\)"):

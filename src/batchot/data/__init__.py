@@ -1,38 +1,46 @@
-"""Data sets of images, and batches of them.
+"""Data sets of images and shapes, and batches of them.
 
 Example:
-    >>> from batchot.data import EvaluationBatches, Normalization, load_dataset
+    >>> from batchot.data import EvaluationBatches, Normalization, Preparation, load_dataset
     >>> splits = load_dataset("digits")
-    >>> normalization = Normalization.from_images(splits.train)
-    >>> x, y = next(iter(EvaluationBatches(splits.test, normalization)))
+    >>> prepare = Preparation(Normalization.from_pixels(splits.train.images))
+    >>> x, y = next(iter(EvaluationBatches(splits.test, prepare)))
     >>> x.shape
     torch.Size([500, 1, 8, 8])
 """
 
 from batchot.data.augment import Augmentation, Normalization
+from batchot.data.augment_clouds import CloudAugmentation
+from batchot.data.augment_views import ViewAugmentation
 from batchot.data.cifar10 import load_cifar10
 from batchot.data.datasets import DatasetName, load_dataset
 from batchot.data.digits import load_digits
 from batchot.data.errors import DataError, DownloadError
 from batchot.data.folder import load_image_folder
 from batchot.data.images import Images, Splits
-from batchot.data.loader import EvaluationBatches, ImageBatches
+from batchot.data.loader import EvaluationBatches, TrainingBatches
 from batchot.data.mnist import load_mnist
+from batchot.data.prepare import Preparation
 from batchot.data.samplers import BalancedBatches, BatchSampler, PlainBatches
+from batchot.data.samples import Samples
 
 __all__ = [
     "Augmentation",
     "BalancedBatches",
     "BatchSampler",
+    "CloudAugmentation",
     "DataError",
     "DatasetName",
     "DownloadError",
     "EvaluationBatches",
-    "ImageBatches",
     "Images",
     "Normalization",
     "PlainBatches",
+    "Preparation",
+    "Samples",
     "Splits",
+    "TrainingBatches",
+    "ViewAugmentation",
     "load_cifar10",
     "load_dataset",
     "load_digits",

@@ -8,8 +8,6 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from batchot.data.images import Images
-
 Padding = Literal["reflect", "zeros"]
 
 
@@ -192,19 +190,19 @@ class Normalization:
             raise ValueError(f"mean and std must have one number a channel and std be positive, got {self}")
 
     @classmethod
-    def from_images(cls, images: Images) -> Normalization:
-        """The mean and standard deviation of all pixels of ``images`` (a constant channel is only centred).
+    def from_pixels(cls, pixels: Tensor) -> Normalization:
+        """The mean and standard deviation of ``pixels``, uint8, shape ``(..., c, h, w)``.
+
+        A constant channel is only centred.
 
         Example:
             >>> from batchot.data import Normalization, load_digits
-            >>> Normalization.from_images(load_digits().train)  # doctest: +ELLIPSIS
+            >>> Normalization.from_pixels(load_digits().train.images)  # doctest: +ELLIPSIS
             Normalization(mean=(0.30...,), std=(0.37...,))
         """
         values = torch.arange(256, dtype=torch.float64) / 255
         # The histogram of a channel tells all its moments, without a copy of the images as floats.
-        counts = torch.stack(
-            [channel.flatten().bincount(minlength=256) for channel in images.images.unbind(1)]
-        )
+        counts = torch.stack([channel.flatten().bincount(minlength=256) for channel in pixels.unbind(-3)])
         shares = counts.double() / counts.sum(1, keepdim=True)  # (c, 256)
         mean = shares @ values
         std = (shares * (values - mean[:, None]).square()).sum(1).sqrt()
@@ -217,9 +215,8 @@ class Normalization:
         return (torch.tensor(self.mean) * 255).round().to(torch.uint8)
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Images of 0 .. 255, shape ``(n, c, h, w)``, as float32 with mean 0 and standard deviation 1."""
-        _check_images(images)
-        if images.shape[1] != len(self.mean):
+        """Images of 0 .. 255, shape ``(..., c, h, w)``, as float32 with mean 0 and standard deviation 1."""
+        if images.ndim < 4 or images.shape[-3] != len(self.mean):
             raise ValueError(
                 f"normalisation is for {len(self.mean)} channels, got images of {tuple(images.shape)}"
             )

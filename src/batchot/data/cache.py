@@ -1,4 +1,4 @@
-"""Decoded images kept on disk, so that tens of thousands of files are decoded once, not at every start."""
+"""Arrays kept on disk, so that tens of thousands of files are decoded once, not at every start."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,13 +19,14 @@ from batchot.data.locate import cache_folder
 
 logger = logging.getLogger(__name__)
 
+Scalar = TypeVar("Scalar", bound=np.generic)
 
-def cached_array(name: str, fingerprint: str, build: Callable[[], NDArray[np.uint8]]) -> NDArray[np.uint8]:
+
+def cached_array(name: str, fingerprint: str, build: Callable[[], NDArray[Scalar]]) -> NDArray[Scalar]:
     """The array that ``build`` makes, from the cache folder when it was made before from the same input.
 
     A cache file that is damaged or of another fingerprint is made anew, and one that cannot be written is
-    done
-    without: neither is the user's concern.
+    done without: neither is the user's concern.
 
     Args:
         name: what the array is made from; there is one cache file a name.
@@ -43,30 +45,35 @@ def cached_array(name: str, fingerprint: str, build: Callable[[], NDArray[np.uin
         ...     cached_array("ones", "1", lambda: np.zeros(3, np.uint8))
         array([1, 1, 1], dtype=uint8)
     """
-    path = cache_folder() / "decoded" / f"{hashlib.sha256(name.encode()).hexdigest()[:32]}.npz"
-    if (kept := _read(path, fingerprint)) is not None:
+    path = cache_folder() / "decoded" / f"{_digest(name)}.npz"
+    kept: NDArray[Scalar] | None = _read(path, fingerprint)
+    if kept is not None:
         return kept
     array = build()
     try:
         _write(path, fingerprint, array)
     except OSError as error:
-        logger.info("decoded images are not kept, %s cannot be written: %s", path, error)
+        logger.info("decoded files are not kept, %s cannot be written: %s", path, error)
     return array
 
 
-def _read(path: Path, fingerprint: str) -> NDArray[np.uint8] | None:
+def _digest(name: str) -> str:
+    return hashlib.sha256(name.encode(errors="surrogateescape")).hexdigest()[:32]
+
+
+def _read(path: Path, fingerprint: str) -> NDArray[Scalar] | None:
     try:
         # The zip container has a checksum for each array, which is verified as it is read.
         with np.load(path, allow_pickle=False) as archive:
             if str(archive["fingerprint"]) != fingerprint:
                 return None
-            array: NDArray[np.uint8] = archive["array"]
+            array: NDArray[Scalar] = archive["array"]
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
         return None
     return array
 
 
-def _write(path: Path, fingerprint: str, array: NDArray[np.uint8]) -> None:
+def _write(path: Path, fingerprint: str, array: NDArray[Scalar]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=path.stem, suffix=".part", delete=False) as file:
         try:

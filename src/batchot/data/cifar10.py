@@ -105,9 +105,9 @@ def read_class_folders(folder: Path) -> Splits:
         raise DataError(
             f"{folder} has folders that are no class of CIFAR-10: {other}; move them, or use 'folder'"
         )
-    if splits.image_shape != SHAPE:
+    if splits.sample_shape != SHAPE:
         raise DataError(
-            f"{folder} holds images of shape {splits.image_shape} (c, h, w), CIFAR-10's are {SHAPE}"
+            f"{folder} holds images of shape {splits.sample_shape} (c, h, w), CIFAR-10's are {SHAPE}"
         )
     return Splits("cifar10", splits.train, splits.test)
 

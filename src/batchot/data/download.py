@@ -13,7 +13,7 @@ from batchot.data.errors import DownloadError
 logger = logging.getLogger(__name__)
 
 
-def download_file(urls: tuple[str, ...], md5: str, path: Path, *, timeout: float = 30.0) -> Path:
+def download_file(urls: tuple[str, ...], checksum: str, path: Path, *, timeout: float = 30.0) -> Path:
     """Download a file from the first mirror that gives it whole.
 
     The file is written under a temporary name and gets its own only once the checksum is right, so that a
@@ -22,7 +22,7 @@ def download_file(urls: tuple[str, ...], md5: str, path: Path, *, timeout: float
 
     Args:
         urls: addresses of the same file, in the order in which they are tried.
-        md5: checksum of the whole file, 32 hexadecimal digits.
+        checksum: of the whole file: MD5 in 32 hexadecimal digits, or SHA-256 in 64.
         path: where it goes; folders are made.
         timeout: seconds without an answer after which an address is given up.
 
@@ -42,14 +42,15 @@ def download_file(urls: tuple[str, ...], md5: str, path: Path, *, timeout: float
         ...     download_file((), hashlib.md5(b"here already").hexdigest(), path).name
         'file'
     """
-    if path.is_file() and pooch.file_hash(str(path), alg="md5") == md5:
+    algorithm = "sha256" if len(checksum) == 64 else "md5"
+    if path.is_file() and pooch.file_hash(str(path), alg=algorithm) == checksum:
         return path
     failures: list[str] = []
     for url in urls:
         try:
             pooch.retrieve(
                 url,
-                known_hash=f"md5:{md5}",
+                known_hash=f"{algorithm}:{checksum}",
                 fname=path.name,
                 path=path.parent,
                 downloader=pooch.HTTPDownloader(progressbar=True, timeout=timeout),

@@ -1,13 +1,17 @@
-"""Labelled images in memory, and their division into training and test."""
+"""Labelled images in memory, and the division of a set into training and test."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor
 
 from batchot.data.errors import DataError
+from batchot.data.samples import Samples
+
+S = TypeVar("S", bound=Samples)
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,47 +62,60 @@ class Images:
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Images in memory have no names."""
+        return ()
+
+    @property
+    def sample_shape(self) -> tuple[int, ...]:
+        """Channels, height and width."""
+        return tuple(self.images.shape[1:])
+
+    def batch(self, indices: Tensor) -> Tensor:
+        """The images at ``indices`` (int64, shape ``(b,)``), uint8, shape ``(b, c, h, w)``."""
+        return self.images.index_select(0, indices)
+
     def subset(self, indices: Tensor) -> Images:
         """The images at ``indices`` (int64, shape ``(k,)``), in that order, with the same classes."""
         return Images(self.images[indices], self.labels[indices], self.classes)
 
 
 @dataclass(frozen=True, eq=False)
-class Splits:
-    """A data set divided into training and test images.
+class Splits(Generic[S]):
+    """A data set divided into training and test samples.
 
     Args:
         name: the data set, e.g. ``"mnist"``.
-        train: images to learn from.
-        test: images to measure on; same classes and shape.
+        train: samples to learn from.
+        test: samples to measure on; same classes and shape.
 
     Raises:
-        DataError: when the two parts differ in classes or in the shape of an image.
+        DataError: when the two parts differ in classes or in the shape of a sample.
 
     Example:
         >>> from batchot.data import load_digits
         >>> splits = load_digits()
-        >>> len(splits.train), len(splits.test), splits.image_shape
+        >>> len(splits.train), len(splits.test), splits.sample_shape
         (1297, 500, (1, 8, 8))
     """
 
     name: str
-    train: Images
-    test: Images
+    train: S
+    test: S
 
     def __post_init__(self) -> None:
         if self.train.classes != self.test.classes:
             raise DataError(
                 f"{self.name}: training and test classes differ: {self.train.classes}, {self.test.classes}"
             )
-        if self.train.images.shape[1:] != self.test.images.shape[1:]:
+        if self.train.sample_shape != self.test.sample_shape:
             raise DataError(
-                f"{self.name}: training images are {tuple(self.train.images.shape[1:])}, "
-                f"test images {tuple(self.test.images.shape[1:])} (c, h, w); they must agree"
+                f"{self.name}: training samples are {self.train.sample_shape}, "
+                f"test samples {self.test.sample_shape}; they must agree"
             )
 
     @property
-    def image_shape(self) -> tuple[int, int, int]:
-        """Channels, height and width of every image."""
-        c, h, w = self.train.images.shape[1:]
-        return c, h, w
+    def sample_shape(self) -> tuple[int, ...]:
+        """Shape of every sample: (c, h, w) of images, (v, c, h, w) of views, (p, 3) of point clouds."""
+        return self.train.sample_shape

@@ -1,18 +1,22 @@
-"""Batches of images for training, which can be resumed anywhere, and for evaluation."""
+"""Batches for training, which can be resumed anywhere, and for evaluation."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
+from functools import partial
 
+import torch
 from torch import Tensor
 
-from batchot.data.augment import Augmentation, Normalization
-from batchot.data.images import Images
+from batchot.data.prefetch import prefetch
+from batchot.data.prepare import Preparation
 from batchot.data.samplers import BatchSampler
+from batchot.data.samples import Samples
 from batchot.data.seeding import generator_for
 
 
-class ImageBatches:
+class TrainingBatches:
     """Training batches; batch ``k`` of epoch ``e`` depends on ``(seed, e, k)`` and on nothing before it.
 
     Every pass is the next epoch, starting at 0; :meth:`set_epoch` chooses another. A pass that was begun is
@@ -20,21 +24,27 @@ class ImageBatches:
     :meth:`load_state_dict` the next pass goes on from there: Lightning saves and restores it with its
     checkpoints.
 
+    The next batches are read and augmented by a thread while the network is at work on this one;
+    :attr:`waited` says how long training had to wait for data nevertheless.
+
     Args:
-        images: the training images.
+        samples: the training samples.
         sampler: which of them go into which batch.
-        normalization: of the pixels.
-        augmentation: random changes; ``None`` for none.
+        prepare: augmentation and normalisation.
         seed: of the sampler and the augmentation.
+        ahead: batches that are made ahead; 0 makes each when it is asked for.
+
+    Attributes:
+        waited: seconds that the reader has waited for batches so far.
 
     Raises:
-        ValueError: on a negative seed.
+        ValueError: on a negative seed or a negative number of batches ahead.
 
     Example:
-        >>> from batchot.data import ImageBatches, Normalization, PlainBatches, load_digits
+        >>> from batchot.data import Normalization, PlainBatches, Preparation, TrainingBatches, load_digits
         >>> train = load_digits().train
-        >>> normalization = Normalization.from_images(train)
-        >>> batches = ImageBatches(train, PlainBatches(len(train), 64), normalization=normalization)
+        >>> prepare = Preparation(Normalization.from_pixels(train.images))
+        >>> batches = TrainingBatches(train, PlainBatches(len(train), 64), prepare)
         >>> x, y = next(iter(batches))
         >>> x.shape, y.shape, len(batches), batches.state_dict()
         (torch.Size([64, 1, 8, 8]), torch.Size([64]), 20, {'epoch': 0, 'batch': 1})
@@ -42,20 +52,23 @@ class ImageBatches:
 
     def __init__(
         self,
-        images: Images,
+        samples: Samples,
         sampler: BatchSampler,
+        prepare: Preparation,
         *,
-        normalization: Normalization,
-        augmentation: Augmentation | None = None,
         seed: int = 0,
+        ahead: int = 2,
     ) -> None:
         if seed < 0:
             raise ValueError(f"seed must be at least 0, got {seed}")
-        self.images = images
+        if ahead < 0:
+            raise ValueError(f"ahead must be at least 0, got {ahead}")
+        self.samples = samples
         self.batch_sampler = sampler
-        self.normalization = normalization
-        self.augmentation = augmentation
+        self.prepare = prepare
         self.seed = seed
+        self.ahead = ahead
+        self.waited = 0.0
         self._epoch = 0
         self._batch = 0  # number of batches of the epoch that have been handed out
         self._resumed = False
@@ -64,7 +77,7 @@ class ImageBatches:
         return len(self.batch_sampler)
 
     @property
-    def sampler(self) -> ImageBatches:
+    def sampler(self) -> TrainingBatches:
         """Itself: Lightning calls ``set_epoch`` of what it finds here before each epoch."""
         return self
 
@@ -100,50 +113,51 @@ class ImageBatches:
             self._epoch += 1
         start = self._batch if self._resumed and not over else 0
         epoch, self._resumed = self._epoch, False
-        for k, indices in enumerate(self.batch_sampler.epoch(self.seed, epoch)[start:], start):
+        order = self.batch_sampler.epoch(self.seed, epoch)
+        jobs = (partial(self._make, indices, epoch, k) for k, indices in enumerate(order[start:], start))
+        batches = prefetch(jobs, self.ahead) if self.ahead else (job() for job in jobs)
+        for k in range(start, len(order)):
+            asked = time.perf_counter()
+            batch = next(batches)
+            self.waited += time.perf_counter() - asked
+            # Only what has been handed out counts: what was made ahead is made again after a resume.
             self._epoch, self._batch = epoch, k + 1
-            yield self._make(indices, epoch, k)
+            yield batch
 
     def _make(self, indices: Tensor, epoch: int, k: int) -> tuple[Tensor, Tensor]:
-        x = self.images.images.index_select(0, indices)  # (b, c, h, w) uint8
-        if self.augmentation is not None:
-            generator = generator_for("augmentation", self.seed, epoch, k)
-            x = self.augmentation(x, generator, self.normalization.fill)
-        return self.normalization(x), self.images.labels[indices]
+        generator = generator_for("augmentation", self.seed, epoch, k)
+        return self.prepare(self.samples.batch(indices), generator), self.samples.labels[indices]
 
 
 class EvaluationBatches:
-    """All images in their order, unchanged but for normalisation, the last batch as large as what is left.
+    """All samples in their order, prepared but not augmented, the last batch as large as what is left.
 
     Args:
-        images: the images.
-        normalization: of the pixels, the one that training used.
-        batch_size: images in a batch.
+        samples: the samples.
+        prepare: the normalisation that training used.
+        batch_size: samples in a batch.
 
     Raises:
         ValueError: when ``batch_size`` is below 1.
 
     Example:
-        >>> from batchot.data import EvaluationBatches, Normalization, load_digits
+        >>> from batchot.data import EvaluationBatches, Normalization, Preparation, load_digits
         >>> splits = load_digits()
-        >>> batches = EvaluationBatches(splits.test, Normalization.from_images(splits.train), batch_size=200)
-        >>> [len(y) for x, y in batches]
+        >>> prepare = Preparation(Normalization.from_pixels(splits.train.images))
+        >>> [len(y) for x, y in EvaluationBatches(splits.test, prepare, batch_size=200)]
         [200, 200, 100]
     """
 
-    def __init__(self, images: Images, normalization: Normalization, batch_size: int = 500) -> None:
+    def __init__(self, samples: Samples, prepare: Preparation, batch_size: int = 500) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-        self.images = images
-        self.normalization = normalization
+        self.samples = samples
+        self.prepare = prepare
         self.batch_size = batch_size
 
     def __len__(self) -> int:
-        return -(-len(self.images) // self.batch_size)
+        return -(-len(self.samples) // self.batch_size)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        parts = zip(
-            self.images.images.split(self.batch_size), self.images.labels.split(self.batch_size), strict=True
-        )
-        for x, y in parts:
-            yield self.normalization(x), y
+        for indices in torch.arange(len(self.samples)).split(self.batch_size):
+            yield self.prepare(self.samples.batch(indices)), self.samples.labels[indices]

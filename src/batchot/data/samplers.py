@@ -11,7 +11,7 @@ from batchot.data.seeding import generator_for
 
 
 class BatchSampler(Protocol):
-    """What :class:`~batchot.data.ImageBatches` asks of a sampler."""
+    """What :class:`~batchot.data.TrainingBatches` asks of a sampler."""
 
     def __len__(self) -> int:
         """Number of batches in an epoch."""

@@ -19,12 +19,14 @@ class MetricNet(nn.Module):
         widths: length after each layer; the last is the dimension of the embedding.
         activation: ``"sigmoid"``, the paper's, or ``"relu"``.
         batch_norm: normalise over the batch before each activation.
+        dropout: share of the values after each activation that is set to 0 in training, in [0, 1).
 
     Attributes:
         out_features: dimension of the embedding, ``widths[-1]``.
 
     Raises:
-        ValueError: on no width, a size below 1, an unknown activation, and in ``forward`` on another shape.
+        ValueError: on no width, a size below 1, an unknown activation, a share out of range, and in ``forward``
+            on another shape.
 
     Source:
         Xu, Sun, Liu, "Learning with Batch-wise Optimal Transport Loss for 3D Shape Recognition", CVPR 2019,
@@ -44,6 +46,7 @@ class MetricNet(nn.Module):
         widths: tuple[int, ...] = (512, 256),
         activation: Activation = "sigmoid",
         batch_norm: bool = False,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         if not widths or min(in_features, *widths) < 1:
@@ -54,6 +57,8 @@ class MetricNet(nn.Module):
             raise ValueError(
                 f"activation must be one of {', '.join(get_args(Activation))}, got {activation!r}"
             )
+        if not 0 <= dropout < 1:
+            raise ValueError(f"dropout must be in [0, 1), got {dropout}")
         self.in_features = in_features
         self.out_features = widths[-1]
         layers: list[nn.Module] = []
@@ -66,6 +71,8 @@ class MetricNet(nn.Module):
             if batch_norm:
                 layers.append(nn.BatchNorm1d(width))
             layers.append(nn.Sigmoid() if activation == "sigmoid" else nn.ReLU())
+            if dropout > 0:
+                layers.append(nn.Dropout(dropout))
             in_features = width
         layers.append(nn.Linear(in_features, widths[-1]))
         self.layers = nn.Sequential(*layers)

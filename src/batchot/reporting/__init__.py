@@ -2,8 +2,26 @@
 
 from batchot.reporting.curves import draw_curves
 from batchot.reporting.embedding import draw_embedding
+from batchot.reporting.material import ReportMaterial
 from batchot.reporting.neighbours import draw_neighbours, nearest
 from batchot.reporting.page import make_page
-from batchot.reporting.run import write_report
+from batchot.reporting.pairs import hardest_pairs
+from batchot.reporting.run import rebuild_report, write_pages, write_report
+from batchot.reporting.saved import load_material, save_material
+from batchot.reporting.sheet import draw_contact_sheet
 
-__all__ = ["draw_curves", "draw_embedding", "draw_neighbours", "make_page", "nearest", "write_report"]
+__all__ = [
+    "ReportMaterial",
+    "draw_contact_sheet",
+    "draw_curves",
+    "draw_embedding",
+    "draw_neighbours",
+    "hardest_pairs",
+    "load_material",
+    "make_page",
+    "nearest",
+    "rebuild_report",
+    "save_material",
+    "write_pages",
+    "write_report",
+]

@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from torch import Tensor
+
+from batchot.reporting.sheet import Cell, draw_rows
+
+_CHUNK = 2**24  # distances at once
+
+
+@dataclass(frozen=True)
+class Query:
+    """An item that is looked for, and why it is shown."""
+
+    item: int
+    kind: Literal["good", "worst"]
 
 
 def nearest(embeddings: Tensor, queries: Tensor, k: int) -> Tensor:
@@ -19,14 +31,61 @@ def nearest(embeddings: Tensor, queries: Tensor, k: int) -> Tensor:
         k: at most n - 1
 
     Returns:
-        Indices, nearest first, (q, k).
+        Indices, nearest first, (q, k); of items at the same distance the first comes first.
 
     >>> nearest(torch.tensor([[0.0], [1.0], [3.0]]), torch.tensor([2]), k=2)
     tensor([[1, 0]])
     """
-    distances = torch.cdist(embeddings[queries].double(), embeddings.double())  # (q, n)
-    distances[torch.arange(len(queries)), queries] = torch.inf
-    return distances.argsort(dim=1)[:, :k]
+    x = embeddings.double()
+    found = []
+    for part in queries.split(max(1, _CHUNK // len(x))):
+        distances = torch.cdist(x[part], x)  # (q, n)
+        distances[torch.arange(len(part)), part] = torch.inf
+        if k == 1:
+            found.append(distances.argmin(dim=1, keepdim=True))
+        else:
+            found.append(distances.argsort(dim=1, stable=True)[:, :k])
+    return torch.cat(found) if found else queries.new_zeros(0, k)
+
+
+def choose_queries(
+    average_precision: Tensor, labels: Tensor, *, good: int = 6, worst: int = 6, seed: int = 0
+) -> list[Query]:
+    """Choose queries to look at: some that find their class well, drawn at random, and the worst ones.
+
+    Args:
+        average_precision: AP of each item as a query, (n,), NaN where nothing is relevant to it
+        labels: (n,)
+        good: so many from the upper half by AP
+        worst: so many of lowest AP
+        seed: of the draw
+
+    Returns:
+        Good ones, then the worst ones, worst first; no item twice, and in each part one of a class, as long as
+        there are enough classes.
+    """
+    scored = (~average_precision.isnan()).nonzero()[:, 0]  # (s,)
+    if len(scored) == 0:
+        return []
+    ap = average_precision[scored]
+    ascending = scored[ap.argsort(stable=True)].tolist()
+    bottom = _one_of_each_class(ascending, labels, min(worst, (len(scored) + 1) // 2))
+    upper = scored[ap >= ap.quantile(0.5)]
+    drawn = upper[torch.randperm(len(upper), generator=torch.Generator().manual_seed(seed))].tolist()
+    top = _one_of_each_class([item for item in drawn if item not in bottom], labels, good)
+    return [Query(item, "good") for item in top] + [Query(item, "worst") for item in bottom]
+
+
+def _one_of_each_class(items: Sequence[int], labels: Tensor, count: int) -> list[int]:
+    """The first items of different classes, then the first of the others."""
+    classes: set[int] = set()
+    first: list[int] = []
+    rest: list[int] = []
+    for item in items:
+        label = int(labels[item])
+        (rest if label in classes else first).append(item)
+        classes.add(label)
+    return (first + rest)[:count]
 
 
 def draw_neighbours(
@@ -39,52 +98,33 @@ def draw_neighbours(
     rows: int = 10,
     columns: int = 10,
     seed: int = 0,
-) -> Figure:
-    """Draw one query of each class (of the first so many) and its nearest neighbours; wrong ones are framed.
+) -> bytes:
+    """Draw one query of each class (of the first so many) and its nearest neighbours; wrong ones are marked.
 
     Args:
         images: (n, c, h, w) uint8
         embeddings: (n, d)
         labels: (n,)
         classes: name of each label
-        title: of the figure
+        title: of the picture
         rows: at most so many queries
         columns: neighbours of each
         seed: of the choice of queries
 
     Returns:
-        A figure.
+        A PNG file.
     """
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
-    firsts = [order[labels[order] == label][:1] for label in labels.unique()[:rows]]
-    queries = torch.cat(firsts)  # (q,)
+    queries = torch.cat([order[labels[order] == label][:1] for label in labels.unique()[:rows]])  # (q,)
     found = nearest(embeddings, queries, min(columns, len(labels) - 1))  # (q, k)
-    q, k = found.shape
-    figure = Figure(figsize=(0.8 * (k + 1) + 0.9, 0.8 * q + 0.9), layout="constrained")
-    figure.suptitle(f"{title}\nleft: query; right of it: nearest test images, those of another class in red")
-    grid = figure.subplots(q, k + 1, squeeze=False, gridspec_kw={"width_ratios": [1.25] + [1] * k})
-    for axes, query, neighbours in zip(grid, queries, found, strict=True):
-        _show(axes[0], images[query])
-        name = classes[int(labels[query])]
-        axes[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=9)
-        for cell, neighbour in zip(axes[1:], neighbours, strict=True):
-            wrong = bool(labels[neighbour] != labels[query])
-            _show(cell, images[neighbour], "tab:red" if wrong else None)
-    return figure
-
-
-def _show(axes: Axes, image: Tensor, frame: str | None = None) -> None:
-    pixels = image.permute(1, 2, 0).numpy()  # (h, w, c)
-    single = pixels.shape[2] == 1
-    axes.imshow(
-        pixels[:, :, 0] if single else pixels,
-        cmap="gray" if single else None,
-        vmin=0,
-        vmax=255,
-        aspect="equal",
+    lines = [
+        (
+            classes[int(labels[query])],
+            [Cell(images[query].numpy())]
+            + [Cell(images[item].numpy(), wrong=bool(labels[item] != labels[query])) for item in neighbours],
+        )
+        for query, neighbours in zip(queries, found, strict=True)
+    ]
+    return draw_rows(
+        lines, title=f"{title}\nleft: query; right of it: the nearest of the test set, wrong ones crossed"
     )
-    axes.set(xticks=[], yticks=[])
-    for spine in axes.spines.values():
-        spine.set_visible(frame is not None)
-        spine.set_linewidth(3)
-        spine.set_color(frame or "none")

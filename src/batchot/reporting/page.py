@@ -2,64 +2,105 @@
 
 from __future__ import annotations
 
-import base64
-import html
-from collections.abc import Mapping, Sequence
+from html import escape
 
-_STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto;
-       padding: 0 1rem; color: #222; }
-table { border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular-nums; }
-td, th { padding: .25rem .7rem; text-align: right; border-bottom: 1px solid #ddd; }
-th { border-bottom: 2px solid #888; }
-img { max-width: 100%; height: auto; }
-pre { background: #f5f5f5; padding: 1rem; overflow-x: auto; font-size: .85rem; }
-"""
+from batchot.reporting.analysis import Analysis
+from batchot.reporting.markup import Thumbnails
+from batchot.reporting.material import ReportMaterial
+from batchot.reporting.plan_section import plan_section
+from batchot.reporting.sections import (
+    confusion_section,
+    curves_section,
+    embedding_section,
+    neighbours_section,
+    pairs_section,
+    retrieval_section,
+)
+from batchot.reporting.style import STYLE
 
 
-def make_page(
-    title: str,
-    about: str,
-    header: Sequence[str],
-    table: Sequence[Sequence[str]],
-    figures: Mapping[str, bytes],
-    config: str,
-) -> str:
-    """Make an HTML page that needs no other file.
+def make_page(material: ReportMaterial, analysis: Analysis | None = None) -> str:
+    """Make an HTML page about a run that needs no other file.
 
     Args:
-        title: heading
-        about: paragraph below it
-        header: names of the columns
-        table: rows of cells
-        figures: PNG files by their captions
-        config: text of the settings
+        material: of the run
+        analysis: of the material, where there is one already
 
     Returns:
         The page.
 
-    >>> "&lt;b&gt;" in make_page("<b>", "", ["a"], [["1"]], {}, "")
-    True
+    Raises:
+        ValueError: the embeddings are unfit for a measure
     """
-    escape = html.escape
-    head = "".join(f"<th>{escape(name)}</th>" for name in header)
-    body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>\n" for row in table)
-    pictures = "".join(
-        f'<h2>{escape(caption)}</h2>\n<img alt="{escape(caption)}" '
-        f'src="data:image/png;base64,{base64.b64encode(png).decode()}">\n'
-        for caption, png in figures.items()
+    analysis = analysis or Analysis(material)
+    thumbnails = Thumbnails(material)
+    sections = (
+        ("curves", "Curves", curves_section(analysis)),
+        ("confusion", "Confusion matrix", confusion_section(analysis)),
+        ("retrieval", "Retrieval", retrieval_section(analysis)),
+        ("neighbours", "Nearest neighbours", neighbours_section(analysis, thumbnails)),
+        ("pairs", "Hardest pairs", pairs_section(analysis, thumbnails)),
+        ("plan", "Transport plan", plan_section(analysis, thumbnails)),
+        ("embedding", "Embedding", embedding_section(analysis)),
+    )
+    links = "".join(f'<a href="#{key}">{heading}</a>' for key, heading, _ in sections)
+    body = "".join(
+        f'<section id="{key}">\n<h2>{heading}</h2>\n{content}\n</section>\n'
+        for key, heading, content in sections
     )
     return f"""<!doctype html>
 <html lang="en">
+<head>
 <meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
-<title>{escape(title)}</title>
-<style>{_STYLE}</style>
-<h1>{escape(title)}</h1>
-<p>{escape(about)}</p>
-<table><thead><tr>{head}</tr></thead><tbody>
-{body}</tbody></table>
-{pictures}<h2>Settings</h2>
-<pre>{escape(config)}</pre>
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{escape(material.title)}</title>
+<style>{STYLE}</style>
+</head>
+<body>
+<main>
+<h1>{escape(material.title)}</h1>
+<p class="about">{escape(material.about)}</p>
+{_headline(analysis)}
+<nav>{links}<a href="#settings">Settings</a></nav>
+{body}<section id="settings">
+<details><summary>Settings</summary>
+<pre>{escape(material.config)}</pre>
+</details>
+</section>
+</main>
+</body>
 </html>
 """
+
+
+def _headline(analysis: Analysis) -> str:
+    """The numbers to know first: those of the last evaluated epoch, else those of the material itself."""
+    material = analysis.material
+    last = next((row for row in reversed(material.rows) if row.map is not None), None)
+    cards: list[tuple[str, str]] = []
+    if last is not None:
+        cards += [(f"{100 * (last.map or 0):.2f} %", "mAP, retrieval within the test set")]
+        cards += [(f"{100 * (last.nn or 0):.2f} %", "NN, nearest neighbour is right")]
+        if last.accuracy is not None:
+            by = f", by {last.accuracy_by}" if last.accuracy_by else ""
+            cards.append((f"{100 * last.accuracy:.2f} %", f"accuracy{by}"))
+    else:
+        if analysis.retrieval is not None:
+            cards += [(f"{100 * analysis.retrieval.map:.2f} %", "mAP, retrieval within the test set")]
+            cards += [(f"{100 * analysis.retrieval.nn:.2f} %", "NN, nearest neighbour is right")]
+        if analysis.classified is not None and analysis.predicted is not None:
+            cards.append(
+                (f"{100 * analysis.classified.accuracy:.2f} %", f"accuracy, by {analysis.predicted.by}")
+            )
+    cards.append((f"{len(material):,}", f"test {material.items} of {len(material.classes)} classes"))
+    if material.rows:
+        row = material.rows[-1]
+        cards.append((f"{row.epoch}", f"epochs in {_duration(row.seconds)} of training"))
+    shown = "".join(f"<div><b>{escape(value)}</b><span>{escape(text)}</span></div>" for value, text in cards)
+    return f'<div class="headline">{shown}</div>'
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

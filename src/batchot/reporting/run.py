@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from batchot.losses import BatchOTLoss
+from batchot.reporting.analysis import Analysis
 from batchot.reporting.curves import draw_curves
-from batchot.reporting.embedding import draw_embedding
+from batchot.reporting.embedding import draw_plane_map
+from batchot.reporting.material import ReportMaterial
 from batchot.reporting.neighbours import draw_neighbours
 from batchot.reporting.page import make_page
-from batchot.training.files import write_bytes, write_text
+from batchot.reporting.saved import load_material, save_material
+from batchot.reporting.theme import figure_png
+from batchot.reporting.thumbnails import thumbnails_of
+from batchot.training.files import RunFolder, write_bytes, write_text
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-    from batchot.training.callbacks import Row
     from batchot.training.run import TrainedRun
 
 
 def write_report(run: TrainedRun) -> None:
-    """Write figures/*.png and report.html of a run.
+    """Write figures/*.png, report.html and test_items.npz of a run.
 
     Args:
         run: as `batchot.training.train` returns it
@@ -28,47 +30,74 @@ def write_report(run: TrainedRun) -> None:
     Raises:
         RunError: the disk is full; files are whole or absent
     """
-    recipe, images = run.recipe, run.splits.test
-    title = f"{recipe.name}, {recipe.loss.name}, seed {recipe.seed}"
-    embeddings, labels, classes = run.test.embeddings, run.test.labels, images.classes
-    drawn = {
-        "curves": draw_curves(run.rows, title),
-        "embedding": draw_embedding(embeddings, labels, classes, title=title),
-        "retrieved": draw_neighbours(images.images, embeddings, labels, classes, title=title),
-    }
-    captions = {"curves": "Curves", "embedding": "Embedding", "retrieved": "Nearest neighbours"}
-    pngs: dict[str, bytes] = {}
-    for name, figure in drawn.items():
-        pngs[captions[name]] = _png(figure)
-        write_bytes(run.folder.figures / f"{name}.png", pngs[captions[name]])
-    about = (
-        f"{recipe.about}. Test-to-test retrieval and classification in %; evaluation is not in the seconds."
+    material = material_of_run(run)
+    save_material(run.folder.root, material)
+    write_pages(run.folder, material)
+
+
+def rebuild_report(root: Path) -> RunFolder:
+    """Write figures and report of a run folder again, from what it holds.
+
+    Args:
+        root: run folder of a finished run
+
+    Returns:
+        The folder.
+
+    Raises:
+        RunError: there is no finished run, or its files are damaged
+    """
+    folder = RunFolder(root)
+    write_pages(folder, load_material(root))
+    return folder
+
+
+def write_pages(folder: RunFolder, material: ReportMaterial) -> None:
+    """Write figures/*.png and report.html.
+
+    Args:
+        folder: where to
+        material: what they are made from
+
+    Raises:
+        RunError: the disk is full; files are whole or absent
+    """
+    title, classes, analysis = material.title, material.classes, Analysis(material)
+    if material.rows:
+        write_bytes(folder.figures / "curves.png", figure_png(draw_curves(material.rows, title)))
+    plane = analysis.plane
+    heading = f"{title}\n{plane.how} of {len(plane.points):,} test {material.items}"
+    write_bytes(folder.figures / "embedding.png", figure_png(draw_plane_map(plane, classes, title=heading)))
+    retrieved = draw_neighbours(material.thumbnails, analysis.x, analysis.labels, classes, title=title)
+    write_bytes(folder.figures / "retrieved.png", retrieved)
+    write_text(folder.report, make_page(material, analysis))
+
+
+def material_of_run(run: TrainedRun) -> ReportMaterial:
+    """Give what a report is made from.
+
+    Args:
+        run: as `batchot.training.train` returns it
+
+    Returns:
+        The material.
+    """
+    from batchot.training.losses import make_loss, normalizes
+
+    recipe, samples = run.recipe, run.splits.test
+    loss = make_loss(recipe.loss, len(samples.classes), run.test.embeddings.shape[1])
+    return ReportMaterial(
+        title=f"{recipe.name}, {recipe.loss.name}, seed {recipe.seed}",
+        about=recipe.about,
+        config=run.folder.config.read_text(encoding="utf-8"),
+        rows=run.rows,
+        classes=samples.classes,
+        embeddings=run.test.embeddings,
+        labels=run.test.labels,
+        thumbnails=thumbnails_of(samples),
+        names=samples.names or None,
+        items="shapes" if recipe.data.shapes else "images",
+        logits=run.test.logits,
+        normalized=normalizes(loss),
+        loss=loss.settings if isinstance(loss, BatchOTLoss) else None,
     )
-    header, table = _table(run.rows)
-    config = run.folder.config.read_text()
-    write_text(run.folder.report, make_page(f"batchot: {title}", about, header, table, pngs, config))
-
-
-def _png(figure: Figure) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=120)
-    return buffer.getvalue()
-
-
-def _table(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
-    header = ["epoch", "loss", "mAP", "NN", "FT", "ST", "E", "DCG", "accuracy", "by", "seconds"]
-
-    def percent(value: float | None) -> str:
-        return "" if value is None else f"{100 * value:.2f}"
-
-    table = [
-        [
-            str(row.epoch),
-            f"{row.loss:.4f}",
-            *(percent(v) for v in (row.map, row.nn, row.ft, row.st, row.e, row.dcg, row.accuracy)),
-            row.accuracy_by or "",
-            f"{row.seconds:.0f}",
-        ]
-        for row in rows
-    ]
-    return header, table

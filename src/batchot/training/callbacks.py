@@ -62,7 +62,13 @@ class History(Callback):
         self.loss_sum = torch.zeros((), dtype=torch.float64)
         self.batches = 0
         self._seconds = 0.0
+        self._before = 0.0  # seconds of earlier sessions
         self._since: float | None = None
+
+    @property
+    def here(self) -> float:
+        """Seconds of training in this session."""
+        return self.seconds() - self._before
 
     @property
     def evaluated(self) -> Row | None:
@@ -151,7 +157,7 @@ class History(Callback):
         self.rows = [Row(**row) for row in state_dict["rows"]]
         self.loss_sum = torch.tensor(state_dict["loss_sum"], dtype=torch.float64)
         self.batches = state_dict["batches"]
-        self._seconds = state_dict["seconds"]
+        self._seconds = self._before = state_dict["seconds"]
 
 
 def _loss(outputs: Any) -> Tensor:

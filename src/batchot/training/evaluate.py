@@ -12,7 +12,8 @@ from batchot.evaluation import (
     retrieval_scores,
     svm_predictions,
 )
-from batchot.training.run import Device, accelerator_of, embed_images, load_splits, reference_images
+from batchot.training.inputs import load_splits, reference_samples
+from batchot.training.run import Device, accelerator_of, embed_samples
 from batchot.training.trained import load_run
 
 
@@ -23,7 +24,7 @@ def evaluate(
     device: Device = "auto",
     checkpoint: Literal["last", "best"] = "last",
 ) -> list[tuple[str, str]]:
-    """Measure the embedder of a run folder on the test images of its data set.
+    """Measure the embedder of a run folder on the test samples of its data set.
 
     Args:
         path: run folder
@@ -42,8 +43,8 @@ def evaluate(
     embedder = load_run(path, accelerator, checkpoint=checkpoint)
     recipe = embedder.recipe
     splits = load_splits(recipe, data_root)
-    test = embed_images(embedder, splits.test)
-    reference = embed_images(embedder, reference_images(recipe, splits.train))
+    test = embed_samples(embedder, splits.test)
+    reference = embed_samples(embedder, reference_samples(recipe, splits.train))
     scores = retrieval_scores(
         test.embeddings, test.labels, distance="cosine" if embedder.normalized else "euclidean"
     )

@@ -8,11 +8,11 @@ import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
-from batchot.data import Normalization
+from batchot.data import Preparation
 from batchot.losses import BatchOTLoss, JointLoss, PlanReport, plan_report
 from batchot.training.files import RunError
 from batchot.training.losses import make_loss, normalizes
-from batchot.training.network import Network, embed
+from batchot.training.network import Network, channels_last, embed
 from batchot.training.optimisers import make_optimiser, make_schedule
 from batchot.training.recipe import LossSettings, Recipe
 from batchot.training.scores import Embedded, Scores, score
@@ -49,32 +49,32 @@ class MetricLearner(LightningModule):
 
     Args:
         recipe: all settings
-        image_shape: channels, height, width
+        input_shape: of one sample as the network gets it
         classes: names of the classes
         steps_per_epoch: batches an epoch
-        normalization: of the training pixels; kept beside the weights
+        preparation: of the samples; its normalisation is kept beside the weights
     """
 
     def __init__(
         self,
         recipe: Recipe,
-        image_shape: tuple[int, int, int],
+        input_shape: tuple[int, ...],
         classes: tuple[str, ...],
         steps_per_epoch: int,
-        normalization: Normalization,
+        preparation: Preparation,
     ) -> None:
         super().__init__()
         self.recipe = recipe
-        self.image_shape = image_shape
+        self.input_shape = input_shape
         self.classes = classes
         self.steps_per_epoch = steps_per_epoch
-        self.network = Network(recipe, image_shape, len(classes))
+        self.network = Network(recipe, input_shape, len(classes))
         if recipe.channels_last:
             self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         metric = Metric(make_loss(recipe.loss, len(classes), recipe.model.widths[-1]), recipe.loss)
         self.objective = JointLoss(metric, recipe.loss.cross_entropy_weight, recipe.loss.label_smoothing)
         self.normalized = normalizes(metric.loss)
-        self.normalization = normalization
+        self.normalization = preparation.normalization
         self.scores: Scores | None = None  # of the epoch that was evaluated last
         self.plan: PlanReport | None = None  # of the last batch of an epoch
         self.test: Embedded | None = None  # of the epoch that was evaluated last
@@ -102,9 +102,9 @@ class MetricLearner(LightningModule):
             return value
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
-        """Give the loss of one batch of normalised images (b, c, h, w) and labels (b,)."""
-        images, labels = batch
-        embeddings, logits = self.network(self._layout(images))
+        """Give the loss of one batch of prepared samples (b, *input_shape) and labels (b,)."""
+        samples, labels = batch
+        embeddings, logits = self.network(self._layout(samples))
         try:
             loss = self.loss(embeddings, logits, labels)
         except ValueError as error:
@@ -122,8 +122,8 @@ class MetricLearner(LightningModule):
     def _where(self, batch_idx: int) -> str:
         return f"epoch {self.current_epoch + 1}, batch {batch_idx + 1}"
 
-    def _layout(self, images: Tensor) -> Tensor:
-        return images.contiguous(memory_format=torch.channels_last) if self.recipe.channels_last else images
+    def _layout(self, samples: Tensor) -> Tensor:
+        return channels_last(samples) if self.recipe.channels_last else samples
 
     def _report_plan(self, embeddings: Tensor, labels: Tensor) -> None:
         loss = self.objective.metric.loss
@@ -150,12 +150,12 @@ class MetricLearner(LightningModule):
         self._collected = [[], []]
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int, dataloader_idx: int = 0) -> None:
-        """Embed test images (loader 0) and reference images of the training set (loader 1)."""
-        images, labels = batch
+        """Embed test samples (loader 0) and reference samples of the training set (loader 1)."""
+        samples, labels = batch
         # in float32, as `load_run` does, so that anyone gets the numbers of metrics.json again
-        with torch.autocast(images.device.type, enabled=False):
+        with torch.autocast(samples.device.type, enabled=False):
             flip = self.recipe.evaluation.flip
-            out = embed(self.network, self._layout(images), normalize=self.normalized, flip=flip)
+            out = embed(self.network, self._layout(samples), normalize=self.normalized, flip=flip)
         self._collected[dataloader_idx].append((out.embeddings, out.logits, labels))
 
     def on_validation_epoch_end(self) -> None:
@@ -179,8 +179,10 @@ class MetricLearner(LightningModule):
         """Put what `load_run` needs beside the weights."""
         checkpoint["classes"] = list(self.classes)
         checkpoint["normalized"] = self.normalized
-        checkpoint["image_shape"] = list(self.image_shape)
-        checkpoint["mean"], checkpoint["std"] = list(self.normalization.mean), list(self.normalization.std)
+        checkpoint["input_shape"] = list(self.input_shape)
+        pixels = self.normalization
+        checkpoint["mean"] = [] if pixels is None else list(pixels.mean)
+        checkpoint["std"] = [] if pixels is None else list(pixels.std)
 
 
 def gather(parts: list[tuple[Tensor, Tensor | None, Tensor]]) -> Embedded:

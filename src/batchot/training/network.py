@@ -1,14 +1,16 @@
-"""What is trained: embedder, optional classifier, and the normalisation of the images before them."""
+"""What is trained: backbone, metric network and, where the recipe has one, a classifier."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 
-from batchot.models import Embedder, LeNet5, MetricNet
+from batchot.data.augment_views import mirror_views
+from batchot.models import DGCNN, MVCNN, Embedder, LeNet5, MetricNet, PointNet, make_backbone
 from batchot.training.heads import CosineHead
-from batchot.training.recipe import Recipe
+from batchot.training.recipe import Recipe, RecipeError
 
 
 class Outputs(NamedTuple):
@@ -19,30 +21,31 @@ class Outputs(NamedTuple):
 
 
 class Network(nn.Module):
-    """LeNet-5, metric network and, where the recipe has cross-entropy, a classifier on the embeddings.
+    """Features, metric network and, where the recipe has cross-entropy, a classifier on the embeddings.
 
     Args:
-        recipe: widths, activations, head
-        image_shape: channels, height, width
+        recipe: which networks, widths, activations, head
+        input_shape: of one sample: (c, h, w) of images, (v, c, h, w) of views, (p, 3) of clouds
         n_classes: classes of the classifier
+        load_pretrained: fetch the pretrained weights that the recipe asks for; not wanted where those of a
+            run are loaded afterwards
     """
 
-    def __init__(self, recipe: Recipe, image_shape: tuple[int, int, int], n_classes: int) -> None:
+    def __init__(
+        self, recipe: Recipe, input_shape: tuple[int, ...], n_classes: int, *, load_pretrained: bool = True
+    ) -> None:
         super().__init__()
         model, loss = recipe.model, recipe.loss
-        backbone = LeNet5(
-            in_channels=image_shape[0],
-            image_size=image_shape[1],
-            channels=model.channels,
-            batch_norm=model.batch_norm,
-        )
+        features, out_features = _features(recipe, input_shape, load_pretrained)
         metric = MetricNet(
-            backbone.out_features,
+            out_features,
             widths=model.widths,
             activation=model.activation,
             batch_norm=model.batch_norm,
+            dropout=model.dropout,
         )
-        self.embedder = Embedder(backbone, metric)
+        self.embedder = Embedder(features, metric)
+        self.mirror_order = _mirror_order(recipe)
         self.head: nn.Module | None = None
         if loss.cross_entropy_weight > 0:
             width = model.widths[-1]
@@ -52,33 +55,84 @@ class Network(nn.Module):
                 else nn.Linear(width, n_classes)
             )
 
-    def forward(self, images: Tensor) -> Outputs:  # (b, c, h, w)
-        """Give embeddings and logits of normalised images."""
-        embeddings = self.embedder(images).float()
+    def forward(self, samples: Tensor) -> Outputs:  # (b, *input_shape)
+        """Give embeddings and logits of normalised samples."""
+        embeddings = self.embedder(samples).float()
         return Outputs(embeddings, None if self.head is None else self.head(embeddings).float())
 
+    def mirrored(self, samples: Tensor) -> Tensor:
+        """Give the same samples seen in a mirror: images, views or clouds."""
+        if samples.ndim == 3:
+            return samples * samples.new_tensor([-1, 1, 1])
+        if samples.ndim == 4:
+            return samples.flip(3)
+        assert self.mirror_order is not None  # all cameras of a recipe are symmetric
+        return mirror_views(samples, self.mirror_order)
 
-def embed(network: Network, images: Tensor, *, normalize: bool, flip: bool) -> Outputs:
+
+def _features(recipe: Recipe, shape: tuple[int, ...], load_pretrained: bool) -> tuple[nn.Module, int]:
+    model = recipe.model
+    if model.name == "lenet":
+        lenet = LeNet5(
+            in_channels=shape[0], image_size=shape[1], channels=model.channels, batch_norm=model.batch_norm
+        )
+        return lenet, lenet.out_features
+    if model.name == "pointnet":
+        pointnet = PointNet()
+        return pointnet, pointnet.out_features
+    if model.name == "dgcnn":
+        dgcnn = DGCNN()
+        return dgcnn, dgcnn.out_features
+    v, c, h, _ = shape
+    pretrained = None if model.pretrained == "none" or not load_pretrained else model.pretrained
+    try:
+        backbone = make_backbone(model.backbone, in_channels=c, image_size=h, pretrained=pretrained)
+        mvcnn = MVCNN(backbone, model.pooling, n_views=v, views_at_once=1024)
+    except (ValueError, OSError, ImportError) as error:
+        raise RecipeError(f"model.backbone: {model.backbone}: {error}") from error
+    return mvcnn, mvcnn.out_features
+
+
+def _mirror_order(recipe: Recipe) -> tuple[int, ...] | None:
+    if recipe.model.name != "mvcnn":
+        return None
+    from batchot.shapes.cameras import make_cameras
+    from batchot.shapes.mirror import mirror_order
+
+    return mirror_order(make_cameras(recipe.shapes.cameras).rotations)
+
+
+def channels_last(samples: Tensor) -> Tensor:
+    """Put the channels of images (b, c, h, w) or views (b, v, c, h, w) last in memory; leave clouds alone."""
+    if samples.ndim == 4:
+        return samples.contiguous(memory_format=torch.channels_last)
+    if samples.ndim == 5:
+        flat = samples.flatten(0, 1).contiguous(memory_format=torch.channels_last)
+        return flat.unflatten(0, samples.shape[:2])
+    return samples
+
+
+def embed(network: Network, samples: Tensor, *, normalize: bool, flip: bool) -> Outputs:
     """Give the embeddings that are compared and the logits that are read off.
 
     Args:
         network: in eval mode
-        images: normalised, (b, c, h, w)
+        samples: normalised, (b, *input_shape)
         normalize: L2-normalise
-        flip: average over each image and its mirror image
+        flip: average over each sample and its mirror image
     """
 
     def once(x: Tensor) -> Outputs:
         embeddings, logits = network(x)
         return Outputs(nn.functional.normalize(embeddings) if normalize else embeddings, logits)
 
-    first = once(images)
+    first = once(samples)
     if not flip:
         return first
-    mirrored = once(images.flip(3))
-    mean = (first.embeddings + mirrored.embeddings) / 2
+    second = once(network.mirrored(samples))
+    mean = (first.embeddings + second.embeddings) / 2
     if normalize:
         mean = nn.functional.normalize(mean)
-    if first.logits is None or mirrored.logits is None:
+    if first.logits is None or second.logits is None:
         return Outputs(mean, None)
-    return Outputs(mean, (first.logits + mirrored.logits) / 2)
+    return Outputs(mean, (first.logits + second.logits) / 2)

@@ -27,17 +27,24 @@ def _require(condition: bool, setting: str, value: object, allowed: str) -> None
         raise RecipeError(f"{setting}: {value!r} is not allowed; it must be {allowed}")
 
 
+IMAGE_SETS = ("mnist", "cifar10", "digits", "folder")
+SHAPE_SETS = ("modelnet40", "modelnet10", "psb", "shape-folder", "library")
+
+
 @dataclass(frozen=True)
 class DataSettings:
-    """Which images.
+    """Which images or shapes.
 
     Args:
-        name: data set, found under --data-root; "folder" is any folder of class folders of images
+        name: data set, found under --data-root; "folder" is any folder of class folders of images,
+            "shape-folder" one of meshes and point clouds, "library" the built-in shapes
         image_size: side in pixels to which the images of a "folder" are scaled (null: as they are)
-        limit: use only so many training images, drawn at random (null: all)
+        limit: use only so many training samples, drawn at random (null: all)
     """
 
-    name: Literal["mnist", "cifar10", "digits", "folder"]
+    name: Literal[
+        "mnist", "cifar10", "digits", "folder", "modelnet40", "modelnet10", "psb", "shape-folder", "library"
+    ]
     image_size: int | None = None
     limit: int | None = None
 
@@ -50,43 +57,117 @@ class DataSettings:
         )
         _require(self.limit is None or self.limit >= 2, "data.limit", self.limit, ">= 2 or null")
 
+    @property
+    def shapes(self) -> bool:
+        """Whether these are shapes rather than images."""
+        return self.name in SHAPE_SETS
+
+
+@dataclass(frozen=True)
+class ShapeSettings:
+    """How shapes are read and seen (data sets of shapes only).
+
+    Args:
+        views: "rendered" once and kept, from meshes or clouds; or "splatted": depth images of sampled points,
+            made for each batch, so that the shape itself is augmented
+        cameras: circle-12, dodecahedron-20 or box-6
+        size: height and width of a view, pixels
+        channels: what a rendered view shows: shaded, depth, silhouette, lines; one or more
+        antialias: samples a pixel in each direction (rendered)
+        radius: radius of a point in pixels (splatted)
+        points: points of a cloud (splatted views and point networks); meshes are sampled
+        prefer: where a data set is there both as meshes and as points, which of them
+        up: the axis of the files that points up; "auto" is what the data set or the format says
+        min_class: leave out classes of fewer shapes
+        test_fraction: share of each class that is kept for the test where the data has no division
+        split_seed: of that division
+    """
+
+    views: Literal["rendered", "splatted"] = "rendered"
+    cameras: Literal["circle-12", "dodecahedron-20", "box-6"] = "circle-12"
+    size: int = 64
+    channels: tuple[Literal["shaded", "depth", "silhouette", "lines"], ...] = ("shaded",)
+    antialias: int = 2
+    radius: float = 2.0
+    points: int = 1024
+    prefer: Literal["any", "meshes", "points"] = "any"
+    up: Literal["auto", "z", "y"] = "auto"
+    min_class: int = 1
+    test_fraction: float = 0.2
+    split_seed: int = 0
+
+    def __post_init__(self) -> None:
+        _require(8 <= self.size <= 1024, "shapes.size", self.size, "between 8 and 1024 pixels")
+        _require(
+            len(self.channels) >= 1 and len(set(self.channels)) == len(self.channels),
+            "shapes.channels",
+            self.channels,
+            "one or more, each once",
+        )
+        _require(1 <= self.antialias <= 4, "shapes.antialias", self.antialias, "between 1 and 4")
+        _require(self.radius > 0, "shapes.radius", self.radius, "> 0 pixels")
+        _require(self.points >= 1, "shapes.points", self.points, ">= 1")
+        _require(self.min_class >= 1, "shapes.min_class", self.min_class, ">= 1")
+        _require(0 < self.test_fraction < 1, "shapes.test_fraction", self.test_fraction, "between 0 and 1")
+        _require(self.split_seed >= 0, "shapes.split_seed", self.split_seed, ">= 0")
+
 
 @dataclass(frozen=True)
 class AugmentSettings:
-    """Random changes of the training images, drawn anew in every epoch.
+    """Random changes of the training samples, drawn anew in every epoch.
 
     Args:
-        flip: mirror left-right with probability 1/2
-        shift: move by up to so many pixels in x and y
+        flip: mirror left-right with probability 1/2; a shape with all its views
+        shift: move images and rendered views by up to so many pixels in x and y
         padding: what is moved in: zeros, or the image reflected at its border
-        cutout: side in pixels of a square that is blanked (0: none)
+        cutout: side in pixels of a square that is blanked in images (0: none)
+        scale: multiply each axis of a cloud by a factor in [1 - scale, 1]
+        turn: turn a cloud about its upright axis by an angle of this standard deviation, degrees
+        jitter: move each point of a cloud by this standard deviation, in radii of the shape
     """
 
     flip: bool = False
     shift: int = 0
     padding: Literal["zeros", "reflect"] = "zeros"
     cutout: int = 0
+    scale: float = 0.0
+    turn: float = 0.0
+    jitter: float = 0.0
 
     def __post_init__(self) -> None:
         _require(self.shift >= 0, "augment.shift", self.shift, ">= 0 pixels")
         _require(self.cutout >= 0, "augment.cutout", self.cutout, ">= 0 pixels")
+        _require(0 <= self.scale < 1, "augment.scale", self.scale, "in [0, 1)")
+        _require(self.turn >= 0, "augment.turn", self.turn, ">= 0 degrees")
+        _require(self.jitter >= 0, "augment.jitter", self.jitter, ">= 0")
 
 
 @dataclass(frozen=True)
 class ModelSettings:
-    """LeNet-5 followed by the metric network.
+    """A network that makes features, and the metric network that makes embeddings of them.
 
     Args:
-        channels: channels of the two convolutions
+        name: "lenet" for images; "mvcnn" for the views of shapes; "pointnet" or "dgcnn" for clouds
+        channels: channels of the two convolutions (lenet)
+        backbone: network of a view (mvcnn): resnet18-w16 and other widths, alexnet, a model of Hugging Face by
+            name or folder, or timm/NAME
+        pretrained: weights of the backbone: "none", "hub" (the user's cache or the network), or a folder
+        pooling: of the views' features (mvcnn)
         widths: widths of the fully connected layers of the metric network; the last is the embedding's
         activation: non-linearity between the fully connected layers
-        batch_norm: batch normalisation after convolutions and hidden fully connected layers
+        batch_norm: batch normalisation after convolutions (lenet) and hidden fully connected layers
+        dropout: share of the hidden units of the metric network that a step leaves out
     """
 
+    name: Literal["lenet", "mvcnn", "pointnet", "dgcnn"] = "lenet"
     channels: tuple[int, int] = (32, 64)
+    backbone: str = "resnet18-w16"
+    pretrained: str = "none"
+    pooling: Literal["max", "mean", "attention", "concat"] = "max"
     widths: tuple[int, ...] = (512, 256)
     activation: Literal["sigmoid", "relu"] = "relu"
     batch_norm: bool = False
+    dropout: float = 0.0
 
     def __post_init__(self) -> None:
         _require(min(self.channels) >= 1, "model.channels", self.channels, "two numbers >= 1")
@@ -96,6 +177,7 @@ class ModelSettings:
             self.widths,
             "one or more numbers >= 1",
         )
+        _require(0 <= self.dropout < 1, "model.dropout", self.dropout, "in [0, 1)")
 
 
 @dataclass(frozen=True)
@@ -169,8 +251,8 @@ class BatchSettings:
     """How batches are drawn.
 
     Args:
-        size: images a batch
-        sampler: "plain" shuffles; "balanced" draws equally many images of each class of a batch
+        size: samples a batch
+        sampler: "plain" shuffles; "balanced" draws equally many samples of each class of a batch
         classes_per_batch: classes a balanced batch holds (null: all)
     """
 
@@ -254,10 +336,11 @@ class EvaluationSettings:
 
     Args:
         every: epochs between evaluations (the last epoch is always evaluated)
-        train_samples: training images, drawn at random once, whose embeddings classify the test images
+        train_samples: training samples, drawn at random once, whose embeddings classify the test samples
         svm: fit the paper's SVM in the "last" epoch only (before it: nearest neighbours) or "always"
         neighbours: k of the k-nearest-neighbour accuracy
-        flip: average the embeddings of each image and its mirror image
+        flip: average the embeddings of each image or shape and its mirror image
+        batch: samples embedded at once
     """
 
     every: int = 1
@@ -265,8 +348,10 @@ class EvaluationSettings:
     svm: Literal["last", "always"] = "last"
     neighbours: int = 20
     flip: bool = False
+    batch: int = 100
 
     def __post_init__(self) -> None:
+        _require(self.batch >= 1, "evaluation.batch", self.batch, ">= 1")
         _require(self.every >= 1, "evaluation.every", self.every, ">= 1")
         _require(self.train_samples >= 2, "evaluation.train_samples", self.train_samples, ">= 2")
         _require(self.neighbours >= 1, "evaluation.neighbours", self.neighbours, ">= 1")
@@ -279,10 +364,10 @@ class Recipe:
     Args:
         name: short name, used for the run folder
         about: one line on what the recipe does
-        epochs: passes over the training images
+        epochs: passes over the training samples
         seed: of the weights, the batches and the augmentation
         precision: "32", or "bf16" for autocast to bfloat16
-        channels_last: keep images in channels-last order, which is faster for some networks
+        channels_last: keep images and views in channels-last order, which is faster for some networks
         checkpoint_minutes: minutes between checkpoints within an epoch (one is written at each epoch's end)
     """
 
@@ -294,6 +379,7 @@ class Recipe:
     precision: Literal["32", "bf16"] = "32"
     channels_last: bool = False
     checkpoint_minutes: float = 5.0
+    shapes: ShapeSettings = field(default_factory=ShapeSettings)
     augment: AugmentSettings = field(default_factory=AugmentSettings)
     model: ModelSettings = field(default_factory=ModelSettings)
     loss: LossSettings = field(default_factory=LossSettings)
@@ -310,4 +396,10 @@ class Recipe:
             "batch.size",
             self.batch.size,
             "even with loss.against=halves",
+        )
+        _require(
+            (self.model.name == "lenet") != self.data.shapes,
+            "model.name",
+            self.model.name,
+            "mvcnn, pointnet or dgcnn for shapes, and lenet for images",
         )

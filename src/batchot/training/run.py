@@ -16,21 +16,16 @@ import torch
 import yaml
 from lightning.pytorch import Trainer, seed_everything
 from lightning.pytorch.loggers import TensorBoardLogger
-from torch import Tensor
 
 from batchot.data import (
-    Augmentation,
     BalancedBatches,
     BatchSampler,
     EvaluationBatches,
-    ImageBatches,
-    Images,
-    Normalization,
     PlainBatches,
+    Samples,
     Splits,
-    load_dataset,
+    TrainingBatches,
 )
-from batchot.data.seeding import generator_for
 from batchot.training.callbacks import (
     Averaging,
     Checkpoints,
@@ -42,6 +37,7 @@ from batchot.training.callbacks import (
 )
 from batchot.training.checkpoint import AtomicCheckpointIO, check_weights, read_checkpoint
 from batchot.training.files import RunError, RunFolder, write_text
+from batchot.training.inputs import input_shape, load_splits, prepare, reference_samples
 from batchot.training.losses import make_loss
 from batchot.training.module import MetricLearner, gather
 from batchot.training.recipe import Recipe, RecipeError
@@ -59,8 +55,9 @@ class TrainedRun:
     folder: RunFolder
     recipe: Recipe
     rows: tuple[Row, ...]
-    splits: Splits
-    test: Embedded  # the test images after the last epoch
+    splits: Splits[Any]
+    test: Embedded  # the test samples after the last epoch
+    waited: float  # share of the training time in this session that was spent waiting for data
 
 
 @dataclass(frozen=True)
@@ -109,12 +106,12 @@ def train(
     _check_folder(folder, recipe, resume)
     with quiet():
         seed_everything(recipe.seed, workers=True, verbose=False)
-        splits = load_splits(recipe, data_root)
+        splits = load_splits(recipe, data_root, tell=messages.note, progress=messages.bar)
         learner, batches, evaluation = _prepare(recipe, splits)
         checkpoint = _resumable(folder, learner) if resume else None
         messages.note(
-            f"{splits.name}: {len(splits.train):,} training and {len(splits.test):,} test images of "
-            f"{' x '.join(map(str, splits.image_shape))}, {len(splits.train.classes)} classes; "
+            f"{splits.name}: {len(splits.train):,} training and {len(splits.test):,} test {_what(recipe)} of "
+            f"{' x '.join(map(str, learner.input_shape))}, {len(splits.train.classes)} classes; "
             f"training on {'the GPU' if accelerator == 'cuda' else 'the CPU'}"
         )
         if checkpoint is not None:
@@ -128,31 +125,18 @@ def train(
             _fit(trainer, learner, batches, evaluation, checkpoint)
         history.write()
         # nothing was evaluated in this session where the run was finished already
-        test = learner.test or embed_images(load_run(out), splits.test)
+        test = learner.test or embed_samples(load_run(out), splits.test)
         test = Embedded(
             test.embeddings.cpu(), None if test.logits is None else test.logits.cpu(), test.labels.cpu()
         )
-    return TrainedRun(folder, recipe, tuple(history.rows), splits, test)
+        waited = batches.waited / history.here if history.here > 0 else 0.0
+    return TrainedRun(folder, recipe, tuple(history.rows), splits, test, waited)
 
 
-def load_splits(recipe: Recipe, data_root: Path | None) -> Splits:
-    """Load the images that a recipe asks for."""
-    splits = load_dataset(recipe.data.name, data_root, size=recipe.data.image_size)
-    limit = recipe.data.limit
-    if limit is not None and limit < len(splits.train):
-        splits = Splits(
-            splits.name, splits.train.subset(_draw(len(splits.train), limit, recipe.seed)), splits.test
-        )
-    _, h, w = splits.image_shape
-    if h != w:
-        raise RecipeError(
-            f"data.image_size: LeNet-5 needs square images, these are {h} x {w}; set data.image_size=32"
-        )
-    return splits
-
-
-def _draw(n: int, k: int, seed: int) -> Tensor:
-    return torch.randperm(n, generator=generator_for("subset", seed))[:k].sort().values
+def _what(recipe: Recipe) -> str:
+    if not recipe.data.shapes:
+        return "images"
+    return "shapes, views" if recipe.model.name == "mvcnn" else "point clouds"
 
 
 def accelerator_of(device: Device) -> str:
@@ -185,47 +169,26 @@ def _check_folder(folder: RunFolder, recipe: Recipe, resume: bool) -> None:
 
 
 def _prepare(
-    recipe: Recipe, splits: Splits
-) -> tuple[MetricLearner, ImageBatches, tuple[EvaluationBatches, EvaluationBatches]]:
+    recipe: Recipe, splits: Splits[Any]
+) -> tuple[MetricLearner, TrainingBatches, tuple[EvaluationBatches, EvaluationBatches]]:
     train = splits.train
-    normalization = Normalization.from_images(train)
-    augment = recipe.augment
-    augmentation = Augmentation(
-        flip=augment.flip, max_shift=augment.shift, padding=augment.padding, cutout=augment.cutout
+    preparation = prepare(recipe, splits)
+    batches = TrainingBatches(train, _sampler(recipe, train), preparation, seed=recipe.seed)
+    shape = input_shape(preparation, train)
+    learner = MetricLearner(recipe, shape, train.classes, len(batches), preparation)
+    size = recipe.evaluation.batch
+    evaluation = (
+        EvaluationBatches(splits.test, preparation, size),
+        EvaluationBatches(reference_samples(recipe, train), preparation, size),
     )
-    side = splits.image_shape[1]
-    if augment.shift >= side:
-        raise RecipeError(f"augment.shift: {augment.shift} is not allowed; the images are {side} pixels wide")
-    batches = ImageBatches(
-        train,
-        _sampler(recipe, train),
-        normalization=normalization,
-        augmentation=augmentation,
-        seed=recipe.seed,
-    )
-    learner = MetricLearner(recipe, splits.image_shape, train.classes, len(batches), normalization)
-    reference = reference_images(recipe, train)
-    return (
-        learner,
-        batches,
-        (
-            EvaluationBatches(splits.test, normalization),
-            EvaluationBatches(reference, normalization),
-        ),
-    )
+    return learner, batches, evaluation
 
 
-def reference_images(recipe: Recipe, train: Images) -> Images:
-    """Give the training images by whose embeddings the test images are classified."""
-    k = recipe.evaluation.train_samples
-    return train if k >= len(train) else train.subset(_draw(len(train), k, recipe.seed))
-
-
-def _sampler(recipe: Recipe, train: Images) -> BatchSampler:
+def _sampler(recipe: Recipe, train: Samples) -> BatchSampler:
     settings = recipe.batch
     if settings.size > len(train):
         raise RecipeError(
-            f"batch.size: {settings.size} is not allowed; there are {len(train):,} training images"
+            f"batch.size: {settings.size} is not allowed; there are {len(train):,} training samples"
         )
     try:
         if settings.sampler == "plain":
@@ -301,7 +264,7 @@ def _trainer(
 def _fit(
     trainer: Trainer,
     learner: MetricLearner,
-    batches: ImageBatches,
+    batches: TrainingBatches,
     evaluation: tuple[EvaluationBatches, EvaluationBatches],
     checkpoint: Path | None,
 ) -> None:
@@ -312,21 +275,21 @@ def _fit(
 
 
 @torch.no_grad()
-def embed_images(embedder: TrainedEmbedder, images: Images, batch_size: int = 500) -> Embedded:
-    """Embed all images of a set.
+def embed_samples(embedder: TrainedEmbedder, samples: Samples) -> Embedded:
+    """Embed all samples of a set.
 
     Args:
         embedder: of a run
-        images: as they were loaded
-        batch_size: images at once
+        samples: as they were loaded
 
     Returns:
         Embeddings, logits and labels, on the CPU.
     """
     parts = []
-    for x, y in zip(images.images.split(batch_size), images.labels.split(batch_size), strict=True):
-        out = embedder.outputs(x)
-        parts.append((out.embeddings.cpu(), None if out.logits is None else out.logits.cpu(), y))
+    for indices in torch.arange(len(samples)).split(embedder.recipe.evaluation.batch):
+        out = embedder.outputs(samples.batch(indices))
+        logits = None if out.logits is None else out.logits.cpu()
+        parts.append((out.embeddings.cpu(), logits, samples.labels[indices]))
     return gather(parts)
 
 
@@ -356,4 +319,4 @@ def quiet() -> Iterator[None]:
                 logger.setLevel(level)
 
 
-__all__ = ["Messages", "RunInterrupted", "TrainedRun", "embed_images", "load_splits", "train"]
+__all__ = ["Messages", "RunInterrupted", "TrainedRun", "embed_samples", "load_splits", "train"]

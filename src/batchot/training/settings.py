@@ -52,7 +52,7 @@ def sections() -> tuple[str, ...]:
     """Give the names of the groups of settings.
 
     >>> sections()
-    ('data', 'augment', 'model', 'loss', 'batch', 'optim', 'evaluation')
+    ('data', 'shapes', 'augment', 'model', 'loss', 'batch', 'optim', 'evaluation')
     """
     hints = typing.get_type_hints(Recipe)
     return tuple(name for name, hint in hints.items() if dataclasses.is_dataclass(hint))
@@ -96,6 +96,8 @@ def allowed(kind: Any) -> str:
     origin, args = get_origin(kind), get_args(kind)
     if origin is typing.Literal:
         return ", ".join(str(a) for a in args)
+    if origin is tuple and get_origin(args[0]) is typing.Literal:
+        return f"a list such as [{args[0].__args__[0]}] of {allowed(args[0])}"
     if origin is tuple:
         count = "" if Ellipsis in args else f"{len(args)} "
         return f"a list of {count}whole numbers such as [64,32]"
@@ -309,7 +311,10 @@ def _lenient(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _check_effect(changed: dict[str, Any], made: Recipe) -> None:
-    """Refuse overrides that the chosen loss would not look at."""
+    """Refuse overrides that the chosen data, network or loss would not look at."""
+    for setting, has_effect, where in _where_effective(made):
+        if setting in changed and not has_effect:
+            raise RecipeError(f"{setting} has no effect here: it applies to {where}")
     name = made.loss.name
     for setting in _OWN_LOSS_SETTINGS:
         if f"loss.{setting}" not in changed:
@@ -326,6 +331,32 @@ def _check_effect(changed: dict[str, Any], made: Recipe) -> None:
         raise RecipeError(
             f"loss.options belongs to the losses of pytorch-metric-learning, not to loss={name}"
         )
+
+
+def _where_effective(made: Recipe) -> list[tuple[str, bool, str]]:
+    """Say of the settings that some recipes do not look at whether this one does, and which do."""
+    mvcnn = made.model.name == "mvcnn"
+    rendered = mvcnn and made.shapes.views == "rendered"
+    splatted = mvcnn and made.shapes.views == "splatted"
+    clouds = splatted or made.model.name in ("pointnet", "dgcnn")
+    images = not made.data.shapes
+    divided = made.data.name in ("psb", "shape-folder")
+    groups = (
+        (("data.image_size",), made.data.name == "folder", "data=folder"),
+        (("model.channels",), made.model.name == "lenet", "model.name=lenet"),
+        (("model.backbone", "model.pretrained", "model.pooling"), mvcnn, "model.name=mvcnn"),
+        (("shapes.views", "shapes.cameras", "shapes.size"), mvcnn, "model.name=mvcnn"),
+        (("shapes.channels", "shapes.antialias"), rendered, "shapes.views=rendered of model.name=mvcnn"),
+        (("shapes.radius",), splatted, "shapes.views=splatted of model.name=mvcnn"),
+        (("shapes.points",), clouds, "splatted views and point networks"),
+        (("shapes.prefer",), made.data.name.startswith("modelnet"), "ModelNet"),
+        (("shapes.up",), made.data.shapes, "shapes"),
+        (("shapes.min_class", "shapes.test_fraction", "shapes.split_seed"), divided, "psb and shape-folder"),
+        (("augment.cutout",), images, "images"),
+        (("augment.shift", "augment.padding"), images or rendered, "images and rendered views"),
+        (("augment.scale", "augment.turn", "augment.jitter"), clouds, "splatted views and point networks"),
+    )
+    return [(name, effective, where) for names, effective, where in groups for name in names]
 
 
 def to_mapping(recipe: Recipe) -> dict[str, Any]:

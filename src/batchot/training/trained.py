@@ -9,21 +9,22 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from batchot.data import Normalization
+from batchot.data import Normalization, Preparation
 from batchot.training.checkpoint import check_weights, read_checkpoint
 from batchot.training.files import RunError, RunFolder
-from batchot.training.network import Network, Outputs, embed
+from batchot.training.inputs import projection_of
+from batchot.training.network import Network, Outputs, channels_last, embed
 from batchot.training.recipe import Recipe
 from batchot.training.settings import load_recipe
 
 
 class TrainedEmbedder(nn.Module):
-    """The network of a run in eval mode, from images to embeddings.
+    """The network of a run in eval mode, from images, views or clouds to embeddings.
 
     Args:
         network: embedder and, where the recipe has one, classifier
         recipe: of the run
-        normalization: of the pixels
+        preparation: projection of clouds and normalisation of pixels
         classes: names of the classes
         metrics: content of metrics.json, empty before the first evaluation
         normalized: L2-normalise the embeddings, as the loss does
@@ -33,7 +34,7 @@ class TrainedEmbedder(nn.Module):
         self,
         network: Network,
         recipe: Recipe,
-        normalization: Normalization,
+        preparation: Preparation,
         classes: tuple[str, ...],
         metrics: dict[str, Any],
         normalized: bool,
@@ -41,7 +42,7 @@ class TrainedEmbedder(nn.Module):
         super().__init__()
         self.network = network
         self.recipe = recipe
-        self.normalization = normalization
+        self.preparation = preparation
         self.classes = classes
         self.metrics = metrics
         self.normalized = normalized
@@ -52,35 +53,44 @@ class TrainedEmbedder(nn.Module):
         """Width of the embeddings."""
         return self.network.embedder.embedding_dim
 
-    def outputs(self, images: Tensor) -> Outputs:
+    def outputs(self, samples: Tensor) -> Outputs:
         """Give embeddings and, where there is a classifier, logits; see `forward`."""
-        if images.dtype == torch.uint8:
-            pixels = images.float()
+        samples = samples.to(next(self.network.parameters()).device)
+        if samples.ndim == 3:  # clouds
+            x = self.preparation.finish(self.preparation.project(samples.float()))
         else:
-            low, high = (float(v) for v in images.aminmax()) if images.numel() else (0.0, 1.0)
-            if low < 0 or high > 1:
-                raise ValueError(
-                    f"float images must lie in 0 .. 1, got {low:.4g} .. {high:.4g}; "
-                    "the normalisation of the run is applied here"
-                )
-            pixels = images.float() * 255
-        parameter = next(self.network.parameters())
-        x = self.normalization(pixels.to(parameter.device))
+            x = self.preparation.finish(_pixels(samples))
+        if self.recipe.channels_last:
+            x = channels_last(x)
         return embed(self.network, x, normalize=self.normalized, flip=self.recipe.evaluation.flip)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Embed images.
+    def forward(self, samples: Tensor) -> Tensor:
+        """Embed images, views or point clouds.
 
         Args:
-            images: uint8 in 0 .. 255 or floating point in 0 .. 1, shape (n, c, h, w); normalised in here
+            samples: images (n, c, h, w) or views (n, v, c, h, w) as the recipe has them, uint8 in 0 .. 255 or
+                floating point in 0 .. 1, normalised in here; or, for a recipe that samples points, clouds
+                (n, p, 3), centred, in the unit sphere, z up
 
         Returns:
             Embeddings, shape (n, d), L2-normalised where the loss normalises.
 
         Raises:
-            ValueError: floating point values outside 0 .. 1
+            ValueError: floating point pixels outside 0 .. 1
         """
-        return self.outputs(images).embeddings
+        return self.outputs(samples).embeddings
+
+
+def _pixels(images: Tensor) -> Tensor:
+    if images.dtype == torch.uint8:
+        return images.float()
+    low, high = (float(v) for v in images.aminmax()) if images.numel() else (0.0, 1.0)
+    if low < 0 or high > 1:
+        raise ValueError(
+            f"float images must lie in 0 .. 1, got {low:.4g} .. {high:.4g}; "
+            "the normalisation of the run is applied here"
+        )
+    return images.float() * 255
 
 
 def load_run(
@@ -94,8 +104,9 @@ def load_run(
         checkpoint: "last", whose measures are in metrics.json, or "best", the epoch of the highest test mAP
 
     Returns:
-        A module from images (n, c, h, w), uint8 or floats in 0 .. 1, to embeddings (n, d), with the
-        attributes ``recipe``, ``classes``, ``metrics`` and ``embedding_dim``.
+        A module from images (n, c, h, w) or views (n, v, c, h, w), uint8 or floats in 0 .. 1, or from clouds
+        (n, p, 3), whichever the run was trained on, to embeddings (n, d), with the attributes ``recipe``,
+        ``classes``, ``metrics`` and ``embedding_dim``.
 
     Raises:
         RunError: there is no run, or its checkpoint is damaged or of another network
@@ -113,15 +124,16 @@ def load_run(
     file = folder.last if checkpoint == "last" else folder.best
     saved = read_checkpoint(file)
     try:
-        classes, shape = tuple(saved["classes"]), tuple(saved["image_shape"])
-        normalization = Normalization(tuple(saved["mean"]), tuple(saved["std"]))
+        classes, shape = tuple(saved["classes"]), tuple(saved["input_shape"])
+        mean, std = tuple(saved["mean"]), tuple(saved["std"])
         normalized = bool(saved["normalized"])
     except KeyError as error:
         raise RunError(f"{file} is not a checkpoint of batchot: it has no {error}") from error
-    network = Network(recipe, (shape[0], shape[1], shape[2]), len(classes))
+    network = Network(recipe, shape, len(classes), load_pretrained=False)
     prefix = "network."
     weights = {k.removeprefix(prefix): v for k, v in saved["state_dict"].items() if k.startswith(prefix)}
     check_weights(weights, network.state_dict(), file)
     network.load_state_dict(weights)
     metrics = json.loads(folder.metrics.read_text()) if folder.metrics.is_file() else {}
-    return TrainedEmbedder(network, recipe, normalization, classes, metrics, normalized).to(device)
+    preparation = Preparation(Normalization(mean, std) if mean else None, projection=projection_of(recipe))
+    return TrainedEmbedder(network, recipe, preparation, classes, metrics, normalized).to(device)

@@ -1,0 +1,77 @@
+"""What the commands share: their parser, their errors and exit statuses, their messages."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+USAGE_ERROR, FAILURE, INTERRUPTED = 2, 1, 130
+
+
+class UsageError(Exception):
+    """The command line is wrong."""
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that raises `UsageError` instead of ending the process."""
+
+    def error(self, message: str) -> NoReturn:
+        """Refuse the command line."""
+        raise UsageError(f"{message} (see {self.prog} --help)")
+
+
+def fail(message: str, status: int) -> int:
+    """Print an error and give the exit status."""
+    print(f"batchot: {message}", file=sys.stderr)
+    return status
+
+
+def say(text: str) -> None:
+    """Print a line above a progress bar, if there is one."""
+    from tqdm import tqdm
+
+    with tqdm.external_write_mode():
+        print(text, flush=True)
+
+
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """Add --device."""
+    parser.add_argument(
+        "--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: a GPU if any"
+    )
+
+
+def data_root_of(run: Path | None) -> Path | None:
+    """Give the folder of data that a run was started with."""
+    import yaml
+
+    if run is None or not (run / "config.yaml").is_file():
+        return None
+    try:
+        started = yaml.safe_load((run / "config.yaml").read_text())["run"]["data_root"]
+    except (yaml.YAMLError, KeyError, TypeError):
+        return None
+    return None if started is None else Path(started)
+
+
+def guarded(work: Callable[[], int], resume: str = "") -> int:
+    """Turn the errors that a user can mend into one message."""
+    from batchot.data import DataError
+    from batchot.shapes.atomic import ViewCacheError
+    from batchot.shapes.errors import ShapeError
+    from batchot.training.callbacks import RunInterrupted
+    from batchot.training.files import RunError
+
+    try:
+        return work()
+    except (DataError, RunError, ShapeError, ViewCacheError, ImportError) as error:
+        return fail(str(error), FAILURE)
+    except RunInterrupted:
+        return fail(f"interrupted; {resume}", INTERRUPTED)
+    except KeyboardInterrupt:
+        return fail(f"stopped at once; {resume}" if resume else "interrupted", INTERRUPTED)
+    except OSError as error:
+        return fail(f"{error.filename or ''}: {error.strerror or error}".lstrip(": "), FAILURE)

@@ -1,0 +1,57 @@
+"""``batchot embed``: the embeddings of a user's shapes."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from batchot.commands.common import Parser, UsageError, add_device, guarded, say
+from batchot.commands.views import collection_of
+
+
+def embed(argv: list[str]) -> int:
+    """Run the command.
+
+    Args:
+        argv: its arguments
+
+    Returns:
+        Exit status: 0; 1 where shapes could not be read.
+    """
+    parser = Parser(
+        prog="batchot embed",
+        description="Embed shapes with a trained run, and say of each which class its classifier reads off. "
+        "The file holds names, embeddings, predictions and probabilities. "
+        "Exit status 1 says that some shapes were left out.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("run", type=Path, metavar="RUN", help="run folder of batchot train, on shapes")
+    parser.add_argument("path", type=Path, metavar="PATH", help="a shape, or a folder of shapes")
+    parser.add_argument("--out", type=Path, default=Path("embeddings.npz"), help=".npz (default) or .csv file")
+    parser.add_argument(
+        "--up", choices=("auto", "z", "y"), default="auto", help="the axis that points up (what the format says)"
+    )
+    add_device(parser)
+    options = parser.parse_args(argv)
+    if options.out.suffix not in (".npz", ".csv"):
+        raise UsageError(f"--out {options.out}: the ending must be .npz or .csv")
+
+    def work() -> int:
+        from batchot.training.embed_files import embed_files
+
+        collection = collection_of(options.path, options.up)
+        found = embed_files(
+            options.run, collection, device=options.device, tell=say, progress=sys.stderr.isatty()
+        )
+        found.save(options.out)
+        for name, label, share in zip(found.names[:10], found.predictions, found.probabilities, strict=False):
+            print(f"{name}: {label} ({100 * share:.0f} %)")
+        if len(found.names) > 10 and found.predictions:
+            print(f"and {len(found.names) - 10:,} more")
+        left_out = len(collection) - len(found.names)
+        print(f"{len(found.names):,} embeddings of {found.embeddings.shape[1]} dimensions: {options.out}")
+        if left_out:
+            print(f"{left_out:,} shapes were left out")
+        return 1 if left_out else 0
+
+    return guarded(work)

@@ -1,0 +1,40 @@
+"""``batchot evaluate``: measure a trained run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from batchot.commands.common import Parser, add_device, data_root_of, guarded
+
+
+def evaluate(argv: list[str]) -> int:
+    """Run the command.
+
+    Args:
+        argv: its arguments
+
+    Returns:
+        Exit status.
+    """
+    parser = Parser(
+        prog="batchot evaluate", description="Measure a trained run on the test samples.", allow_abbrev=False
+    )
+    parser.add_argument("run", type=Path, metavar="RUN", help="run folder of batchot train")
+    parser.add_argument("--data-root", type=Path, help="where the data lies (default: as in training)")
+    parser.add_argument("--checkpoint", choices=("last", "best"), default="last", help="default: last")
+    add_device(parser)
+    options = parser.parse_args(argv)
+
+    def work() -> int:
+        from batchot.training.evaluate import evaluate
+
+        for name, value in evaluate(
+            options.run,
+            data_root=options.data_root or data_root_of(options.run),
+            device=options.device,
+            checkpoint=options.checkpoint,
+        ):
+            print(f"{name:28} {value}")
+        return 0
+
+    return guarded(work)

@@ -1,0 +1,110 @@
+"""``batchot render``: the views of shapes, as pictures or into the cache that training reads."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from batchot.commands.common import Parser, UsageError, guarded, say
+from batchot.commands.views import add_view_options, collection_of, view_settings_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from batchot.shapes.source import ShapeSource
+    from batchot.shapes.view_cache import ViewCache
+
+
+def render(argv: list[str]) -> int:
+    """Run the command.
+
+    Args:
+        argv: its arguments
+
+    Returns:
+        Exit status: 0; 1 where shapes could not be rendered.
+    """
+    parser = Parser(
+        prog="batchot render",
+        description="Render the views of shapes, in parallel, into the cache from which training reads them; "
+        "with --out as PNG files too. What is there already is not rendered again. "
+        "Exit status 1 says that some shapes could not be rendered; they are named.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("path", type=Path, metavar="PATH", help="a shape, or a folder of shapes")
+    parser.add_argument("--out", type=Path, help="write PNG files into this folder, one a view and channel")
+    parser.add_argument("--sheet", type=Path, help="write a contact sheet, a row a shape, as this PNG file")
+    parser.add_argument("--sheet-rows", type=int, default=40, help="shapes on the contact sheet (40)")
+    parser.add_argument("--processes", type=int, help="processes that render (one a core)")
+    parser.add_argument("--time-limit", type=float, default=300.0, help="for one shape, seconds (300)")
+    parser.add_argument(
+        "--retry", action="store_true", help="try again what took too long or killed its process before"
+    )
+    add_view_options(parser)
+    options = parser.parse_args(argv)
+    settings = view_settings_of(options)
+    if (options.processes is not None and options.processes < 1) or not options.time_limit > 0:
+        raise UsageError("--processes and --time-limit must be positive")
+    if options.sheet_rows < 1:
+        raise UsageError("--sheet-rows must be at least 1")
+
+    def work() -> int:
+        from batchot.shapes.render_many import render_collection
+        from batchot.training.inputs import view_folder
+
+        collection = collection_of(options.path, options.up)
+        sources = (*collection.train, *collection.test)
+        cache = render_collection(
+            sources,
+            settings,
+            view_folder(),
+            processes=options.processes,
+            time_limit=options.time_limit,
+            retry_failed=options.retry,
+            progress=sys.stderr.isatty(),
+            on_message=say,
+        )
+        print("\n".join(cache.lines()))
+        there = [source for source in sources if source in cache]
+        if options.out is not None:
+            print(f"{_write_pictures(there, cache, options.out):,} pictures in {options.out}")
+        if options.sheet is not None and there:
+            _write_sheet(there, cache, options.sheet, options.sheet_rows)
+        return 1 if cache.failures else 0
+
+    return guarded(work)
+
+
+def _write_pictures(sources: Sequence[ShapeSource], cache: ViewCache, out: Path) -> int:
+    import io
+
+    from PIL import Image
+    from tqdm import tqdm
+
+    from batchot.training.files import write_bytes
+
+    channels = cache.settings.channels
+    written = 0
+    for source in tqdm(sources, desc="pictures", leave=False, disable=not sys.stderr.isatty()):
+        for number, view in enumerate(cache.load(source)):
+            for channel, pixels in zip(channels, view, strict=True):
+                kind = f"_{channel}" if len(channels) > 1 else ""
+                buffer = io.BytesIO()
+                Image.fromarray(pixels).save(buffer, "PNG")
+                write_bytes(out / f"{source.name}_{number:03d}{kind}.png", buffer.getvalue())
+                written += 1
+    return written
+
+
+def _write_sheet(sources: Sequence[ShapeSource], cache: ViewCache, path: Path, rows: int) -> None:
+    import numpy as np
+
+    from batchot.reporting import draw_contact_sheet
+    from batchot.training.files import write_bytes
+
+    # shapes spread over all classes, which lie one after another
+    shown = [sources[k] for k in np.linspace(0, len(sources) - 1, min(rows, len(sources))).astype(int)]
+    views = np.stack([cache.load(source)[:, 0] for source in shown])  # (n, v, h, w)
+    write_bytes(path, draw_contact_sheet(views, [source.name for source in shown]))
+    print(f"contact sheet of {len(shown)} shapes: {path}")

@@ -1,0 +1,35 @@
+"""``batchot report``: figures and page of a run, made again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from batchot.commands.common import Parser, guarded
+
+
+def report(argv: list[str]) -> int:
+    """Run the command.
+
+    Args:
+        argv: its arguments
+
+    Returns:
+        Exit status.
+    """
+    parser = Parser(
+        prog="batchot report",
+        description="Make figures and report.html of a finished run again, from what its folder holds; "
+        "the data is not needed.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("run", type=Path, metavar="RUN", help="run folder of batchot train")
+    options = parser.parse_args(argv)
+
+    def work() -> int:
+        from batchot.reporting import rebuild_report
+
+        folder = rebuild_report(options.run)
+        print(f"report: {folder.report}")
+        return 0
+
+    return guarded(work)

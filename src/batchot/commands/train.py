@@ -1,0 +1,216 @@
+"""``batchot train``: by a recipe, into a run folder."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from batchot.commands.common import Parser, UsageError, data_root_of, guarded, say
+from batchot.training.recipe import Recipe
+from batchot.training.settings import (
+    full_name,
+    is_setting,
+    load_recipe,
+    recipe_names,
+    setting_types,
+    settings_help,
+    suggestion,
+)
+
+if TYPE_CHECKING:
+    from batchot.training.callbacks import Row
+    from batchot.training.run import TrainedRun
+
+_FLAGS = ("--resume", "--help")
+_VALUED = ("--data-root", "--out", "--device")
+
+
+@dataclass
+class _TrainArguments:
+    rest: list[str] = field(default_factory=list)  # for argparse
+    overrides: list[tuple[str, str]] = field(default_factory=list)
+
+
+def _train_parser() -> Parser:
+    parser = Parser(
+        prog="batchot train",
+        usage="batchot train RECIPE [--data-root D] [--out R] [--epochs N] [--seed S]\n"
+        "                     [--device auto|cpu|cuda] [--resume]\n"
+        "                     [--SECTION.SETTING VALUE | SECTION.SETTING=VALUE ...]",
+        description="Train by a recipe and fill a run folder: config.yaml, metrics.json, history.csv, "
+        "checkpoints, figures and report.html.",
+        add_help=False,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "recipe",
+        nargs="?",
+        metavar="RECIPE",
+        help=f"{', '.join(recipe_names())}; folder, which is shape-folder or image-folder by what lies in "
+        "--data-root; or a YAML file",
+    )
+    parser.add_argument(
+        "--data-root", type=Path, help="where the data lies (default: $BATCHOT_DATA, else downloads)"
+    )
+    parser.add_argument("--out", type=Path, help="run folder (default: runs/RECIPE-LOSS-seedS)")
+    parser.add_argument(
+        "--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: a GPU if any"
+    )
+    parser.add_argument(
+        "--resume", action="store_true", help="go on with the run in --out; RECIPE may be left out"
+    )
+    parser.add_argument("--help", action="store_true", help="this text")
+    return parser
+
+
+def _split(argv: list[str]) -> _TrainArguments:
+    """Tell overrides of settings, in both spellings, from the other arguments."""
+    known = [*_FLAGS, *_VALUED, *(f"--{name}" for name in setting_types())]
+    split = _TrainArguments()
+    queue = list(argv)
+    while queue:
+        token = queue.pop(0)
+        option, equals, value = token.partition("=")
+        if token == "-h":
+            token = option = "--help"
+        if option in _FLAGS:
+            split.rest.append(token)
+        elif option in _VALUED:
+            split.rest.append(token)
+            if not equals and queue:
+                split.rest.append(queue.pop(0))
+        elif token.startswith("-") or equals:
+            name = full_name(option.lstrip("-"))
+            if not is_setting(name):
+                raise UsageError(f"unknown option {option}{suggestion('--' + name, known)}")
+            if not equals:
+                following = queue[0] if queue else None
+                if following is not None and not following.startswith("--"):
+                    value = queue.pop(0)
+                elif setting_types().get(name) is bool:
+                    value = "true"
+                else:
+                    raise UsageError(f"{option} needs a value")
+            split.overrides.append((name, value))
+        else:
+            split.rest.append(token)
+    return split
+
+
+def train(argv: list[str]) -> int:
+    """Run the command.
+
+    Args:
+        argv: its arguments
+
+    Returns:
+        Exit status.
+    """
+    split = _split(argv)
+    parser = _train_parser()
+    options = parser.parse_args(split.rest)
+    if options.help:
+        recipe = None if options.recipe is None else load_recipe(options.recipe, split.overrides)
+        whose = "default values" if options.recipe is None else f"values of {options.recipe}"
+        print(parser.format_help())
+        print(
+            f"settings, each as --NAME VALUE or NAME=VALUE, with the {whose} (loss=contrastive is short for"
+        )
+        print(f"loss.name=contrastive):\n{settings_help(recipe)}")
+        return 0
+    recipe, data_root = _recipe_of(options, split.overrides)
+    out = options.out or _free_folder(recipe)
+    command = shlex.join(["batchot", "train", *argv])
+
+    def work() -> int:
+        from batchot.training.run import Messages, train
+
+        print(f"run folder: {out}")
+        messages = Messages(note=say, epoch=_epoch_line(recipe), bar=sys.stdout.isatty())
+        run = train(
+            recipe,
+            out,
+            data_root=data_root,
+            device=options.device,
+            resume=options.resume,
+            command=command,
+            messages=messages,
+        )
+        _report(run)
+        return 0
+
+    return guarded(work, f"go on with: batchot train --resume --out {shlex.quote(str(out))}")
+
+
+def _recipe_of(options: argparse.Namespace, overrides: list[tuple[str, str]]) -> tuple[Recipe, Path | None]:
+    if options.resume and options.out is None:
+        raise UsageError("--resume needs --out: which run is to go on?")
+    if options.recipe is not None:
+        data_root = options.data_root or data_root_of(options.out)
+        return load_recipe(_named(options.recipe, data_root), overrides), data_root
+    if not options.resume:
+        raise UsageError(f"which recipe? There are {', '.join(recipe_names())}")
+    config = options.out / "config.yaml"
+    if not config.is_file():
+        raise UsageError(f"--resume: there is no run in {options.out}")
+    return load_recipe(str(config), overrides), options.data_root or data_root_of(options.out)
+
+
+def _named(recipe: str, data_root: Path | None) -> str:
+    """Give the recipe that "folder" stands for: that for shapes or that for images, by what lies there."""
+    if recipe != "folder":
+        return recipe
+    from batchot.data.folder_kind import folder_kind
+
+    if data_root is None:
+        raise UsageError(
+            "folder: give --data-root, a folder with CLASS/FILE, or train/CLASS/FILE and test/CLASS/FILE"
+        )
+    if not data_root.is_dir():
+        raise UsageError(f"folder: --data-root {data_root} is not a folder")
+    kind = folder_kind(data_root)
+    if kind is None:
+        raise UsageError(f"folder: {data_root} holds neither shapes nor images whose ending is known")
+    return f"{kind}-folder"
+
+
+def _free_folder(recipe: Recipe) -> Path:
+    base = f"{recipe.name}-{recipe.loss.name}-seed{recipe.seed}"
+    folder, number = Path("runs") / base, 1
+    while folder.exists():
+        number += 1
+        folder = Path("runs") / f"{base}-{number}"
+    return folder
+
+
+def _epoch_line(recipe: Recipe) -> Callable[[Row], None]:
+    def tell(row: Row) -> None:
+        parts = [f"epoch {row.epoch}/{recipe.epochs}", f"loss {row.loss:.4f}"]
+        if row.map is not None and row.nn is not None and row.accuracy is not None:
+            parts += [f"mAP {100 * row.map:.2f}", f"NN {100 * row.nn:.2f}"]
+            parts += [f"accuracy {100 * row.accuracy:.2f} ({row.accuracy_by})"]
+        say("  ".join([*parts, f"{row.seconds:.0f} s of training"]))
+
+    return tell
+
+
+def _report(run: TrainedRun) -> None:
+    from batchot.reporting import write_report
+
+    last = run.rows[-1]
+    write_report(run)
+    print(f"\n{run.folder.metrics}: {_in_words(last)}")
+    print(f"waiting for data took {100 * run.waited:.1f} % of the training time")
+    print(f"curves, embedding and nearest neighbours: {run.folder.figures}\nreport: {run.folder.report}")
+
+
+def _in_words(row: Any) -> str:
+    measures = ("map", "nn", "ft", "st", "e", "dcg")
+    names = {"map": "mAP"}
+    text = ", ".join(f"{names.get(m, m.upper())} {100 * getattr(row, m):.2f}" for m in measures)
+    return f"{text} %; accuracy {100 * row.accuracy:.2f} % ({row.accuracy_by})"

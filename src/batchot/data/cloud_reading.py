@@ -1,0 +1,217 @@
+"""One shape, or many, as the same number of points each."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Literal, Self, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from batchot.shapes.errors import ShapeError
+from batchot.shapes.normalize import normalize_shape
+from batchot.shapes.sample import farthest_points, sample_surface
+from batchot.shapes.shape import Mesh, PointCloud, Up
+from batchot.shapes.source import ShapeSource
+
+Choice = Literal["first", "farthest"]
+TooFew = Literal["error", "repeat"]
+OVERSAMPLING = 4
+# Raised when the points that are made of the same file and settings change.
+READING_VERSION = 1
+_PARALLEL_ABOVE = 16
+
+
+@dataclass(frozen=True)
+class CloudSettings:
+    """How a shape becomes a cloud of a given size.
+
+    Args:
+        points: number of points, at least 1.
+        choice: of a cloud with more: the ``"first"`` ones, as is the custom with ModelNet, or ``"farthest"``,
+            each as far as can be from those before it. Of a mesh: points drawn evenly over its area, or the
+            farthest of four times as many.
+        too_few: of a cloud with fewer: an ``"error"``, or ``"repeat"`` it from its beginning.
+        up: the axis of the files that points up; ``"auto"`` takes what the collection says.
+        seed: of the points drawn on meshes, with the content of each file and nothing else.
+
+    Raises:
+        ValueError: on a number below 1 or an unknown option.
+    """
+
+    points: int = 1024
+    choice: Choice = "first"
+    too_few: TooFew = "error"
+    up: Up = "auto"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.points < 1:
+            raise ValueError(f"points must be at least 1, got {self.points}")
+        for value, options in ((self.choice, Choice), (self.too_few, TooFew), (self.up, Up)):
+            if value not in get_args(options):
+                raise ValueError(f"expected one of {', '.join(get_args(options))}, got {value!r}")
+
+
+def read_cloud(source: ShapeSource, settings: CloudSettings) -> NDArray[np.float32]:
+    """The points of a shape: upright, centred, in the unit sphere.
+
+    Args:
+        source: where the shape lies.
+        settings: how many points, and which.
+
+    Returns:
+        Points, float32 ``(settings.points, 3)``; the same for the same content, whatever it is called.
+
+    Raises:
+        ShapeError: when it cannot be read or has too few points; which file, what is wrong.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from batchot.data.cloud_reading import CloudSettings, read_cloud
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder) / "two.npy"
+        ...     np.save(path, [[0.0, 0.0, 4.0], [0.0, 0.0, 8.0]])
+        ...     read_cloud(ShapeSource("two", path), CloudSettings(points=1)).tolist()
+        [[0.0, 0.0, -1.0]]
+    """
+    if (stored := source.stored_points()) is not None:
+        axis = source.up if settings.up == "auto" else settings.up
+        try:
+            points = normalize_shape(PointCloud(stored.astype(np.float64)), up=axis).points
+        except ShapeError as error:
+            raise ShapeError(f"{source.location}: {error}") from error
+        return _choose(points, source, settings).astype(np.float32)
+    content = source.content()
+    shape = source.parse(content, settings.up)
+    if isinstance(shape, Mesh):
+        drawn = settings.points * (OVERSAMPLING if settings.choice == "farthest" else 1)
+        points = sample_surface(shape, drawn, _seed(content, settings)).points
+    else:
+        points = shape.points
+    return _choose(points, source, settings).astype(np.float32)
+
+
+def _choose(points: NDArray[np.float64], source: ShapeSource, settings: CloudSettings) -> NDArray[np.float64]:
+    n = len(points)
+    if n < settings.points:
+        if settings.too_few == "error":
+            raise ShapeError(
+                f"{source.location} has {n:,} points, fewer than the {settings.points:,} asked for; "
+                "ask for fewer, or repeat points with too_few='repeat'"
+            )
+        return points[np.arange(settings.points) % n]
+    if settings.choice == "farthest" and n > settings.points:
+        return points[farthest_points(points, settings.points)]
+    return points[: settings.points]
+
+
+def _seed(content: bytes, settings: CloudSettings) -> int:
+    digest = hashlib.sha256(f"{settings.seed}\0".encode() + content).digest()
+    return int.from_bytes(digest[:4], "little")
+
+
+class CloudReader:
+    """Reads many shapes, meshes in several processes; those that cannot be read do not stop the others.
+
+    Args:
+        settings: how many points, and which.
+        processes: how many at most; as many as there are cores if ``None``.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from batchot.data.cloud_reading import CloudReader, CloudSettings
+        >>> with CloudReader(CloudSettings()) as reader:
+        ...     reader.read([ShapeSource("a", Path("no-such-file.npy"))])
+        ['no-such-file.npy cannot be read: No such file or directory']
+    """
+
+    def __init__(self, settings: CloudSettings, processes: int | None = None) -> None:
+        self.settings = settings
+        self.processes = processes or _cores()
+        self._pool: ProcessPoolExecutor | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._close()
+
+    def read(
+        self, sources: Sequence[ShapeSource], tick: Callable[[], object] = lambda: None
+    ) -> list[NDArray[np.float32] | str]:
+        """The points of each shape ``(points, 3)``, or the reason why it cannot be had.
+
+        Args:
+            sources: any.
+            tick: called after each of them.
+        """
+        # An array is read faster than it is sent to another process and back.
+        slow = [k for k, source in enumerate(sources) if not (source.is_row or source.ending == ".npy")]
+        if self.processes == 1 or (len(slow) <= _PARALLEL_ABOVE and self._pool is None):
+            slow = []
+        results: dict[int, NDArray[np.float32] | str] = {}
+        for k in sorted(set(range(len(sources))) - set(slow)):
+            results[k] = attempt(sources[k], self.settings)
+            tick()
+        for k, result in zip(slow, self._in_processes([sources[k] for k in slow], tick), strict=True):
+            results[k] = result
+        return [results[k] for k in range(len(sources))]
+
+    def _in_processes(
+        self, sources: Sequence[ShapeSource], tick: Callable[[], object]
+    ) -> list[NDArray[np.float32] | str]:
+        futures = [self._submit(source, self.processes) for source in sources]
+        results: list[NDArray[np.float32] | str] = []
+        for source, future in zip(sources, futures, strict=True):
+            try:
+                results.append(future.result())
+            except BrokenProcessPool:
+                results.append(self._alone(source))
+            tick()
+        return results
+
+    def _alone(self, source: ShapeSource) -> NDArray[np.float32] | str:
+        """A shape that was lost when some process died: once more, with no other to blame."""
+        self._close()
+        try:
+            return self._submit(source, 1).result()
+        except BrokenProcessPool:
+            self._close()
+            return f"{source.location}: the process that read it died, perhaps for lack of memory"
+
+    def _submit(self, source: ShapeSource, processes: int) -> Future[NDArray[np.float32] | str]:
+        if self._pool is None:
+            self._pool = ProcessPoolExecutor(processes)
+        return self._pool.submit(attempt, source, self.settings)
+
+    def _close(self) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+            self._pool = None
+
+
+def attempt(source: ShapeSource, settings: CloudSettings) -> NDArray[np.float32] | str:
+    """The points of a shape ``(points, 3)``, or the reason why it cannot be had, with the file's name."""
+    try:
+        return read_cloud(source, settings)
+    except ImportError:  # a package is missing, which is not the fault of this file
+        raise
+    except MemoryError:
+        return f"{source.location}: there is not enough memory for it"
+    except Exception as error:  # whatever a damaged file makes a reader do, the others go on
+        text = str(error) or type(error).__name__
+        return text if str(source.path) in text else f"{source.location}: {text}"
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

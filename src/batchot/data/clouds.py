@@ -1,0 +1,258 @@
+"""Point clouds of one size in memory, read from a collection once and then from the cache folder."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from tqdm import tqdm
+
+from batchot.data.cache import cached_array
+from batchot.data.cloud_reading import (
+    READING_VERSION,
+    Choice,
+    CloudReader,
+    CloudSettings,
+    TooFew,
+)
+from batchot.data.errors import DataError
+from batchot.data.shape_collection import ShapeCollection
+from batchot.shapes.members import forget_rows
+from batchot.shapes.shape import Up
+from batchot.shapes.source import ShapeSource
+
+_NAMED = 5
+_QUICK_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A shape that could not be read, and why."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, eq=False)
+class Clouds:
+    """Labelled point clouds of one size.
+
+    Args:
+        points: float32, shape ``(n, p, 3)``; upright, centred, in the unit sphere.
+        labels: index into ``classes`` of each cloud, int64, shape ``(n,)``.
+        classes: name of each class.
+        names: of each cloud.
+        failures: shapes of the collection that could not be read and are not among these.
+
+    Raises:
+        DataError: on a wrong rank or dtype, on lengths that differ, on a label without a class.
+
+    Example:
+        >>> from batchot.data.clouds import Clouds
+        >>> clouds = Clouds(torch.zeros(2, 5, 3), torch.tensor([0, 1]), ("cup", "pan"), ("cup/1", "pan/1"))
+        >>> len(clouds), clouds.sample_shape, clouds.subset(torch.tensor([1])).names
+        (2, (5, 3), ('pan/1',))
+    """
+
+    points: Tensor  # (n, p, 3) float32
+    labels: Tensor  # (n,) int64
+    classes: tuple[str, ...]
+    names: tuple[str, ...]
+    failures: tuple[Failure, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        if self.points.ndim != 3 or self.points.shape[2] != 3 or self.points.dtype != torch.float32:
+            raise DataError(
+                f"points must be float32 of shape (n, p, 3), got {self.points.dtype} {tuple(self.points.shape)}"
+            )
+        if self.labels.ndim != 1 or self.labels.dtype != torch.int64:
+            raise DataError(
+                f"labels must be int64 of shape (n,), got {self.labels.dtype} {tuple(self.labels.shape)}"
+            )
+        if not len(self.points) == len(self.labels) == len(self.names):
+            raise DataError(
+                f"{len(self.points):,} clouds, {len(self.labels):,} labels and {len(self.names):,} names; "
+                "there must be one for each"
+            )
+        if len(self.labels) and not 0 <= int(self.labels.min()) <= int(self.labels.max()) < len(self.classes):
+            raise DataError(
+                f"labels run from {int(self.labels.min())} to {int(self.labels.max())}, "
+                f"but with {len(self.classes)} classes they must lie in 0 .. {len(self.classes) - 1}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def sample_shape(self) -> tuple[int, ...]:
+        """Number of points, and 3."""
+        return tuple(self.points.shape[1:])
+
+    def batch(self, indices: Tensor) -> Tensor:
+        """The clouds at ``indices`` (int64, shape ``(b,)``), float32, shape ``(b, p, 3)``."""
+        return self.points.index_select(0, indices)
+
+    def subset(self, indices: Tensor) -> Clouds:
+        """The clouds at ``indices`` (int64, shape ``(k,)``), in that order, with the same classes."""
+        names = tuple(self.names[k] for k in indices.tolist())
+        return Clouds(self.points[indices], self.labels[indices], self.classes, names)
+
+
+def load_clouds(
+    collection: ShapeCollection,
+    points: int = 1024,
+    *,
+    choice: Choice = "first",
+    too_few: TooFew = "error",
+    up: Up = "auto",
+    seed: int = 0,
+    processes: int | None = None,
+    progress: bool = True,
+) -> tuple[Clouds, Clouds]:
+    """Read the training and the test shapes of a collection as point clouds.
+
+    Meshes are sampled, in parallel. All is kept in the cache folder, a file for each class and part, until a
+    file of it or a setting changes; so reading goes on where it was interrupted. Shapes that cannot be read
+    are left out: a warning counts them and names the first, and ``failures`` has them all.
+
+    Args:
+        collection: the shapes.
+        points: number of points of each.
+        choice: of a cloud with more points: the ``"first"`` ones, as is the custom with ModelNet, or
+            ``"farthest"``, each as far as can be from those before it. Of a mesh: points drawn evenly over
+            its area, or the farthest of four times as many.
+        too_few: of a cloud with fewer points: an ``"error"``, or ``"repeat"`` it from its beginning.
+        up: the axis of the files that points up; ``"auto"`` takes what the collection says.
+        seed: of the points drawn on meshes; they depend on it and the content of each file alone.
+        processes: how many at most; as many as there are cores if ``None``.
+        progress: show a bar where it takes longer than a second.
+
+    Returns:
+        Training and test clouds, in the order of the collection.
+
+    Raises:
+        DataError: when nothing, or no training shape of some class, can be read.
+        ValueError: on a number of points below 1 or an unknown option.
+
+    Example:
+        >>> import os, tempfile
+        >>> from unittest.mock import patch
+        >>> from batchot.data.clouds import load_clouds
+        >>> from batchot.data.shape_collection import load_collection
+        >>> with tempfile.TemporaryDirectory() as root, patch.dict(os.environ, XDG_CACHE_HOME=root):
+        ...     for name in ("cup", "pan"):
+        ...         (Path(root) / name).mkdir()
+        ...         for k in range(3):
+        ...             np.save(Path(root) / name / f"{k}.npy", np.random.rand(20, 3))
+        ...     train, test = load_clouds(load_collection("folder", Path(root)), points=16)
+        >>> train.points.shape, test.names
+        (torch.Size([4, 16, 3]), ('cup/1', 'pan/1'))
+    """
+    settings = CloudSettings(points, choice, too_few, up, seed)
+    bar = tqdm(
+        total=len(collection),
+        desc="reading shapes",
+        unit="shape",
+        delay=_QUICK_SECONDS,
+        disable=not progress,
+    )
+    with bar, CloudReader(settings, processes) as reader:
+        train, test = (
+            _load_part(collection, part, sources, reader, bar)
+            for part, sources in (("train", collection.train), ("test", collection.test))
+        )
+    forget_rows()
+    failures = (*train.failures, *test.failures)
+    if failures:
+        text = f"{len(failures):,} of {len(collection):,} shapes of {collection.name} cannot be read"
+        listed = "".join(f"\n  {failure.name}: {failure.reason}" for failure in failures[:_NAMED])
+        more = f"\n  and {len(failures) - _NAMED:,} more" if len(failures) > _NAMED else ""
+        _check_enough(collection, train, test, f"{text}:{listed}{more}")
+        warnings.warn(f"{text} and are left out:{listed}{more}", stacklevel=2)
+    return train, test
+
+
+def _check_enough(collection: ShapeCollection, train: Clouds, test: Clouds, text: str) -> None:
+    if collection.test and not len(test):
+        raise DataError(f"no test shape is left: {text}")
+    wanted = {source.label for source in collection.train}
+    if lost := sorted(wanted - set(train.labels.tolist())):
+        names = ", ".join(collection.classes[label] for label in lost)
+        raise DataError(f"no training shape is left of the classes {names}: {text}")
+
+
+def _load_part(
+    collection: ShapeCollection, part: str, sources: Sequence[ShapeSource], reader: CloudReader, bar: tqdm
+) -> Clouds:
+    settings = reader.settings
+    points = np.full((len(sources), settings.points, 3), np.nan, dtype=np.float32)  # (n, p, 3)
+    states: dict[Path, tuple[int, int, int] | None] = {}
+    reasons: dict[int, str] = {}
+    for key, members in _group(sources, collection.classes).items():
+        in_group = [sources[k] for k in members]
+        name = f"clouds of {collection.folder.resolve()} {part} {key} {settings}"
+
+        def build(
+            in_group: list[ShapeSource] = in_group, members: list[int] = members
+        ) -> NDArray[np.float32]:
+            array = np.full((len(in_group), settings.points, 3), np.nan, dtype=np.float32)
+            for row, result in enumerate(reader.read(in_group, bar.update)):
+                if isinstance(result, str):
+                    reasons[members[row]] = result
+                else:
+                    array[row] = result
+            return array
+
+        before = bar.n
+        points[members] = cached_array(name, _fingerprint(in_group, states), build)
+        bar.update(len(members) - (bar.n - before))
+    failed = np.flatnonzero(np.isnan(points[:, 0, 0]))
+    # A cache knows that a shape could not be read, but not why, nor whether it can be by now.
+    again = [k for k in failed.tolist() if k not in reasons]
+    for k, result in zip(again, reader.read([sources[k] for k in again]), strict=True):
+        if isinstance(result, str):
+            reasons[k] = result
+        else:
+            points[k] = result
+    kept = [k for k in range(len(sources)) if k not in reasons]
+    labels = torch.tensor([sources[k].label for k in kept], dtype=torch.int64)
+    names = tuple(sources[k].name for k in kept)
+    failures = tuple(Failure(sources[k].name, reasons[k]) for k in sorted(reasons))
+    whole = torch.from_numpy(points if not reasons else points[kept])
+    return Clouds(whole, labels, collection.classes, names, failures)
+
+
+def _group(sources: Sequence[ShapeSource], classes: tuple[str, ...]) -> dict[str, list[int]]:
+    """Places of the shapes of each class; of each HDF5 file, where classes lie scattered over the files."""
+    groups: dict[str, list[int]] = {}
+    for k, source in enumerate(sources):
+        key = f"{source.path.name}/{(source.member or '').rpartition('#')[0]}" if source.is_row else None
+        groups.setdefault(key or classes[source.label], []).append(k)
+    return groups
+
+
+def _fingerprint(sources: Sequence[ShapeSource], states: dict[Path, tuple[int, int, int] | None]) -> str:
+    """Changes when a shape is added, taken away, renamed, or its file changes."""
+    digest = hashlib.sha256(str(READING_VERSION).encode())
+    for source in sources:
+        if source.path not in states:
+            states[source.path] = _state(source.path)
+        entry = repr((source.name, source.ending, source.member, source.up, states[source.path]))
+        digest.update(entry.encode(errors="surrogateescape"))
+    return digest.hexdigest()
+
+
+def _state(path: Path) -> tuple[int, int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    # The last of these changes even where a program sets the other two back.
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns

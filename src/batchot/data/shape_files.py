@@ -1,0 +1,195 @@
+"""Files of shapes under a folder, whatever else lies there."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+import warnings
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from batchot.data.errors import DataError
+from batchot.data.shape_collection import Kind
+from batchot.shapes.library.write import MANIFEST
+from batchot.shapes.source import ShapeSource
+
+MESH_ENDINGS = frozenset({".off", ".obj", ".stl", ".ply", ".glb", ".gltf"})
+CLOUD_ENDINGS = frozenset({".npy", ".pcd", ".pts", ".xyz"})
+# Of these only files that begin with a line of coordinates are shapes; others tell what the shapes are.
+TEXT_ENDINGS = frozenset({".csv", ".txt"})
+SHAPE_ENDINGS = MESH_ENDINGS | CLOUD_ENDINGS | TEXT_ENDINGS
+NAMED = 5
+_PASSED_OVER = frozenset({"__MACOSX", MANIFEST})
+_PLY_HEADER_BYTES = 4096
+_LINE_BYTES = 512
+
+
+@dataclass
+class FoundFiles:
+    """What lies under a folder.
+
+    Args:
+        folder: the folder.
+        shapes: paths of files with the ending of a shape, below the folder, in the order of their names.
+        others: paths of files with other endings.
+        unreadable: folders that may not be listed, links that lead nowhere or back to where they are.
+    """
+
+    folder: Path
+    shapes: list[PurePosixPath] = field(default_factory=list)
+    others: list[PurePosixPath] = field(default_factory=list)
+    unreadable: list[PurePosixPath] = field(default_factory=list)
+
+    def warn(self) -> None:
+        """Say with warnings what was left out."""
+        if self.others:
+            endings = Counter(path.suffix.lower() or "no ending" for path in self.others)
+            counts = ", ".join(f"{count} {ending}" for ending, count in endings.most_common(NAMED))
+            warnings.warn(
+                f"{self.folder}: {len(self.others)} files left out that do not have the ending of a shape "
+                f"({counts}): {shorten(self.others)}",
+                stacklevel=4,
+            )
+        if self.unreadable:
+            warnings.warn(
+                f"{self.folder}: {len(self.unreadable)} folders or links left out that cannot be read or lead "
+                f"in a circle: {shorten(self.unreadable)}",
+                stacklevel=4,
+            )
+
+
+def find_shape_files(folder: Path) -> FoundFiles:
+    """List all files with the ending of a shape under a folder, at any depth.
+
+    Links are followed, except to a folder that they lie in. What begins with a dot is hidden and passed over.
+
+    Args:
+        folder: the folder.
+
+    Returns:
+        The files.
+
+    Raises:
+        DataError: when the folder itself cannot be listed.
+
+    Example:
+        >>> import tempfile
+        >>> from batchot.data.shape_files import find_shape_files
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     for name in ("a.off", "b.txt", ".c.off"):
+        ...         (Path(folder) / name).touch()
+        ...     find_shape_files(Path(folder)).shapes
+        [PurePosixPath('a.off')]
+    """
+    found = FoundFiles(folder)
+    try:
+        above = {_identity(place) for place in (folder.resolve(), *folder.resolve().parents)}
+        os.scandir(folder).close()
+    except OSError as error:
+        raise DataError(f"{folder} cannot be listed: {error.strerror or error}") from error
+    _list(folder, PurePosixPath(), above, found)
+    return found
+
+
+def is_shape_file(path: Path) -> bool:
+    """Whether a file has the ending of a shape; one of a table also has to begin with coordinates."""
+    ending = path.suffix.lower()
+    if ending not in TEXT_ENDINGS:
+        return ending in SHAPE_ENDINGS
+    with path.open("rb") as file:
+        words = file.readline(_LINE_BYTES).replace(b",", b" ").split()
+    try:
+        return len([float(word) for word in words]) >= 3
+    except ValueError:
+        return False
+
+
+def kind_of(sources: Iterable[ShapeSource]) -> Kind:
+    """Whether shapes are meshes or point clouds, by their endings and, of PLY files, by their headers."""
+    clouds = {_is_cloud(source) for source in sources}
+    if len(clouds) == 2:
+        return "mixed"
+    return "points" if clouds == {True} else "meshes"
+
+
+def name_shapes(paths: Sequence[PurePosixPath], parts: Sequence[str | None]) -> list[str]:
+    """A readable name for each path: without the folder of its part and its ending where that is enough.
+
+    Args:
+        paths: of the files, different from one another.
+        parts: name of the folder of its part, first or second of the path; ``None`` where it has none.
+
+    Returns:
+        Names, different from one another.
+
+    Example:
+        >>> from batchot.data.shape_files import name_shapes
+        >>> paths = [PurePosixPath(path) for path in ("cup/train/1.off", "cup/test/2.off", "cup/test/2.obj")]
+        >>> name_shapes(paths, ["train", "test", "test"])
+        ['cup/1', 'cup/2.off', 'cup/2.obj']
+    """
+    choices = []
+    for path, part in zip(paths, parts, strict=True):
+        at = path.parts.index(part, 0, 2) if part is not None else len(path.parts)
+        short = PurePosixPath(*path.parts[:at], *path.parts[at + 1 :])
+        # One accented letter may be written in two ways, and which one a disk gives depends on the machine.
+        choices.append(
+            (*(unicodedata.normalize("NFC", str(name)) for name in (short.with_suffix(""), short)), str(path))
+        )
+    counts = Counter(name for choice in choices for name in set(choice))
+    return [next((name for name in choice if counts[name] == 1), choice[-1]) for choice in choices]
+
+
+def shorten(items: Sequence[object]) -> str:
+    """The first few of a list in words, and how many more there are."""
+    more = f" and {len(items) - NAMED:,} more" if len(items) > NAMED else ""
+    return ", ".join(str(item) for item in items[:NAMED]) + more
+
+
+def _list(folder: Path, below: PurePosixPath, above: set[tuple[int, int]], found: FoundFiles) -> None:
+    try:
+        with os.scandir(folder) as entries:
+            in_order = sorted(entries, key=lambda entry: entry.name)
+    except OSError:
+        found.unreadable.append(below)
+        return
+    for entry in in_order:
+        path = below / entry.name
+        if entry.name.startswith(".") or entry.name in _PASSED_OVER:
+            continue
+        try:
+            if entry.is_dir():
+                identity = _identity(Path(entry.path))
+                if identity in above:
+                    found.unreadable.append(path)
+                else:
+                    _list(Path(entry.path), path, above | {identity}, found)
+            elif not entry.is_file():
+                found.unreadable.append(path)
+            elif is_shape_file(Path(entry.path)):
+                found.shapes.append(path)
+            else:
+                found.others.append(path)
+        except OSError:  # links that lead to one another
+            found.unreadable.append(path)
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_dev, status.st_ino
+
+
+def _is_cloud(source: ShapeSource) -> bool:
+    if source.ending != ".ply" or source.member is not None:
+        return source.ending in CLOUD_ENDINGS | TEXT_ENDINGS
+    try:
+        with source.path.open("rb") as file:
+            header = file.read(_PLY_HEADER_BYTES).split(b"end_header")[0]
+    except OSError:
+        return False
+    faces = [
+        line.split() for line in header.splitlines() if line.startswith((b"element face", b"element tri"))
+    ]
+    return not any(len(line) == 3 and line[2] != b"0" for line in faces)

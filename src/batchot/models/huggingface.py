@@ -1,0 +1,181 @@
+"""Image networks of Hugging Face transformers."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from batchot.models.hub import load_image_statistics, load_model, load_settings
+from batchot.models.layout import with_channels_last
+from batchot.models.normalise import Normalise, check_images, feature_length
+from batchot.models.weights import BackboneError
+from batchot.shapes.extra import require
+
+
+class HuggingFaceBackbone(nn.Module):
+    r"""An image network of transformers and one feature vector for each image.
+
+    The feature vector is the network's own pooled one where its pooling has no weights (the mean of the last maps
+    or tokens, with the last normalisation; DINOv2's class token), else the class token after the last layer:
+    the learned layer on top of it, which most checkpoints lack, is left out.
+
+    A stem :math:`W` that was trained on other channels becomes :math:`W'_{oj} = \frac 1 c \sum_i W_{oi}` for each
+    of the ``c`` new channels. On grey images this is the trained network on the grey value in all its colours.
+
+    The architecture does not depend on ``pretrained``: a trained state fits a network made without weights.
+
+    Args:
+        name: name on Hugging Face, local folder, or an architecture such as ``"convnext"``.
+        in_channels: channels of the images.
+        image_size: height and width of the images, pixels. Position embeddings are interpolated to it.
+        pretrained: None, ``"hub"`` for the weights that belong to ``name``, or a folder with weights and settings.
+
+    Attributes:
+        out_features: length of the feature vector.
+        model: the network of transformers; ``model.config.save_pretrained(folder)`` keeps its settings.
+
+    Raises:
+        BackboneError: no image network of that name, or its settings or weights cannot be had.
+        MissingExtraError: transformers is not installed.
+        ValueError: in ``forward`` on images of another shape.
+
+    Example:
+        >>> import tempfile, torch
+        >>> from transformers import ConvNextConfig
+        >>> from batchot.models.huggingface import HuggingFaceBackbone
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     ConvNextConfig(hidden_sizes=[4, 8, 8, 16], depths=[1, 1, 1, 1]).save_pretrained(folder)
+        ...     backbone = HuggingFaceBackbone(folder, in_channels=1, image_size=64)
+        >>> backbone(torch.zeros(2, 1, 64, 64)).shape
+        torch.Size([2, 16])
+    """
+
+    def __init__(
+        self, name: str, in_channels: int, image_size: int, pretrained: str | Path | None = None
+    ) -> None:
+        super().__init__()
+        self.in_channels = in_channels
+        self.image_size = image_size
+        source = os.path.expanduser(name)
+        if pretrained is not None and pretrained != "hub":
+            source = os.path.expanduser(pretrained)
+            if not os.path.isdir(source):  # else a mistyped path would be taken for a name on Hugging Face
+                raise BackboneError(
+                    f"{source}: no such folder; pretrained must be one with config.json and model.safetensors"
+                )
+        settings = load_settings(source, image_size)
+        trained_channels = getattr(settings, "num_channels", None)
+        if not isinstance(trained_channels, int):
+            raise BackboneError(f"{source}: {type(settings).__name__} is no image network")
+        mean: tuple[float, ...] = (0.0,)
+        std: tuple[float, ...] = (1.0,)
+        if pretrained is None:
+            settings.num_channels = in_channels
+            self.model: Any = require("transformers").AutoModel.from_config(settings)
+        else:
+            self.model = load_model(source)
+            mean, std = load_image_statistics(source, trained_channels)
+            if trained_channels != in_channels:
+                adapt_stem(self.model, trained_channels, in_channels)
+        if self.model.main_input_name != "pixel_values":
+            raise BackboneError(f"{source}: {type(self.model).__name__} takes something else than images")
+        self.normalise = Normalise(in_channels, mean, std)
+        self._prepare()
+        try:
+            self.out_features = feature_length(self, in_channels, image_size)
+            stride = self._stride()
+        except (RuntimeError, ValueError) as error:
+            raise BackboneError(
+                f"{source}: cannot take images of {image_size} x {image_size} ({error})"
+            ) from error
+        if image_size < stride:
+            raise BackboneError(
+                f"{source}: images of {image_size} x {image_size} are smaller than its stride of {stride} "
+                "pixels; make them larger or take another network, such as resnet18-w16"
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Features ``(n, out_features)`` of images ``(n, in_channels, image_size, image_size)``."""
+        check_images(x, self.in_channels, self.image_size)
+        output = self._output(with_channels_last(self.normalise(x)))
+        if output.pooler_output is not None:
+            pooled: Tensor = output.pooler_output
+            return pooled.flatten(1)
+        last: Tensor = output.last_hidden_state
+        if last.ndim == 4:  # (n, f, h, w)
+            return last.mean(dim=(2, 3))
+        return last[:, 0] if self._has_class_token else last.mean(1)  # (n, tokens, f)
+
+    def _output(self, pixel_values: Tensor) -> Any:
+        if self._interpolates:
+            return self.model(pixel_values=pixel_values, interpolate_pos_encoding=True)
+        return self.model(pixel_values=pixel_values)
+
+    def _prepare(self) -> None:
+        model = self.model
+        pooler = getattr(model, "pooler", None)
+        if pooler is not None and any(True for _ in pooler.parameters()):
+            model.pooler = None
+        names = [name.rsplit(".", 1)[-1] for name, _ in model.named_parameters()]
+        self._has_class_token = "cls_token" in names
+        self._interpolates = "interpolate_pos_encoding" in inspect.signature(model.forward).parameters
+        for name, parameter in model.named_parameters():
+            if name.endswith(
+                "mask_token"
+            ):  # for another task: never gets a gradient, which DDP takes for a fault
+                parameter.requires_grad = False
+
+    @torch.no_grad()
+    def _stride(self) -> int:
+        """Pixels of the image for one of the last map; 1 where it is finer than the image is large."""
+        self.model.eval()
+        size = self.image_size
+        last = self._output(torch.zeros(1, self.in_channels, size, size)).last_hidden_state
+        stride = 1
+        if last.ndim == 4 and last.shape[-1] == 1:
+            # One pixel is left. Padding hides how much too small the image may be: a larger one shows it.
+            last = self._output(torch.zeros(1, self.in_channels, 4 * size, 4 * size)).last_hidden_state
+            stride = 4 * size // last.shape[-1]
+        self.model.train()
+        return stride
+
+
+@torch.no_grad()
+def adapt_stem(model: nn.Module, old: int, new: int) -> None:
+    """Replace the first convolution on ``old`` channels by one on ``new``, each the mean over the old ones' sum.
+
+    Args:
+        model: a network of transformers; changed.
+        old: channels of the images on which it was trained.
+        new: channels of the images that it will get.
+
+    Raises:
+        BackboneError: no such convolution.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from batchot.models.huggingface import adapt_stem
+        >>> stem = nn.Sequential(nn.Conv2d(3, 4, kernel_size=2))
+        >>> total = stem[0].weight.sum()
+        >>> adapt_stem(stem, old=3, new=2)
+        >>> stem[0].weight.shape, bool(torch.isclose(stem[0].weight.sum(), total))
+        (torch.Size([4, 2, 2, 2]), True)
+    """
+    stem = next((m for m in model.modules() if isinstance(m, nn.Conv2d) and m.in_channels == old), None)
+    if stem is None or stem.groups != 1:
+        raise BackboneError(f"{type(model).__name__}: has no first convolution on {old} channels to adapt")
+    total = stem.weight.sum(dim=1, keepdim=True)  # (out, 1, h, w)
+    stem.weight = nn.Parameter((total / new).repeat(1, new, 1, 1))
+    stem.in_channels = new
+    for module in model.modules():  # many check their input against a number of their own
+        if getattr(module, "num_channels", None) == old:
+            module.num_channels = new  # type: ignore[assignment]
+    config = getattr(model, "config", None)
+    if config is not None:
+        config.num_channels = new

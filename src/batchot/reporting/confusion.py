@@ -1,0 +1,96 @@
+"""The confusion matrix as a table, and in words."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+_NUMBERED = 45  # classes up to which cells hold their counts
+_MOST = 60  # classes that are shown
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """A class taken for another."""
+
+    true: int
+    predicted: int
+    count: int
+    of: int  # items of the true class
+
+
+def most_confused(confusion: Tensor, k: int) -> list[Confusion]:
+    """Give the errors that are made most often.
+
+    Args:
+        confusion: counts, row: true class, column: predicted, (c, c)
+        k: at most so many
+
+    Returns:
+        Most frequent first; of equals the larger share of its class first, then by class.
+
+    >>> import torch
+    >>> most_confused(torch.tensor([[5, 2], [0, 3]]), k=3)
+    [Confusion(true=0, predicted=1, count=2, of=7)]
+    """
+    sums = confusion.sum(1)
+    wrong = confusion.clone().fill_diagonal_(0)
+    found = [
+        Confusion(i, j, int(wrong[i, j]), int(sums[i]))
+        for i, j in wrong.nonzero().tolist()  # in the order of classes, which sorting keeps
+    ]
+    return sorted(found, key=lambda c: (-c.count, -c.count / c.of))[:k]
+
+
+def shown_classes(confusion: Tensor) -> list[int]:
+    """Give the classes of the table: all, or of very many the sixty with the most errors."""
+    if len(confusion) <= _MOST:
+        return list(range(len(confusion)))
+    wrong = confusion.clone().fill_diagonal_(0)
+    errors = wrong.sum(0) + wrong.sum(1)
+    return errors.argsort(descending=True, stable=True)[:_MOST].sort().values.tolist()
+
+
+def confusion_table(confusion: Tensor, classes: Sequence[str]) -> str:
+    """Make the confusion matrix as an HTML table, its cells shaded by their share of the row.
+
+    Args:
+        confusion: counts, row: true class, column: predicted, (c, c)
+        classes: names, (c,)
+
+    Returns:
+        A table element; the depth of a cell's shade is its style property --share.
+    """
+    chosen = shown_classes(confusion)
+    shares = confusion.double() / confusion.sum(1, keepdim=True).clamp(min=1)
+    names = [html.escape(classes[c]) for c in chosen]
+    head = "".join(f'<th scope="col"><span>{name}</span></th>' for name in names)
+    numbered = len(chosen) <= _NUMBERED
+    lines = []
+    for i, name in zip(chosen, names, strict=True):
+        cells = []
+        for j, other in zip(chosen, names, strict=True):
+            count = int(confusion[i, j])
+            if count == 0:
+                cells.append('<td class="d"></td>' if i == j else "<td></td>")
+                continue
+            share = float(shares[i, j])
+            kind = "d" if i == j else "w"
+            strong = " s" if share > 0.5 else ""
+            shade = 15 + 85 * share  # a single error in a large class must still be seen
+            told = f"{name}: {count} of {int(confusion[i].sum())}" + (
+                " right" if i == j else f" taken for {other}"
+            )
+            cells.append(
+                f'<td class="{kind}{strong}" style="--share:{shade:.0f}%" title="{told}">'
+                f"{count if numbered else ''}</td>"
+            )
+        lines.append(f'<tr><th scope="row">{name}</th>{"".join(cells)}</tr>')
+    size = "few" if len(chosen) <= 15 else "many" if numbered else "crowd"
+    return (
+        f'<table class="confusion {size}"><thead><tr><td></td>{head}</tr></thead>\n'
+        f"<tbody>{chr(10).join(lines)}</tbody></table>"
+    )

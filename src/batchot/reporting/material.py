@@ -1,0 +1,135 @@
+"""All that a report is made from, whatever the items are and whatever trained the network."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from batchot.losses import BatchOTSettings
+
+if TYPE_CHECKING:
+    from batchot.training.callbacks import Row
+
+
+@dataclass(frozen=True, eq=False)
+class ReportMaterial:
+    """The test items of a run as the network sees them, a small picture of each, and the history of the run.
+
+    Args:
+        title: heading of the page
+        about: a sentence on what was done
+        config: text of the settings
+        rows: of history.csv, an epoch each; may be empty
+        classes: name of each label
+        embeddings: of the test items, floating point, (n, d)
+        labels: int64, (n,)
+        thumbnails: uint8, (n, c, h, w); three channels are colours, of any other number the first is shown
+        names: of the items, such as "chair/chair_0893"; None: they are numbered
+        logits: (n, number of classes); None without a classifier
+        predictions: classes read off in another way, (n,); they go before the logits
+        predicted_by: what gave the predictions, in words
+        normalized: embeddings are compared by their directions, as the loss does
+        loss: settings of the transport loss; None where another loss trained the network
+        items: what the items are called, "images" or "shapes"
+
+    Raises:
+        ValueError: lengths or types that do not fit, embeddings that are not finite
+
+    Example:
+        >>> material = ReportMaterial("t", "", "", (), ("a",), torch.eye(2), torch.tensor([0, 0]),
+        ...                           torch.zeros(2, 1, 8, 8, dtype=torch.uint8), names=("x/1", "x/2"))
+        >>> len(material), material.name(1)
+        (2, 'x/2')
+    """
+
+    title: str
+    about: str
+    config: str
+    rows: tuple[Row, ...]
+    classes: tuple[str, ...]
+    embeddings: Tensor  # (n, d)
+    labels: Tensor  # (n,) int64
+    thumbnails: Tensor  # (n, c, h, w) uint8
+    names: tuple[str, ...] | None = None
+    logits: Tensor | None = None  # (n, number of classes)
+    predictions: Tensor | None = None  # (n,) int64
+    predicted_by: str = "classifier"
+    normalized: bool = True
+    loss: BatchOTSettings | None = None
+    items: str = "images"
+
+    def __post_init__(self) -> None:
+        n = len(self.labels)
+        if n == 0:
+            raise ValueError("a report needs test items; there is none")
+        if self.embeddings.ndim != 2 or not self.embeddings.is_floating_point():
+            raise ValueError(
+                "embeddings must be floating point of shape (n, d), "
+                f"got {self.embeddings.dtype} {tuple(self.embeddings.shape)}"
+            )
+        if self.thumbnails.ndim != 4 or self.thumbnails.dtype != torch.uint8:
+            raise ValueError(
+                "thumbnails must be uint8 of shape (n, c, h, w), "
+                f"got {self.thumbnails.dtype} {tuple(self.thumbnails.shape)}"
+            )
+        for what, value in (
+            ("embeddings", self.embeddings),
+            ("thumbnails", self.thumbnails),
+            ("names", self.names),
+            ("logits", self.logits),
+            ("predictions", self.predictions),
+        ):
+            if value is not None and len(value) != n:
+                raise ValueError(f"{n} labels came with {len(value)} {what}; there must be one each")
+        for what, labels in (("labels", self.labels), ("predictions", self.predictions)):
+            if labels is not None and not 0 <= int(labels.min()) <= int(labels.max()) < len(self.classes):
+                raise ValueError(
+                    f"{what} run from {int(labels.min())} to {int(labels.max())}, "
+                    f"but there are {len(self.classes)} classes"
+                )
+        if not bool(torch.isfinite(self.embeddings).all()):
+            raise ValueError("embeddings hold NaN or infinite values: training has diverged")
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def name(self, item: int) -> str:
+        """Give the name of an item, or its number where items have no names."""
+        return f"#{item}" if self.names is None else self.names[item]
+
+    def class_of(self, item: int) -> str:
+        """Give the name of the class of an item."""
+        return self.classes[int(self.labels[item])]
+
+
+def shrink(pictures: Tensor, *, side: int = 96, full: int = 2500, least: int = 24) -> Tensor:
+    """Shrink pictures by averaging, so that many of them stay a small file; small ones stay as they are.
+
+    Args:
+        pictures: uint8, (n, c, h, w)
+        side: longest side in pixels that is kept
+        full: of more pictures than this, the side is less, so that all have the pixels of this many
+        least: but never less than so many pixels
+
+    Returns:
+        uint8, (n, c, h', w').
+
+    >>> shrink(torch.full((2, 1, 224, 112), 9, dtype=torch.uint8)).shape
+    torch.Size([2, 1, 96, 48])
+    """
+    n, _, h, w = pictures.shape
+    if n > full:
+        side = max(least, math.isqrt(side * side * full // n))
+    if max(h, w) <= side:
+        return pictures
+    factor = side / max(h, w)
+    size = (max(1, round(h * factor)), max(1, round(w * factor)))
+    parts = [
+        torch.nn.functional.interpolate(part.float(), size=size, mode="area").round().to(torch.uint8)
+        for part in pictures.split(256)  # floats are four times as large
+    ]
+    return torch.cat(parts) if parts else pictures

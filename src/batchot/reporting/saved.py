@@ -1,0 +1,117 @@
+"""The material of a report in a run folder, so that the page can be made again without the data."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import zipfile
+import zlib
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from batchot.losses import BatchOTSettings
+from batchot.reporting.history import read_history
+from batchot.reporting.material import ReportMaterial, shrink
+from batchot.training.files import RunError, RunFolder, write_atomically
+
+_FORMAT = 1
+_TEXTS = ("title", "about", "predicted_by", "items")
+
+
+def material_file(root: Path) -> Path:
+    """Give where the test items of a run lie.
+
+    >>> material_file(Path("runs/a")).name
+    'test_items.npz'
+    """
+    return root / "test_items.npz"
+
+
+def save_material(root: Path, material: ReportMaterial) -> Path:
+    """Write the test items into a run folder: embeddings, labels, names and thumbnails of at most 96 pixels.
+
+    The history and the settings are in the folder already, as history.csv and config.yaml.
+
+    Args:
+        root: run folder
+        material: what the report is made from
+
+    Returns:
+        The file, test_items.npz; it is whole or as it was before.
+
+    Raises:
+        RunError: the disk is full or not writable
+    """
+    arrays = {
+        "embeddings": material.embeddings,
+        "labels": material.labels,
+        "thumbnails": shrink(material.thumbnails),
+    }
+    optional = {"logits": material.logits, "predictions": material.predictions}
+    arrays |= {name: value for name, value in optional.items() if value is not None}
+    about = {name: getattr(material, name) for name in _TEXTS}
+    about |= {
+        "format": _FORMAT,
+        "classes": material.classes,
+        "names": material.names,
+        "normalized": material.normalized,
+        "loss": None if material.loss is None else dataclasses.asdict(material.loss),
+    }
+    text = np.frombuffer(json.dumps(about, ensure_ascii=False).encode(), dtype=np.uint8)
+
+    def write(file: IO[bytes]) -> None:
+        kept: dict[str, Any] = {name: _array(value) for name, value in arrays.items()}
+        np.savez_compressed(file, about=text, **kept)
+
+    path = material_file(root)
+    write_atomically(path, write)
+    return path
+
+
+def _array(value: Tensor) -> np.ndarray:
+    value = value.detach().cpu()
+    return (value.float() if value.is_floating_point() else value).numpy()  # numpy has no bfloat16
+
+
+def load_material(root: Path) -> ReportMaterial:
+    """Read the material of a report from a run folder.
+
+    Args:
+        root: run folder that `save_material` has written into
+
+    Returns:
+        What was saved, with the history and the settings that lie beside it.
+
+    Raises:
+        RunError: there is no such folder or file, or it is damaged
+    """
+    folder, path = RunFolder(root), material_file(root)
+    if not path.is_file():
+        what = f"{root} has no {path.name}" if root.is_dir() else f"there is no folder {root}"
+        raise RunError(f"{what}: a report is made from the test items that a finished run leaves there")
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            about: dict[str, Any] = json.loads(file["about"].tobytes().decode())
+            arrays = {name: torch.from_numpy(file[name]) for name in file.files if name != "about"}
+        if about["format"] != _FORMAT:
+            raise RunError(
+                f"{path} is of format {about['format']}, this version of batchot reads {_FORMAT}; "
+                "use the version that trained the run"
+            )
+        loss = about["loss"]
+        return ReportMaterial(
+            config=folder.config.read_text(encoding="utf-8") if folder.config.is_file() else "",
+            rows=read_history(folder.history),
+            classes=tuple(about["classes"]),
+            names=None if about["names"] is None else tuple(about["names"]),
+            normalized=bool(about["normalized"]),
+            loss=None if loss is None else BatchOTSettings(**loss),
+            **{name: about[name] for name in _TEXTS},
+            **arrays,  # type: ignore[arg-type]
+        )
+    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+        raise RunError(f"{path} is damaged ({error}); evaluate or train the run again") from error

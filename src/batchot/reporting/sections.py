@@ -1,0 +1,181 @@
+"""The sections of a report about what was recognised and found."""
+
+from __future__ import annotations
+
+from functools import partial
+from html import escape
+
+import torch
+
+from batchot.reporting.analysis import Analysis
+from batchot.reporting.confusion import confusion_table, most_confused, shown_classes
+from batchot.reporting.curves import curve_panels, draw_panel
+from batchot.reporting.embedding import class_symbol, draw_plane_map
+from batchot.reporting.markup import Thumbnails, bar_cell, percent, table, themed_figure
+from batchot.reporting.neighbours import Query, choose_queries, nearest
+from batchot.reporting.pairs import Pair, hardest_pairs
+from batchot.reporting.retrieval import class_rows, draw_precision_recall
+from batchot.reporting.theme import DARK, LIGHT
+
+_NEIGHBOURS = 10
+_PAIRS = 8
+
+
+def curves_section(analysis: Analysis) -> str:
+    """Curves by epoch, and the same as a table."""
+    rows = analysis.material.rows
+    if not rows:
+        return "<p>There is no history of this run.</p>"
+    plots = "".join(
+        themed_figure(partial(draw_panel, panel), name) for name, panel in curve_panels(rows).items()
+    )
+    header = ["epoch", "loss", "mAP", "NN", "FT", "ST", "E", "DCG", "accuracy", "by", "seconds"]
+    lines = [
+        [
+            str(row.epoch),
+            f"{row.loss:.4f}",
+            *(percent(v) for v in (row.map, row.nn, row.ft, row.st, row.e, row.dcg, row.accuracy)),
+            escape(row.accuracy_by or ""),
+            f"{row.seconds:.0f}",
+        ]
+        for row in rows
+    ]
+    note = '<p class="muted">Measures in %; seconds of training so far, evaluation not counted.</p>'
+    return f'<div class="plots">{plots}</div>\n<h3>By epoch</h3>{table(header, lines)}{note}'
+
+
+def confusion_section(analysis: Analysis) -> str:
+    """The confusion matrix, and its largest errors in words."""
+    found, predicted, classes = analysis.classified, analysis.predicted, analysis.material.classes
+    if found is None or predicted is None:
+        return "<p>There are too few items to tell classes apart.</p>"
+    wrong = int(found.confusion.sum() - found.confusion.diagonal().sum())
+    n = len(analysis.material)
+    shown = len(shown_classes(found.confusion))
+    part = "" if shown == len(classes) else f" Of {len(classes)} classes the {shown} with the most errors."
+    intro = (
+        f"<p>Row: true class; column: class by {escape(predicted.by)}; a cell is shaded by its share of the row. "
+        f"{n - wrong:,} of {n:,} are right ({percent(found.accuracy)}\u00a0%; mean over classes "
+        f"{percent(found.class_accuracy)}\u00a0%).{part}</p>"
+    )
+    words = "".join(
+        f"<li><b>{escape(classes[c.true])}</b> taken for <b>{escape(classes[c.predicted])}</b>: "
+        f"{c.count} of {c.of} ({100 * c.count / c.of:.0f} %)</li>"
+        for c in most_confused(found.confusion, 12)
+    )
+    told = f'<h3>Most confused</h3><ol class="words">{words}</ol>' if words else "<p>None was confused.</p>"
+    matrix = confusion_table(found.confusion, classes)
+    return f'{intro}<div class="matrix"><div class="scroll">{matrix}</div><div>{told}</div></div>'
+
+
+def retrieval_section(analysis: Analysis) -> str:
+    """Precision against recall, and the classes from the worst to the best."""
+    scores, material = analysis.retrieval, analysis.material
+    if scores is None:
+        intro = "<p>No two items share a class, so there is nothing to find.</p>"
+        plot = ""
+    else:
+        skipped = (
+            f" {scores.n_skipped} items are the only ones of their class and are no queries."
+            if scores.n_skipped
+            else ""
+        )
+        plot = themed_figure(lambda theme: draw_precision_recall(scores, theme), "precision against recall")
+        intro = (
+            "<p>Every test item is looked for among all others. The curve is interpolated: the best precision "
+            f"at this recall or a higher one.{skipped}</p>"
+        )
+    lines = []
+    for row in class_rows(analysis):
+        taken = ""
+        if row.taken_for is not None:
+            taken = f"{escape(material.classes[row.taken_for[0]])} ({row.taken_for[1]})"
+        lines.append(
+            [
+                escape(material.classes[row.label]),
+                str(row.count),
+                bar_cell(row.map),
+                bar_cell(row.nn),
+                bar_cell(row.accuracy),
+                f'<td class="name">{taken}</td>',
+            ]
+        )
+    header = ["class", "items", "mAP, %", "NN, %", "accuracy, %", "taken for"]
+    by_class = table(header, lines, names=1)
+    return (
+        f'{intro}<div class="beside"><div class="plots">{plot}</div>'
+        f"<div><h3>By class, worst first</h3>{by_class}</div></div>"
+    )
+
+
+def neighbours_section(analysis: Analysis, thumbnails: Thumbnails) -> str:
+    """Queries and their nearest neighbours."""
+    queries = choose_queries(analysis.average_precision, analysis.labels)
+    if not queries:
+        return "<p>No item has another of its class to be found.</p>"
+    k = min(_NEIGHBOURS, len(analysis.material) - 1)
+    found = nearest(analysis.x, torch.tensor([query.item for query in queries]), k)
+    parts = {"good": "", "worst": ""}
+    for query, row in zip(queries, found.tolist(), strict=True):
+        parts[query.kind] += _query_row(analysis, thumbnails, query, row)
+    out = (
+        f"<p>The query, then the {k} nearest of all other test items. Those of another class are framed in "
+        "red and crossed. AP is the average precision of the query.</p>"
+    )
+    if parts["good"]:
+        out += f"<h3>Drawn at random from the better half of the queries</h3>{parts['good']}"
+    return f"{out}<h3>Queries of lowest average precision, one a class</h3>{parts['worst']}"
+
+
+def _query_row(analysis: Analysis, thumbnails: Thumbnails, query: Query, found: list[int]) -> str:
+    ap = f"AP {100 * float(analysis.average_precision[query.item]):.1f} %"
+    cells = ""
+    for rank, item in enumerate(found, start=1):
+        distance = float((analysis.x[item] - analysis.x[query.item]).norm())
+        wrong = bool(analysis.labels[item] != analysis.labels[query.item])
+        cells += thumbnails.figure(item, f"rank {rank}, distance {distance:.3f}", wrong=wrong)
+    shown = thumbnails.figure(query.item, f"query, {ap}").replace(
+        "</figcaption>", f"<span>{ap}</span></figcaption>"
+    )
+    return f'<div class="query">{shown}<div class="row">{cells}</div></div>\n'
+
+
+def pairs_section(analysis: Analysis, thumbnails: Thumbnails) -> str:
+    """Positive pairs farthest apart, and negative pairs nearest each other."""
+    out = (
+        "<p>Euclidean distances of the embeddings"
+        + (", whose length is 1 (so the largest is 2)" if analysis.material.normalized else "")
+        + ". An item is shown in one pair only, the hardest it is in.</p>"
+    )
+    for kind, heading, none in (
+        ("positive", "Same class, farthest apart", "No two items share a class."),
+        ("negative", "Different classes, nearest each other", "All items are of one class."),
+    ):
+        pairs = hardest_pairs(
+            analysis.x, analysis.labels, "positive" if kind == "positive" else "negative", _PAIRS
+        )
+        shown = "".join(pair_card(thumbnails, pair, f"distance <b>{pair.distance:.3f}</b>") for pair in pairs)
+        out += f"<h3>{heading}</h3>" + (f'<div class="pairs">{shown}</div>' if pairs else f"<p>{none}</p>")
+    return out
+
+
+def pair_card(thumbnails: Thumbnails, pair: Pair, told: str) -> str:
+    """Make a card of two items; `told` is HTML."""
+    note = f"distance {pair.distance:.3f}"
+    both = thumbnails.figure(pair.i, note) + thumbnails.figure(pair.j, note)
+    return f'<div class="pair"><p>{told}</p><div class="two">{both}</div></div>\n'
+
+
+def embedding_section(analysis: Analysis) -> str:
+    """The embedding in the plane, with a legend that any script can be read in."""
+    classes = analysis.material.classes
+    plane = analysis.plane
+    plot = themed_figure(lambda theme: draw_plane_map(plane, classes, named=True, theme=theme), "map")
+    present = sorted(set(plane.labels.tolist()))
+    legend = "".join(
+        f'<span><i style="--light:{class_symbol(c, LIGHT)[1]};--dark:{class_symbol(c, DARK)[1]}">'
+        f"{class_symbol(c, LIGHT)[0]}</i>{escape(classes[c])}</span>"
+        for c in present
+    )
+    text = f"<p>Map by {plane.how} of {len(plane.points):,} test items; the names stand at class medians.</p>"
+    return f'{text}<div class="plots map">{plot}</div><div class="legend">{legend}</div>'

@@ -1,0 +1,198 @@
+"""Where a shape is looked at from: rings and solids of cameras around the origin."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+CameraSet = Literal["circle-12", "dodecahedron-20", "box-6"]
+CAMERA_SETS: tuple[str, ...] = get_args(CameraSet)
+DEFAULT_DISTANCE = 3.0  # near enough for a perspective that is seen, far enough not to distort the shape
+
+
+@dataclass(frozen=True, eq=False)
+class Cameras:
+    """Cameras that look at the origin from one distance with one field of view.
+
+    A world point p is q = R p in a camera's frame, and with s = distance / (distance - q.z), or 1 for an
+    orthographic camera, it is seen at column (s q.x / extent + 1) / 2 · size and
+    row (1 - s q.y / extent) / 2 · size, pixel centres at + 0.5. Its depth is q.z: larger is nearer.
+
+    Attributes:
+        name: what the pictures are called by.
+        rotations: R of each camera, (v, 3, 3); the rows are right, up and back (towards the camera).
+        distance: from the origin to the eye; ``math.inf`` for orthographic cameras.
+        extent: half the width of what is seen of the plane through the origin.
+    """
+
+    name: str
+    rotations: NDArray[np.float64]
+    distance: float
+    extent: float
+
+    def __post_init__(self) -> None:
+        R = np.ascontiguousarray(self.rotations, dtype=np.float64)
+        if R.ndim != 3 or R.shape[1:] != (3, 3) or len(R) == 0:
+            raise ValueError(f"cameras {self.name!r}: rotations must be (v, 3, 3), got {R.shape}")
+        orthonormal = np.allclose(R @ R.transpose(0, 2, 1), np.eye(3), atol=1e-9)
+        if not orthonormal or not np.all(np.linalg.det(R) > 0):
+            raise ValueError(f"cameras {self.name!r}: every rotation must be orthonormal and right-handed")
+        if not self.distance > 0:
+            raise ValueError(f"cameras {self.name!r}: distance must be positive, got {self.distance}")
+        if not 0 < self.extent < math.inf:
+            raise ValueError(f"cameras {self.name!r}: extent must be positive and finite, got {self.extent}")
+        object.__setattr__(self, "rotations", R)
+
+    def __len__(self) -> int:
+        return len(self.rotations)
+
+    @property
+    def eyes(self) -> NDArray[np.float64]:
+        """Unit directions from the origin to the cameras, (v, 3)."""
+        return self.rotations[:, 2]
+
+    def project(self, points: ArrayLike, size: int) -> NDArray[np.float64]:
+        """Column, row and depth of points in every picture.
+
+        Args:
+            points: world points, (n, 3), all in front of the cameras.
+            size: width and height of the pictures in pixels.
+
+        Returns:
+            (v, n, 3).
+
+        Example:
+            >>> make_cameras("box-6").project([[0.0, 0.0, 0.5]], 100)[0].tolist()
+            [[50.0, 25.0, 0.0]]
+        """
+        q = np.einsum("vij,nj->vni", self.rotations, np.asarray(points, dtype=np.float64))
+        s = 1.0 / (1.0 - q[..., 2] / self.distance)
+        column = (s * q[..., 0] / self.extent + 1) / 2 * size
+        row = (1 - s * q[..., 1] / self.extent) / 2 * size
+        return np.stack([column, row, q[..., 2]], axis=-1)
+
+
+def fitting_extent(distance: float) -> float:
+    """The extent with which the unit sphere just fits: distance / √(distance² - 1), 1 if orthographic.
+
+    Example:
+        >>> fitting_extent(math.inf), round(fitting_extent(3.0), 4)
+        (1.0, 1.0607)
+    """
+    if not distance > 1:
+        raise ValueError(f"distance must be larger than 1, the radius of the shape, got {distance}")
+    return 1.0 / math.sqrt(1.0 - 1.0 / distance**2)
+
+
+def cameras_from_eyes(
+    eyes: ArrayLike,
+    *,
+    name: str = "custom",
+    distance: float = DEFAULT_DISTANCE,
+    extent: float | None = None,
+) -> Cameras:
+    """Upright cameras that look at the origin from given directions.
+
+    Up in the picture is world z; straight above and below, where that has no direction, it is world y.
+
+    Args:
+        eyes: directions from the origin to the cameras, of any length but 0, (v, 3).
+        name: what the pictures are called by.
+        distance: from the origin to every eye, larger than 1; ``math.inf`` for orthographic cameras.
+        extent: half the width of what is seen of the plane through the origin; by default that with which
+            the unit sphere just fits.
+
+    Returns:
+        The cameras, in the order of the directions.
+
+    Raises:
+        ValueError: a direction has no length or is not finite, or the list is empty.
+
+    Example:
+        >>> cameras_from_eyes([[2.0, 0.0, 0.0]]).rotations[0].tolist()
+        [[0.0, 1.0, 0.0], [0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]
+    """
+    directions = np.asarray(eyes, dtype=np.float64)
+    if directions.ndim != 2 or directions.shape[1] != 3 or len(directions) == 0:
+        raise ValueError(f"cameras {name!r}: eyes must be (v, 3), got {directions.shape}")
+    lengths = np.linalg.norm(directions, axis=1, keepdims=True)
+    if not np.isfinite(lengths).all() or not (lengths > 0).all():
+        raise ValueError(f"cameras {name!r}: every direction must be finite and of some length")
+    back = directions / lengths
+    vertical = np.hypot(back[:, 0], back[:, 1]) < 1e-6
+    world_up = np.where(vertical[:, None], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0])
+    right = np.cross(world_up, back)
+    right /= np.linalg.norm(right, axis=1, keepdims=True)
+    up = np.cross(back, right)
+    rotations = np.stack([right, up, back], axis=1) + 0.0  # + 0.0 makes -0.0 into 0.0
+    return Cameras(name, rotations, distance, fitting_extent(distance) if extent is None else extent)
+
+
+def make_cameras(name: str) -> Cameras:
+    """The sets of cameras that have a name.
+
+    ``circle-12``: 30 degrees up, every 30 degrees around, from +x over +y. ``dodecahedron-20``: the vertices
+    of a dodecahedron. ``box-6``: orthographic along +x, -x, +y, -y, +z, -z.
+
+    Args:
+        name: one of ``CAMERA_SETS``.
+
+    Returns:
+        The cameras; the unit sphere just fits their pictures.
+
+    Raises:
+        ValueError: there is no such set.
+
+    Source:
+        Su et al., Multi-view Convolutional Neural Networks for 3D Shape Recognition, ICCV 2015, section 3.1.
+
+    Example:
+        >>> len(make_cameras("dodecahedron-20"))
+        20
+    """
+    if name == "circle-12":
+        return cameras_from_eyes(ring(12, elevation=30.0), name=name)
+    if name == "dodecahedron-20":
+        return cameras_from_eyes(_dodecahedron(), name=name)
+    if name == "box-6":
+        axes = [sign * axis for axis in np.eye(3) for sign in (1.0, -1.0)]
+        return cameras_from_eyes(axes, name=name, distance=math.inf)
+    raise ValueError(f"no cameras are called {name!r}; there are {', '.join(CAMERA_SETS)}")
+
+
+def ring(n: int, *, elevation: float) -> NDArray[np.float64]:
+    """Directions to n cameras at equal angles around z, the first above +x.
+
+    Args:
+        n: how many.
+        elevation: degrees above the ground.
+
+    Returns:
+        Unit directions, (n, 3).
+
+    Example:
+        >>> ring(4, elevation=0.0).round(6)[1].tolist()
+        [0.0, 1.0, 0.0]
+    """
+    azimuth = np.arange(n) * (2 * math.pi / n)
+    up = math.radians(elevation)
+    flat = np.stack([np.cos(azimuth), np.sin(azimuth)], axis=1) * math.cos(up)
+    return np.concatenate([flat, np.full((n, 1), math.sin(up))], axis=1)
+
+
+def _dodecahedron() -> Sequence[Sequence[float]]:
+    golden = (1 + math.sqrt(5)) / 2
+    signs = (1.0, -1.0)
+    cube = [(x, y, z) for x in signs for y in signs for z in signs]
+    rectangle = [(a / golden, b * golden) for a in signs for b in signs]
+    return [
+        *cube,
+        *((0.0, a, b) for a, b in rectangle),
+        *((a, b, 0.0) for a, b in rectangle),
+        *((b, 0.0, a) for a, b in rectangle),
+    ]

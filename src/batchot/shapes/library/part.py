@@ -1,0 +1,78 @@
+"""A piece of a shape, and what can be done with it: moved, turned, scaled, mirrored."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Axis = Literal["x", "y", "z"]
+_AXES: tuple[Axis, ...] = ("x", "y", "z")
+
+
+class Part(NamedTuple):
+    """A triangle mesh of its own, faces counter-clockwise seen from outside.
+
+    Args:
+        vertices: float64, shape ``(n, 3)``, metres.
+        faces: int64, shape ``(m, 3)``.
+    """
+
+    vertices: NDArray[np.float64]
+    faces: NDArray[np.int64]
+
+    def moved(self, x: float = 0.0, y: float = 0.0, z: float = 0.0) -> Part:
+        """The part shifted by ``(x, y, z)``."""
+        return Part(self.vertices + np.array([x, y, z]), self.faces)
+
+    def scaled(self, x: float = 1.0, y: float = 1.0, z: float = 1.0) -> Part:
+        """The part stretched by positive factors along the axes."""
+        return Part(self.vertices * np.array([x, y, z]), self.faces)
+
+    def turned(self, axis: Axis, angle: float, about: tuple[float, float, float] = (0.0, 0.0, 0.0)) -> Part:
+        """The part turned by ``angle`` radians, right-handed, about an axis through ``about``."""
+        i = _AXES.index(axis)
+        j, k = (i + 1) % 3, (i + 2) % 3
+        turn = np.eye(3)
+        turn[j, j] = turn[k, k] = math.cos(angle)
+        turn[k, j] = math.sin(angle)
+        turn[j, k] = -math.sin(angle)
+        centre = np.array(about)
+        return Part((self.vertices - centre) @ turn.T + centre, self.faces)
+
+    def mirrored(self, axis: Axis) -> Part:
+        """The mirror image in the plane through the origin across ``axis``, outside still outside."""
+        factors = np.ones(3)
+        factors[_AXES.index(axis)] = -1.0
+        return Part(self.vertices * factors, self.faces[:, ::-1])
+
+
+def turn_all(
+    parts: Iterable[Part], axis: Axis, angle: float, about: tuple[float, float, float] = (0.0, 0.0, 0.0)
+) -> list[Part]:
+    """Every part turned by ``angle`` radians about the same axis."""
+    return [part.turned(axis, angle, about) for part in parts]
+
+
+def move_all(parts: Iterable[Part], x: float = 0.0, y: float = 0.0, z: float = 0.0) -> list[Part]:
+    """Every part shifted by ``(x, y, z)``."""
+    return [part.moved(x, y, z) for part in parts]
+
+
+def with_mirror(parts: Iterable[Part], axis: Axis = "x") -> list[Part]:
+    """The parts and their mirror images across ``axis``."""
+    kept = list(parts)
+    return kept + [part.mirrored(axis) for part in kept]
+
+
+def join(parts: Iterable[Part]) -> Part:
+    """All parts as one, vertices numbered on."""
+    kept = list(parts)
+    starts = np.cumsum([0] + [len(part.vertices) for part in kept[:-1]])
+    return Part(
+        np.concatenate([part.vertices for part in kept]),
+        np.concatenate([part.faces + start for part, start in zip(kept, starts, strict=True)]),
+    )

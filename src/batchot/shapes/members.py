@@ -1,0 +1,181 @@
+"""Shapes inside zip archives and HDF5 files, read in place."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+import zlib
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from batchot.shapes.errors import ShapeError
+from batchot.shapes.read_hdf5 import hdf5_dataset, opened_hdf5
+from batchot.shapes.shape import PointCloud
+
+HDF5_ENDINGS = frozenset({".h5", ".hdf5"})
+MAX_MEMBER_BYTES = 2 << 30
+
+
+def read_member(path: Path, member: str) -> bytes:
+    """The bytes of one file of a zip archive, verified by the checksum that the archive has of it.
+
+    Args:
+        path: the archive.
+        member: name of the file in it.
+
+    Returns:
+        Its content.
+
+    Raises:
+        ShapeError: when the archive or the member is missing, damaged, encrypted or too large for memory.
+
+    Example:
+        >>> import tempfile
+        >>> from batchot.shapes.members import read_member
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder) / "a.zip"
+        ...     with zipfile.ZipFile(path, "w") as archive:
+        ...         archive.writestr("chair/chair_0001.off", b"OFF")
+        ...     read_member(path, "chair/chair_0001.off")
+        b'OFF'
+    """
+    try:
+        archive = open_archive(path)
+        size = archive.getinfo(member).file_size
+        if size > MAX_MEMBER_BYTES:
+            raise ShapeError(
+                f"{path}/{member} unpacks to {size:,} bytes, more than {MAX_MEMBER_BYTES:,} are not read"
+            )
+        return archive.read(member)
+    except KeyError:
+        raise ShapeError(f"{path} holds no {member}; the archive was changed or is another one") from None
+    except (OSError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
+        raise ShapeError(
+            f"{path}/{member} cannot be read ({error}); download or pack the archive again"
+        ) from error
+
+
+def read_row(path: Path, member: str) -> PointCloud:
+    """One cloud of an HDF5 file in the layout of ``modelnet40_ply_hdf5_2048``.
+
+    Args:
+        path: the HDF5 file, or a zip archive with it inside.
+        member: number of the cloud, such as ``"17"``; in an archive, ``"folder/file.h5#17"``.
+
+    Returns:
+        Its points as they are in the file, with their normals where it has them.
+
+    Raises:
+        ShapeError: when there is no such cloud, or the file is damaged.
+    """
+    file, number = split_row(member)
+    state = _state(path)
+    rows = _rows(path, file, "data", *state)
+    if number >= len(rows):
+        raise ShapeError(f"{path}/{member}: there are {len(rows)} clouds; the file was changed")
+    normals = _rows(path, file, "normal", *state)
+    try:
+        return PointCloud(rows[number], normals[number] if normals.shape == rows.shape else None)
+    except ShapeError as error:
+        raise ShapeError(f"{path}/{member}: {error}") from error
+
+
+def split_row(member: str) -> tuple[str | None, int]:
+    """The HDF5 file in an archive, if in one, and the number of the cloud in it, of a row's ``member``.
+
+    Raises:
+        ShapeError: when it has no number.
+
+    Example:
+        >>> from batchot.shapes.members import split_row
+        >>> split_row("folder/file.h5#17"), split_row("3")
+        (('folder/file.h5', 17), (None, 3))
+    """
+    file, _, number = member.rpartition("#")
+    if not number.isdecimal():
+        raise ShapeError(f"{member!r} names no cloud of an HDF5 file; expected a number, such as '17'")
+    return file or None, int(number)
+
+
+def hdf5_rows(path: Path, member: str | None = None) -> NDArray[np.float32]:
+    """All clouds of an HDF5 file; the last few files asked for stay in memory.
+
+    Args:
+        path: the HDF5 file, or a zip archive.
+        member: name of the HDF5 file in the archive.
+
+    Returns:
+        Points, float32 ``(n, p, 3)``, read-only.
+
+    Raises:
+        ShapeError: when the file is damaged or has no dataset ``data`` of that shape.
+    """
+    return _rows(path, member, "data", *_state(path))
+
+
+def hdf5_labels(path: Path, member: str | None = None) -> NDArray[np.int64]:
+    """The class of each cloud of an HDF5 file, int64 ``(n,)``.
+
+    Raises:
+        ShapeError: when the file is damaged or has no dataset ``label`` of whole numbers.
+    """
+    labels = _read(path, member, "label")
+    if labels.dtype.kind not in "iu" or labels.size != len(labels):
+        shown = path if member is None else f"{path}/{member}"
+        raise ShapeError(f"{shown}: 'label' must be (n, 1) whole numbers, got {labels.dtype} {labels.shape}")
+    return labels.reshape(-1).astype(np.int64)
+
+
+def forget_rows() -> None:
+    """Give back the memory that :func:`hdf5_rows` holds."""
+    _rows.cache_clear()
+
+
+def open_archive(path: Path) -> zipfile.ZipFile:
+    """The opened archive, kept open: its list of 25,000 members takes longer to read than a shape.
+
+    Raises:
+        OSError: when it cannot be opened.
+        zipfile.BadZipFile: when it is no zip archive, or a half downloaded one.
+    """
+    return _open(path, *_state(path), os.getpid())
+
+
+def _state(path: Path) -> tuple[int, int]:
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise ShapeError(f"{path} cannot be read ({error.strerror}); was it moved?") from error
+    return status.st_size, status.st_mtime_ns
+
+
+# The process is a part of the key: a file opened before a fork has one position for both processes.
+@lru_cache(maxsize=4)
+def _open(path: Path, size: int, changed: int, process: int) -> zipfile.ZipFile:
+    return zipfile.ZipFile(path)
+
+
+# Rows are asked for in their order, so that the file before is not needed again.
+@lru_cache(maxsize=4)
+def _rows(path: Path, member: str | None, name: str, size: int, changed: int) -> NDArray[np.float32]:
+    rows = np.asarray(_read(path, member, name), dtype=np.float32)
+    rows.setflags(write=False)
+    return rows
+
+
+def _read(path: Path, member: str | None, name: str) -> NDArray[Any]:
+    """A dataset of an HDF5 file; one that a file may lack is empty there."""
+    try:
+        with opened_hdf5(path if member is None else read_member(path, member)) as file:
+            if name == "normal" and name not in file:
+                return np.empty((0, 0, 3))
+            dataset = hdf5_dataset(file, name)
+            if dataset.nbytes > MAX_MEMBER_BYTES:
+                raise ShapeError(f"{name!r} takes {dataset.nbytes:,} bytes; split it into several files")
+            return np.asarray(dataset[()])
+    except ShapeError as error:
+        raise ShapeError(f"{path if member is None else f'{path}/{member}'}: {error}") from error

@@ -1,0 +1,191 @@
+"""Meshes in the Wavefront OBJ format.
+
+Read here and not by trimesh, which counts negative indices from the end of the file instead of from the line (as of
+5.2), takes index 0 for 1, passes over lines with tabs, and splits vertices along the seams of textures.
+"""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from batchot.shapes.errors import ShapeError
+from batchot.shapes.read_numbers import (
+    is_blank,
+    is_line_end,
+    line_of,
+    parse_number,
+    read_slow_numbers,
+    skip_line,
+)
+from batchot.shapes.shape import Mesh
+
+_CONTINUATION = re.compile(rb"\\\r?\n")
+_VERTEX, _FACE, _OTHER = 0, 1, 2
+
+
+def read_obj(data: bytes) -> Mesh:
+    """The mesh in the content of an OBJ file: all its objects and groups as one surface.
+
+    Polygons are cut into a fan of triangles (fewer than three corners have no area and are left out), negative
+    indices count back from their line. Materials, textures, normals and curves are passed over, and no other file
+    is opened.
+
+    Args:
+        data: the content of the file.
+
+    Returns:
+        The mesh.
+
+    Raises:
+        ShapeError: without faces, truncated or damaged, with the line.
+
+    Source:
+        Wavefront, Advanced Visualizer manual, appendix B1, "Object files (.obj)".
+
+    Example:
+        >>> from batchot.shapes.read_obj import read_obj
+        >>> read_obj(b"v 0 0 0\\nv 1 0 0\\nv 1 1 0\\nv 0 1 0\\nf -4 -3 -2 -1\\n").faces.tolist()
+        [[0, 1, 2], [0, 2, 3]]
+    """
+    if b"\\" in data:
+        data = _CONTINUATION.sub(b"  ", data)
+    buffer = np.frombuffer(data, dtype=np.uint8)
+    n_vertices, n_faces = _count(buffer)
+    if n_faces == 0:
+        raise ShapeError(
+            f"there are no faces ({n_vertices:,} vertices); if it is a cloud of points, save it as .ply or .xyz"
+        )
+    vertices = np.empty((n_vertices, 3))
+    faces = np.empty((n_faces, 3), dtype=np.int64)
+    slow = np.empty((3 * n_vertices, 3), dtype=np.int64)
+    n_slow, bad = _fill(buffer, vertices, faces, slow)
+    if bad >= 0:
+        end = data.find(b"\n", bad)
+        shown = data[bad : end if end >= 0 else None][:40].decode("latin-1")
+        raise ShapeError(
+            f"line {line_of(data, bad)}: {shown!r} should be three coordinates or the corners of a face "
+            f"(there are {n_vertices:,} vertices, counted from 1); the file is truncated or damaged: restore it"
+        )
+    read_slow_numbers(data, vertices.reshape(-1), slow[:n_slow])
+    return Mesh(vertices, faces)
+
+
+@njit(cache=True)
+def _line_kind(buffer: NDArray[np.uint8], i: int) -> tuple[int, int]:
+    """What the line that begins at byte ``i`` tells of, and the position after its keyword."""
+    n = len(buffer)
+    while i < n and is_blank(buffer[i]):
+        i += 1
+    if i + 1 < n and is_blank(buffer[i + 1]):
+        if buffer[i] == 118:
+            return _VERTEX, i + 1
+        if buffer[i] == 102:
+            return _FACE, i + 1
+    return _OTHER, i
+
+
+@njit(cache=True)
+def _next_token(buffer: NDArray[np.uint8], i: int) -> int:
+    """The position of the next token of the line, or -1 at its end."""
+    while i < len(buffer) and is_blank(buffer[i]):
+        i += 1
+    if i >= len(buffer) or is_line_end(buffer[i]) or buffer[i] == 35:
+        return -1
+    return i
+
+
+@njit(cache=True)
+def _count(buffer: NDArray[np.uint8]) -> tuple[int, int]:
+    n = len(buffer)
+    n_vertices = 0
+    n_faces = 0
+    i = 0
+    while i < n:
+        kind, i = _line_kind(buffer, i)
+        if kind == _VERTEX:
+            n_vertices += 1
+        elif kind == _FACE:
+            corners = 0
+            token = _next_token(buffer, i)
+            while token >= 0:
+                corners += 1
+                i = token
+                while i < n and not is_blank(buffer[i]) and not is_line_end(buffer[i]):
+                    i += 1
+                token = _next_token(buffer, i)
+            n_faces += max(corners - 2, 0)
+        i = skip_line(buffer, i) + 1
+    return n_vertices, n_faces
+
+
+@njit(cache=True)
+def _fill(
+    buffer: NDArray[np.uint8],
+    vertices: NDArray[np.float64],
+    faces: NDArray[np.int64],
+    slow: NDArray[np.int64],
+) -> tuple[int, int]:
+    """Fill in vertices and faces; how many numbers need a second look, and the position of an error or -1."""
+    n_vertices = 0
+    n_faces = 0
+    n_slow = 0
+    i = 0
+    while i < len(buffer):
+        start = i
+        kind, i = _line_kind(buffer, i)
+        if kind == _VERTEX:
+            for axis in range(3):
+                token = _next_token(buffer, i)
+                if token < 0:
+                    return n_slow, start
+                vertices[n_vertices, axis], i, exact = parse_number(buffer, token)
+                if not exact:
+                    slow[n_slow, 0] = 3 * n_vertices + axis
+                    slow[n_slow, 1] = token
+                    slow[n_slow, 2] = i
+                    n_slow += 1
+            n_vertices += 1
+        elif kind == _FACE:
+            corners = 0
+            first = -1
+            previous = -1
+            token = _next_token(buffer, i)
+            while token >= 0:
+                index, i = _index(buffer, token, n_vertices)
+                if index < 0 or index >= len(vertices):
+                    return n_slow, start
+                if corners == 0:
+                    first = index
+                elif corners > 1:
+                    faces[n_faces, 0] = first
+                    faces[n_faces, 1] = previous
+                    faces[n_faces, 2] = index
+                    n_faces += 1
+                previous = index
+                corners += 1
+                token = _next_token(buffer, i)
+        i = skip_line(buffer, i) + 1
+    return n_slow, -1
+
+
+@njit(cache=True)
+def _index(buffer: NDArray[np.uint8], i: int, n_vertices: int) -> tuple[int, int]:
+    """The vertex that a corner such as ``7``, ``7/1/3`` or ``-2//4`` names, from 0 (-1: none), and the token's end."""
+    n = len(buffer)
+    negative = buffer[i] == 45
+    if negative or buffer[i] == 43:
+        i += 1
+    number = 0
+    while i < n and 48 <= buffer[i] <= 57 and number < 1 << 53:
+        number = number * 10 + (buffer[i] - 48)
+        i += 1
+    clean = i >= n or buffer[i] == 47 or is_blank(buffer[i]) or is_line_end(buffer[i])
+    while i < n and not is_blank(buffer[i]) and not is_line_end(buffer[i]):
+        i += 1
+    if not clean or number == 0:
+        return -1, i
+    return (n_vertices - number if negative else number - 1), i

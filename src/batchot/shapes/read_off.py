@@ -1,0 +1,88 @@
+"""Meshes in the OFF format, with the faults of the files that ModelNet publishes.
+
+Read here and not by trimesh, because ModelNet's meshes of a megabyte take it 0.1 s, as long as rendering them.
+"""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+
+from batchot.shapes.errors import ShapeError
+from batchot.shapes.read_numbers import Rows, read_rows
+from batchot.shapes.read_polygons import triangulate
+from batchot.shapes.shape import Mesh
+
+# Texture coordinates, colours and normals come after x y z, so they can be passed over.
+HEADER = re.compile(rb"(?:\xef\xbb\xbf)?(?:\s|#[^\r\n]*[\r\n])*(?:ST)?C?N?(4?n?)OFF", re.IGNORECASE)
+_BINARY = re.compile(rb"\s*BINARY", re.IGNORECASE)
+
+
+def read_off(data: bytes) -> Mesh:
+    """The mesh in the content of an OFF file.
+
+    Read as well: counts glued to the header (``OFF490 518 0``), no header at all, comments, any line ends, columns
+    of colours, polygons of any number of corners (cut into a fan of triangles; fewer than three corners have no
+    area and are left out).
+
+    Args:
+        data: the content of the file.
+
+    Returns:
+        The mesh.
+
+    Raises:
+        ShapeError: truncated, damaged, binary or with counts that are not those of the lines.
+
+    Source:
+        Geomview manual, "OFF Files".
+
+    Example:
+        >>> from batchot.shapes.read_off import read_off
+        >>> read_off(b"OFF3 1 0\\n0 0 0\\n1 0 0\\n0 1 0\\n3 0 1 2").faces.tolist()
+        [[0, 1, 2]]
+    """
+    header = HEADER.match(data)
+    start = header.end() if header else 0
+    if header and header.group(1):
+        raise ShapeError(
+            f"an OFF file of {header.group(1).decode()}-dimensional vertices; save it with three coordinates"
+        )
+    if _BINARY.match(data, start):
+        raise ShapeError("a binary OFF file, which is not read; save it as text, or as PLY")
+    rows = read_rows(data, start)
+    n_vertices, n_faces = _counts(rows)
+    if len(rows) - 1 != n_vertices + n_faces:
+        raise ShapeError(
+            f"announces {n_vertices:,} vertices and {n_faces:,} faces, but {len(rows) - 1:,} lines of numbers follow; "
+            "the file is truncated or damaged: restore it"
+        )
+    if n_faces == 0:
+        raise ShapeError("there are no faces; save points without a surface as .ply, .xyz or .npy")
+    columns = rows.columns
+    if n_vertices and columns[1 : 1 + n_vertices].min() < 3:
+        short = int(columns[1 : 1 + n_vertices].argmin())
+        raise ShapeError(f"vertex {short} (counted from 0) has fewer than 3 coordinates; restore the file")
+    corners = rows.values[rows.starts[1 + n_vertices : -1]]  # (n_faces,)
+    # NaN compares false, so it must be what is asked for that is compared.
+    wrong = ~((corners >= 0) & (corners < columns[1 + n_vertices :]) & (corners == np.floor(corners)))
+    if wrong.any():
+        face = int(wrong.argmax())
+        raise ShapeError(
+            f"face {face} (counted from 0) announces {corners[face]:g} corners and its line has "
+            f"{columns[1 + n_vertices + face] - 1} numbers after that; the file is truncated or damaged: restore it"
+        )
+    firsts = rows.starts[1 + n_vertices : -1] + 1
+    faces = triangulate(rows.values, firsts, corners.astype(np.int64), n_vertices)
+    return Mesh(rows.table(1, 1 + n_vertices, 3), faces)
+
+
+def _counts(rows: Rows) -> tuple[int, int]:
+    first = rows.values[: rows.starts[1]] if len(rows) else rows.values
+    if len(first) not in (2, 3) or not all(0 <= count < 2**53 and count == int(count) for count in first):
+        raise ShapeError(
+            "the counts of vertices, faces and edges should follow the header OFF, but "
+            f"{' '.join(f'{value:g}' for value in first[:6]) or 'nothing'} does; restore the file"
+        )
+    return int(first[0]), int(first[1])

@@ -1,0 +1,208 @@
+"""Contents of PLY files: vertices and polygons, as text and binary."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from batchot.shapes.errors import ShapeError
+from batchot.shapes.read_numbers import read_rows
+from batchot.shapes.read_ply_header import PlyElement
+
+_CORNERS = ("vertex_indices", "vertex_index")
+
+
+@dataclass(frozen=True, eq=False)
+class Polygons:
+    """Corners of polygons among other numbers, as ``triangulate`` takes them."""
+
+    values: NDArray[np.float64] | NDArray[np.int64]
+    firsts: NDArray[np.int64]
+    corners: NDArray[np.int64]
+
+
+def _corner_list(face: PlyElement) -> int:
+    """Which property of the faces names their vertices."""
+    for i, entry in enumerate(face.properties):
+        if entry.name in _CORNERS and entry.count_type and entry.type[0] in "iu":
+            return i
+    names = [entry.name for entry in face.properties]
+    raise ShapeError(
+        f"faces have the properties {names}, no list of whole numbers vertex_indices; restore the file"
+    )
+
+
+def _too_short(element: PlyElement) -> ShapeError:
+    return ShapeError(
+        f"announces {element.count:,} entries of {element.name!r} and ends before the last of them; "
+        "the file is truncated or damaged: restore it"
+    )
+
+
+def read_text_elements(
+    data: bytes, start: int, order: str, elements: list[PlyElement]
+) -> tuple[NDArray[np.float64], Polygons | None]:
+    rows = read_rows(data, start)
+    vertices = np.empty((0, 0))
+    polygons = None
+    first = 0
+    for element in elements:
+        if not element.properties:
+            continue
+        last = first + element.count
+        if last > len(rows):
+            raise _too_short(element)
+        columns = rows.columns[first:last]
+        if element.name == "vertex":
+            width = len(element.properties)
+            if element.count and columns.min() < width:
+                raise ShapeError(f"a vertex has fewer than {width} numbers; the file is damaged: restore it")
+            vertices = rows.table(first, last, width)
+        elif element.name == "face":
+            is_list = np.array([bool(entry.count_type) for entry in element.properties])
+            firsts, corners = np.empty((2, element.count), dtype=np.int64)
+            starts = rows.starts[first : last + 1]
+            if not _walk_text(rows.values, starts, is_list, _corner_list(element), firsts, corners):
+                raise ShapeError(
+                    "a face has fewer numbers than it announces; the file is damaged: restore it"
+                )
+            polygons = Polygons(rows.values, firsts, corners)
+        first = last
+    return vertices, polygons
+
+
+def read_binary_elements(
+    data: bytes, start: int, order: str, elements: list[PlyElement]
+) -> tuple[NDArray[np.float64], Polygons | None]:
+    vertices = np.empty((0, 0))
+    polygons = None
+    for element in elements:
+        sizes = np.array([int(entry.type[1]) for entry in element.properties], dtype=np.int64)
+        if not element.has_list:
+            end = start + element.count * int(sizes.sum())
+            if end > len(data):
+                raise _too_short(element)
+            if element.name == "vertex":
+                layout = np.dtype(
+                    [(f"{i}", order + entry.type) for i, entry in enumerate(element.properties)]
+                )
+                table = np.frombuffer(data, layout, element.count, start)
+                vertices = np.column_stack([table[name].astype(np.float64) for name in layout.names or ()])
+            elif element.name == "face":
+                _corner_list(element)
+        else:
+            count_sizes = np.array(
+                [int(entry.count_type[1:] or 0) for entry in element.properties], dtype=np.int64
+            )
+            wanted = _corner_list(element) if element.name == "face" else 0
+            if element.count > len(data) - start:  # every entry takes a byte at least
+                raise _too_short(element)
+            firsts, corners = np.empty((2, element.count), dtype=np.int64)
+            buffer = np.frombuffer(data, dtype=np.uint8)
+            end = _walk_binary(buffer, start, order == ">", sizes, count_sizes, wanted, firsts, corners)
+            if end < 0:
+                raise _too_short(element)
+            if element.name == "face":
+                values, firsts = _gather(
+                    data, firsts, corners, np.dtype(order + element.properties[wanted].type)
+                )
+                polygons = Polygons(values, firsts, corners)
+        start = end
+    return vertices, polygons
+
+
+def _gather(
+    data: bytes, firsts: NDArray[np.int64], corners: NDArray[np.int64], kind: np.dtype[np.generic]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The items of lists at byte positions ``firsts``, one list after the other, and where each now begins."""
+    ends = np.cumsum(corners)
+    starts = ends - corners
+    packed = np.empty((int(corners.sum()), kind.itemsize), dtype=np.uint8)
+    _copy(np.frombuffer(data, dtype=np.uint8), firsts, corners, kind.itemsize, packed)
+    return packed.view(kind).reshape(-1).astype(np.int64), starts
+
+
+@njit(cache=True)
+def _copy(
+    buffer: NDArray[np.uint8],
+    firsts: NDArray[np.int64],
+    corners: NDArray[np.int64],
+    size: int,
+    packed: NDArray[np.uint8],
+) -> None:
+    k = 0
+    for p in range(len(firsts)):
+        position = firsts[p]
+        for _ in range(corners[p]):
+            for j in range(size):
+                packed[k, j] = buffer[position + j]
+            position += size
+            k += 1
+
+
+@njit(cache=True)
+def _walk_text(
+    values: NDArray[np.float64],
+    starts: NDArray[np.int64],
+    is_list: NDArray[np.bool_],
+    wanted: int,
+    firsts: NDArray[np.int64],
+    corners: NDArray[np.int64],
+) -> bool:
+    """Find the wanted list in each row of numbers; whether every row is as long as it says."""
+    for row in range(len(starts) - 1):
+        position = starts[row]
+        end = starts[row + 1]
+        for i in range(len(is_list)):
+            items = 1
+            if is_list[i]:
+                if position >= end:
+                    return False
+                count = values[position]
+                if not (0 <= count <= end - position and count == np.floor(count)):
+                    return False
+                items = int(count)
+                position += 1
+            if i == wanted:
+                firsts[row] = position
+                corners[row] = items
+            position += items
+            if position > end:
+                return False
+    return True
+
+
+@njit(cache=True)
+def _walk_binary(
+    buffer: NDArray[np.uint8],
+    position: int,
+    big: bool,
+    sizes: NDArray[np.int64],
+    count_sizes: NDArray[np.int64],
+    wanted: int,
+    firsts: NDArray[np.int64],
+    corners: NDArray[np.int64],
+) -> int:
+    """Find the wanted list in each entry; the end of the last entry, or -1 where the content ends before it."""
+    n = len(buffer)
+    for row in range(len(firsts)):
+        for i in range(len(sizes)):
+            items = 1
+            width = count_sizes[i]
+            if width > 0:
+                if position + width > n:
+                    return -1
+                items = 0
+                for j in range(width):
+                    items = items * 256 + buffer[position + (j if big else width - 1 - j)]
+                position += width
+            if i == wanted:
+                firsts[row] = position
+                corners[row] = items
+            position += items * sizes[i]
+            if position > n:
+                return -1
+    return position

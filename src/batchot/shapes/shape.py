@@ -1,0 +1,106 @@
+"""The two kinds of shape: a triangle mesh and a cloud of points."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from batchot.shapes.errors import ShapeError
+
+Up: TypeAlias = Literal["auto", "z", "y"]
+"""The axis of a file that points up; ``"auto"`` is y for glTF, whose specification says so, and z otherwise."""
+
+
+@dataclass(frozen=True, eq=False)
+class Mesh:
+    """A surface of triangles.
+
+    Args:
+        vertices: finite coordinates, (n, 3) float64; not every vertex need be used by a face.
+        faces: three indices of vertices for each triangle, (m, 3) int64, m of at least 1.
+
+    Raises:
+        ShapeError: no vertex, no face, coordinates that are not finite or indices out of range.
+
+    Example:
+        >>> from batchot.shapes import Mesh
+        >>> Mesh([[0, 0, 0], [1, 0, 0], [0, 1, 0]], [[0, 1, 2]]).faces.shape
+        (1, 3)
+    """
+
+    vertices: NDArray[np.float64]  # (n, 3)
+    faces: NDArray[np.int64]  # (m, 3)
+
+    def __post_init__(self) -> None:
+        vertices = coordinates(self.vertices, "vertices")
+        faces = np.ascontiguousarray(self.faces)
+        if faces.ndim != 2 or faces.shape[1] != 3 or faces.dtype.kind not in "iu":
+            raise ShapeError(
+                f"faces must be (m, 3) whole numbers, these are {faces.shape} of {faces.dtype}; "
+                "split polygons into triangles"
+            )
+        if len(faces) == 0:
+            raise ShapeError("there are no faces; a cloud of points without a surface is a PointCloud")
+        lowest, highest = int(faces.min()), int(faces.max())
+        if lowest < 0 or highest >= len(vertices):
+            wrong = lowest if lowest < 0 else highest
+            raise ShapeError(f"a face names vertex {wrong}, there are {len(vertices)} (counted from 0)")
+        object.__setattr__(self, "vertices", vertices)
+        object.__setattr__(self, "faces", faces.astype(np.int64, copy=False))
+
+
+@dataclass(frozen=True, eq=False)
+class PointCloud:
+    """Points of a surface, with the directions in which it faces if these are known.
+
+    Args:
+        points: finite coordinates, (n, 3) float64, n of at least 1.
+        normals: unit vectors at the points, (n, 3) float64 (zero where not known), or ``None``.
+
+    Raises:
+        ShapeError: no point, coordinates that are not finite or a number of normals that is not that of points.
+
+    Example:
+        >>> from batchot.shapes import PointCloud
+        >>> PointCloud([[0, 0, 0], [1, 0, 0]]).normals is None
+        True
+    """
+
+    points: NDArray[np.float64]  # (n, 3)
+    normals: NDArray[np.float64] | None = None  # (n, 3)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "points", coordinates(self.points, "points"))
+        if self.normals is not None:
+            normals = coordinates(self.normals, "normals")
+            if len(normals) != len(self.points):
+                raise ShapeError(f"there are {len(self.points)} points and {len(normals)} normals")
+            object.__setattr__(self, "normals", normals)
+
+
+Shape: TypeAlias = Mesh | PointCloud
+
+
+def coordinates(values: Any, what: str) -> NDArray[np.float64]:
+    """The values as (n, 3) float64, or a ``ShapeError`` that says what is wrong with them.
+
+    Example:
+        >>> from batchot.shapes.shape import coordinates
+        >>> coordinates([[1, 2, 3]], "points")
+        array([[1., 2., 3.]])
+    """
+    try:
+        array = np.ascontiguousarray(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ShapeError(f"{what} must be (n, 3) numbers: {error}") from error
+    if array.ndim != 2 or array.shape[1] != 3:
+        raise ShapeError(f"{what} must be (n, 3) numbers, these are {array.shape}")
+    if len(array) == 0:
+        raise ShapeError(f"there are no {what}")
+    if not np.isfinite(array).all():
+        bad = int((~np.isfinite(array).all(axis=1)).sum())
+        raise ShapeError(f"{bad} of {len(array)} {what} are not finite (NaN or infinite)")
+    return array

@@ -1,0 +1,119 @@
+"""Embed files of a user with a trained run."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from batchot.training.files import RunError, write_atomically, write_text
+from batchot.training.inputs import renders, view_folder, view_settings
+from batchot.training.run import Device, accelerator_of, embed_samples
+from batchot.training.trained import load_run
+
+if TYPE_CHECKING:
+    from batchot.data import Samples
+    from batchot.data.shape_collection import ShapeCollection
+    from batchot.training.trained import TrainedEmbedder
+
+
+@dataclass(frozen=True, eq=False)
+class EmbeddedFiles:
+    """Files after the network of a run."""
+
+    names: tuple[str, ...]
+    embeddings: NDArray[np.float32]  # (n, d)
+    predictions: tuple[str, ...]  # the class that the classifier reads off; empty where the run has none
+    probabilities: NDArray[np.float32]  # (n,) of that class
+
+    def save(self, path: Path) -> None:
+        """Write a NumPy archive (``.npz``) or a table (``.csv``), whole or not at all.
+
+        Raises:
+            RunError: another ending, or the disk is full
+        """
+        if path.suffix == ".npz":
+            arrays = {
+                "names": np.array(self.names),
+                "embeddings": self.embeddings,
+                "predictions": np.array(self.predictions),
+                "probabilities": self.probabilities,
+            }
+            write_atomically(path, lambda file: np.savez(file, allow_pickle=False, **arrays))
+        elif path.suffix == ".csv":
+            text = io.StringIO()
+            writer = csv.writer(text, lineterminator="\n")
+            dimensions = [f"e{k}" for k in range(self.embeddings.shape[1])]
+            has = bool(self.predictions)
+            writer.writerow(["name", *(["class", "probability"] if has else []), *dimensions])
+            for k, name in enumerate(self.names):
+                read_off = [self.predictions[k], f"{self.probabilities[k]:.6g}"] if has else []
+                writer.writerow([name, *read_off, *(f"{x:.8g}" for x in self.embeddings[k])])
+            write_text(path, text.getvalue())
+        else:
+            raise RunError(f"--out {path}: the ending must be .npz or .csv")
+
+
+def embed_files(
+    run: Path,
+    collection: ShapeCollection,
+    *,
+    device: Device = "auto",
+    tell: Callable[[str], None] = lambda text: None,
+    progress: bool = False,
+) -> EmbeddedFiles:
+    """Embed shapes, read and seen as those were that a run was trained on.
+
+    Args:
+        run: run folder
+        collection: the shapes; what class they have is not looked at
+        device: "auto" takes a GPU if there is one
+        tell: told in sentences what is left out
+        progress: show progress bars
+
+    Returns:
+        The embeddings, without the shapes that could not be read.
+
+    Raises:
+        RunError: there is no run, its checkpoint is damaged, or it was trained on images
+        batchot.data.DataError: no shape could be read
+    """
+    embedder = load_run(run, accelerator_of(device))
+    if not embedder.recipe.data.shapes:
+        raise RunError(
+            f"{run} was trained on images ({embedder.recipe.data.name}); batchot embed takes runs on shapes. "
+            "For images call batchot.load_run(RUN)(images) from Python"
+        )
+    parts = [part for part in _samples(embedder, collection, tell, progress) if len(part)]
+    embedded = [embed_samples(embedder, part) for part in parts]
+    names = tuple(name for part in parts for name in part.names)
+    embeddings = np.concatenate([part.embeddings.numpy() for part in embedded])
+    logits = [part.logits for part in embedded if part.logits is not None]
+    if not logits:
+        return EmbeddedFiles(names, embeddings, (), np.zeros(0, np.float32))
+    probabilities = np.concatenate([part.softmax(1).numpy() for part in logits])
+    best = probabilities.argmax(1)
+    return EmbeddedFiles(
+        names, embeddings, tuple(embedder.classes[k] for k in best), probabilities.max(1).astype(np.float32)
+    )
+
+
+def _samples(
+    embedder: TrainedEmbedder, collection: ShapeCollection, tell: Callable[[str], None], progress: bool
+) -> tuple[Samples, Samples]:
+    recipe: Any = embedder.recipe
+    if renders(recipe):
+        from batchot.data.views import load_views
+
+        return load_views(
+            collection, view_settings(recipe), view_folder(), progress=progress, on_message=tell
+        )
+    from batchot.data.clouds import load_clouds
+
+    return load_clouds(collection, recipe.shapes.points, too_few="repeat")

@@ -1,0 +1,187 @@
+"""From a recipe to its data: which samples there are, and what is done to them before the network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from batchot.data import (
+    Augmentation,
+    CloudAugmentation,
+    Normalization,
+    Preparation,
+    Samples,
+    Splits,
+    ViewAugmentation,
+    load_dataset,
+)
+from batchot.data.locate import cache_folder
+from batchot.data.projection import Splat
+from batchot.data.seeding import generator_for
+from batchot.training.recipe import Recipe, RecipeError
+
+_NORMALIZED_ON = 1_000  # training samples whose views are looked at for mean and standard deviation
+
+
+def load_splits(
+    recipe: Recipe,
+    data_root: Path | None,
+    *,
+    tell: Callable[[str], None] = lambda text: None,
+    progress: bool = False,
+) -> Splits[Any]:
+    """Load the samples that a recipe asks for.
+
+    Args:
+        recipe: which data, and how shapes are seen
+        data_root: where it lies
+        tell: told in sentences what was left out
+        progress: show progress bars where shapes are read or rendered
+
+    Raises:
+        RecipeError: the data does not fit the recipe
+        batchot.data.DataError: data is missing or damaged
+    """
+    splits = (
+        _load_shapes(recipe, data_root, tell, progress) if recipe.data.shapes else _images(recipe, data_root)
+    )
+    limit = recipe.data.limit
+    if limit is not None and limit < len(splits.train):
+        chosen = draw(len(splits.train), limit, recipe.seed)
+        splits = Splits(splits.name, splits.train.subset(chosen), splits.test)
+    return splits
+
+
+def _images(recipe: Recipe, data_root: Path | None) -> Splits[Any]:
+    name = recipe.data.name
+    splits = load_dataset(name, data_root, size=recipe.data.image_size)  # type: ignore[arg-type]
+    _, h, w = splits.sample_shape
+    if h != w:
+        raise RecipeError(
+            f"data.image_size: LeNet-5 needs square images, these are {h} x {w}; set data.image_size=32"
+        )
+    return splits
+
+
+def _load_shapes(
+    recipe: Recipe, data_root: Path | None, tell: Callable[[str], None], progress: bool
+) -> Splits[Any]:
+    from batchot.data.clouds import load_clouds
+    from batchot.data.shape_collection import load_collection
+    from batchot.data.views import load_views
+
+    settings = recipe.shapes
+    divided = recipe.data.name in ("psb", "shape-folder")
+    name = "folder" if recipe.data.name == "shape-folder" else recipe.data.name
+    collection = load_collection(
+        name,  # type: ignore[arg-type]
+        data_root,
+        seed=settings.split_seed,
+        test_fraction=settings.test_fraction,
+        min_class=settings.min_class if divided else 1,
+        prefer=settings.prefer if name.startswith("modelnet") else "any",
+        up=settings.up,
+    )
+    if renders(recipe):
+        train, test = load_views(
+            collection, view_settings(recipe), view_folder(), progress=progress, on_message=tell
+        )
+        return Splits(collection.name, train, test)
+    clouds, unseen = load_clouds(collection, settings.points, too_few="repeat")
+    return Splits(collection.name, clouds, unseen)
+
+
+def renders(recipe: Recipe) -> bool:
+    """Say whether a recipe trains on rendered views."""
+    return recipe.model.name == "mvcnn" and recipe.shapes.views == "rendered"
+
+
+def view_settings(recipe: Recipe) -> Any:
+    """Give from where and how the shapes of a recipe are rendered: a `ViewSettings`."""
+    from batchot.shapes.view_settings import ViewSettings
+
+    settings = recipe.shapes
+    return ViewSettings(
+        cameras=settings.cameras,
+        size=settings.size,
+        channels=settings.channels,
+        antialias=settings.antialias,
+        up=settings.up,
+    )
+
+
+def view_folder() -> Path:
+    """Give the folder in which rendered views are kept."""
+    return cache_folder() / "views"
+
+
+def draw(n: int, k: int, seed: int) -> Tensor:
+    """Draw k of n numbers, the same for the same seed, in ascending order."""
+    return torch.randperm(n, generator=generator_for("subset", seed))[:k].sort().values
+
+
+def reference_samples(recipe: Recipe, train: Samples) -> Samples:
+    """Give the training samples by whose embeddings the test samples are classified."""
+    k = recipe.evaluation.train_samples
+    return train if k >= len(train) else train.subset(draw(len(train), k, recipe.seed))
+
+
+def projection_of(recipe: Recipe) -> Splat | None:
+    """Give what makes views of clouds, where a recipe does that while it trains."""
+    settings = recipe.shapes
+    if recipe.model.name != "mvcnn" or renders(recipe):
+        return None
+    return Splat(settings.cameras, settings.size, settings.radius)
+
+
+def prepare(recipe: Recipe, splits: Splits[Any]) -> Preparation:
+    """Give what is done to samples before the network, augmentation included.
+
+    Args:
+        recipe: augmentation, and how clouds are seen
+        splits: of `load_splits`; mean and standard deviation are those of the training pixels
+
+    Raises:
+        RecipeError: the augmentation does not fit the samples
+    """
+    projection = projection_of(recipe)
+    train: Samples = splits.train
+    if recipe.model.name in ("pointnet", "dgcnn"):
+        normalization = None
+    elif not recipe.data.shapes:
+        normalization = Normalization.from_pixels(splits.train.images)
+    else:
+        some = train.batch(draw(len(train), min(_NORMALIZED_ON, len(train)), recipe.seed))
+        views = some if projection is None else projection(some)
+        c = views.shape[-3]
+        # pretrained backbones take pixels in 0 .. 1 and normalise them as their weights want it
+        plain = recipe.model.pretrained != "none"
+        normalization = Normalization((0.0,) * c, (1.0,) * c) if plain else Normalization.from_pixels(views)
+    return Preparation(normalization, _augmentation(recipe, splits), projection)
+
+
+def _augmentation(recipe: Recipe, splits: Splits[Any]) -> Augmentation | CloudAugmentation | ViewAugmentation:
+    augment = recipe.augment
+    if recipe.data.shapes and not renders(recipe):
+        return CloudAugmentation(augment.flip, augment.scale, augment.turn, augment.jitter)
+    side = splits.sample_shape[-1]
+    if augment.shift >= side:
+        raise RecipeError(f"augment.shift: {augment.shift} is not allowed; the images are {side} pixels wide")
+    if not recipe.data.shapes:
+        return Augmentation(augment.flip, augment.shift, augment.padding, augment.cutout)
+    from batchot.shapes.cameras import make_cameras
+    from batchot.shapes.mirror import mirror_order
+
+    order = mirror_order(make_cameras(recipe.shapes.cameras).rotations) if augment.flip else None
+    return ViewAugmentation(order, augment.shift, augment.padding)
+
+
+def input_shape(preparation: Preparation, samples: Samples) -> tuple[int, ...]:
+    """Give the shape of one sample as the network gets it."""
+    if preparation.projection is None:
+        return samples.sample_shape
+    return tuple(preparation.project(samples.batch(torch.tensor([0]))).shape[1:])

@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import struct
+
+import numpy as np
+import pytest
+
+from batchot.shapes import ShapeError
+from batchot.shapes.read_stl import read_stl
+from oracles.shape_files import BOX, TRIANGLES, stl_binary, stl_text
+
+
+@pytest.mark.parametrize(
+    "content", [stl_text(), stl_text().upper(), stl_text().replace(b"\n", b"\r\n"), stl_binary()]
+)
+def test_box(content: bytes) -> None:
+    mesh = read_stl(content)
+    assert np.array_equal(mesh.vertices[mesh.faces], BOX[TRIANGLES])
+
+
+def test_several_solids_in_one_file() -> None:
+    mesh = read_stl(stl_text() + stl_text())
+    assert np.array_equal(mesh.vertices[mesh.faces], np.concatenate([BOX[TRIANGLES]] * 2))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (stl_binary()[:-1], "announces 12 triangles, which take 684 bytes.* has 683"),
+        (stl_binary() + b"\0", "has 685"),
+        (bytes(80) + struct.pack("<I", 2**32 - 1) + bytes(50), "announces 4,294,967,295 triangles"),
+        (bytes(84), "no faces"),
+        (bytes(10), "is 10 bytes long"),
+        (stl_text()[:-20], "does not end with endsolid"),
+        (stl_text()[:500], "truncated"),
+        (stl_text().replace(b"vertex 1.0 0.0 0.0", b"vertex one 0.0 0.0"), "STL"),
+        (stl_text().replace(b"vertex 1.0 0.0 0.0", b"vertex nan 0.0 0.0"), "not finite"),
+    ],
+)
+def test_damaged(content: bytes, message: str) -> None:
+    with pytest.raises(ShapeError, match=message):
+        read_stl(content)
