@@ -32,11 +32,9 @@ FIRST_ROW = Row(
     seed=0,
 )
 
-MakeMaterial = Callable[..., ReportMaterial]
-
 
 @pytest.fixture
-def make_material() -> MakeMaterial:
+def make_material() -> Callable[..., ReportMaterial]:
     """Make material with clustered embeddings; any of its fields can be given."""
 
     def make(labels: list[int], channels: int = 1, **fields: object) -> ReportMaterial:

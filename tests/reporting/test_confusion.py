@@ -1,12 +1,18 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 
+from batchot.reporting import ReportMaterial
 from batchot.reporting.analysis import Analysis
 from batchot.reporting.confusion import Confusion, confusion_table, most_confused, shown_classes
 
 
-def test_cells_hold_the_counts_of_a_naive_loop(make_material, read_page) -> None:
+def test_cells_hold_the_counts_of_a_naive_loop(
+    make_material: Callable[..., ReportMaterial], read_page: Callable[[str], Any]
+) -> None:
     generator = torch.Generator().manual_seed(0)
     labels = torch.randint(0, 4, (60,), generator=generator).tolist()
     predicted = torch.randint(0, 4, (60,), generator=generator)
@@ -30,7 +36,7 @@ def test_cells_hold_the_counts_of_a_naive_loop(make_material, read_page) -> None
                 assert told == ""
 
 
-def test_without_logits_the_nearest_other_item_predicts(make_material) -> None:
+def test_without_logits_the_nearest_other_item_predicts(make_material: Callable[..., ReportMaterial]) -> None:
     x = torch.tensor([[0.0], [1.0], [5.0], [5.5]])
     material = make_material([0, 0, 1, 0], embeddings=x, normalized=False)
     predicted = Analysis(material).predicted
@@ -39,7 +45,7 @@ def test_without_logits_the_nearest_other_item_predicts(make_material) -> None:
     assert "nearest" in predicted.by
 
 
-def test_logits_predict_where_there_are_some(make_material) -> None:
+def test_logits_predict_where_there_are_some(make_material: Callable[..., ReportMaterial]) -> None:
     logits = torch.tensor([[0.0, 1.0], [1.0, 0.0], [0.0, 1.0]])
     predicted = Analysis(make_material([0, 0, 1], logits=logits)).predicted
     assert predicted is not None
@@ -57,7 +63,7 @@ def test_words_are_sorted_by_count_and_then_by_share() -> None:
     assert most_confused(torch.eye(3, dtype=torch.int64), 5) == []
 
 
-def test_of_very_many_classes_those_with_errors_are_shown(read_page) -> None:
+def test_of_very_many_classes_those_with_errors_are_shown(read_page: Callable[[str], Any]) -> None:
     confusion = 5 * torch.eye(171, dtype=torch.int64)
     confusion[150, 170] = 3
     shown = shown_classes(confusion)

@@ -1,15 +1,17 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from batchot.reporting import ReportMaterial
 from batchot.reporting.history import read_history
 from batchot.training.files import RunError, write_csv
 
 
-def test_rows_come_back_as_they_were(make_material, tmp_path: Path) -> None:
+def test_rows_come_back_as_they_were(make_material: Callable[..., ReportMaterial], tmp_path: Path) -> None:
     first = make_material([0, 0]).rows[0]
     rows = (first, dataclasses.replace(first, epoch=2, map=None, accuracy=None, accuracy_by=None))
     write_csv(tmp_path / "history.csv", [dataclasses.asdict(row) for row in rows])

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 
+from batchot.reporting import ReportMaterial
 from batchot.reporting.material import shrink
 
 
@@ -18,7 +21,9 @@ from batchot.reporting.material import shrink
         ({"predictions": torch.tensor([0, 1, 7])}, "predictions run from 0 to 7"),
     ],
 )
-def test_what_does_not_fit_is_said(make_material, fields, message: str) -> None:
+def test_what_does_not_fit_is_said(
+    make_material: Callable[..., ReportMaterial], fields, message: str
+) -> None:
     with pytest.raises(ValueError, match=message):
         make_material([0, 0, 1], **fields)
 

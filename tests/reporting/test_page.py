@@ -1,18 +1,23 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 
-from batchot.reporting import make_page, markup
+from batchot.reporting import ReportMaterial, make_page, markup
 from batchot.reporting.theme import LIGHT, figure_png
 
 SECTIONS = ["curves", "confusion", "retrieval", "neighbours", "pairs", "plan", "embedding", "settings"]
 LABELS = [0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2]
 
 
-def test_every_section_is_there_and_no_other_file_is_needed(make_material, read_page) -> None:
+def test_every_section_is_there_and_no_other_file_is_needed(
+    make_material: Callable[..., ReportMaterial], read_page: Callable[[str], Any]
+) -> None:
     seen = read_page(make_page(make_material(LABELS)))
     assert seen.ids == SECTIONS
     inside = [address for address in seen.addresses if address.startswith("#")]
@@ -22,14 +27,16 @@ def test_every_section_is_there_and_no_other_file_is_needed(make_material, read_
     assert all(address.startswith("data:image/png;base64,") for address in rest)
 
 
-def test_headline_is_the_last_evaluated_epoch(make_material, read_page) -> None:
+def test_headline_is_the_last_evaluated_epoch(
+    make_material: Callable[..., ReportMaterial], read_page: Callable[[str], Any]
+) -> None:
     page = make_page(make_material(LABELS))
     assert "<b>75.00 %</b><span>mAP" in page
     assert "<b>80.00 %</b><span>accuracy, by head" in page
     assert "<b>12</b><span>test images of 3 classes" in page
 
 
-def test_without_history_the_headline_is_measured(make_material) -> None:
+def test_without_history_the_headline_is_measured(make_material: Callable[..., ReportMaterial]) -> None:
     logits = torch.eye(3)[torch.tensor(LABELS)]
     page = make_page(make_material(LABELS, rows=(), logits=logits, predicted_by="linear head"))
     assert "<b>100.00 %</b><span>accuracy, by linear head" in page
@@ -39,7 +46,9 @@ def test_without_history_the_headline_is_measured(make_material) -> None:
 HOSTILE = """<script>alert("1")</script>'&amp;\u202e椅子 \U0001f4a3 $x$"""
 
 
-def test_hostile_names_are_text_and_nothing_else(make_material, read_page) -> None:
+def test_hostile_names_are_text_and_nothing_else(
+    make_material: Callable[..., ReportMaterial], read_page: Callable[[str], Any]
+) -> None:
     plain = read_page(make_page(make_material(LABELS)))
     page = make_page(
         make_material(
@@ -62,7 +71,9 @@ def test_hostile_names_are_text_and_nothing_else(make_material, read_page) -> No
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3])
-def test_thumbnails_of_any_number_of_channels(make_material, read_page, channels: int) -> None:
+def test_thumbnails_of_any_number_of_channels(
+    make_material: Callable[..., ReportMaterial], read_page: Callable[[str], Any], channels: int
+) -> None:
     seen = read_page(make_page(make_material(LABELS, channels=channels)))
     assert len([tag for tag, _ in seen.tags if tag == "figure"]) > 50
 
@@ -82,21 +93,29 @@ def light_only(monkeypatch: pytest.MonkeyPatch) -> None:
     [[0, 1, 2, 3], [0, 0, 0, 0, 0], [0, 0, 1], [0], [0, 1], [0, 0], [3, 3, 1, 1, 1, 5]],
     ids=["one of each class", "one class", "three items", "one item", "two classes", "two items", "gaps"],
 )
-def test_tiny_test_sets(make_material, read_page, labels: list[int]) -> None:
+def test_tiny_test_sets(
+    make_material: Callable[..., ReportMaterial], read_page: Callable[[str], Any], labels: list[int]
+) -> None:
     assert read_page(make_page(make_material(labels))).ids == SECTIONS
 
 
 @pytest.mark.parametrize("labels", [[0], [0, 0, 1]])
-def test_tiny_test_sets_with_a_classifier(make_material, read_page, labels: list[int]) -> None:
+def test_tiny_test_sets_with_a_classifier(
+    make_material: Callable[..., ReportMaterial], read_page: Callable[[str], Any], labels: list[int]
+) -> None:
     logits = torch.zeros(len(labels), max(labels) + 1)
     assert read_page(make_page(make_material(labels, logits=logits))).ids == SECTIONS
 
 
-def test_embeddings_that_are_all_equal(make_material, read_page) -> None:
+def test_embeddings_that_are_all_equal(
+    make_material: Callable[..., ReportMaterial], read_page: Callable[[str], Any]
+) -> None:
     assert read_page(make_page(make_material(LABELS, embeddings=torch.zeros(12, 6)))).ids == SECTIONS
 
 
-def test_wrong_neighbours_and_only_they_are_marked(make_material, read_page) -> None:
+def test_wrong_neighbours_and_only_they_are_marked(
+    make_material: Callable[..., ReportMaterial], read_page: Callable[[str], Any]
+) -> None:
     seen = read_page(make_page(make_material([0, 0, 0, 0, 1, 1, 1])))
     marked = [given for tag, given in seen.tags if tag == "figure" and given.get("class") == "wrong"]
     # 7 queries, all others of each are shown: 3 of 6 are wrong for class 0, 4 of 6 for class 1
@@ -106,7 +125,7 @@ def test_wrong_neighbours_and_only_they_are_marked(make_material, read_page) -> 
     assert all(given["title"].endswith(", wrong") for given in marked)
 
 
-def test_size_of_a_page_about_many_shapes(make_material) -> None:
+def test_size_of_a_page_about_many_shapes(make_material: Callable[..., ReportMaterial]) -> None:
     n = 400
     generator = torch.Generator().manual_seed(0)
     noise = torch.randint(0, 256, (n, 1, 96, 96), generator=generator, dtype=torch.uint8)

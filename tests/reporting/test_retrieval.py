@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 
 import batchot
+from batchot.reporting import ReportMaterial
 from batchot.reporting.analysis import Analysis
 from batchot.reporting.retrieval import class_rows, draw_precision_recall
 
 
-def test_curves_are_those_of_the_scores(make_material) -> None:
+def test_curves_are_those_of_the_scores(make_material: Callable[..., ReportMaterial]) -> None:
     material = make_material([0, 0, 0, 1, 1, 1, 1, 2, 2])
     scores = batchot.retrieval_scores(material.embeddings, material.labels, distance="cosine")
     found = Analysis(material).retrieval
@@ -19,7 +22,7 @@ def test_curves_are_those_of_the_scores(make_material) -> None:
     assert f"{100 * scores.map:.2f} %" in str(micro.get_label())
 
 
-def test_classes_come_worst_first_with_their_means(make_material) -> None:
+def test_classes_come_worst_first_with_their_means(make_material: Callable[..., ReportMaterial]) -> None:
     labels = [0, 0, 0, 1, 1, 1, 1, 2, 2, 3]
     material = make_material(labels, predictions=torch.tensor([0, 1, 1, 1, 1, 1, 1, 2, 0, 3]))
     rows = class_rows(Analysis(material))

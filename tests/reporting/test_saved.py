@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,14 +10,14 @@ import pytest
 import torch
 
 from batchot.losses import BatchOTSettings
-from batchot.reporting import load_material, save_material, saved
+from batchot.reporting import ReportMaterial, load_material, save_material, saved
 from batchot.training.files import RunError, RunFolder, write_csv, write_text
 
 LABELS = [0, 0, 1, 1, 1]
 
 
 @pytest.mark.parametrize("full", [False, True])
-def test_round_trip(make_material, tmp_path: Path, full: bool) -> None:
+def test_round_trip(make_material: Callable[..., ReportMaterial], tmp_path: Path, full: bool) -> None:
     fields: dict[str, object] = {}
     if full:
         fields = {
@@ -46,7 +47,7 @@ def test_round_trip(make_material, tmp_path: Path, full: bool) -> None:
             assert after == before, field.name
 
 
-def test_large_thumbnails_are_shrunk(make_material, tmp_path: Path) -> None:
+def test_large_thumbnails_are_shrunk(make_material: Callable[..., ReportMaterial], tmp_path: Path) -> None:
     save_material(
         tmp_path, make_material(LABELS, thumbnails=torch.full((5, 3, 224, 112), 7, dtype=torch.uint8))
     )
@@ -56,7 +57,7 @@ def test_large_thumbnails_are_shrunk(make_material, tmp_path: Path) -> None:
 
 
 def test_killed_half_way_leaves_the_old(
-    make_material, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make_material: Callable[..., ReportMaterial], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = save_material(tmp_path, make_material(LABELS, title="old"))
     before = path.read_bytes()
@@ -74,7 +75,9 @@ def test_killed_half_way_leaves_the_old(
 
 
 @pytest.mark.parametrize("damage", ["cut", "empty", "text", "flipped"])
-def test_damaged_files_are_named(make_material, tmp_path: Path, damage: str) -> None:
+def test_damaged_files_are_named(
+    make_material: Callable[..., ReportMaterial], tmp_path: Path, damage: str
+) -> None:
     path = save_material(tmp_path, make_material(LABELS))
     content = path.read_bytes()
     middle = len(content) // 2
@@ -97,7 +100,9 @@ def test_missing_folder_and_missing_file(tmp_path: Path) -> None:
         load_material(tmp_path)
 
 
-def test_a_file_of_a_later_version_is_refused(make_material, tmp_path: Path) -> None:
+def test_a_file_of_a_later_version_is_refused(
+    make_material: Callable[..., ReportMaterial], tmp_path: Path
+) -> None:
     path = save_material(tmp_path, make_material(LABELS))
     with np.load(path) as file:
         arrays = dict(file)

@@ -67,7 +67,7 @@ def test_no_file_outside_its_folder_is_read(tmp_path: Path, uri: str) -> None:
 
 def test_named_file_missing_too_large_or_without_a_folder(tmp_path: Path) -> None:
     path = write(tmp_path, "numbers.bin")
-    with pytest.raises(ShapeError, match="'numbers.bin', which is missing"):
+    with pytest.raises(ShapeError, match=r"'numbers.bin', which is missing"):
         load_shape(path)
     with pytest.raises(ShapeError, match="an archive or stream does not give"):
         read_shape(path.read_bytes(), ".gltf", "stream")

@@ -26,7 +26,8 @@ def test_long_repetitions_that_overlap_themselves() -> None:
     packed = lzf(plain)
     assert len(packed) < len(plain) / 40
     header = pcd("binary_compressed").split(b"FIELDS")[0]
-    header += b"FIELDS x y z\nSIZE 4 4 4\nTYPE F F F\nCOUNT 1 1 1\nWIDTH 100\nHEIGHT 50\nPOINTS 5000\nDATA binary_compressed\n"
+    header += b"FIELDS x y z\nSIZE 4 4 4\nTYPE F F F\nCOUNT 1 1 1\nWIDTH 100\nHEIGHT 50\nPOINTS 5000\n"
+    header += b"DATA binary_compressed\n"
     assert np.array_equal(
         read_pcd(header + struct.pack("<II", len(packed), len(plain)) + packed).points, points
     )

@@ -83,9 +83,9 @@ def test_lying_header(content: bytes, old: bytes, new: bytes, message: str) -> N
 
 
 def test_indices_out_of_range() -> None:
-    with pytest.raises(ShapeError, match="face 6 .* names vertex 8"):
+    with pytest.raises(ShapeError, match=r"face 6 .* names vertex 8"):
         read_ply(ply_text().replace(b"255 4 1 5 7 3", b"255 4 1 5 8 3"))
-    with pytest.raises(ShapeError, match="face 6 .* names vertex -1"):
+    with pytest.raises(ShapeError, match=r"face 6 .* names vertex -1"):
         read_ply(ply_binary()[:-4] + b"\xff\xff\xff\xff")
 
 

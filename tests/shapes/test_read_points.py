@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from batchot.shapes import ShapeError
+from batchot.shapes import PointCloud, ShapeError
 from batchot.shapes.read_points import cloud_of_columns, read_npy, read_text_points
 from oracles.shape_files import cloud, npy, text_cloud
 
@@ -23,12 +23,13 @@ def test_npy(dtype: str, order: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "read", [lambda: read_npy(npy(np.hstack([POINTS, NORMALS]))), lambda: read_text_points(text_cloud())]
+    "shape",
+    [read_npy(npy(np.hstack([POINTS, NORMALS]))), read_text_points(text_cloud())],
+    ids=["npy", "text"],
 )
-def test_six_columns_with_unit_vectors_are_points_and_normals(read: object) -> None:
-    shape = read()  # type: ignore[operator]
+def test_six_columns_with_unit_vectors_are_points_and_normals(shape: PointCloud) -> None:
     assert np.array_equal(shape.points, POINTS)
-    assert np.allclose(shape.normals, NORMALS, atol=1e-6)
+    assert shape.normals is not None and np.allclose(shape.normals, NORMALS, atol=1e-6)
     assert np.allclose(np.linalg.norm(shape.normals, axis=1), 1, atol=1e-12)
 
 

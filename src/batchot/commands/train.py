@@ -131,7 +131,7 @@ def train(argv: list[str]) -> int:
         from batchot.training.run import Messages, train
 
         print(f"run folder: {out}")
-        messages = Messages(note=say, epoch=_epoch_line(recipe), bar=sys.stdout.isatty())
+        messages = Messages(note=say, epoch=epoch_line(recipe), bar=sys.stdout.isatty())
         run = train(
             recipe,
             out,
@@ -188,7 +188,9 @@ def _free_folder(recipe: Recipe) -> Path:
     return folder
 
 
-def _epoch_line(recipe: Recipe) -> Callable[[Row], None]:
+def epoch_line(recipe: Recipe) -> Callable[[Row], None]:
+    """Give what prints a line about each epoch."""
+
     def tell(row: Row) -> None:
         parts = [f"epoch {row.epoch}/{recipe.epochs}", f"loss {row.loss:.4f}"]
         if row.map is not None and row.nn is not None and row.accuracy is not None:

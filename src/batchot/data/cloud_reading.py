@@ -85,10 +85,11 @@ def read_cloud(source: ShapeSource, settings: CloudSettings) -> NDArray[np.float
     if (stored := source.stored_points()) is not None:
         axis = source.up if settings.up == "auto" else settings.up
         try:
-            points = normalize_shape(PointCloud(stored.astype(np.float64)), up=axis).points
+            cloud = normalize_shape(PointCloud(stored.astype(np.float64)), up=axis)
         except ShapeError as error:
             raise ShapeError(f"{source.location}: {error}") from error
-        return _choose(points, source, settings).astype(np.float32)
+        assert isinstance(cloud, PointCloud)
+        return _choose(cloud.points, source, settings).astype(np.float32)
     content = source.content()
     shape = source.parse(content, settings.up)
     if isinstance(shape, Mesh):

@@ -54,7 +54,7 @@ def read_class_folders(
         The shapes, or ``None`` where there is none of that kind.
     """
     wanted = MESH_ENDINGS if kind == "meshes" else CLOUD_ENDINGS
-    files: list[tuple[str, Part, str]] = []
+    files: list[tuple[str, Part, Path, str]] = []
     for class_name in CLASSES:
         for part in PARTS:
             place = folder / class_name / part
@@ -65,20 +65,20 @@ def read_class_folders(
             except OSError as error:
                 raise DataError(f"{place} cannot be listed: {error.strerror or error}") from error
             files += [
-                (class_name, part, name)
+                (class_name, part, place, name)
                 for name in names
                 if name[0] != "." and PurePosixPath(name).suffix.lower() in wanted
             ]
     if not files:
         return None
-    ending = _commonest([PurePosixPath(name).suffix.lower() for _, _, name in files])
+    ending = _commonest([PurePosixPath(name).suffix.lower() for *_, name in files])
     return [
         FoundShape(
             class_name,
             part,
-            ShapeSource(f"{class_name}/{name[: -len(ending)]}", folder / class_name / part / name, up=up),
+            ShapeSource(f"{class_name}/{name[: -len(ending)]}", place / name, up=up),
         )
-        for class_name, part, name in files
+        for class_name, part, place, name in files
         if name.lower().endswith(ending)
     ]
 

@@ -89,5 +89,5 @@ def curve_panels(rows: Sequence[Row]) -> dict[str, Panel]:
         finish(axes, theme)
 
     has_plan = any(row.violated_mass is not None for row in rows)
-    panels = {"training loss": loss, "measures": measures}
+    panels: dict[str, Panel] = {"training loss": loss, "measures": measures}
     return panels | {"mass on violated pairs": violated_mass} if has_plan else panels

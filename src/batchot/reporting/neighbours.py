@@ -11,7 +11,7 @@ from torch import Tensor
 
 from batchot.reporting.sheet import Cell, draw_rows
 
-_CHUNK = 2**24  # distances at once
+_CHUNK = 2**22  # distances at once
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-_CHUNK = 2**24  # distances at once
+_CHUNK = 2**22  # distances at once
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import matplotlib as mpl
 import numpy as np
 import torch
+from matplotlib.colors import Colormap, LinearSegmentedColormap
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -142,14 +143,18 @@ def draw_heat_map(plan: BatchPlan, what: str, classes: Sequence[str], theme: The
         # doublings on both sides of the uniform plan; what is hardly there at all is as good as 1 / 32
         values = plan.relative.clamp(min=2.0**-5).log2().numpy()
         top = max(1.0, min(5.0, float(np.ceil(np.nanmax(np.abs(values))))))
-        low, high, colours = -top, top, "PuOr_r"
+        low, high = -top, top
+        # through the background, so that what is as in the uniform plan does not catch the eye
+        shades: Colormap = LinearSegmentedColormap.from_list(
+            "plan", [theme.series[0], theme.background, theme.series[1]]
+        )
         title = r"plan T $\times$ number of pairs (1 = uniform)"
     else:
         values = (plan.M if what == "M" else plan.D).double().masked_fill(off, torch.nan).numpy()
         low, high = 0.0, 1.0 if what == "D" else max(1e-9, float(np.nanmax(values)))
-        colours = "cividis" if what == "M" else "cividis_r"  # what is hard is bright in both
+        shades = mpl.colormaps["cividis" if what == "M" else "cividis_r"]  # what is hard is bright in both
         title = "misplacement M (0 = easy)" if what == "M" else r"ground distance D = exp($-\gamma$ M)"
-    shades = mpl.colormaps[colours].with_extremes(bad=theme.grid)  # the diagonal
+    shades = shades.with_extremes(bad=theme.grid)  # the diagonal
     shown = axes.imshow(values, cmap=shades, vmin=low, vmax=high, interpolation="nearest")
     bar = figure.colorbar(shown, ax=axes, shrink=0.85, pad=0.02)
     if what == "T":
@@ -160,7 +165,7 @@ def draw_heat_map(plan: BatchPlan, what: str, classes: Sequence[str], theme: The
     starts, names = _classes_along(plan.labels, classes)
     for start in starts[1:]:
         for line in (axes.axhline, axes.axvline):
-            line(start - 0.5, color="white", linewidth=0.6, alpha=0.35)
+            line(start - 0.5, color=theme.muted if what == "T" else "white", linewidth=0.6, alpha=0.35)
     middles = (np.array([*starts[1:], b]) + np.array(starts)) / 2 - 0.5
     axes.set(title=title, xticks=[])
     axes.set_yticks(middles, labels=names)

@@ -14,6 +14,8 @@ h1 { font-size: 1.5rem; line-height: 1.25; margin: .6rem 0 .3rem; overflow-wrap:
 h2 { font-size: 1.15rem; margin: 0 0 .6rem; }
 h3 { font-size: .95rem; margin: 1.4rem 0 .5rem; }
 p { margin: .3rem 0 .8rem; max-width: 54rem; }
+/* names in a script that runs the other way do not turn what stands beside them */
+figcaption span, th, td, b, h1, .about, .legend span { unicode-bidi: isolate; }
 .muted, .about { color: var(--muted); }
 nav { display: flex; flex-wrap: wrap; gap: .2rem 1rem; font-size: .88rem; margin: .8rem 0 1rem; }
 a { color: var(--accent); text-decoration: none; }

@@ -42,7 +42,7 @@ def leak_audit(
 ) -> AuditReport:
     """Look for leaks of the class in the views of a collection.
 
-    1. Pixels in which no shape can be must not tell the class (random forest, permutation test, p < 0.01).
+    1. Pixels in which no shape can be must not tell the class (a classifier, permutation test, p < 0.01).
     2. Nor may the cameras from which each shape was seen.
     3. Views in the cache must be what the renderer makes of the shape with these cameras, to the byte.
     4. A shape under the name, path and label of other classes must give the same bytes.

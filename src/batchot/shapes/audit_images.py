@@ -49,7 +49,7 @@ def audit_images(
     """Look for leaks of the class in a folder of rendered images.
 
     The corners of the images, their sizes and numbers, and the cameras where they are known, must not tell
-    the class of a shape (random forest, permutation test, p < 0.01). Views of one shape are one sample.
+    the class of a shape (a classifier, permutation test, p < 0.01). Views of one shape are one sample.
 
     Args:
         folder: with ``CLASS/SPLIT/NAME_VIEW.png``, ``SPLIT/CLASS/NAME_VIEW.png`` or ``CLASS/NAME_VIEW.png``.

@@ -39,6 +39,16 @@ def read_gltf(data: bytes, folder: Path | None, max_bytes: int, max_faces: int) 
 
     Source:
         Khronos Group, glTF 2.0 Specification.
+
+    Example:
+        >>> import base64
+        >>> corners = base64.b64encode(np.eye(3, dtype="<f4").tobytes()).decode()
+        >>> tree = {"asset": {"version": "2.0"}, "meshes": [{"primitives": [{"attributes": {"POSITION": 0}}]}],
+        ...         "accessors": [{"count": 3, "bufferView": 0, "componentType": 5126, "type": "VEC3"}],
+        ...         "bufferViews": [{"buffer": 0, "byteLength": 36}],
+        ...         "buffers": [{"byteLength": 36, "uri": "data:;base64," + corners}]}
+        >>> read_gltf(json.dumps(tree).encode(), None, max_bytes=1000, max_faces=10).faces.tolist()
+        [[0, 1, 2]]
     """
     trimesh = require("trimesh")
     tree, chunk = _parse_glb(data) if data.startswith(b"glTF") else (_parse_json(data), b"")

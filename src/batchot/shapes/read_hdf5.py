@@ -17,6 +17,7 @@ from batchot.shapes.read_points import cloud_with_normals
 from batchot.shapes.shape import PointCloud
 
 _MAX_BYTES = 8 << 30
+_MAX_RATIO = 1100  # no filter of HDF5 packs better than gzip at its best
 
 
 def read_hdf5_clouds(path: str | Path) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
@@ -120,4 +121,10 @@ def hdf5_dataset(file: Any, name: str) -> Any:
         )
     if name != "label" and (dataset.ndim != 3 or dataset.shape[2] != 3 or dataset.dtype.kind != "f"):
         raise ShapeError(f"{name!r} is {dataset.shape} of {dataset.dtype}, expected (n, points, 3) of floats")
+    stored = dataset.id.get_storage_size()
+    if dataset.nbytes > stored * _MAX_RATIO:
+        raise ShapeError(
+            f"{name!r} should be {dataset.nbytes:,} bytes, of which {stored:,} are stored (packed); the file is "
+            "truncated or damaged: restore it"
+        )
     return dataset

@@ -68,9 +68,10 @@ def read_pcd(data: bytes) -> PointCloud:
         columns = _text_columns(data, start, layout, wanted)
     else:
         table = _binary_table(data, start, layout)
-        columns = np.column_stack(
-            [table[f"{layout.names.index(name)}"][:, 0].astype(np.float64) for name in wanted]
-        )
+        with np.errstate(invalid="ignore"):  # a signalling NaN, which is as good as any
+            columns = np.column_stack(
+                [table[f"{layout.names.index(name)}"][:, 0].astype(np.float64) for name in wanted]
+            )
     measured = ~np.isnan(columns[:, :3]).any(axis=1)
     if len(columns) and not measured.any():
         raise ShapeError(f"none of {len(columns):,} points was measured (all are NaN); leave the file out")

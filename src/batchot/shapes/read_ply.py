@@ -37,11 +37,11 @@ def read_ply(data: bytes) -> Shape:
         array([[1., 2., 3.]])
     """
     order, elements, start = parse_ply_header(data)
-    read = read_text_elements if order == "" else read_binary_elements
-    vertices, polygons = read(data, start, order, elements)
     names = [entry.name for entry in next(e for e in elements if e.name == "vertex").properties]
     if not {"x", "y", "z"} <= set(names):
         raise ShapeError(f"vertices have the properties {names}, not x, y and z; save them with coordinates")
+    read = read_text_elements if order == "" else read_binary_elements
+    vertices, polygons = read(data, start, order, elements)
     points = vertices[:, [names.index(axis) for axis in "xyz"]]  # (n, 3)
     if polygons is not None and len(polygons.corners):
         return Mesh(points, triangulate(polygons.values, polygons.firsts, polygons.corners, len(points)))

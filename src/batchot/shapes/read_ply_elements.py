@@ -90,7 +90,10 @@ def read_binary_elements(
                     [(f"{i}", order + entry.type) for i, entry in enumerate(element.properties)]
                 )
                 table = np.frombuffer(data, layout, element.count, start)
-                vertices = np.column_stack([table[name].astype(np.float64) for name in layout.names or ()])
+                with np.errstate(invalid="ignore"):  # a signalling NaN, which is found when all are there
+                    vertices = np.column_stack(
+                        [table[name].astype(np.float64) for name in layout.names or ()]
+                    )
             elif element.name == "face":
                 _corner_list(element)
         else:

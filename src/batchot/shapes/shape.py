@@ -93,7 +93,8 @@ def coordinates(values: Any, what: str) -> NDArray[np.float64]:
         array([[1., 2., 3.]])
     """
     try:
-        array = np.ascontiguousarray(values, dtype=np.float64)
+        with np.errstate(invalid="ignore"):  # a signalling NaN, which is found below
+            array = np.ascontiguousarray(values, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise ShapeError(f"{what} must be (n, 3) numbers: {error}") from error
     if array.ndim != 2 or array.shape[1] != 3:

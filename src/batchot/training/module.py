@@ -8,8 +8,9 @@ import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
-from batchot.data import Preparation
+from batchot.data import EvaluationBatches, Preparation
 from batchot.losses import BatchOTLoss, JointLoss, PlanReport, plan_report
+from batchot.training.calibrate import recalibrate
 from batchot.training.files import RunError
 from batchot.training.losses import make_loss, normalizes
 from batchot.training.network import Network, channels_last, embed
@@ -78,6 +79,7 @@ class MetricLearner(LightningModule):
         self.scores: Scores | None = None  # of the epoch that was evaluated last
         self.plan: PlanReport | None = None  # of the last batch of an epoch
         self.test: Embedded | None = None  # of the epoch that was evaluated last
+        self.calibration: EvaluationBatches | None = None  # training samples for batch normalisation
         self._collected: list[list[tuple[Tensor, Tensor | None, Tensor]]] = []
 
     def configure_optimizers(self) -> Any:
@@ -148,6 +150,9 @@ class MetricLearner(LightningModule):
     def on_validation_epoch_start(self) -> None:
         """Forget the embeddings of the epoch before."""
         self._collected = [[], []]
+        if self.calibration is not None:
+            batches = (self._layout(samples.to(self.device)) for samples, _ in self.calibration)
+            recalibrate(self.network, batches)
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int, dataloader_idx: int = 0) -> None:
         """Embed test samples (loader 0) and reference samples of the training set (loader 1)."""

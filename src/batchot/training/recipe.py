@@ -341,6 +341,8 @@ class EvaluationSettings:
         neighbours: k of the k-nearest-neighbour accuracy
         flip: average the embeddings of each image or shape and its mirror image
         batch: samples embedded at once
+        recalibrate: training batches from which the statistics of batch normalisation are computed anew for each
+            evaluation (0: the running averages are used)
     """
 
     every: int = 1
@@ -349,9 +351,11 @@ class EvaluationSettings:
     neighbours: int = 20
     flip: bool = False
     batch: int = 100
+    recalibrate: int = 0
 
     def __post_init__(self) -> None:
         _require(self.batch >= 1, "evaluation.batch", self.batch, ">= 1")
+        _require(self.recalibrate >= 0, "evaluation.recalibrate", self.recalibrate, ">= 0")
         _require(self.every >= 1, "evaluation.every", self.every, ">= 1")
         _require(self.train_samples >= 2, "evaluation.train_samples", self.train_samples, ">= 2")
         _require(self.neighbours >= 1, "evaluation.neighbours", self.neighbours, ">= 1")

@@ -26,6 +26,7 @@ from batchot.data import (
     Splits,
     TrainingBatches,
 )
+from batchot.data.seeding import generator_for
 from batchot.training.callbacks import (
     Averaging,
     Checkpoints,
@@ -176,6 +177,10 @@ def _prepare(
     batches = TrainingBatches(train, _sampler(recipe, train), preparation, seed=recipe.seed)
     shape = input_shape(preparation, train)
     learner = MetricLearner(recipe, shape, train.classes, len(batches), preparation)
+    wanted = recipe.evaluation.recalibrate * recipe.batch.size
+    if wanted:
+        some = torch.randperm(len(train), generator=generator_for("calibration", recipe.seed))[:wanted]
+        learner.calibration = EvaluationBatches(train.subset(some), preparation, recipe.batch.size)
     size = recipe.evaluation.batch
     evaluation = (
         EvaluationBatches(splits.test, preparation, size),

@@ -41,7 +41,7 @@ def test_no_two_seeds_give_the_same_shape(name: str) -> None:
 @pytest.mark.parametrize("name", CLASS_NAMES)
 def test_shapes_of_a_class_differ_in_make_not_only_in_size(name: str) -> None:
     """Numbers of faces tell kinds of legs, backs, wings and so on apart."""
-    assert len({len(generate_shape(name, seed).faces) for seed in SEEDS}) >= 5
+    assert len({len(generate_shape(name, seed).faces) for seed in range(20)}) >= 6
 
 
 def test_another_process_makes_the_same_shapes() -> None:
@@ -64,7 +64,7 @@ def test_another_process_makes_the_same_shapes() -> None:
 def test_shapes_are_those_of_this_version_of_the_generator() -> None:
     """The same on every machine; whoever changes shapes raises ``GENERATOR_VERSION`` and this digest."""
     digests = "".join(digest(generate_shape(name, seed)) for name in CLASS_NAMES for seed in (0, 1))
-    assert (GENERATOR_VERSION, hashlib.sha256(digests.encode()).hexdigest()[:16]) == (1, "GOLDEN")
+    assert (GENERATOR_VERSION, hashlib.sha256(digests.encode()).hexdigest()[:16]) == (1, "4db23521467055ff")
 
 
 def test_global_random_numbers_are_left_alone() -> None:

@@ -110,9 +110,10 @@ def vase(dice: Dice) -> list[Part]:
             [[[foot * 1.2, -0.06 * tall], [foot * 1.2, -0.03 * tall], [foot * 0.8, -0.01]], curve]
         )
     ring = _ring(dice, 24, 0.6)
-    twist = dice.pick(0.0, dice.between(-1.2, 1.2))
-    parts = [lathe(hollow(curve, belly * 0.08), ring=ring, twist=0.0 if len(ring) == 24 else twist)]
-    if dice.chance(0.2):
+    edged = len(ring) != 24
+    twist = dice.between(-1.2, 1.2) if edged and dice.chance(0.5) else 0.0
+    parts = [lathe(hollow(curve, belly * 0.08), ring=ring, twist=twist)]
+    if not twist and dice.chance(0.2):
         levels = np.array([0.88, 0.45]) * tall
         upper, lower = (np.interp(levels, curve[:, 1], curve[:, 0]) * ring[0, 0] * 0.97).tolist()
         mid = max(upper, lower) + belly * 0.3

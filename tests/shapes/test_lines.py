@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from batchot.shapes.cameras import Cameras, cameras_from_eyes, make_cameras
+from batchot.shapes.render import render_views
+from batchot.shapes.shape import Mesh
+from oracles.solids import cube, revolved, sphere
+
+SIZE = 96
+
+
+def drawing(mesh: Mesh, cameras: Cameras | str, view: int = 0) -> np.ndarray:
+    return render_views(mesh, cameras, size=SIZE, channels=("lines",))[view, 0]
+
+
+def radius_of_ink(picture: np.ndarray) -> np.ndarray:
+    """Distance of every pixel with ink from the middle of the picture, in half pictures."""
+    rows, columns = np.nonzero(picture < 255)
+    return np.hypot(rows + 0.5 - SIZE / 2, columns + 0.5 - SIZE / 2) / (SIZE / 2)
+
+
+@pytest.mark.parametrize("bands", [9, 60])
+def test_a_sphere_is_a_circle(bands: int) -> None:
+    """Facets of 20 degrees stand for something round, and are not drawn."""
+    for name in ("circle-12", "box-6", "dodecahedron-20"):
+        for view in (0, 4):
+            picture = drawing(sphere(bands, 0.9), name, view)
+            distances = radius_of_ink(picture)
+            s = 0.9 if name == "box-6" else 0.9 / math.sqrt(1 - 0.81 / 9) / make_cameras(name).extent
+            assert distances.max() < s + 4 / SIZE
+            chord = s * (1 - math.cos(math.pi / bands / 2)) * 2  # across a facet, in both directions
+            assert distances.min() > s - chord - 6 / SIZE
+            assert picture.min() == 0
+
+
+def test_a_cube_is_nine_lines() -> None:
+    """From a corner: six edges around and three that meet in the middle."""
+    cameras = cameras_from_eyes([[1, 1, 1]], distance=math.inf)
+    ink = 255 - drawing(cube(0.55), cameras).astype(float)
+    corners = cameras.project(cube(0.55).vertices, SIZE)[0]
+    near = corners[np.argmax(corners[:, 2])]
+    far = corners[np.argmin(corners[:, 2])]
+    around = [c for c in corners if c is not near and c is not far and abs(c[2] - near[2]) > 1e-6]
+    around = [c for c in around if abs(c[2] - far[2]) > 1e-6]
+    rows, columns = np.mgrid[0:SIZE, 0:SIZE] + 0.5
+    distance = np.full((SIZE, SIZE), np.inf)
+    for k, a in enumerate(around):
+        ends = [b for b in around[k + 1 :] if np.linalg.norm((a - b)[:2]) < 0.51 * SIZE * 0.9]
+        for b in [*ends, near] if a[2] > 0 else ends:
+            t = ((columns - a[0]) * (b[0] - a[0]) + (rows - a[1]) * (b[1] - a[1])) / ((b - a)[:2] ** 2).sum()
+            t = np.clip(t, 0, 1)
+            distance = np.minimum(
+                distance, np.hypot(columns - a[0] - t * (b[0] - a[0]), rows - a[1] - t * (b[1] - a[1]))
+            )
+    assert ink[distance > 2.0].max() == 0
+    assert (ink[distance < 0.3] > 60).all()
+
+
+def test_a_thing_before_another_has_an_outline() -> None:
+    """A square before a larger one, both seen from the front: two squares of ink, nothing else."""
+    square = np.array([[-1, -1, 0], [1, -1, 0], [1, 1, 0], [-1, 1, 0]])
+    vertices = np.concatenate([0.6 * square, 0.3 * square + [0, 0, 0.4]])
+    mesh = Mesh(vertices, [[0, 1, 2], [0, 2, 3], [4, 5, 6], [4, 6, 7]])
+    picture = drawing(mesh, cameras_from_eyes([[0, 0, 1]], distance=math.inf))
+    rows, columns = np.mgrid[0:SIZE, 0:SIZE] + 0.5
+    reach = np.maximum(np.abs(rows - SIZE / 2), np.abs(columns - SIZE / 2)) / (SIZE / 2)
+    ink = picture < 255
+    assert ink[np.abs(reach - 0.3) < 0.5 / SIZE].all() and ink[np.abs(reach - 0.6) < 0.5 / SIZE].all()
+    assert not ink[(np.abs(reach - 0.3) > 3 / SIZE) & (np.abs(reach - 0.6) > 3 / SIZE)].any()
+
+
+def test_a_slope_is_no_step() -> None:
+    """A plane seen at 86 degrees, on which depth changes by fourteen samples from one sample to the next."""
+    tilt = math.radians(86)
+    u, v = np.array([1, 0, 0]), np.array([0, math.cos(tilt), math.sin(tilt)])
+    vertices = [a * 0.9 * u + b * 0.9 * v for a, b in ((-1, -1), (1, -1), (1, 1), (-1, 1))]
+    picture = drawing(
+        Mesh(vertices, [[0, 1, 2], [0, 2, 3]]), cameras_from_eyes([[0, 0, 1]], distance=math.inf)
+    )
+    half = 0.9 * math.cos(tilt) * SIZE / 2
+    inner = picture[int(SIZE / 2 - half) + 3 : int(SIZE / 2 + half) - 2, 8:-8]
+    assert inner.size > 0 and (inner == 255).all()
+
+
+def test_a_cylinder_has_a_rim_and_no_seams() -> None:
+    heights = np.array([-0.7, 0.7])
+    open_pipe = revolved(np.array([0.5, 0.5]), heights, 12)
+    picture = drawing(open_pipe, cameras_from_eyes([[1, 0.1, 0]]))
+    assert (picture[SIZE // 4 : -SIZE // 4, SIZE // 2 - 15 : SIZE // 2 + 15] == 255).all()
+    assert (picture[SIZE // 2] < 255).sum() <= 8  # two outlines
+
+
+def test_ink_is_thin_and_smooth() -> None:
+    picture = drawing(sphere(60, 0.8), "box-6")
+    row = picture[SIZE // 2]
+    assert (row < 255).sum() in range(2, 7)
+    assert len(np.unique(picture)) == 5  # no, a quarter, half, three quarters, all of the samples
