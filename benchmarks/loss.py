@@ -98,33 +98,45 @@ def peak_memory(n: int) -> None:
     )
 
 
-def share_of_a_step(batch_size: int) -> None:
-    from batchot.models import Embedder, LeNet5, MetricNet
-
-    backbone = LeNet5(in_channels=1, image_size=28)
-    network = Embedder(backbone, MetricNet(backbone.out_features, (512, 256)))
-    optimiser = torch.optim.Adam(network.parameters())
-    x, labels = torch.randn(batch_size, 1, 28, 28), torch.arange(batch_size) % 10
+def share_of_a_step(name: str, network: torch.nn.Module, x: torch.Tensor, bf16: bool, steps: int) -> None:
+    optimiser = torch.optim.AdamW(network.parameters())
+    labels = torch.arange(len(x)) % 10
     loss = BatchOTLoss(lam=LAM)
     whole, part = [], []
-    for _ in range(60):
+    for _ in range(steps):
         start = time.perf_counter()
-        embeddings = network(x)
-        leaf = embeddings.detach().requires_grad_()
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            embeddings = network(x)
+        leaf = embeddings.detach().float().requires_grad_()
         middle = time.perf_counter()
         value = loss(leaf, labels)
         value.backward()
         end = time.perf_counter()
-        embeddings.backward(leaf.grad)
+        embeddings.backward(leaf.grad.to(embeddings.dtype))
         optimiser.step()
         optimiser.zero_grad()
         whole.append(time.perf_counter() - start)
         part.append(end - middle)
-    share = statistics.median(part[10:]) / statistics.median(whole[10:])
+    warm = steps // 6
+    step, of_loss = statistics.median(whole[warm:]), statistics.median(part[warm:])
     print(
-        f"LeNet-5 step, batch {batch_size}: {1e3 * statistics.median(whole[10:]):.2f} ms, of which the loss "
-        f"{1e3 * statistics.median(part[10:]):.3f} ms = {100 * share:.1f} %"
+        f"{name}, batch {len(x)}: {1e3 * step:.2f} ms, of which the loss {1e3 * of_loss:.3f} ms = "
+        f"{100 * of_loss / step:.2f} %"
     )
+
+
+def shares_of_steps() -> None:
+    from batchot.models import MVCNN, Embedder, LeNet5, MetricNet, make_backbone
+
+    for size in (64, 128, 256):
+        lenet = LeNet5(in_channels=1, image_size=28)
+        network = Embedder(lenet, MetricNet(lenet.out_features, (512, 256)))
+        share_of_a_step("LeNet-5 step", network, torch.randn(size, 1, 28, 28), bf16=False, steps=60)
+    for backbone, views in (("resnet18-w32-s4", 6), ("resnet18-w16-s2", 12)):
+        mvcnn = MVCNN(make_backbone(backbone, in_channels=1, image_size=64))
+        network = Embedder(mvcnn, MetricNet(mvcnn.out_features, (512, 256), batch_norm=True))
+        x = torch.randn(64, views, 1, 64, 64)
+        share_of_a_step(f"MVCNN step, {backbone}, {views} views of 64 x 64", network, x, bf16=True, steps=18)
 
 
 def main() -> None:
@@ -133,7 +145,7 @@ def main() -> None:
     )
     parser.add_argument("--sizes", type=int, nargs="+", default=[64, 256, 1024, 4096])
     parser.add_argument("--large", action="store_true", help="peak memory at n = 16384")
-    parser.add_argument("--step", action="store_true", help="share of a LeNet training step")
+    parser.add_argument("--step", action="store_true", help="share of training steps of LeNet-5 and MVCNN")
     parser.add_argument("--peak", type=int, help="only the peak memory at this n, in this process")
     options = parser.parse_args()
     if options.peak:
@@ -145,8 +157,7 @@ def main() -> None:
     compare(options.sizes)
     if options.step:
         print()
-        for size in (64, 128, 256):
-            share_of_a_step(size)
+        shares_of_steps()
     if options.large:
         print(flush=True)
         subprocess.run([sys.executable, __file__, "--peak", "16384"], check=True)

@@ -23,6 +23,8 @@ def test_public_names_are_there() -> None:
         ("batchot.transport", ("numba", "lightning", "sklearn", "matplotlib", "PIL")),
         ("batchot.losses", ("numba", "lightning", "sklearn", "pytorch_metric_learning")),
         ("batchot.evaluation", ("lightning", "sklearn", "matplotlib")),
+        ("batchot.shapes", ("torch", "trimesh", "h5py", "scipy")),
+        ("batchot.shapes.render", ("torch", "trimesh")),
         ("batchot.training.settings", ("torch",)),
     ],
 )

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from batchot.evaluation import classification_scores, retrieval_scores
     from batchot.losses import BatchOTLoss, JointLoss, batch_ot_loss, plan_report
+    from batchot.shapes.read import load_shape
+    from batchot.shapes.render import render_views
     from batchot.training import load_run
     from batchot.transport import Plan, ground_distance, sinkhorn
 
@@ -28,7 +30,9 @@ _HOMES = {
     "classification_scores": "batchot.evaluation",
     "ground_distance": "batchot.transport",
     "load_run": "batchot.training",
+    "load_shape": "batchot.shapes.read",
     "plan_report": "batchot.losses",
+    "render_views": "batchot.shapes.render",
     "retrieval_scores": "batchot.evaluation",
     "sinkhorn": "batchot.transport",
 }
@@ -41,7 +45,9 @@ __all__ = [
     "classification_scores",
     "ground_distance",
     "load_run",
+    "load_shape",
     "plan_report",
+    "render_views",
     "retrieval_scores",
     "sinkhorn",
 ]

@@ -35,7 +35,9 @@ def main() -> None:
     write_report(run)
     print(f"\nin {time.perf_counter() - started:.0f} seconds. Look at")
     print(f"  {run.folder.report.resolve()}")
-    print("for the scores by epoch, what is confused with what, what test shapes found, and the transport plan.")
+    print(
+        "for the scores by epoch, what is confused with what, what test shapes found, and the transport plan."
+    )
     print("\nNext, with meshes of your own in FOLDER/CLASS/: batchot train folder --data-root FOLDER")
 
 

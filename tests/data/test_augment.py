@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from batchot.data import Augmentation, Images, Normalization, load_digits
+from batchot.data import Augmentation, Normalization, load_digits
 from batchot.data.augment import cutout, flip_and_shift
 
 

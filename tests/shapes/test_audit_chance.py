@@ -33,11 +33,11 @@ def test_p_is_as_often_below_a_level_as_the_level_says() -> None:
         for seed in range(30)
     ]
     assert sum(value <= 0.2 for value in p) <= 12
-    assert min(p) >= 1 / 200
+    assert min(p) >= 2 / 400
 
 
 @pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("leak", ["one class", "shift", "not monotonic", "rare pixel"])
+@pytest.mark.parametrize("leak", ["one class", "shift", "not monotonic", "rare pixel", "one of twenty"])
 def test_leaks_are_found(leak: str, seed: int) -> None:
     labels = labels_of(200, seed)
     random = np.random.default_rng(200 + seed)
@@ -48,11 +48,21 @@ def test_leaks_are_found(leak: str, seed: int) -> None:
         features[:, 2] += labels
     elif leak == "not monotonic":
         features[:, 2] = np.array([1, 5, 2, 4])[labels] + random.uniform(-0.4, 0.4, 200)
+    elif leak == "one of twenty":
+        labels = labels_of(200, seed, 20)
+        features = random.normal(size=(200, 30))
+        features[:, 2] += 4 * (labels == 1)
     else:
         features[:] = 255
         features[:, 4] -= (labels == 2) & (random.uniform(size=200) < 0.5)
     test = chance_test(features, labels, seed=seed)
-    assert test.leak and test.accuracy > test.chance and test.p_value == 1 / 200
+    assert test.leak and test.p_value == 2 / 400
+
+
+def test_the_accuracy_is_that_of_a_classifier() -> None:
+    labels = labels_of(120, 0)
+    features = labels[:, None] + np.random.default_rng(0).normal(size=(120, 3)) * [0.01, 1, 1]
+    assert chance_test(features, labels).accuracy > 0.8
 
 
 def test_it_is_the_same_for_the_same_seed() -> None:
@@ -81,3 +91,8 @@ def test_many_samples_and_small_classes_are_cut() -> None:
 def test_what_cannot_be_tested_is_refused(features: np.ndarray, labels: list, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         chance_test(features, labels)
+
+
+def test_too_few_permutations_to_say_anything_are_refused() -> None:
+    with pytest.raises(ValueError, match="399"):
+        chance_test(np.zeros((6, 1)), [0, 1] * 3, permutations=199)

@@ -112,12 +112,22 @@ def test_edge_on_faces_are_not_seen() -> None:
 
 
 def test_slivers_stay_within_their_corners() -> None:
+    """A sliver's depth changes by more than the whole shape from one sample to the next."""
     rng = np.random.default_rng(2)
-    start = rng.uniform(-0.7, 0.7, (300, 1, 3))
-    along = start + rng.normal(0, 0.3, (300, 1, 3)) * np.array([0, 0.37, 1])[:, None]
-    slivers = along + rng.normal(0, 1e-7, (300, 3, 3))
-    mesh = Mesh(slivers.reshape(-1, 3), np.arange(900).reshape(-1, 3))
-    depth = render_views(mesh, "box-6", size=64, channels=("depth",))[4, 0].astype(float)
-    allowed = 128.5 + 127 * np.array([slivers[..., 2].min(), slivers[..., 2].max()])
-    assert (depth > 0).any()
-    assert depth[depth > 0].min() >= np.floor(max(allowed[0], 1)) and depth.max() <= min(allowed[1], 255)
+    middle, way = rng.uniform(-0.6, 0.6, (3000, 1, 2)), rng.normal(0, 0.2, (3000, 1, 2))
+    places = middle + np.array([-1.0, 0.3, 1.0])[:, None] * way + rng.normal(0, 1e-3, (3000, 3, 2))
+    corners = np.concatenate([places, rng.uniform(-0.5, 0.5, (3000, 3, 1))], axis=2)
+    mesh = Mesh(corners.reshape(-1, 3), np.arange(9000).reshape(-1, 3))
+    cameras = cameras_from_eyes([[0, 0, 1], [0, 0, -1]], distance=math.inf)
+    depth = render_views(mesh, cameras, size=64, channels=("depth",), antialias=1)[:, 0]
+    assert (depth > 0).mean() > 0.1
+    assert depth[depth > 0].min() >= int(128.5 - 63.5) and depth.max() <= int(128.5 + 63.5)
+    alone = [
+        render_views(Mesh(c, [[0, 1, 2]]), cameras, size=64, channels=("depth",), antialias=1)[:, 0]
+        for c in corners[:150]
+    ]
+    for c, picture in zip(corners, alone, strict=False):
+        for view, sign in enumerate((1, -1)):
+            z = (picture[view][picture[view] > 0].astype(float) - 128) / 127
+            limits = np.sort(sign * c[[np.argmin(c[:, 2]), np.argmax(c[:, 2])], 2])
+            assert ((z >= limits[0] - 0.005) & (z <= limits[1] + 0.005)).all()

@@ -32,7 +32,9 @@ def audit(argv: list[str]) -> int:
         "--images", action="store_true", help="FOLDER holds pictures that something else rendered"
     )
     parser.add_argument(
-        "--camera-table", type=Path, help="CSV file: a shape or picture, then numbers of its camera (--images)"
+        "--camera-table",
+        type=Path,
+        help="CSV file: a shape or picture, then numbers of its camera (--images)",
     )
     parser.add_argument("--max-shapes", type=int, default=1000, help="look at no more than these (1000)")
     parser.add_argument("--seed", type=int, default=0, help="of all choices (0)")

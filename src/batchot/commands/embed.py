@@ -27,9 +27,14 @@ def embed(argv: list[str]) -> int:
     )
     parser.add_argument("run", type=Path, metavar="RUN", help="run folder of batchot train, on shapes")
     parser.add_argument("path", type=Path, metavar="PATH", help="a shape, or a folder of shapes")
-    parser.add_argument("--out", type=Path, default=Path("embeddings.npz"), help=".npz (default) or .csv file")
     parser.add_argument(
-        "--up", choices=("auto", "z", "y"), default="auto", help="the axis that points up (what the format says)"
+        "--out", type=Path, default=Path("embeddings.npz"), help=".npz (default) or .csv file"
+    )
+    parser.add_argument(
+        "--up",
+        choices=("auto", "z", "y"),
+        default="auto",
+        help="the axis that points up (what the format says)",
     )
     add_device(parser)
     options = parser.parse_args(argv)

@@ -22,7 +22,10 @@ def add_view_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--antialias", type=int, default=2, help="samples a pixel in each direction (2)")
     parser.add_argument(
-        "--up", choices=("auto", "z", "y"), default="auto", help="the axis that points up (what the format says)"
+        "--up",
+        choices=("auto", "z", "y"),
+        default="auto",
+        help="the axis that points up (what the format says)",
     )
 
 

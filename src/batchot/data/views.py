@@ -191,7 +191,8 @@ def load_views(
         )
     had, has = ({source.label for source in part} for part in (collection.train, train))
     if lost := sorted(had - has):
-        reason = next(iter(cache.failures))
+        names = {source.name for source in collection.train if source.label in lost}
+        reason = next(failure for failure in cache.failures if failure.name in names)
         raise DataError(
             f"no training shape of {', '.join(collection.classes[label] for label in lost)} could be "
             f"rendered, such as {reason}; see {cache.report}, mend the files or leave the class out"

@@ -196,18 +196,21 @@ def _camera_table(shapes: Sequence[RenderedShape], table: Path, folder: Path) ->
 
 def _read_table(table: Path) -> Mapping[str, list[float]]:
     rows: dict[str, list[float]] = {}
+    line = 1
     try:
         with open(table, newline="", encoding="utf-8") as file:
             reader = csv.reader(file)
             width = len(next(reader, []))
             for row in reader:
+                line = reader.line_num
                 if len(row) != width or width < 2:
                     raise ValueError(f"it has {len(row)} columns, the header has {width}")
-                rows[row[0]] = [float(value) for value in row[1:]]
-                if not np.isfinite(rows[row[0]]).all():
+                numbers = [float(value) for value in row[1:]]
+                if not np.isfinite(numbers).all():
                     raise ValueError("it has a number that is not finite")
+                rows[row[0]] = numbers
     except (OSError, ValueError, csv.Error) as error:
         raise ValueError(
-            f"{table}, line {len(rows) + 2}: {error}; expected a header, then a name and numbers"
+            f"{table}, line {line}: {error}; expected a header, then a name and numbers"
         ) from error
     return rows

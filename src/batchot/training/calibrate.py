@@ -28,7 +28,9 @@ def recalibrate(network: nn.Module, batches: Iterable[Tensor]) -> None:
     (tensor([4.]), False)
     """
     norms = [
-        module for module in network.modules() if isinstance(module, _BatchNorm) and module.track_running_stats
+        module
+        for module in network.modules()
+        if isinstance(module, _BatchNorm) and module.track_running_stats
     ]
     if not norms:
         return
