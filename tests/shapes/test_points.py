@@ -116,7 +116,9 @@ def test_points_out_of_the_picture_are_cut_off() -> None:
     points = on_sphere(500)
     cameras = cameras_from_eyes([[0, 0, 1]], distance=math.inf, extent=0.3)
     views = render_views(
-        PointCloud(np.concatenate([points, points + np.array([5, 0, 0]), points - [0, 7, 0]])), cameras, size=32
+        PointCloud(np.concatenate([points, points + np.array([5, 0, 0]), points - [0, 7, 0]])),
+        cameras,
+        size=32,
     )
     assert views.shape == (1, 1, 32, 32)
     with pytest.raises(ShapeError, match="behind camera 0"):

@@ -122,8 +122,15 @@ def test_slivers_stay_within_their_corners() -> None:
     depth = render_views(mesh, cameras, size=64, channels=("depth",), antialias=1)[:, 0]
     assert (depth > 0).mean() > 0.1
     assert depth[depth > 0].min() >= int(128.5 - 63.5) and depth.max() <= int(128.5 + 63.5)
+    beside = [
+        [5, 0, -0.9],
+        [5, 1, 0.9],
+        [6, 0, 0],
+    ]  # out of the picture, so that depth reaches farther than it
     alone = [
-        render_views(Mesh(c, [[0, 1, 2]]), cameras, size=64, channels=("depth",), antialias=1)[:, 0]
+        render_views(
+            Mesh([*c, *beside], [[0, 1, 2], [3, 4, 5]]), cameras, size=64, channels=("depth",), antialias=1
+        )[:, 0]
         for c in corners[:150]
     ]
     for c, picture in zip(corners, alone, strict=False):
