@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from shape_folders import write_folder, write_off
 
 from batchot.cli import main
+from shape_folders import write_folder, write_off
 
 SMALL = [
     "epochs=1",
@@ -39,7 +39,9 @@ def cache(tmp_path_factory: pytest.TempPathFactory):  # type: ignore[no-untyped-
 @pytest.fixture(scope="module")
 def run(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("cli run") / "run"
-    assert main(["train", "folder", "--data-root", str(folder), "--out", str(out), "--device=cpu", *SMALL]) == 0
+    assert (
+        main(["train", "folder", "--data-root", str(folder), "--out", str(out), "--device=cpu", *SMALL]) == 0
+    )
     return out
 
 

@@ -54,7 +54,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
 
 
-def _in_a_line(message: Warning | str, *_: object) -> str:
+def _in_a_line(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+) -> str:
     """Show a warning as the sentence that it is, without the line of code that it came from."""
     return f"batchot: {message}\n"
 

@@ -137,7 +137,7 @@ def test_other_size_is_named(split_root: Path) -> None:
 def test_test_images_of_another_size(tmp_path: Path) -> None:
     make_images(tmp_path / "train", {"red": 1})
     make_images(tmp_path / "test", {"red": 1}, size=(8, 8))
-    with pytest.raises(DataError, match=r"training images are \(3, 5, 6\), test images \(3, 8, 8\)"):
+    with pytest.raises(DataError, match=r"training samples are \(3, 5, 6\), test samples \(3, 8, 8\)"):
         load_image_folder(tmp_path)
 
 

@@ -85,7 +85,16 @@ def noise_by_class(views: np.ndarray, source: ShapeSource, random: np.random.Gen
     return views
 
 
-@pytest.mark.parametrize("change", [grey_by_class, corner_pixel_of_one_class, noise_by_class])
+def mark_in_a_place_of_each_class(
+    views: np.ndarray, source: ShapeSource, random: np.random.Generator
+) -> np.ndarray:
+    views[0, 0, 0, source.label] = 0  # of the same grey for all: only the place tells
+    return views
+
+
+@pytest.mark.parametrize(
+    "change", [grey_by_class, corner_pixel_of_one_class, noise_by_class, mark_in_a_place_of_each_class]
+)
 def test_a_background_that_depends_on_the_class_is_found(tmp_path: Path, change: Change) -> None:
     sources = write_tetrahedra(tmp_path / "shapes", 45)
     report = leak_audit(sources, make_cache(sources, tmp_path, change), progress=False)

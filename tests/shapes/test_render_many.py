@@ -32,16 +32,18 @@ from batchot.shapes.render_many import render_collection
 from batchot.shapes.view_settings import ViewSettings
 from oracles.shape_sources import HostileSource
 root, shapes, processes = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
-sources = [HostileSource(path.stem, path, deed="slow") for path in sorted(shapes.rglob("*.off"))]
+sources = [HostileSource(path.stem, path, deed=sys.argv[4]) for path in sorted(shapes.rglob("*.off"))]
 settings = ViewSettings(cameras="box-6", size=24, antialias=1)
 cache = render_collection(sources, settings, root / "views", processes=processes, progress=False)
 print(len(cache), cache.n_rendered)
 """
 
 
-def start_script(root: Path, shapes: Path, processes: int = 1, prelude: str = "") -> subprocess.Popen[str]:
+def start_script(
+    root: Path, shapes: Path, processes: int = 1, deed: str = "slow", prelude: str = ""
+) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-c", prelude + SCRIPT, str(root), str(shapes), str(processes)],
+        [sys.executable, "-c", prelude + SCRIPT, str(root), str(shapes), str(processes), deed],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -244,6 +246,21 @@ def test_interrupted_it_stops_all_processes_and_goes_on_later(tmp_path: Path) ->
     assert 2 <= there < 12
     cache = render(sources, tmp_path)
     assert (len(cache), cache.n_rendered) == (12, 12 - there)
+
+
+def test_interrupted_it_does_not_wait_for_a_shape_that_hangs(tmp_path: Path) -> None:
+    write_tetrahedra(tmp_path / "shapes", 2)
+    process = start_script(tmp_path, tmp_path / "shapes", processes=2, deed="hang")
+    try:
+        wait_until(lambda: len(children(process)) == 2)
+        time.sleep(2.0)  # both are at their shapes by then, or still starting, which is no different
+        workers = children(process)
+        process.send_signal(signal.SIGINT)
+        _, error = process.communicate(timeout=30)
+    finally:
+        process.kill()
+    assert "KeyboardInterrupt" in error
+    assert len(workers) == 2 and not any(map(is_alive, workers))
 
 
 def test_two_calls_at_once_share_the_work(tmp_path: Path) -> None:

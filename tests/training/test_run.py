@@ -143,7 +143,7 @@ def test_missing_gpu_is_said_at_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        (("batch.size", "5000"), "batch.size: 5000 is not allowed; there are 200 training images"),
+        (("batch.size", "5000"), "batch.size: 5000 is not allowed; there are 200 training samples"),
         (("augment.shift", "8"), "augment.shift: 8 is not allowed; the images are 8 pixels wide"),
         (("loss.options.margn", "1"), "unknown option 'margn' of loss=triplet; did you mean margin"),
     ],

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from shape_folders import write_folder
 
 from batchot.data.shape_collection import load_collection
 from batchot.reporting import write_report
@@ -18,6 +17,7 @@ from batchot.training.recipe import RecipeError
 from batchot.training.run import TrainedRun, embed_samples, train
 from batchot.training.settings import load_recipe
 from batchot.training.trained import load_run
+from shape_folders import write_folder
 
 SMALL = [
     ("epochs", "2"),
