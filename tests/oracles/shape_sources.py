@@ -44,6 +44,7 @@ class HostileSource(ShapeSource):
             mark.touch()
             os.kill(os.getpid(), signal.SIGKILL)
         elif self.deed == "hang":
+            mark.touch()
             time.sleep(600)
         elif self.deed == "memory":
             raise MemoryError

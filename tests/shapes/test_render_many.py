@@ -34,16 +34,32 @@ from oracles.shape_sources import HostileSource
 root, shapes, processes = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
 sources = [HostileSource(path.stem, path, deed=sys.argv[4]) for path in sorted(shapes.rglob("*.off"))]
 settings = ViewSettings(cameras="box-6", size=24, antialias=1)
-cache = render_collection(sources, settings, root / "views", processes=processes, progress=False)
+cache = render_collection(
+    sources, settings, root / "views", processes=processes, time_limit=float(sys.argv[5]), progress=False
+)
 print(len(cache), cache.n_rendered)
 """
 
 
 def start_script(
-    root: Path, shapes: Path, processes: int = 1, deed: str = "slow", prelude: str = ""
+    root: Path,
+    shapes: Path,
+    processes: int = 1,
+    deed: str = "slow",
+    time_limit: float = 60.0,
+    prelude: str = "",
 ) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-c", prelude + SCRIPT, str(root), str(shapes), str(processes), deed],
+        [
+            sys.executable,
+            "-c",
+            prelude + SCRIPT,
+            str(root),
+            str(shapes),
+            str(processes),
+            deed,
+            str(time_limit),
+        ],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -252,8 +268,7 @@ def test_interrupted_it_does_not_wait_for_a_shape_that_hangs(tmp_path: Path) -> 
     write_tetrahedra(tmp_path / "shapes", 2)
     process = start_script(tmp_path, tmp_path / "shapes", processes=2, deed="hang")
     try:
-        wait_until(lambda: len(children(process)) == 2)
-        time.sleep(2.0)  # both are at their shapes by then, or still starting, which is no different
+        wait_until(lambda: len(list(tmp_path.rglob("*.mark"))) == 2)
         workers = children(process)
         process.send_signal(signal.SIGINT)
         _, error = process.communicate(timeout=30)
@@ -261,6 +276,17 @@ def test_interrupted_it_does_not_wait_for_a_shape_that_hangs(tmp_path: Path) -> 
         process.kill()
     assert "KeyboardInterrupt" in error
     assert len(workers) == 2 and not any(map(is_alive, workers))
+
+
+def test_killed_it_leaves_no_process_behind_that_hangs(tmp_path: Path) -> None:
+    write_tetrahedra(tmp_path / "shapes", 1)
+    process = start_script(tmp_path, tmp_path / "shapes", deed="hang", time_limit=4.0)
+    wait_until(lambda: len(list(tmp_path.rglob("*.mark"))) == 1)
+    workers = children(process)
+    process.kill()
+    process.communicate()
+    assert all(map(is_alive, workers))
+    wait_until(lambda: not any(map(is_alive, workers)), seconds=20)
 
 
 def test_two_calls_at_once_share_the_work(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ class _Died(Exception):
 class _Worker:
     """One process; it is stopped by ``kill`` from any thread."""
 
-    def __init__(self, settings: ViewSettings, parts: Path) -> None:
+    def __init__(self, settings: ViewSettings, parts: Path, time_limit: float | None) -> None:
         self.temporary = parts / f"{uuid.uuid4().hex}.part"
         self.stderr = tempfile.TemporaryFile()  # noqa: SIM115  closed with the process
         self.process = subprocess.Popen(
@@ -53,7 +53,7 @@ class _Worker:
             # A group of its own: Ctrl-C in the terminal reaches us alone, and we decide.
             process_group=0 if os.name == "posix" else None,
         )
-        self.setup = Setup(settings, self.temporary)
+        self.setup = Setup(settings, self.temporary, time_limit)
 
     def ask(self, message: Setup | Task) -> Answer:
         assert self.process.stdin is not None and self.process.stdout is not None
@@ -165,7 +165,7 @@ class _Pool:
                     return None
                 if me in self.workers:
                     return self.workers[me]
-                self.workers[me] = worker = _Worker(self.settings, self.parts)
+                self.workers[me] = worker = _Worker(self.settings, self.parts, self.time_limit)
             try:
                 worker.ask(worker.setup)
                 return worker

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import signal
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,15 +25,23 @@ from batchot.shapes.view_settings import ViewSettings, render_shape, render_sour
 if TYPE_CHECKING:
     from batchot.shapes.source import ShapeSource
 
+_GRACE_SECONDS = 5.0
 MAIN = "from batchot.shapes.render_worker import main; main()"
 
 
 @dataclass(frozen=True)
 class Setup:
-    """What a worker is told first: the settings, and where it writes a file before that gets its name."""
+    """What a worker is told first.
+
+    Args:
+        settings: from where and how shapes are seen.
+        temporary: where a file is written before it gets its name.
+        time_limit: for one shape, seconds; ``None``: none.
+    """
 
     settings: ViewSettings
     temporary: Path
+    time_limit: float | None = None
 
 
 @dataclass(frozen=True)
@@ -72,7 +81,10 @@ def main() -> None:
             task: Task = pickle.load(tasks)
         except EOFError:
             return
-        _reply(replies, do_task(task, setup))
+        _end_after(None if setup.time_limit is None else setup.time_limit + _GRACE_SECONDS)
+        answer = do_task(task, setup)
+        _end_after(None)
+        _reply(replies, answer)
 
 
 def do_task(task: Task, setup: Setup) -> Answer:
@@ -120,6 +132,12 @@ def _offer_to_be_killed() -> None:
         Path("/proc/self/oom_score_adj").write_text("1000")
     except OSError:
         return
+
+
+def _end_after(seconds: float | None) -> None:
+    # Whoever waits for this process ends it when the limit is over. Where nobody waits any more the kernel does.
+    if hasattr(signal, "setitimer"):
+        signal.setitimer(signal.ITIMER_REAL, seconds or 0.0)
 
 
 def _reply(replies: IO[bytes], answer: Answer) -> None:
