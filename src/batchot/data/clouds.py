@@ -23,6 +23,7 @@ from batchot.data.cloud_reading import (
     TooFew,
 )
 from batchot.data.errors import DataError
+from batchot.data.labels import check_labels
 from batchot.data.shape_collection import ShapeCollection
 from batchot.shapes.members import forget_rows
 from batchot.shapes.shape import Up
@@ -72,19 +73,11 @@ class Clouds:
             raise DataError(
                 f"points must be float32 of shape (n, p, 3), got {self.points.dtype} {tuple(self.points.shape)}"
             )
-        if self.labels.ndim != 1 or self.labels.dtype != torch.int64:
-            raise DataError(
-                f"labels must be int64 of shape (n,), got {self.labels.dtype} {tuple(self.labels.shape)}"
-            )
+        check_labels(self.labels, self.classes)
         if not len(self.points) == len(self.labels) == len(self.names):
             raise DataError(
                 f"{len(self.points):,} clouds, {len(self.labels):,} labels and {len(self.names):,} names; "
                 "there must be one for each"
-            )
-        if len(self.labels) and not 0 <= int(self.labels.min()) <= int(self.labels.max()) < len(self.classes):
-            raise DataError(
-                f"labels run from {int(self.labels.min())} to {int(self.labels.max())}, "
-                f"but with {len(self.classes)} classes they must lie in 0 .. {len(self.classes) - 1}"
             )
 
     def __len__(self) -> int:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from batchot.data.errors import DataError
+from batchot.data.labels import check_labels
 from batchot.data.samples import Samples
 
 S = TypeVar("S", bound=Samples)
@@ -45,18 +46,10 @@ class Images:
                 "images must be uint8 of shape (n, c, h, w), "
                 f"got {self.images.dtype} {tuple(self.images.shape)}"
             )
-        if self.labels.ndim != 1 or self.labels.dtype != torch.int64:
-            raise DataError(
-                f"labels must be int64 of shape (n,), got {self.labels.dtype} {tuple(self.labels.shape)}"
-            )
+        check_labels(self.labels, self.classes)
         if len(self.images) != len(self.labels):
             raise DataError(
                 f"{len(self.images):,} images but {len(self.labels):,} labels; there must be one for each"
-            )
-        if len(self.labels) and not 0 <= int(self.labels.min()) <= int(self.labels.max()) < len(self.classes):
-            raise DataError(
-                f"labels run from {int(self.labels.min())} to {int(self.labels.max())}, "
-                f"but with {len(self.classes)} classes they must lie in 0 .. {len(self.classes) - 1}"
             )
 
     def __len__(self) -> int:

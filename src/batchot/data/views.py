@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from batchot.data.errors import DataError
+from batchot.data.labels import check_labels
 from batchot.data.shape_collection import ShapeCollection
 from batchot.shapes.render_many import render_collection
 from batchot.shapes.source import ShapeSource
@@ -46,15 +47,9 @@ class Views:
 
     def __post_init__(self) -> None:
         n = len(self.sources)
-        if self.labels.dtype != torch.int64 or tuple(self.labels.shape) != (n,):
-            raise DataError(
-                f"labels must be int64 of shape ({n},), got {self.labels.dtype} {tuple(self.labels.shape)}"
-            )
-        if n and not 0 <= int(self.labels.min()) <= int(self.labels.max()) < len(self.classes):
-            raise DataError(
-                f"labels run from {int(self.labels.min())} to {int(self.labels.max())}, "
-                f"but with {len(self.classes)} classes they must lie in 0 .. {len(self.classes) - 1}"
-            )
+        check_labels(self.labels, self.classes)
+        if len(self.labels) != n:
+            raise DataError(f"{n:,} shapes but {len(self.labels):,} labels; there must be one for each")
         if self.pixels is not None and tuple(self.pixels.shape) != (n, *self.view_shape):
             raise DataError(f"pixels must be {(n, *self.view_shape)}, got {tuple(self.pixels.shape)}")
         object.__setattr__(self, "_checked", np.zeros(n, bool))
