@@ -116,4 +116,4 @@ def _samples(
         )
     from batchot.data.clouds import load_clouds
 
-    return load_clouds(collection, recipe.shapes.points, too_few="repeat")
+    return load_clouds(collection, recipe.shapes.points, too_few="repeat", progress=progress)

@@ -91,7 +91,7 @@ def _load_shapes(
             collection, view_settings(recipe), view_folder(), progress=progress, on_message=tell
         )
         return Splits(collection.name, train, test)
-    clouds, unseen = load_clouds(collection, settings.points, too_few="repeat")
+    clouds, unseen = load_clouds(collection, settings.points, too_few="repeat", progress=progress)
     return Splits(collection.name, clouds, unseen)
 
 
