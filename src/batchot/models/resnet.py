@@ -38,9 +38,10 @@ class ResNet(nn.Module):
             channels or smaller than ``stride``.
 
     Source:
-        K. He et al., "Deep residual learning for image recognition", CVPR 2016. Width 16, this stem and residual
-        branches that start at 0: A. Goyal et al., "Revisiting point cloud shape classification with a simple and
-        effective baseline" (SimpleView), ICML 2021.
+        K. He et al., "Deep residual learning for image recognition", CVPR 2016. Width 16 and this stem: A. Goyal
+        et al., "Revisiting point cloud shape classification with a simple and effective baseline" (SimpleView),
+        ICML 2021; their residual branches start at 0, ours do not: in runs of a few epochs that costs more
+        than it gives (docs/shapes.md).
 
     Example:
         >>> import torch
@@ -111,16 +112,12 @@ class BasicBlock(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, stride: int = 1) -> None:
         super().__init__()
-        last_norm = nn.BatchNorm2d(out_channels)
-        # With the last scale 0 a new block is its shortcut: the network starts shallow and trains from the
-        # first step at rates that a deep one only bears after a warm-up.
-        nn.init.zeros_(last_norm.weight)
         self.residual = nn.Sequential(
             _convolution(in_channels, out_channels, 3, stride),
             nn.BatchNorm2d(out_channels),
             nn.ReLU(inplace=True),
             _convolution(out_channels, out_channels, 3),
-            last_norm,
+            nn.BatchNorm2d(out_channels),
         )
         self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or in_channels != out_channels:
