@@ -14,11 +14,13 @@ class CloudAugmentation:
     r"""Which random changes are made to training clouds; by default none.
 
     A cloud becomes :math:`x \mapsto R_\theta S F x + \varepsilon`: mirrored (F), scaled along each axis (S),
-    turned about z (R) and jittered. A cloud of the unit sphere stays within it but for the jitter.
+    turned about z (R) and jittered. A cloud of the unit sphere stays in one of radius ``1 + scale``, but for the
+    jitter.
 
     Args:
         mirror: x and y change sign, each with probability one half; up stays up.
-        scale: each axis is multiplied by a factor of its own, uniform in ``[1 - scale, 1]``.
+        scale: each axis is multiplied by a factor of its own, uniform in ``[1 - scale, 1 + scale]``,
+            so that the shape as it is stands in the middle of what is trained on.
         turn: standard deviation of the angle :math:`\theta`, degrees; 180 and above: any angle.
         jitter: standard deviation of :math:`\varepsilon` of each coordinate of each point.
 
@@ -52,7 +54,7 @@ class CloudAugmentation:
             signs = torch.randint(0, 2, (b, 1, 2), generator=generator) * 2 - 1
             factors[:, :, :2] *= signs
         if self.scale:
-            factors *= 1 - self.scale * torch.rand(b, 1, 3, generator=generator)
+            factors *= 1 + self.scale * (2 * torch.rand(b, 1, 3, generator=generator) - 1)
         changed = points * factors.to(points)
         if self.turn:
             if self.turn >= 180:

@@ -19,6 +19,8 @@ class Splat:
         cameras: a name of :func:`batchot.shapes.cameras.make_cameras`.
         size: height and width of a view, pixels.
         radius: of a point, pixels.
+        margin: what is seen is wider than the unit sphere by this share, so that shapes that were made larger are
+            not cut off.
 
     Example:
         >>> import torch
@@ -30,6 +32,7 @@ class Splat:
     cameras: str = "box-6"
     size: int = 64
     radius: float = 2.0
+    margin: float = 0.0
 
     def __call__(self, points: Tensor) -> Tensor:
         """Views of ``points`` ``(b, p, 3)``, uint8, shape ``(b, v, 1, size, size)``, on the same device."""
@@ -38,7 +41,7 @@ class Splat:
             points.cpu().numpy(),
             cameras.rotations,
             distance=cameras.distance,
-            extent=cameras.extent,
+            extent=cameras.extent * (1 + self.margin),
             size=self.size,
             radius=self.radius,
         )

@@ -135,7 +135,7 @@ def projection_of(recipe: Recipe) -> Splat | None:
     settings = recipe.shapes
     if recipe.model.name != "mvcnn" or renders(recipe):
         return None
-    return Splat(settings.cameras, settings.size, settings.radius)
+    return Splat(settings.cameras, settings.size, settings.radius, settings.margin)
 
 
 def prepare(recipe: Recipe, splits: Splits[Any]) -> Preparation:

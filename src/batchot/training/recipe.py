@@ -75,6 +75,7 @@ class ShapeSettings:
         channels: what a rendered view shows: shaded, depth, silhouette, lines; one or more
         antialias: samples a pixel in each direction (rendered)
         radius: radius of a point in pixels (splatted)
+        margin: by what share the picture is wider than the shape, so that augment.scale does not cut it (splatted)
         points: points of a cloud (splatted views and point networks); meshes are sampled
         prefer: where a data set is there both as meshes and as points, which of them
         up: the axis of the files that points up; "auto" is what the data set or the format says
@@ -89,6 +90,7 @@ class ShapeSettings:
     channels: tuple[Literal["shaded", "depth", "silhouette", "lines"], ...] = ("shaded",)
     antialias: int = 2
     radius: float = 2.0
+    margin: float = 0.1
     points: int = 1024
     prefer: Literal["any", "meshes", "points"] = "any"
     up: Literal["auto", "z", "y"] = "auto"
@@ -106,6 +108,7 @@ class ShapeSettings:
         )
         _require(1 <= self.antialias <= 4, "shapes.antialias", self.antialias, "between 1 and 4")
         _require(self.radius > 0, "shapes.radius", self.radius, "> 0 pixels")
+        _require(self.margin >= 0, "shapes.margin", self.margin, ">= 0")
         _require(self.points >= 1, "shapes.points", self.points, ">= 1")
         _require(self.min_class >= 1, "shapes.min_class", self.min_class, ">= 1")
         _require(0 < self.test_fraction < 1, "shapes.test_fraction", self.test_fraction, "between 0 and 1")
@@ -121,7 +124,7 @@ class AugmentSettings:
         shift: move images and rendered views by up to so many pixels in x and y
         padding: what is moved in: zeros, or the image reflected at its border
         cutout: side in pixels of a square that is blanked in images (0: none)
-        scale: multiply each axis of a cloud by a factor in [1 - scale, 1]
+        scale: multiply each axis of a cloud by a factor in [1 - scale, 1 + scale]
         turn: turn a cloud about its upright axis by an angle of this standard deviation, degrees
         jitter: move each point of a cloud by this standard deviation, in radii of the shape
     """

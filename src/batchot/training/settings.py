@@ -347,7 +347,7 @@ def _where_effective(made: Recipe) -> list[tuple[str, bool, str]]:
         (("model.backbone", "model.pretrained", "model.pooling"), mvcnn, "model.name=mvcnn"),
         (("shapes.views", "shapes.cameras", "shapes.size"), mvcnn, "model.name=mvcnn"),
         (("shapes.channels", "shapes.antialias"), rendered, "shapes.views=rendered of model.name=mvcnn"),
-        (("shapes.radius",), splatted, "shapes.views=splatted of model.name=mvcnn"),
+        (("shapes.radius", "shapes.margin"), splatted, "shapes.views=splatted of model.name=mvcnn"),
         (("shapes.points",), clouds, "splatted views and point networks"),
         (("shapes.prefer",), made.data.name.startswith("modelnet"), "ModelNet"),
         (("shapes.up",), made.data.shapes, "shapes"),

@@ -1,0 +1,76 @@
+"""Augmented clouds: each change alone, and that nothing leaves the picture."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from batchot.data import CloudAugmentation
+from batchot.data.projection import Splat
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+POINTS = torch.nn.functional.normalize(torch.randn(50, 20, 3, generator=generator(1)), dim=2)
+
+
+def test_nothing_by_default() -> None:
+    assert torch.equal(CloudAugmentation()(POINTS, generator()), POINTS)
+
+
+def test_scale_is_one_factor_an_axis_around_one() -> None:
+    factors = CloudAugmentation(scale=0.2)(POINTS, generator()) / POINTS
+    torch.testing.assert_close(factors, factors[:, :1].expand_as(factors))
+    assert 0.8 <= factors.min() < 0.82
+    assert 1.18 < factors.max() <= 1.2
+    assert factors[:, 0].mean().item() == pytest.approx(1, abs=0.03)
+
+
+def test_mirror_leaves_up_alone() -> None:
+    signs = CloudAugmentation(mirror=True)(POINTS, generator()) / POINTS
+    assert torch.allclose(signs[..., 2], torch.ones(()))
+    seen = {tuple(s) for s in signs[:, 0, :2].round().int().tolist()}
+    assert seen == {(1, 1), (1, -1), (-1, 1), (-1, -1)}
+
+
+@pytest.mark.parametrize("turn", [10.0, 180.0])
+def test_turn_is_a_rotation_about_z(turn: float) -> None:
+    changed = CloudAugmentation(turn=turn)(POINTS, generator())
+    torch.testing.assert_close(changed[..., 2], POINTS[..., 2])
+    torch.testing.assert_close(torch.cdist(changed, changed), torch.cdist(POINTS, POINTS), atol=1e-3, rtol=0)
+    before = torch.atan2(POINTS[..., 1], POINTS[..., 0])[:, 0]
+    angle = torch.atan2(changed[..., 1], changed[..., 0])[:, 0] - before
+    angle = torch.rad2deg(torch.atan2(angle.sin(), angle.cos()))
+    spread = 10 if turn == 10 else 104  # of a uniform angle: 360 / sqrt(12)
+    assert angle.std().item() == pytest.approx(spread, rel=0.3)
+
+
+def test_jitter_has_the_deviation_asked_for() -> None:
+    moved = CloudAugmentation(jitter=0.05)(POINTS, generator()) - POINTS
+    assert moved.std().item() == pytest.approx(0.05, rel=0.05)
+
+
+def test_what_was_made_larger_is_not_cut_off() -> None:
+    sphere = POINTS.reshape(1, -1, 3) * 1.1
+    cut, whole = (Splat("box-6", size=32, radius=1.0, margin=m)(sphere)[0, 0, 0] for m in (0.0, 0.1))
+    border = torch.ones(32, 32, dtype=torch.bool)
+    border[2:-2, 2:-2] = False
+    assert (cut[border] > 0).sum() < (whole[border] > 0).sum() or (cut > 0).sum() > (whole > 0).sum()
+    columns = np.flatnonzero(whole.amax(0).numpy())
+    assert columns[0] <= 3 and columns[-1] >= 28  # it still fills the picture
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"scale": 1.0}, r"scale must be in \[0, 1\), got 1.0"),
+        ({"turn": -1.0}, "turn and jitter must be at least 0, got -1.0 and 0.0"),
+        ({"jitter": float("nan")}, "got 0.0 and nan"),
+    ],
+)
+def test_refused(options: dict[str, float], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        CloudAugmentation(**options)
