@@ -17,6 +17,7 @@ from batchot.data.datasets import DatasetName, load_dataset
 from batchot.data.digits import load_digits
 from batchot.data.errors import DataError, DownloadError
 from batchot.data.folder import load_image_folder
+from batchot.data.held_out import held_out
 from batchot.data.images import Images, Splits
 from batchot.data.loader import EvaluationBatches, TrainingBatches
 from batchot.data.mnist import load_mnist
@@ -41,6 +42,7 @@ __all__ = [
     "Splits",
     "TrainingBatches",
     "ViewAugmentation",
+    "held_out",
     "load_cifar10",
     "load_dataset",
     "load_digits",

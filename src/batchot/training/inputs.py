@@ -17,6 +17,7 @@ from batchot.data import (
     Samples,
     Splits,
     ViewAugmentation,
+    held_out,
     load_dataset,
 )
 from batchot.data.locate import cache_folder
@@ -36,6 +37,8 @@ def load_splits(
 ) -> Splits[Any]:
     """Load the samples that a recipe asks for.
 
+    With ``data.validation`` the test set is left alone: see `batchot.data.held_out`.
+
     Args:
         recipe: which data, and how shapes are seen
         data_root: where it lies
@@ -49,6 +52,8 @@ def load_splits(
     splits = (
         _load_shapes(recipe, data_root, tell, progress) if recipe.data.shapes else _images(recipe, data_root)
     )
+    if recipe.data.validation > 0:
+        splits = held_out(splits, recipe.data.validation)
     limit = recipe.data.limit
     if limit is not None and limit < len(splits.train):
         chosen = draw(len(splits.train), limit, recipe.seed)

@@ -40,6 +40,8 @@ class DataSettings:
             "shape-folder" one of meshes and point clouds, "library" the built-in shapes
         image_size: side in pixels to which the images of a "folder" are scaled (null: as they are)
         limit: use only so many training samples, drawn at random (null: all)
+        validation: measure on this share of the training samples, the last ones of each class, and train on the
+            others, so that settings can be chosen without a look at the test set (0: measure on the test set)
     """
 
     name: Literal[
@@ -47,8 +49,10 @@ class DataSettings:
     ]
     image_size: int | None = None
     limit: int | None = None
+    validation: float = 0.0
 
     def __post_init__(self) -> None:
+        _require(0 <= self.validation < 1, "data.validation", self.validation, "in [0, 1)")
         _require(
             self.image_size is None or self.image_size >= 4,
             "data.image_size",
