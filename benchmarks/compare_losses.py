@@ -8,6 +8,11 @@ cross-entropy is switched off, so that the embedding is the metric loss's work a
 recipe has it, and "cross-entropy" stands for the classifier with no metric loss beside it. Losses of
 pytorch-metric-learning run with their own default settings. Each run is a `batchot train` in a process of its own
 with one thread, two at a time; runs that are finished already are kept, so an interrupted comparison goes on.
+
+A loss may bring settings of its own, after commas: contrastive,together.four_terms=true. A recipe may be a file:
+
+    python benchmarks/compare_losses.py benchmarks/recipes/sketches-psb.yaml --data-root D --epochs 25 --at 1 5 25 \\
+        --joint --measures map nn ft st e dcg --losses batch-ot uniform contrastive,together.four_terms=true
 """
 
 from __future__ import annotations
@@ -36,15 +41,17 @@ LOSSES = (
 
 def run(recipe: str, loss: str, seed: int, options: argparse.Namespace) -> Path:
     """Train once, unless that has been done; returns the run folder."""
-    folder = options.out / recipe / f"{loss}-{seed}"
+    name, *own = loss.split(",")
+    place = options.out / Path(recipe).stem
+    folder = place / f"{loss.replace('=', '-')}-{seed}"
     metrics = folder / "metrics.json"
     if metrics.exists() and json.loads(metrics.read_text())["epoch"] >= options.epochs:
         return folder
     folder.mkdir(parents=True, exist_ok=True)
-    if loss == "cross-entropy":
+    if name == "cross-entropy":
         objective = ["loss.weight=0", "loss.cross_entropy_weight=1"]
     else:
-        objective = [f"loss={loss}", *([] if options.joint else ["loss.cross_entropy_weight=0"])]
+        objective = [f"loss={name}", *([] if options.joint else ["loss.cross_entropy_weight=0"])]
     command = [
         sys.executable,
         "-m",
@@ -52,13 +59,14 @@ def run(recipe: str, loss: str, seed: int, options: argparse.Namespace) -> Path:
         "train",
         recipe,
         *objective,
+        *own,
     ]
     command += ["--epochs", str(options.epochs), "--seed", str(seed), "--out", str(folder), *options.override]
     if options.data_root:
         command += ["--data-root", str(options.data_root)]
     if (folder / "checkpoints").exists():
         command.append("--resume")
-    with (options.out / recipe / f"{loss}-{seed}.log").open("a") as log:
+    with (place / f"{folder.name}.log").open("a") as log:
         code = subprocess.run(
             command, stdout=log, stderr=subprocess.STDOUT, env={**os.environ, "OMP_NUM_THREADS": "1"}
         ).returncode
@@ -92,6 +100,10 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--losses", nargs="+", default=list(LOSSES))
     parser.add_argument("--joint", action="store_true", help="with the cross-entropy of the recipe")
+    parser.add_argument(
+        "--at", type=int, nargs="+", help="epochs of the table (default: 1 2 3 5 and the last)"
+    )
+    parser.add_argument("--measures", nargs="+", default=["nn", "accuracy"], help="after the last epoch")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument(
         "--set", nargs="+", default=[], dest="override", help="settings of the recipe, such as batch.size=64"
@@ -104,13 +116,16 @@ def main() -> None:
     of_loss = {
         loss: [f for f, job in zip(folders, jobs, strict=True) if job[0] == loss] for loss in options.losses
     }
-    epochs = sorted({1, 2, 3, 5, options.epochs} & set(range(1, options.epochs + 1)))
-    heads = [f"mAP, epoch {e}" for e in epochs] + [f"NN, accuracy, epoch {options.epochs}"]
-    print(f"\n| {options.recipe} | {' | '.join(heads)} |")
+    epochs = options.at or sorted({1, 2, 3, 5, options.epochs} & set(range(1, options.epochs + 1)))
+    heads = [f"mAP, epoch {e}" for e in epochs]
+    heads.append(
+        f"{', '.join(m.upper().replace('MAP', 'mAP') for m in options.measures)}, epoch {options.epochs}"
+    )
+    print(f"\n| {Path(options.recipe).stem} | {' | '.join(heads)} |")
     print(f"|---|{'---|' * len(heads)}")
     for loss in options.losses:
         cells = [column(of_loss[loss], epoch, "map") for epoch in epochs]
-        last = [column(of_loss[loss], options.epochs, key) for key in ("nn", "accuracy")]
+        last = [column(of_loss[loss], options.epochs, key) for key in options.measures]
         cells.append(" / ".join(last))
         print(f"| {loss} | {' | '.join(cells)} |")
 

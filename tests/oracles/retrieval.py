@@ -22,6 +22,7 @@ class NaiveScores:
     per_query: list[dict[str, float] | None]
     n_queries: int
     n_skipped: int
+    per_class: dict[int, dict[str, float]]  # of the classes with a query that is counted
 
 
 def naive_retrieval_scores(
@@ -34,7 +35,17 @@ def naive_retrieval_scores(
     distance: str = "euclidean",
     pessimistic: bool = True,
     absent_is_zero: bool = False,
+    ap_padded: bool = False,
 ) -> NaiveScores:
+    """Score queries of any modality against a gallery of any other, one by one.
+
+    ``ap_padded``: the precisions of each query stand in a row of zeros as long as the largest number of relevant
+    items that any query has, and AP is the mean of the row.
+    """
+    widest = max(
+        sum(j != own and gallery_labels[j] == label for j in range(len(gallery)))
+        for label, own in zip(query_labels, self_indices, strict=True)
+    )
     per_query: list[dict[str, float] | None] = []
     curves, precisions = [], []
     longest = 0
@@ -51,7 +62,7 @@ def naive_retrieval_scores(
             per_query.append(dict.fromkeys(NAMES, 0.0) if absent_is_zero else None)
             curves.append([0.0] * 21)
         else:
-            per_query.append(_measures(G))
+            per_query.append(_measures(G, widest if ap_padded else sum(G)))
             curves.append(_curve(G))
         precisions.append(G)
     hits = [[sum(G[:k]) / k for k in range(1, longest + 1)] for G in precisions]
@@ -62,7 +73,8 @@ def naive_retrieval_scores(
     by_class = defaultdict(list)
     for i in counted:
         by_class[query_labels[i]].append(rows[i])
-    macro = _mean([_mean(members) for members in by_class.values()])
+    means = {label: _mean(members) for label, members in by_class.items()}
+    macro = _mean(list(means.values()))
     return NaiveScores(
         micro=dict(zip(NAMES, micro, strict=False)),
         macro=dict(zip(NAMES, macro, strict=False)),
@@ -73,6 +85,7 @@ def naive_retrieval_scores(
         per_query=per_query,
         n_queries=len(counted),
         n_skipped=len(query) - len(counted),
+        per_class={label: dict(zip(NAMES, row, strict=False)) for label, row in means.items()},
     )
 
 
@@ -83,7 +96,7 @@ def _distance(x: Vector, y: Vector, distance: str) -> float:
     return 1 - dot / math.sqrt(sum(a * a for a in x) * sum(b * b for b in y))
 
 
-def _measures(G: list[int]) -> dict[str, float]:
+def _measures(G: list[int], ap_width: int) -> dict[str, float]:
     C = sum(G)
     first = G[:32]
     P, R = sum(first) / len(first), sum(first) / C
@@ -99,7 +112,7 @@ def _measures(G: list[int]) -> dict[str, float]:
         "st": sum(G[: 2 * C]) / C,
         "e": 0.0 if P + R == 0 else 2 * P * R / (P + R),
         "dcg": gain / best,
-        "map": sum(precisions) / C,
+        "map": _mean([[p] for p in precisions + [0.0] * (ap_width - C)])[0],
     }
 
 

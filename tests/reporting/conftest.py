@@ -8,9 +8,12 @@ from html.parser import HTMLParser
 
 import pytest
 import torch
+from matplotlib.colors import to_rgba
+from matplotlib.figure import Figure
 
 from batchot.losses import BatchOTSettings
-from batchot.reporting import ReportMaterial
+from batchot.reporting import CrossModalMaterial, Items, ReportMaterial, markup
+from batchot.reporting.theme import LIGHT, figure_png
 from batchot.training.callbacks import Row
 
 FIRST_ROW = Row(
@@ -58,6 +61,45 @@ def make_material() -> Callable[..., ReportMaterial]:
         return ReportMaterial(**(values | fields))  # type: ignore[arg-type]
 
     return make
+
+
+@pytest.fixture
+def make_cross_material() -> Callable[..., CrossModalMaterial]:
+    """Make material of two modalities with clustered embeddings; any of its fields can be given."""
+
+    def items(labels: list[int], width: int, channels: int, seed: int) -> Items:
+        generator = torch.Generator().manual_seed(seed)
+        y = torch.tensor(labels)
+        x = torch.eye(width, width + 2)[y] + 0.2 * torch.randn(len(y), width + 2, generator=generator)
+        size = (len(y), channels, 12, 16)
+        return Items(x, y, torch.randint(0, 256, size, generator=generator, dtype=torch.uint8))
+
+    def make(asked: list[int], sought: list[int], channels: int = 1, **fields: object) -> CrossModalMaterial:
+        classes = max(asked + sought) + 1
+        plain = dataclasses.replace(FIRST_ROW, accuracy=None, accuracy_by=None, knn_accuracy=None)
+        values: dict[str, object] = {
+            "title": "a title",
+            "about": "what was done",
+            "config": "name: x",
+            "rows": (plain, dataclasses.replace(plain, epoch=2, loss=0.2, map=0.75)),
+            "classes": tuple(f"class-{c}" for c in range(classes)),
+            "query": items(asked, classes, 1, seed=1),
+            "gallery": items(sought, classes, channels, seed=2),
+            "loss": BatchOTSettings(),
+        }
+        return CrossModalMaterial(**(values | fields))  # type: ignore[arg-type]
+
+    return make
+
+
+@pytest.fixture
+def light_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dark figures are drawn by the same code, and drawing is what takes the time of the tests of pages."""
+
+    def png(figure: Figure) -> bytes:
+        return figure_png(figure) if figure.get_facecolor() == to_rgba(LIGHT.background) else b"dark"
+
+    monkeypatch.setattr(markup, "figure_png", png)
 
 
 class PageReader(HTMLParser):

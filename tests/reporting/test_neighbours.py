@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from batchot.reporting import draw_neighbours, nearest
-from batchot.reporting.neighbours import choose_queries
+from batchot.reporting.neighbours import choose_queries, nearest_of
 
 
 def test_nearest_are_sorted_and_leave_out_the_query_but_not_its_twin() -> None:
@@ -61,3 +61,13 @@ def test_fewer_images_than_columns() -> None:
     png = draw_neighbours(images, torch.eye(2), torch.tensor([0, 0]), ("a",), title="")
     image = Image.open(io.BytesIO(png)).convert("RGB")
     assert RED not in [colour for _, colour in image.getcolors(10_000)]
+
+
+def test_nearest_of_another_modality_equal_a_naive_sort() -> None:
+    generator = torch.Generator().manual_seed(0)
+    queries, gallery = (torch.randint(0, 3, (n, 2), generator=generator).float() for n in (7, 20))
+    naive = [
+        sorted(range(20), key=lambda j: (float((query - gallery[j]).square().sum()), j))[:5]
+        for query in queries
+    ]
+    assert nearest_of(queries, gallery, 5).tolist() == naive

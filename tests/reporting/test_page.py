@@ -5,12 +5,10 @@ from typing import Any
 
 import pytest
 import torch
-from matplotlib.colors import to_rgba
-from matplotlib.figure import Figure
 
-from batchot.reporting import ReportMaterial, make_page, markup
-from batchot.reporting.theme import LIGHT, figure_png
+from batchot.reporting import ReportMaterial, make_page
 
+pytestmark = pytest.mark.usefixtures("light_only")
 SECTIONS = ["curves", "confusion", "retrieval", "neighbours", "pairs", "plan", "embedding", "settings"]
 LABELS = [0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2]
 
@@ -76,16 +74,6 @@ def test_thumbnails_of_any_number_of_channels(
 ) -> None:
     seen = read_page(make_page(make_material(LABELS, channels=channels)))
     assert len([tag for tag, _ in seen.tags if tag == "figure"]) > 50
-
-
-@pytest.fixture(autouse=True)
-def light_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Dark figures are drawn by the same code, and drawing is what takes the time of these tests."""
-
-    def png(figure: Figure) -> bytes:
-        return figure_png(figure) if figure.get_facecolor() == to_rgba(LIGHT.background) else b"dark"
-
-    monkeypatch.setattr(markup, "figure_png", png)
 
 
 @pytest.mark.parametrize(

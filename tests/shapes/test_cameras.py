@@ -51,6 +51,15 @@ def test_box() -> None:
     ]  # from above y is up, x is right
 
 
+def test_from_where_people_draw() -> None:
+    cameras = make_cameras("drawing-12")
+    assert math.isinf(cameras.distance) and len(cameras) == 12
+    azimuth = np.degrees(np.arctan2(cameras.eyes[:, 1], cameras.eyes[:, 0])) % 360
+    np.testing.assert_allclose((azimuth + 1e-9) % 360, np.arange(12) * 30 + 1e-9, atol=1e-8)
+    elevation = np.degrees(np.arcsin(cameras.eyes[:, 2]))
+    np.testing.assert_allclose(elevation, [5, 20, 20] * 4)
+
+
 def test_projection_of_known_points() -> None:
     cameras = cameras_from_eyes([[1, 0, 0]], distance=3.0, extent=1.5)
     points = [[0, 0, 0], [0, 1.5, 0], [0, 0, 1.5], [1, 0.5, 0], [-1, 0, -0.5]]

@@ -104,3 +104,31 @@ def test_ink_is_thin_and_smooth() -> None:
     assert (row < 255).sum() <= 4
     assert (255.0 - row).sum() / 255 == pytest.approx(3.0, abs=0.6)  # two outlines of a pixel and a half
     assert len(np.unique(picture)) == 5  # no, a quarter, half, three quarters, all of the samples
+
+
+def test_contours_leave_bends_out_and_outlines_also_what_hides() -> None:
+    """A cube on which a smaller one stands apart: from the front, two squares, of which the outline is one."""
+    front, back = cube(0.3), cube(0.6)
+    vertices = np.concatenate([front.vertices + np.array([0.0, 0.0, 1.2]), back.vertices])
+    mesh = Mesh(vertices, np.concatenate([front.faces, back.faces + 8]))
+    above = cameras_from_eyes([[0, 0, 1]], distance=math.inf)
+    aslant = cameras_from_eyes([[1, 1, 1]], distance=math.inf)
+    channels = ("lines", "contours", "outline")
+    lines, contours, outline = render_views(mesh, above, size=SIZE, channels=channels)[0].astype(int)
+    assert np.array_equal(lines, contours)  # no bend is seen
+    rows, columns = np.mgrid[0:SIZE, 0:SIZE] + 0.5
+    reach = np.maximum(np.abs(rows - SIZE / 2), np.abs(columns - SIZE / 2)) / (SIZE / 2)
+    assert (contours[np.abs(reach - 0.3) < 0.5 / SIZE] < 255).all()
+    assert (outline[reach < 0.5] == 255).all() and (outline[np.abs(reach - 0.6) < 0.5 / SIZE] < 255).all()
+    lines, contours, outline = render_views(cube(0.5), aslant, size=SIZE, channels=channels)[0].astype(int)
+    middle = slice(SIZE // 2 - 2, SIZE // 2 + 2)
+    assert lines[middle, middle].min() < 100 and contours[middle, middle].min() == 255
+    assert np.array_equal(contours, outline)
+
+
+@pytest.mark.parametrize("channel", ["lines", "contours", "outline"])
+def test_a_channel_of_lines_is_the_same_alone_and_beside_others(channel) -> None:
+    together = ("outline", "shaded", "lines", "contours")
+    views = render_views(cube(0.5), size=SIZE, channels=together)
+    alone = render_views(cube(0.5), size=SIZE, channels=(channel,))
+    assert np.array_equal(views[:, together.index(channel)], alone[:, 0])

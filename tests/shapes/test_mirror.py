@@ -12,7 +12,7 @@ from batchot.shapes.mirror import mirror_order
 from batchot.shapes.splat import splat_depth
 
 
-@pytest.mark.parametrize("name", ["box-6", "circle-12", "dodecahedron-20"])
+@pytest.mark.parametrize("name", ["box-6", "circle-12", "dodecahedron-20", "drawing-12"])
 def test_as_if_the_cloud_had_been_mirrored(name: str) -> None:
     cameras = make_cameras(name)
     points = np.random.default_rng(0).uniform(-0.5, 0.5, (1, 40, 3)).astype(np.float32)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from batchot.commands.common import Parser
-from batchot.training.settings import load_recipe, recipe_names
+from batchot.training.settings import load_any_recipe, recipe_names
 
 
 def recipes(argv: list[str]) -> int:
@@ -19,7 +19,7 @@ def recipes(argv: list[str]) -> int:
     names = recipe_names()
     width = max(map(len, names))
     for name in names:
-        recipe = load_recipe(name)
+        recipe = load_any_recipe(name)
         print(f"{name:{width}}  {recipe.epochs:3d} epochs  {recipe.about}")
     print("\nbatchot train RECIPE --help lists the settings; a YAML file of your own is a recipe too.")
     return 0

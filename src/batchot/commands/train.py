@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from batchot.commands.common import Parser, UsageError, data_root_of, guarded, say
+from batchot.training.cross_recipe import CrossModalRecipe
+from batchot.training.cross_settings import cross_settings_help, together_types
 from batchot.training.recipe import Recipe
 from batchot.training.settings import (
     full_name,
     is_setting,
-    load_recipe,
+    load_any_recipe,
     recipe_names,
     setting_types,
     settings_help,
@@ -24,7 +26,7 @@ from batchot.training.settings import (
 
 if TYPE_CHECKING:
     from batchot.training.callbacks import Row
-    from batchot.training.run import TrainedRun
+    from batchot.training.files import RunFolder
 
 _FLAGS = ("--resume", "--help")
 _VALUED = ("--data-root", "--out", "--device")
@@ -85,14 +87,14 @@ def _split(argv: list[str]) -> _TrainArguments:
             if not equals and queue:
                 split.rest.append(queue.pop(0))
         elif token.startswith("-") or equals:
-            name = full_name(option.lstrip("-"))
-            if not is_setting(name):
-                raise UsageError(f"unknown option {option}{suggestion('--' + name, known)}")
+            name = option.lstrip("-")
+            if not _may_be_setting(name):
+                raise UsageError(f"unknown option {option}{suggestion('--' + full_name(name), known)}")
             if not equals:
                 following = queue[0] if queue else None
                 if following is not None and not following.startswith("--"):
                     value = queue.pop(0)
-                elif setting_types().get(name) is bool:
+                elif _type_of(name) is bool:
                     value = "true"
                 else:
                     raise UsageError(f"{option} needs a value")
@@ -100,6 +102,23 @@ def _split(argv: list[str]) -> _TrainArguments:
         else:
             split.rest.append(token)
     return split
+
+
+def _may_be_setting(name: str) -> bool:
+    """Say whether a name is a setting, or may be one of a tower that only the recipe knows."""
+    inner = name.partition(".")[2]
+    return (
+        is_setting(full_name(name))
+        or name.startswith("together.")
+        or (bool(inner) and is_setting(full_name(inner)))
+    )
+
+
+def _type_of(name: str) -> Any:
+    if name.startswith("together."):
+        return together_types().get(name.partition(".")[2].replace("-", "_"))
+    types, inner = setting_types(), name.partition(".")[2]
+    return types.get(full_name(name), types.get(full_name(inner)))
 
 
 def train(argv: list[str]) -> int:
@@ -115,50 +134,63 @@ def train(argv: list[str]) -> int:
     parser = _train_parser()
     options = parser.parse_args(split.rest)
     if options.help:
-        recipe = None if options.recipe is None else load_recipe(options.recipe, split.overrides)
+        recipe = None if options.recipe is None else load_any_recipe(options.recipe, split.overrides)
         whose = "default values" if options.recipe is None else f"values of {options.recipe}"
         print(parser.format_help())
         print(
             f"settings, each as --NAME VALUE or NAME=VALUE, with the {whose} (loss=contrastive is short for"
         )
-        print(f"loss.name=contrastive):\n{settings_help(recipe)}")
+        print(f"loss.name=contrastive):\n{_settings_of(recipe)}")
         return 0
     recipe, data_root = _recipe_of(options, split.overrides)
     out = options.out or _free_folder(recipe)
     command = shlex.join(["batchot", "train", *argv])
 
     def work() -> int:
-        from batchot.training.run import Messages, train
+        from batchot.training.run import Messages
 
         print(f"run folder: {out}")
         messages = Messages(note=say, epoch=epoch_line(recipe), bar=sys.stdout.isatty())
-        run = train(
-            recipe,
-            out,
-            data_root=data_root,
-            device=options.device,
-            resume=options.resume,
-            command=command,
-            messages=messages,
-        )
-        _report(run)
+        how: dict[str, Any] = {
+            "data_root": data_root,
+            "device": options.device,
+            "resume": options.resume,
+            "command": command,
+            "messages": messages,
+        }
+        if isinstance(recipe, Recipe):
+            from batchot.reporting import write_report
+            from batchot.training.run import train
+
+            run = train(recipe, out, **how)
+            write_report(run)
+            _tell(run.folder, run.rows[-1], run.waited)
+        else:
+            from batchot.reporting import write_cross_report
+            from batchot.training.cross_run import train_cross
+
+            cross = train_cross(recipe, out, **how)
+            write_cross_report(cross)
+            _tell(cross.folder, cross.rows[-1], cross.waited)
         return 0
 
     return guarded(work, f"go on with: batchot train --resume --out {shlex.quote(str(out))}")
 
 
-def _recipe_of(options: argparse.Namespace, overrides: list[tuple[str, str]]) -> tuple[Recipe, Path | None]:
+def _recipe_of(
+    options: argparse.Namespace, overrides: list[tuple[str, str]]
+) -> tuple[Recipe | CrossModalRecipe, Path | None]:
     if options.resume and options.out is None:
         raise UsageError("--resume needs --out: which run is to go on?")
     if options.recipe is not None:
         data_root = options.data_root or data_root_of(options.out)
-        return load_recipe(_named(options.recipe, data_root), overrides), data_root
+        return load_any_recipe(_named(options.recipe, data_root), overrides), data_root
     if not options.resume:
         raise UsageError(f"which recipe? There are {', '.join(recipe_names())}")
     config = options.out / "config.yaml"
     if not config.is_file():
         raise UsageError(f"--resume: there is no run in {options.out}")
-    return load_recipe(str(config), overrides), options.data_root or data_root_of(options.out)
+    return load_any_recipe(str(config), overrides), options.data_root or data_root_of(options.out)
 
 
 def _named(recipe: str, data_root: Path | None) -> str:
@@ -179,7 +211,7 @@ def _named(recipe: str, data_root: Path | None) -> str:
     return f"{kind}-folder"
 
 
-def _free_folder(recipe: Recipe) -> Path:
+def _free_folder(recipe: Recipe | CrossModalRecipe) -> Path:
     base = f"{recipe.name}-{recipe.loss.name}-seed{recipe.seed}"
     folder, number = Path("runs") / base, 1
     while folder.exists():
@@ -188,7 +220,7 @@ def _free_folder(recipe: Recipe) -> Path:
     return folder
 
 
-def epoch_line(recipe: Recipe) -> Callable[[Row], None]:
+def epoch_line(recipe: Recipe | CrossModalRecipe) -> Callable[[Row], None]:
     """Give what prints a line about each epoch."""
 
     def tell(row: Row) -> None:
@@ -201,14 +233,16 @@ def epoch_line(recipe: Recipe) -> Callable[[Row], None]:
     return tell
 
 
-def _report(run: TrainedRun) -> None:
-    from batchot.reporting import write_report
+def _settings_of(recipe: Recipe | CrossModalRecipe | None) -> str:
+    return (
+        settings_help(recipe) if recipe is None or isinstance(recipe, Recipe) else cross_settings_help(recipe)
+    )
 
-    last = run.rows[-1]
-    write_report(run)
-    print(f"\n{run.folder.metrics}: {_in_words(last)}")
-    print(f"waiting for data took {100 * run.waited:.1f} % of the training time")
-    print(f"curves, embedding and nearest neighbours: {run.folder.figures}\nreport: {run.folder.report}")
+
+def _tell(folder: RunFolder, last: Row, waited: float) -> None:
+    print(f"\n{folder.metrics}: {_in_words(last)}")
+    print(f"waiting for data took {100 * waited:.1f} % of the training time")
+    print(f"curves, embedding and nearest neighbours: {folder.figures}\nreport: {folder.report}")
 
 
 def _in_words(row: Any) -> str:

@@ -11,6 +11,7 @@ Example:
 
 from batchot.data.augment import Augmentation, Normalization
 from batchot.data.augment_clouds import CloudAugmentation
+from batchot.data.augment_sketches import SketchAugmentation
 from batchot.data.augment_views import ViewAugmentation
 from batchot.data.cifar10 import load_cifar10
 from batchot.data.datasets import DatasetName, load_dataset
@@ -21,9 +22,14 @@ from batchot.data.held_out import held_out
 from batchot.data.images import Images, Splits
 from batchot.data.loader import EvaluationBatches, TrainingBatches
 from batchot.data.mnist import load_mnist
+from batchot.data.paired_batches import PairedBatches
+from batchot.data.paired_loader import PairedTrainingBatches
+from batchot.data.pairing import Paired, pair_classes
 from batchot.data.prepare import Preparation
 from batchot.data.samplers import BalancedBatches, BatchSampler, PlainBatches
 from batchot.data.samples import Samples
+from batchot.data.shrec import load_shrec_shapes, load_shrec_sketches
+from batchot.data.sketches import load_sketch_folder
 
 __all__ = [
     "Augmentation",
@@ -36,9 +42,13 @@ __all__ = [
     "EvaluationBatches",
     "Images",
     "Normalization",
+    "Paired",
+    "PairedBatches",
+    "PairedTrainingBatches",
     "PlainBatches",
     "Preparation",
     "Samples",
+    "SketchAugmentation",
     "Splits",
     "TrainingBatches",
     "ViewAugmentation",
@@ -48,4 +58,8 @@ __all__ = [
     "load_digits",
     "load_image_folder",
     "load_mnist",
+    "load_shrec_shapes",
+    "load_shrec_sketches",
+    "load_sketch_folder",
+    "pair_classes",
 ]

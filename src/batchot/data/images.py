@@ -23,6 +23,7 @@ class Images:
         images: pixels, uint8, shape ``(n, c, h, w)``.
         labels: index into ``classes`` of each image, int64, shape ``(n,)``.
         classes: name of each class.
+        names: what each image is called; empty where they have no names.
 
     Raises:
         DataError: on a wrong rank or dtype, on lengths that differ, on a label without a class.
@@ -39,6 +40,7 @@ class Images:
     images: Tensor  # (n, c, h, w) uint8
     labels: Tensor  # (n,) int64
     classes: tuple[str, ...]
+    names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.images.ndim != 4 or self.images.dtype != torch.uint8:
@@ -51,14 +53,11 @@ class Images:
             raise DataError(
                 f"{len(self.images):,} images but {len(self.labels):,} labels; there must be one for each"
             )
+        if self.names and len(self.names) != len(self.labels):
+            raise DataError(f"{len(self.labels):,} images but {len(self.names):,} names; give one for each")
 
     def __len__(self) -> int:
         return len(self.labels)
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Images in memory have no names."""
-        return ()
 
     @property
     def sample_shape(self) -> tuple[int, ...]:
@@ -71,7 +70,8 @@ class Images:
 
     def subset(self, indices: Tensor) -> Images:
         """The images at ``indices`` (int64, shape ``(k,)``), in that order, with the same classes."""
-        return Images(self.images[indices], self.labels[indices], self.classes)
+        names = tuple(self.names[index] for index in indices.tolist()) if self.names else ()
+        return Images(self.images[indices], self.labels[indices], self.classes, names)
 
 
 @dataclass(frozen=True, eq=False)

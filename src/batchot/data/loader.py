@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Mapping
-from functools import partial
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 
-from batchot.data.prefetch import prefetch
 from batchot.data.prepare import Preparation
+from batchot.data.resumable import ResumableBatches
 from batchot.data.samplers import BatchSampler
 from batchot.data.samples import Samples
 from batchot.data.seeding import generator_for
 
 
-class TrainingBatches:
+class TrainingBatches(ResumableBatches[Tensor, tuple[Tensor, Tensor]]):
     """Training batches; batch ``k`` of epoch ``e`` depends on ``(seed, e, k)`` and on nothing before it.
 
-    Every pass is the next epoch, starting at 0; :meth:`set_epoch` chooses another. A pass that was begun is
-    over when the next one begins. :meth:`state_dict` says how far the batches have been handed out, and after
-    :meth:`load_state_dict` the next pass goes on from there: Lightning saves and restores it with its
-    checkpoints.
-
-    The next batches are read and augmented by a thread while the network is at work on this one;
-    :attr:`waited` says how long training had to wait for data nevertheless.
+    Passes are resumed and made ahead as :class:`~batchot.data.resumable.ResumableBatches` says.
 
     Args:
         samples: the training samples.
@@ -59,70 +51,16 @@ class TrainingBatches:
         seed: int = 0,
         ahead: int = 2,
     ) -> None:
-        if seed < 0:
-            raise ValueError(f"seed must be at least 0, got {seed}")
-        if ahead < 0:
-            raise ValueError(f"ahead must be at least 0, got {ahead}")
+        super().__init__(seed=seed, ahead=ahead)
         self.samples = samples
         self.batch_sampler = sampler
         self.prepare = prepare
-        self.seed = seed
-        self.ahead = ahead
-        self.waited = 0.0
-        self._epoch = 0
-        self._batch = 0  # number of batches of the epoch that have been handed out
-        self._resumed = False
 
     def __len__(self) -> int:
         return len(self.batch_sampler)
 
-    @property
-    def sampler(self) -> TrainingBatches:
-        """Itself: Lightning calls ``set_epoch`` of what it finds here before each epoch."""
-        return self
-
-    def set_epoch(self, epoch: int) -> None:
-        """Make the next pass that of ``epoch``, from its beginning unless it is to be resumed within it."""
-        if epoch < 0:
-            raise ValueError(f"epoch must be at least 0, got {epoch}")
-        if epoch != self._epoch or not self._resumed:
-            self._epoch, self._batch, self._resumed = epoch, 0, False
-
-    def state_dict(self) -> dict[str, int]:
-        """The epoch, and the number of its batches that have been handed out."""
-        return {"epoch": self._epoch, "batch": self._batch}
-
-    def load_state_dict(self, state_dict: Mapping[str, int]) -> None:
-        """Go on from a state that :meth:`state_dict` gave, with the next pass.
-
-        Raises:
-            ValueError: when the state is of a loader with fewer batches in an epoch than it has handed out.
-        """
-        epoch, batch = state_dict["epoch"], state_dict["batch"]
-        if epoch < 0 or not 0 <= batch <= len(self):
-            raise ValueError(
-                f"cannot go on from batch {batch} of epoch {epoch}: an epoch has {len(self)} batches here; "
-                "the data or the batch size are not those of the run that is resumed"
-            )
-        self._epoch, self._batch, self._resumed = epoch, batch, True
-
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        # The body runs at the first batch, not at iter(): set_epoch and load_state_dict may come in between.
-        over = self._batch == len(self) if self._resumed else self._batch > 0
-        if over:
-            self._epoch += 1
-        start = self._batch if self._resumed and not over else 0
-        epoch, self._resumed = self._epoch, False
-        order = self.batch_sampler.epoch(self.seed, epoch)
-        jobs = (partial(self._make, indices, epoch, k) for k, indices in enumerate(order[start:], start))
-        batches = prefetch(jobs, self.ahead) if self.ahead else (job() for job in jobs)
-        for k in range(start, len(order)):
-            asked = time.perf_counter()
-            batch = next(batches)
-            self.waited += time.perf_counter() - asked
-            # Only what has been handed out counts: what was made ahead is made again after a resume.
-            self._epoch, self._batch = epoch, k + 1
-            yield batch
+    def _order(self, epoch: int) -> Sequence[Tensor]:
+        return self.batch_sampler.epoch(self.seed, epoch)
 
     def _make(self, indices: Tensor, epoch: int, k: int) -> tuple[Tensor, Tensor]:
         generator = generator_for("augmentation", self.seed, epoch, k)

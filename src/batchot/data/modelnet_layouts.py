@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import zipfile
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,10 +12,11 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
+from batchot.data.archives import is_clutter, list_archive
 from batchot.data.errors import DataError
 from batchot.data.shape_files import CLOUD_ENDINGS, MESH_ENDINGS
 from batchot.shapes.errors import ShapeError
-from batchot.shapes.members import hdf5_labels, open_archive, read_member
+from batchot.shapes.members import hdf5_labels, read_member
 from batchot.shapes.shape import Up
 from batchot.shapes.source import ShapeSource
 
@@ -95,9 +95,9 @@ def read_mesh_archive(path: Path, up: Up = "auto") -> list[FoundShape] | None:
     if not path.is_file():
         return None
     shapes = []
-    for member in _list_archive(path):
+    for member in list_archive(path):
         place = PurePosixPath(member)
-        if len(place.parts) < 3 or place.suffix.lower() != ".off" or _is_clutter(place):
+        if len(place.parts) < 3 or place.suffix.lower() != ".off" or is_clutter(place):
             continue
         class_name, folder = place.parts[-3:-1]
         part = next((part for part in PARTS if part == folder), None)
@@ -140,8 +140,8 @@ def read_hdf5_archive(path: Path, up: Up = "auto") -> list[FoundShape] | None:
     """
     if not path.is_file():
         return None
-    places = [PurePosixPath(member) for member in _list_archive(path)]
-    places = [place for place in places if not _is_clutter(place)]
+    places = [PurePosixPath(member) for member in list_archive(path)]
+    places = [place for place in places if not is_clutter(place)]
     files: dict[str, str | None] = {
         place.name: str(place) for place in places if _HDF5_FILE.fullmatch(place.name)
     }
@@ -204,20 +204,6 @@ def _in_order(name: str) -> tuple[bool, int]:
     match = _HDF5_FILE.fullmatch(name)
     assert match is not None
     return match[1] == "test", int(match[2])
-
-
-def _list_archive(path: Path) -> list[str]:
-    try:
-        return open_archive(path).namelist()
-    except (OSError, zipfile.BadZipFile, ShapeError) as error:
-        raise DataError(
-            f"{path} is damaged or half downloaded ({error}, {path.stat().st_size:,} bytes are there). "
-            "Delete it and run again, or download it again."
-        ) from error
-
-
-def _is_clutter(place: PurePosixPath) -> bool:
-    return any(part.startswith(".") or part == "__MACOSX" for part in place.parts)
 
 
 def _commonest(endings: Sequence[str]) -> str:

@@ -6,11 +6,12 @@ import warnings
 from pathlib import Path, PurePosixPath
 
 from batchot.data.errors import DataError
+from batchot.data.folder_layout import Part
 from batchot.data.locate import missing_data, search_places
 from batchot.data.psb_cla import read_cla
 from batchot.data.shape_collection import ShapeCollection
 from batchot.data.shape_files import SHAPE_ENDINGS, find_shape_files, shorten
-from batchot.data.shape_folder import Part, divide
+from batchot.data.shape_folder import divide
 from batchot.shapes.shape import Up
 from batchot.shapes.source import ShapeSource
 
@@ -82,10 +83,12 @@ def load_psb(
     missing: list[str] = []
     for part, path in files:
         for model, class_name in read_cla(path).labelled(level):
-            if (file := models.get(_key(model))) is None:
+            if (file := models.get(model_key(model))) is None:
                 missing.append(model)
             else:
-                shapes.append((class_name, part, ShapeSource(f"{class_name}/{_key(model)}", file, up=axis)))
+                shapes.append(
+                    (class_name, part, ShapeSource(f"{class_name}/{model_key(model)}", file, up=axis))
+                )
     if not shapes:
         raise DataError(
             f"none of the {len(missing):,} models that {files[0][1]} names is below {folder}: "
@@ -124,7 +127,7 @@ def _index_models(folder: Path) -> dict[str, Path]:
     place = folder / "db" if (folder / "db").is_dir() else folder
     best: dict[str, PurePosixPath] = {}
     for path in find_shape_files(place).shapes:
-        key = _key(path.name)
+        key = model_key(path.name)
         if key not in best or _rank(path) < _rank(best[key]):
             best[key] = path
     return {key: place / path for key, path in best.items()}
@@ -135,8 +138,14 @@ def _rank(path: PurePosixPath) -> int:
     return _PREFERRED.index(ending) if ending in _PREFERRED else len(_PREFERRED)
 
 
-def _key(model: str) -> str:
-    """``1234`` for ``1234``, ``m1234``, ``m1234.off``; other names without their ending."""
+def model_key(model: str) -> str:
+    """The same for all ways to write the name of a model.
+
+    Example:
+        >>> from batchot.data.psb import model_key
+        >>> [model_key(name) for name in ("m7.off", "M000007", "7", "gear.obj")]
+        ['7', '7', '7', 'gear']
+    """
     stem = PurePosixPath(model).stem if _has_ending(model) else model
     digits = stem[1:] if stem[:1] in ("m", "M") else stem
     return str(int(digits)) if digits.isascii() and digits.isdigit() else stem

@@ -121,20 +121,46 @@ def _in_turns(items: Tensor, rows: int, columns: int, generator: torch.Generator
 
     No item is twice in a row of the result where there are at least as many items as columns.
     """
+    lengths = torch.full((rows,), columns, dtype=torch.int64)
+    return draw_in_turns(items, lengths, generator).view(rows, columns)
+
+
+def draw_in_turns(items: Tensor, lengths: Tensor, generator: torch.Generator) -> Tensor:
+    """Draw rows of ``items``, one permutation of all of them after the other.
+
+    No item is twice in a row where there are at least as many items as the row is long.
+
+    Args:
+        items: what to draw from, shape ``(n,)``.
+        lengths: of the rows, int64, shape ``(rows,)``.
+        generator: of the permutations.
+
+    Returns:
+        The rows, one after the other, shape ``(lengths.sum(),)``.
+
+    Example:
+        >>> import torch
+        >>> from batchot.data.samplers import draw_in_turns
+        >>> drawn = draw_in_turns(torch.arange(5), torch.tensor([3, 4, 3]), torch.Generator().manual_seed(0))
+        >>> drawn.bincount().tolist(), len(set(drawn[3:7].tolist()))
+        ([2, 2, 2, 2, 2], 4)
+    """
     n = len(items)
+    ends = lengths.cumsum(0)
+    total = int(ends[-1]) if len(ends) else 0
     drawn = torch.empty(0, dtype=torch.int64)
     parts: list[Tensor] = []
-    for start in range(0, rows * columns, n):
+    for start in range(0, total, n):
         order = torch.randperm(n, generator=generator)
-        if parts and (overhang := start % columns) and n >= columns:
+        row = int(torch.searchsorted(ends, start, right=True))
+        overhang = start - int(ends[row] - lengths[row])
+        if parts and overhang and n >= int(lengths[row]):
             # The row that the last permutation left unfinished is finished with items that it has not yet.
             in_row = torch.isin(order, drawn[-overhang:])
             order = torch.cat([order[~in_row], order[in_row]])
         parts.append(order)
         drawn = order
-    if not parts:
-        return drawn.new_empty(rows, columns)
-    return items[torch.cat(parts)[: rows * columns]].view(rows, columns)
+    return items[torch.cat(parts)[:total]] if parts else items[:0]
 
 
 def _check_batch_size(n: int, batch_size: int, smallest: int) -> None:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import warnings
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
-from typing import Literal
+from pathlib import Path
 
 from batchot.data.errors import DataError
+from batchot.data.folder_layout import LAYOUTS, PARTS, Part, place_files
 from batchot.data.seeded_split import choose_test
 from batchot.data.shape_collection import ShapeCollection
 from batchot.data.shape_files import (
     SHAPE_ENDINGS,
-    FoundFiles,
     find_shape_files,
     kind_of,
     name_shapes,
@@ -21,10 +20,6 @@ from batchot.data.shape_files import (
 )
 from batchot.shapes.shape import Up
 from batchot.shapes.source import ShapeSource
-
-Part = Literal["train", "test"]
-PARTS: tuple[Part, ...] = ("train", "test")
-LAYOUTS = "CLASS/FILE, CLASS/train/FILE and CLASS/test/FILE, or train/CLASS/FILE and test/CLASS/FILE"
 
 
 def load_shape_folder(
@@ -78,7 +73,7 @@ def load_shape_folder(
     if not found.shapes:
         endings = " ".join(sorted(SHAPE_ENDINGS))
         raise DataError(f"{root} holds no shapes; expected {LAYOUTS}, FILE ending in one of {endings}")
-    placed, left_out = _place(found)
+    placed, left_out = place_files(root, found.shapes)
     if left_out:
         warnings.warn(
             f"{root}: {len(left_out)} shapes left out that lie in no class or part: {shorten(left_out)}",
@@ -139,43 +134,3 @@ def divide(
             )
     train, test = tuple(parts["train"]), tuple(parts["test"])
     return ShapeCollection(name, classes, train, test, kind_of((*train, *test)), folder)
-
-
-def _place(found: FoundFiles) -> tuple[list[tuple[PurePosixPath, str, Part | None]], list[PurePosixPath]]:
-    """Class and part of each file, and the files that have none."""
-    root, paths = found.folder, found.shapes
-    tops = {path.parts[0] for path in paths if len(path.parts) > 1}
-    split_tops = [part for part in PARTS if part in tops]
-    # A folder train/ with files right in it is a class of trains.
-    if split_tops and all(len(path.parts) > 2 for path in paths if path.parts[0] in split_tops):
-        if len(split_tops) == 1:
-            raise DataError(
-                f"{root} has shapes in {split_tops[0]}/ but not in the other of train/ and test/; both or "
-                "neither are needed"
-            )
-        return _sort_out(paths, class_at=1, part_at=0)
-    divided = Counter(path.parts[0] for path in paths if len(path.parts) > 2 and path.parts[1] in PARTS)
-    if divided:
-        if whole := sorted(tops - set(divided)):
-            raise DataError(
-                f"{root}: the classes {shorten(whole)} have no train/ or test/, but {shorten(sorted(divided))} "
-                "have; all or none are needed"
-            )
-        return _sort_out(paths, class_at=0, part_at=1)
-    in_class = [path for path in paths if len(path.parts) > 1]
-    left_out = [path for path in paths if len(path.parts) == 1]
-    return [(path, path.parts[0], None) for path in in_class], left_out
-
-
-def _sort_out(
-    paths: Sequence[PurePosixPath], class_at: int, part_at: int
-) -> tuple[list[tuple[PurePosixPath, str, Part | None]], list[PurePosixPath]]:
-    placed: list[tuple[PurePosixPath, str, Part | None]] = []
-    left_out: list[PurePosixPath] = []
-    for path in paths:
-        part = next((part for part in PARTS if len(path.parts) > 2 and path.parts[part_at] == part), None)
-        if part is None:
-            left_out.append(path)
-        else:
-            placed.append((path, path.parts[class_at], part))
-    return placed, left_out

@@ -5,9 +5,18 @@ from __future__ import annotations
 from batchot.evaluation.classification import ClassificationScores, classification_scores
 from batchot.evaluation.predictions import head_predictions, knn_predictions, svm_predictions
 from batchot.evaluation.retrieval import retrieval_scores
-from batchot.evaluation.scores import PrecisionRecallCurve, QueryScores, RetrievalAverages, RetrievalScores
+from batchot.evaluation.scores import (
+    ApConvention,
+    ClassMeans,
+    PrecisionRecallCurve,
+    QueryScores,
+    RetrievalAverages,
+    RetrievalScores,
+)
 
 __all__ = [
+    "ApConvention",
+    "ClassMeans",
     "ClassificationScores",
     "PrecisionRecallCurve",
     "QueryScores",

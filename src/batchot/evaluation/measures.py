@@ -101,6 +101,23 @@ def average_precision(ranks: Tensor, n_relevant: Tensor) -> Tensor:
     return _precision_at_relevant(ranks).sum(dim=1) / n_relevant.to(ranks)
 
 
+def padded_average_precision(ranks: Tensor, largest: int) -> Tensor:
+    r"""AP as the evaluation code of SHREC'13 computes it, :math:`\frac1{C_{max}} \sum_k k / r_k`; ``(q,)``.
+
+    The precisions at the relevant ranks stand in a row of a table as wide as the largest C, filled up with zeros,
+    and the mean is taken over the whole row: AP times C / C_max, so below 1 however good the ranking is.
+
+    Args:
+        ranks: ``(q, K)``.
+        largest: C_max, the largest C of all queries.
+
+    Example:
+        >>> padded_average_precision(torch.tensor([[1.0, 4.0]]), largest=3)
+        tensor([0.5000])
+    """
+    return _precision_at_relevant(ranks).sum(dim=1) / largest
+
+
 def interpolated_precision(ranks: Tensor, n_relevant: Tensor) -> Tensor:
     r"""Precision at the recalls 0, 0.05, .., 1: :math:`p(R) = \max_{k \ge R C} k / r_k`; ``(q, 21)``.
 

@@ -7,12 +7,12 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from batchot.evaluation import measures
 from batchot.evaluation.checks import checked_embeddings, checked_labels, checked_same_dimension
 from batchot.evaluation.counting import Ties
 from batchot.evaluation.distances import Distance, full_precision
-from batchot.evaluation.ranking import Engine, RankedChunk, count_relevant, relevant_ranks
-from batchot.evaluation.scores import PrecisionRecallCurve, QueryScores, RetrievalAverages, RetrievalScores
+from batchot.evaluation.ranking import Engine, count_relevant, relevant_ranks
+from batchot.evaluation.scores import ApConvention, RetrievalScores
+from batchot.evaluation.totals import Totals
 
 Absent = Literal["skip", "zero"]
 
@@ -27,6 +27,7 @@ def retrieval_scores(
     self_indices: Tensor | None = None,
     ties: Ties = "pessimistic",
     absent: Absent = "skip",
+    ap_convention: ApConvention = "relevant",
     chunk_bytes: int = 2**28,
     engine: Engine = "auto",
 ) -> RetrievalScores:
@@ -48,6 +49,12 @@ def retrieval_scores(
     - Queries with nothing relevant in the gallery (a class of one, a class that the gallery lacks) have no
       AP. They are left out and counted in ``n_skipped``; ``absent="zero"`` counts each as 0 in every measure
       instead.
+    - AP: "relevant" is the mean over the C relevant items of the query, the usual definition. "shrec13" is what
+      the evaluation code of the SHREC'13 and later sketch tracks prints: the precisions are filled up with
+      zeros to the largest C of all queries, :math:`AP \cdot C / C_{max}`, so a perfect ranking has 1 in the
+      largest class only. Nothing but AP and mAP changes by it; never compare numbers of the two conventions.
+    - A gallery may be of another modality than the queries (shapes for sketches), of any size; its classes that
+      no query has are distractors, and are in no average.
     - Where 2C exceeds the gallery, ST sums to its end. Where fewer than 32 items are ranked, E is F1 over all
       of them.
     - The curve is interpolated: at the recalls 0, 0.05, .., 1 the best precision at that recall or a higher
@@ -64,12 +71,14 @@ def retrieval_scores(
             gallery.
         ties: "pessimistic" or "optimistic".
         absent: "skip" or "zero".
+        ap_convention: "relevant" or "shrec13".
         chunk_bytes: bytes of working memory beside the embeddings; the result does not depend on it.
         engine: how ranks are counted: "torch", "numba" (CPU only), or "auto", which is numba for large
             problems on the CPU. The result does not depend on it.
 
     Returns:
-        RetrievalScores: fractions averaged over queries; ``macro``: over classes; ``per_query``: tensors.
+        RetrievalScores: fractions averaged over queries; ``macro``: over classes; ``per_query`` and ``per_class``:
+        tensors.
 
     Raises:
         TypeError: embeddings that are not floating point, labels that are not integers.
@@ -77,7 +86,9 @@ def retrieval_scores(
             relevant, an unknown option.
 
     Source:
-        Shilane, Min, Kazhdan, Funkhouser, "The Princeton Shape Benchmark", 2004.
+        Shilane, Min, Kazhdan, Funkhouser, "The Princeton Shape Benchmark", 2004. For "shrec13": the MATLAB
+        evaluation code published with the track, where ``P_points`` has ``max(C)`` columns of zeros and AP is
+        ``mean(P_points(query, :))``.
 
     Example:
         >>> x = torch.tensor([[0.0], [1.0], [1.5], [4.0]])
@@ -90,6 +101,7 @@ def retrieval_scores(
     for name, value, allowed in (
         ("ties", ties, get_args(Ties)),
         ("absent", absent, get_args(Absent)),
+        ("ap_convention", ap_convention, get_args(ApConvention)),
         ("engine", engine, get_args(Engine)),
     ):
         if value not in allowed:
@@ -114,7 +126,7 @@ def retrieval_scores(
         self_indices = _checked_self_indices(self_indices, query, gallery)
     checked_same_dimension("query", query, "gallery", gallery)
 
-    classes = torch.cat([query_labels, gallery_labels]).unique(return_inverse=True)[1]
+    values, classes = torch.cat([query_labels, gallery_labels]).unique(return_inverse=True)
     query_classes, gallery_classes = classes[: len(query)], classes[len(query) :]
     n_relevant = count_relevant(query_classes, gallery_classes, self_indices)
     counted = torch.ones_like(n_relevant, dtype=torch.bool) if absent == "zero" else n_relevant > 0  # (n,)
@@ -125,7 +137,8 @@ def retrieval_scores(
         )
 
     n_ranked = len(gallery) - (self_indices >= 0).long()  # (n,)
-    totals = _Totals(query_classes, counted, n_relevant, int(n_ranked.max()))
+    n_gallery = torch.bincount(gallery_classes, minlength=len(values))
+    totals = Totals(query_classes, counted, n_relevant, int(n_ranked.max()), ap_convention)
     with full_precision(device):
         for chunk in relevant_ranks(
             query,
@@ -139,79 +152,7 @@ def retrieval_scores(
             engine=engine,
         ):
             totals.add(chunk, n_ranked[chunk.rows])
-    return totals.scores()
-
-
-class _Totals:
-    """Collects the measures of chunks of queries and averages them over queries and over classes."""
-
-    def __init__(self, classes: Tensor, counted: Tensor, n_relevant: Tensor, n_ranked: int) -> None:
-        device = classes.device
-        self.classes, self.counted, self.n_relevant = classes, counted, n_relevant
-        self.n_counted = int(counted.sum())
-        # counted queries of each class
-        self.class_size = torch.bincount(classes[counted], minlength=int(classes.max()) + 1)
-        self.n_classes = int((self.class_size > 0).sum())
-        # queries that are counted and come in no chunk have nothing relevant: they stay 0
-        self.values = torch.zeros(len(classes), 6, dtype=torch.float64, device=device)
-        self.curves = torch.zeros(len(classes), measures.RECALL_STEPS + 1, dtype=torch.float64, device=device)
-        # relevant items at each rank: their number over all queries, and the mean over classes of the mean
-        self.hits = torch.zeros(n_ranked, dtype=torch.int64, device=device)
-        self.class_hits = torch.zeros(n_ranked, dtype=torch.float64, device=device)
-
-    def add(self, chunk: RankedChunk, n_ranked: Tensor) -> None:
-        """Take in the measures of a chunk; ``n_ranked`` (q,) is the number of items ranked for each query."""
-        ranks, n_relevant = chunk.ranks, chunk.n_relevant
-        self.values[chunk.rows] = torch.stack(
-            [
-                measures.nearest_neighbor(ranks),
-                measures.first_tier(ranks, n_relevant),
-                measures.second_tier(ranks, n_relevant),
-                measures.e_measure(ranks, n_relevant, n_ranked),
-                measures.discounted_cumulative_gain(ranks, n_relevant),
-                measures.average_precision(ranks, n_relevant),
-            ],
-            dim=1,
-        )
-        self.curves[chunk.rows] = measures.interpolated_precision(ranks, n_relevant)
-        last = len(self.hits)
-        at = ranks.clamp(max=last + 1).long().sub_(1).flatten()  # one place beyond the last takes the padding
-        hits = torch.bincount(at, minlength=last + 1)[:last]
-        self.hits += hits
-        weights = 1 / (self.class_size[self.classes[chunk.rows]] * self.n_classes).double()  # (q,)
-        if bool((weights == weights[0]).all()):  # usual, and spares a slow weighted count
-            self.class_hits += hits * weights[0]
-        else:
-            weights = weights[:, None].expand_as(ranks).flatten()
-            # not a weighted bincount, which a GPU refuses under use_deterministic_algorithms
-            self.class_hits += weights.new_zeros(last + 1).scatter_add_(0, at, weights)[:last]
-
-    def scores(self) -> RetrievalScores:
-        """Return the averages of all that was added."""
-        of_query = torch.cat([self.values, self.curves], dim=1)  # (n, 27)
-        totals = of_query.new_zeros(len(self.class_size), of_query.shape[1])
-        totals.index_add_(0, self.classes, of_query)
-        of_class = (totals / self.class_size[:, None])[self.class_size > 0]
-        micro = _averages(of_query.sum(dim=0) / self.n_counted, self.hits / self.n_counted)
-        macro = _averages(of_class.mean(dim=0), self.class_hits)
-        values = self.values.masked_fill(~self.counted[:, None], torch.nan).cpu()  # (n, 6)
-        nn, ft, st, e, dcg, ap = values.T.contiguous()
-        return RetrievalScores(
-            **vars(micro),
-            macro=macro,
-            per_query=QueryScores(nn, ft, st, e, dcg, ap, self.n_relevant.cpu()),
-            n_queries=self.n_counted,
-            n_skipped=len(self.counted) - self.n_counted,
-        )
-
-
-def _averages(means: Tensor, hits: Tensor) -> RetrievalAverages:
-    means = means.clamp(max=1).cpu()  # a sum of ones may end an ulp above
-    nn, ft, st, e, dcg, mean_ap = means[:6].tolist()
-    recall = torch.linspace(0, 1, measures.RECALL_STEPS + 1, dtype=torch.float64)
-    curve = PrecisionRecallCurve(recall, means[6:])
-    precision = hits.double().cpu().cumsum(dim=0) / torch.arange(1, len(hits) + 1)
-    return RetrievalAverages(nn, ft, st, e, dcg, mean_ap, curve, precision.clamp(max=1))
+    return totals.scores(values, n_gallery)
 
 
 def _checked_self_indices(self_indices: Tensor | None, query: Tensor, gallery: Tensor) -> Tensor:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from torch import Tensor
+
+ApConvention = Literal["relevant", "shrec13"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,10 +68,33 @@ class QueryScores:
 
 
 @dataclass(frozen=True, eq=False)
+class ClassMeans:
+    """The measures of each class that queries have: means over its queries, on the CPU, by ascending label.
+
+    NaN where every query of the class was left out.
+    """
+
+    labels: Tensor  # (c,) int64
+    nn: Tensor  # (c,) float64, as all that follow
+    ft: Tensor
+    st: Tensor
+    e: Tensor
+    dcg: Tensor
+    map: Tensor
+    n_queries: Tensor  # (c,) int64, queries in the means
+    n_gallery: Tensor  # (c,) int64, items of the class in the gallery, a query that is one of them counted
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True, eq=False)
 class RetrievalScores(RetrievalAverages):
     """Averages over queries (micro), those over classes in ``macro``, and what they were made from."""
 
     macro: RetrievalAverages  # the mean over classes of the mean over the queries of the class
     per_query: QueryScores = field(repr=False)
+    per_class: ClassMeans = field(repr=False)
     n_queries: int  # queries in the averages
     n_skipped: int  # queries left out because the gallery has nothing relevant to them
+    ap_convention: ApConvention = "relevant"  # what is averaged in AP, and so in map

@@ -1,6 +1,8 @@
-"""Losses: batch-wise optimal transport on a batch of embeddings, and its joint form with cross-entropy."""
+"""Losses: batch-wise optimal transport on a batch of embeddings, between modalities, and with cross-entropy."""
 
 from batchot.losses.batch_ot import BatchOTLoss, batch_ot_loss
+from batchot.losses.cross_modal import CrossModalBatchOTLoss
+from batchot.losses.cross_modal_any import CrossModal
 from batchot.losses.joint import JointLoss
 from batchot.losses.report import PlanReport, plan_report
 from batchot.losses.settings import PRESETS, BatchOTSettings
@@ -9,6 +11,8 @@ __all__ = [
     "PRESETS",
     "BatchOTLoss",
     "BatchOTSettings",
+    "CrossModal",
+    "CrossModalBatchOTLoss",
     "JointLoss",
     "PlanReport",
     "batch_ot_loss",

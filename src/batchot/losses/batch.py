@@ -34,23 +34,23 @@ def check_batch(
     ref_labels: Tensor | None,
 ) -> Batch:
     """The arguments of a loss call as a :class:`Batch`, or an error that says what arrived."""
-    _check_embeddings("embeddings", embeddings)
+    check_embeddings("embeddings", embeddings)
     if ref_emb is None and ref_labels is not None:
         raise ValueError("ref_labels were given without ref_emb.")
     if labels is None and indices_tuple is None:
         raise ValueError("labels are needed unless indices_tuple says which pairs are positive and negative.")
     if labels is not None:
-        labels = _check_labels("labels", labels, embeddings)
+        labels = check_labels("labels", labels, embeddings)
     if ref_emb is embeddings:  # as in pytorch-metric-learning, the same tensor is the same batch
         ref_emb, ref_labels = None, None
     if ref_emb is not None:
-        _check_embeddings("ref_emb", ref_emb)
+        check_embeddings("ref_emb", ref_emb)
         if ref_emb.shape[1] != embeddings.shape[1]:
             raise ValueError(
                 f"embeddings and ref_emb must have one dimension, got {embeddings.shape[1]} and {ref_emb.shape[1]}."
             )
         if ref_labels is not None:
-            ref_labels = _check_labels("ref_labels", ref_labels, ref_emb)
+            ref_labels = check_labels("ref_labels", ref_labels, ref_emb)
         elif indices_tuple is None:
             raise ValueError(
                 "ref_emb needs ref_labels (or an indices_tuple that says which pairs are positive)."
@@ -62,7 +62,8 @@ def check_batch(
     return Batch(embeddings, labels, ref_emb, ref_labels, indices_tuple)
 
 
-def _check_embeddings(name: str, x: Tensor) -> None:
+def check_embeddings(name: str, x: Tensor) -> None:
+    """Refuse embeddings that are not a finite (n, d) of at least one row, under the name that the caller knows."""
     if x.ndim != 2:
         raise ValueError(f"{name} must have shape (n, d), got {tuple(x.shape)}.")
     if x.shape[0] == 0 or x.shape[1] == 0:
@@ -80,7 +81,8 @@ def _check_embeddings(name: str, x: Tensor) -> None:
             )
 
 
-def _check_labels(name: str, labels: Tensor, x: Tensor) -> Tensor:
+def check_labels(name: str, labels: Tensor, x: Tensor) -> Tensor:
+    """One label a row of x, on the device of x."""
     if labels.ndim != 1:
         raise ValueError(f"{name} must have shape (n,), got {tuple(labels.shape)}.")
     if labels.shape[0] != x.shape[0]:

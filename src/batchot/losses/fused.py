@@ -31,7 +31,8 @@ _THREADED_PAIRS = 1 << 18  # below, starting threads costs more than they save
 
 
 @cache
-def _kernels() -> ModuleType | None:
+def compiled_kernels() -> ModuleType | None:
+    """The module of compiled loops, or None (and a warning, once) where numba cannot be used."""
     try:
         from batchot.losses import kernels
     except (
@@ -56,13 +57,20 @@ def is_fusible(batch: Batch, settings: BatchOTSettings) -> bool:
         and (batch.y is None or batch.y.dtype != torch.float64)
         and batch.indices_tuple is None
         and batch.labels is not None
-        and settings.grad == "detach"
+        and suits_kernels(settings)
+        and len(batch.x) > 1
+        and compiled_kernels() is not None
+    )
+
+
+def suits_kernels(settings: BatchOTSettings) -> bool:
+    """Whether the compiled float32 loops compute the loss with these options."""
+    return (
+        settings.grad == "detach"
         and settings.distance_power == 2
         and settings.power == 1
         and (settings.plan == "uniform" or settings.lam <= _MAX_LAM)
         and settings.tolerance >= _FINEST_TOLERANCE
-        and len(batch.x) > 1
-        and _kernels() is not None
     )
 
 
@@ -102,23 +110,21 @@ def fused_loss(batch: Batch, settings: BatchOTSettings) -> Tensor:
 def _forward(
     x: Tensor, y: Tensor | None, batch: Batch, settings: BatchOTSettings, need_grad: bool
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    x, x_norm, centre = _prepare(x, settings.normalize, None)
+    x, x_norm, centre = prepare(x, settings.normalize, None)
     if y is not None:
-        y, y_norm, _ = _prepare(y, settings.normalize, centre)
+        y, y_norm, _ = prepare(y, settings.normalize, centre)
     loss, w, rho, kappa = _loss_and_weights(x, y, batch, settings)
     if not need_grad:
         return loss, None, None
     if y is None:  # w is symmetric: rows and columns give the same
         grad_x = torch.addmm(rho.unsqueeze(1) * x, w, x, alpha=-1.0).mul_(4.0)
-        return loss, _through_norm(grad_x, x, x_norm), None
+        return loss, through_norm(grad_x, x, x_norm), None
     grad_x = torch.addmm(rho.unsqueeze(1) * x, w, y, alpha=-1.0).mul_(2.0)
     grad_y = torch.addmm(kappa.unsqueeze(1) * y, w.T, x, alpha=-1.0).mul_(2.0)
-    return loss, _through_norm(grad_x, x, x_norm), _through_norm(grad_y, y, y_norm)
+    return loss, through_norm(grad_x, x, x_norm), through_norm(grad_y, y, y_norm)
 
 
-def _prepare(
-    x: Tensor, normalize: bool, centre: Tensor | None
-) -> tuple[Tensor, Tensor | None, Tensor | None]:
+def prepare(x: Tensor, normalize: bool, centre: Tensor | None) -> tuple[Tensor, Tensor | None, Tensor | None]:
     """Unit rows and their norms; or centred rows (which changes no distance, and rounds less) and the centre."""
     if normalize:
         norm = torch.linalg.vector_norm(x, dim=1, keepdim=True).clamp_(min=1e-12)
@@ -127,7 +133,7 @@ def _prepare(
     return x - centre, None, centre
 
 
-def _through_norm(grad: Tensor, x: Tensor, norm: Tensor | None) -> Tensor:
+def through_norm(grad: Tensor, x: Tensor, norm: Tensor | None) -> Tensor:
     """The gradient on raw embeddings from that on unit rows x: (g - x <x, g>) / norm."""
     if norm is None:
         return grad
@@ -138,12 +144,16 @@ def _loss_and_weights(
     x: Tensor, y: Tensor | None, batch: Batch, settings: BatchOTSettings
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """L, w (n, m), its row sums and its column sums."""
-    k = _kernels()
+    k = compiled_kernels()
     assert k is not None and batch.labels is not None
     itself = y is None
     y = x if y is None else y
     n, m = len(x), len(y)
-    lx, ly = _integer_labels(batch.labels, batch.labels if itself else batch.y_labels)
+    if itself:
+        lx = ly = integer_labels(batch.labels)[0]
+    else:
+        assert batch.y_labels is not None
+        lx, ly = integer_labels(batch.labels, batch.y_labels)
     G = torch.mm(x, y.T).numpy()
     x2 = (x * x).sum(1).numpy()
     y2 = x2 if itself else (y * y).sum(1).numpy()
@@ -186,19 +196,15 @@ def _loss_and_weights(
     )
 
 
-def _integer_labels(labels: Tensor, other: Tensor | None) -> tuple[np.ndarray, np.ndarray]:
-    """Both label vectors as int32 with the same meaning (narrow, so that comparisons vectorise with float32)."""
-    assert other is not None
-    same = other is labels
-    lx = labels.detach().numpy()
-    ly = lx if same else other.detach().numpy()
+def integer_labels(*labels: Tensor) -> list[np.ndarray]:
+    """Label vectors as int32 with the same meaning (narrow, so that comparisons vectorise with float32)."""
+    given = [each.detach().numpy() for each in labels]
     with np.errstate(invalid="ignore"):  # a value that does not fit fails the comparison below
-        small_x, small_y = lx.astype(np.int32), ly.astype(np.int32)
-    if (small_x == lx).all() and (same or (small_y == ly).all()):
-        return small_x, small_y
-    _, codes = np.unique(np.concatenate([lx, ly]), return_inverse=True)
-    codes = codes.astype(np.int32)
-    return codes[: len(lx)], codes[len(lx) :]
+        narrow = [each.astype(np.int32) for each in given]
+    if all((small == each).all() for small, each in zip(narrow, given, strict=True)):
+        return narrow
+    _, codes = np.unique(np.concatenate(given), return_inverse=True)
+    return np.split(codes.astype(np.int32), np.cumsum([len(each) for each in given])[:-1])
 
 
 def _row_runner(n: int, m: int, stack: ExitStack) -> Callable[[Callable[[int, int], Any]], list[Any]]:
@@ -224,14 +230,11 @@ def _scale(
     """The scalings u (n,) and v (m,) of K, and the marginal error left."""
     n, m = K.shape
     u = np.empty(n, np.float32)
-    # Both marginals of a symmetric plan are wrong where one is.
-    goal = 0.5 * settings.tolerance if itself else settings.tolerance
     if n * m < _THREADED_PAIRS:
-        if itself:
-            _, error = k.symmetric_sinkhorn(K, a, goal, settings.max_iterations, u)
-            return u, u, 2.0 * error
+        from batchot.losses.newton_kernels import scale
+
         v = np.empty(m, np.float32)
-        _, error = k.sinkhorn(K, a, b, goal, settings.max_iterations, u, v)
+        error = scale(K, itself, settings.tolerance, settings.max_iterations, u, v)
         return u, v, error
     X, R = np.empty((k.MEMORY, m)), np.empty((k.MEMORY, m))
     error = np.inf
@@ -259,7 +262,7 @@ def _scale(
         c = np.sum(over_rows(half_step), axis=0)
         kept = v.copy()
         error = k.column_step(x, c, v, b, step, X, R)
-        if error <= goal or not np.isfinite(error):
+        if error <= settings.tolerance or not np.isfinite(error):
             break
     return u, kept, error
 

@@ -1,5 +1,9 @@
 """Curves, pictures and pages about runs."""
 
+from batchot.reporting.cross_material import CrossModalMaterial, Items
+from batchot.reporting.cross_page import make_cross_page
+from batchot.reporting.cross_run import write_cross_pages, write_cross_report
+from batchot.reporting.cross_saved import load_cross_material, save_cross_material
 from batchot.reporting.curves import draw_curves
 from batchot.reporting.embedding import draw_embedding
 from batchot.reporting.material import ReportMaterial
@@ -11,17 +15,24 @@ from batchot.reporting.saved import load_material, save_material
 from batchot.reporting.sheet import draw_contact_sheet
 
 __all__ = [
+    "CrossModalMaterial",
+    "Items",
     "ReportMaterial",
     "draw_contact_sheet",
     "draw_curves",
     "draw_embedding",
     "draw_neighbours",
     "hardest_pairs",
+    "load_cross_material",
     "load_material",
+    "make_cross_page",
     "make_page",
     "nearest",
     "rebuild_report",
+    "save_cross_material",
     "save_material",
+    "write_cross_pages",
+    "write_cross_report",
     "write_pages",
     "write_report",
 ]

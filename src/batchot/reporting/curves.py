@@ -68,11 +68,14 @@ def curve_panels(rows: Sequence[Row]) -> dict[str, Panel]:
     def measures(axes: Axes, theme: Theme) -> None:
         tested = [row for row in rows if row.map is not None]
         at = [row.epoch for row in tested]
-        for label, values, shape, colour in (
-            ("mAP", [100 * (row.map or 0) for row in tested], "o", theme.series[0]),
-            ("nearest neighbour", [100 * (row.nn or 0) for row in tested], "s", theme.series[1]),
-            ("accuracy", [100 * (row.accuracy or 0) for row in tested], "^", theme.series[2]),
+        for label, found, shape, colour in (
+            ("mAP", [row.map for row in tested], "o", theme.series[0]),
+            ("nearest neighbour", [row.nn for row in tested], "s", theme.series[1]),
+            ("accuracy", [row.accuracy for row in tested], "^", theme.series[2]),
         ):
+            if tested and all(value is None for value in found):
+                continue  # retrieval from one modality to another has no accuracy
+            values = [100 * (value or 0) for value in found]
             last = f"{label}, {values[-1]:.2f} %" if values else label
             axes.plot(at, values, marker=marker and shape, markersize=3.5, label=last, color=colour)
         axes.set(title="test set", ylabel="%")

@@ -66,6 +66,15 @@ def class_symbol(label: int, theme: Theme) -> tuple[str, str]:
     return _SYMBOLS[label // _COLOURS % len(_SYMBOLS)], theme.series[label % _COLOURS]
 
 
+def class_mark(label: int, theme: Theme) -> tuple[str, str]:
+    """Give the marker of matplotlib and the colour of a class.
+
+    >>> class_mark(6, LIGHT)
+    ('s', '#0072b2')
+    """
+    return _MARKERS[label // _COLOURS % len(_MARKERS)], theme.series[label % _COLOURS]
+
+
 def draw_plane_map(
     plane: PlaneMap, classes: Sequence[str], *, title: str = "", named: bool = False, theme: Theme = LIGHT
 ) -> Figure:
@@ -86,8 +95,7 @@ def draw_plane_map(
     size = 9 if len(plane.points) > 400 else 20
     for label, name in enumerate(classes):
         mine = plane.points[plane.labels == label]
-        marker = _MARKERS[label // _COLOURS % len(_MARKERS)]
-        colour = theme.series[label % _COLOURS]
+        marker, colour = class_mark(label, theme)
         shown = figure_text(name, f"class {label}")
         axes.scatter(mine[:, 0], mine[:, 1], s=size, color=colour, marker=marker, label=shown, linewidths=0)
         if named and len(mine):

@@ -6,12 +6,14 @@ import base64
 import io
 from collections.abc import Callable, Sequence
 from html import escape
+from typing import Protocol
 
 import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
+from torch import Tensor
 
-from batchot.reporting.material import ReportMaterial, shrink
+from batchot.reporting.material import shrink
 from batchot.reporting.sheet import picture
 from batchot.reporting.theme import DARK, LIGHT, Theme, figure_png
 
@@ -79,15 +81,31 @@ def bar_cell(value: float | None) -> str:
     return f'<td class="bar" style="--share:{100 * value:.1f}%">{percent(value)}</td>'
 
 
+class Pictured(Protocol):
+    """Items with a small picture, a name and a class each, as `ReportMaterial` has them."""
+
+    @property
+    def thumbnails(self) -> Tensor:
+        """uint8, (n, c, h, w)."""
+
+    def name(self, item: int) -> str:
+        """Give the name of an item."""
+
+    def class_of(self, item: int) -> str:
+        """Give the name of the class of an item."""
+
+
 class Thumbnails:
     """Small pictures of items as figure elements; each is encoded once.
 
     Args:
         material: whose items
+        side: longest side in pixels
     """
 
-    def __init__(self, material: ReportMaterial) -> None:
+    def __init__(self, material: Pictured, *, side: int = 96) -> None:
         self.material = material
+        self.side = side
         self._encoded: dict[int, str] = {}
 
     def figure(self, item: int, note: str = "", *, wrong: bool = False) -> str:
@@ -116,7 +134,7 @@ class Thumbnails:
 
     def _uri(self, item: int) -> str:
         if item not in self._encoded:
-            pixels = shrink(self.material.thumbnails[item : item + 1].cpu())[0].numpy()
+            pixels = shrink(self.material.thumbnails[item : item + 1].cpu(), side=self.side)[0].numpy()
             self._encoded[item] = data_uri(thumbnail_png(pixels))
         return self._encoded[item]
 

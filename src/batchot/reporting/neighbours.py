@@ -48,6 +48,29 @@ def nearest(embeddings: Tensor, queries: Tensor, k: int) -> Tensor:
     return torch.cat(found) if found else queries.new_zeros(0, k)
 
 
+def nearest_of(queries: Tensor, gallery: Tensor, k: int) -> Tensor:
+    """Give the indices of the k items of a gallery nearest to each query of another modality.
+
+    Args:
+        queries: (q, d)
+        gallery: (m, d)
+        k: at most m
+
+    Returns:
+        Indices, nearest first, (q, k); of items at the same distance the first comes first.
+
+    >>> nearest_of(torch.tensor([[0.9], [3.0]]), torch.tensor([[0.0], [1.0], [4.0]]), k=2)
+    tensor([[1, 0],
+            [2, 1]])
+    """
+    y = gallery.double()
+    found = [
+        torch.cdist(part, y).argsort(dim=1, stable=True)[:, :k]
+        for part in queries.double().split(max(1, _CHUNK // len(y)))
+    ]
+    return torch.cat(found)
+
+
 def choose_queries(
     average_precision: Tensor, labels: Tensor, *, good: int = 6, worst: int = 6, seed: int = 0
 ) -> list[Query]:

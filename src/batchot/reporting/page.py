@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
+from typing import TYPE_CHECKING
 
 from batchot.reporting.analysis import Analysis
 from batchot.reporting.markup import Thumbnails
@@ -17,6 +19,9 @@ from batchot.reporting.sections import (
     retrieval_section,
 )
 from batchot.reporting.style import STYLE
+
+if TYPE_CHECKING:
+    from batchot.training.callbacks import Row
 
 
 def make_page(material: ReportMaterial, analysis: Analysis | None = None) -> str:
@@ -35,7 +40,7 @@ def make_page(material: ReportMaterial, analysis: Analysis | None = None) -> str
     analysis = analysis or Analysis(material)
     thumbnails = Thumbnails(material)
     sections = (
-        ("curves", "Curves", curves_section(analysis)),
+        ("curves", "Curves", curves_section(material.rows)),
         ("confusion", "Confusion matrix", confusion_section(analysis)),
         ("retrieval", "Retrieval", retrieval_section(analysis)),
         ("neighbours", "Nearest neighbours", neighbours_section(analysis, thumbnails)),
@@ -43,6 +48,24 @@ def make_page(material: ReportMaterial, analysis: Analysis | None = None) -> str
         ("plan", "Transport plan", plan_section(analysis, thumbnails)),
         ("embedding", "Embedding", embedding_section(analysis)),
     )
+    return assemble_page(material.title, material.about, _headline(analysis), sections, material.config)
+
+
+def assemble_page(
+    title: str, about: str, headline: str, sections: Sequence[tuple[str, str, str]], config: str
+) -> str:
+    """Put a page together.
+
+    Args:
+        title: of the page, as text
+        about: a sentence below it, as text
+        headline: of `headline_cards`
+        sections: address within the page, heading and content of each, as HTML
+        config: text of the settings
+
+    Returns:
+        The page.
+    """
     links = "".join(f'<a href="#{key}">{heading}</a>' for key, heading, _ in sections)
     body = "".join(
         f'<section id="{key}">\n<h2>{heading}</h2>\n{content}\n</section>\n'
@@ -53,18 +76,18 @@ def make_page(material: ReportMaterial, analysis: Analysis | None = None) -> str
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{escape(material.title)}</title>
+<title>{escape(title)}</title>
 <style>{STYLE}</style>
 </head>
 <body>
 <main>
-<h1>{escape(material.title)}</h1>
-<p class="about">{escape(material.about)}</p>
-{_headline(analysis)}
+<h1>{escape(title)}</h1>
+<p class="about">{escape(about)}</p>
+{headline}
 <nav>{links}<a href="#settings">Settings</a></nav>
 {body}<section id="settings">
 <details><summary>Settings</summary>
-<pre>{escape(material.config)}</pre>
+<pre>{escape(config)}</pre>
 </details>
 </section>
 </main>
@@ -93,9 +116,22 @@ def _headline(analysis: Analysis) -> str:
                 (f"{100 * analysis.classified.accuracy:.2f} %", f"accuracy, by {analysis.predicted.by}")
             )
     cards.append((f"{len(material):,}", f"test {material.items} of {len(material.classes)} classes"))
-    if material.rows:
-        row = material.rows[-1]
-        cards.append((f"{row.epoch}", f"epochs in {_duration(row.seconds)} of training"))
+    return headline_cards(cards, material.rows)
+
+
+def headline_cards(cards: Sequence[tuple[str, str]], rows: Sequence[Row]) -> str:
+    """Show values large with a text below each, and how long the training took.
+
+    Args:
+        cards: value and text
+        rows: of history.csv, may be empty
+
+    Returns:
+        A div element.
+    """
+    cards = list(cards)
+    if rows:
+        cards.append((f"{rows[-1].epoch}", f"epochs in {_duration(rows[-1].seconds)} of training"))
     shown = "".join(f"<div><b>{escape(value)}</b><span>{escape(text)}</span></div>" for value, text in cards)
     return f'<div class="headline">{shown}</div>'
 

@@ -18,41 +18,48 @@ from batchot.losses.batch_ot import batch_plan
 from batchot.reporting.theme import LIGHT, Theme, figure_text, new_figure, style_axes
 
 _KINDS = ("positive", "negative, violated", "negative, easy")
+Chosen = tuple[Tensor, Tensor, Tensor]  # embeddings (n, d), labels (n,), indices of those that are meant (b,)
 _LEAST = 2.0**-6  # relative mass below which the histogram makes no difference
 
 
 @dataclass(frozen=True, eq=False)
 class BatchPlan:
-    """The transport problem of a batch against itself, sorted by class, without its diagonal."""
+    """The transport problem of a batch against itself without its diagonal, or against another; sorted by class."""
 
     items: Tensor  # (b,) which of the test items
     labels: Tensor  # (b,) ascending
-    M: Tensor  # misplacement, (b, b)
-    D: Tensor  # ground distance exp(-gamma M), (b, b)
-    T: Tensor  # transport plan, (b, b)
+    M: Tensor  # misplacement, (b, m)
+    D: Tensor  # ground distance exp(-gamma M), (b, m)
+    T: Tensor  # transport plan, (b, m)
     effective_pairs: float  # exp(entropy of T)
     iterations: int
     marginal_error: float
     settings: BatchOTSettings
+    column_items: Tensor | None = None  # (m,) of the other batch; None: against itself, m = b
+    column_labels: Tensor | None = None  # (m,) ascending
+
+    @property
+    def allowed(self) -> Tensor:
+        """Pairs that may have mass, bool (b, m): all of them, but no item with itself."""
+        allowed = torch.ones(self.M.shape, dtype=torch.bool)
+        return allowed if self.column_items is not None else allowed.fill_diagonal_(False)
 
     @property
     def n_pairs(self) -> int:
-        """Ordered pairs that may have mass: b (b - 1)."""
-        return len(self.items) * (len(self.items) - 1)
+        """Ordered pairs that may have mass: b (b - 1), or b m against another batch."""
+        return int(self.allowed.sum())
 
     @property
     def relative(self) -> Tensor:
-        """T times the number of pairs, (b, b): 1 is the uniform plan; NaN on the diagonal."""
-        relative = self.T.double() * self.n_pairs
-        relative.fill_diagonal_(torch.nan)
-        return relative
+        """T times the number of pairs, (b, m): 1 is the uniform plan; NaN where no mass is allowed."""
+        return (self.T.double() * self.n_pairs).masked_fill(~self.allowed, torch.nan)
 
     def kinds(self) -> list[tuple[str, Tensor]]:
-        """The positive pairs, the negative ones inside the margin and the other negative ones, as bool (b, b)."""
-        off = ~torch.eye(len(self.items), dtype=torch.bool)
-        same = self.labels[:, None] == self.labels[None, :]
+        """The positive pairs, the negative ones inside the margin and the other negative ones, as bool (b, m)."""
+        other = self.labels if self.column_labels is None else self.column_labels
+        same = self.labels[:, None] == other[None, :]
         violated = self.M > 0
-        return list(zip(_KINDS, (same & off, ~same & violated, ~same & ~violated), strict=True))
+        return list(zip(_KINDS, (same & self.allowed, ~same & violated, ~same & ~violated), strict=True))
 
 
 def balanced_batch(labels: Tensor, *, size: int = 64, seed: int = 0) -> Tensor:
@@ -97,15 +104,37 @@ def solve_batch(
         The plan; None where there are fewer than two items.
     """
     items = balanced_batch(labels, size=size, seed=seed)
-    if len(items) < 2:
-        return None
-    batch = check_batch(embeddings[items].detach().cpu().float(), labels[items], None, None, None)
+    return None if len(items) < 2 else solve_items((embeddings, labels, items), None, settings)
+
+
+def solve_items(rows: Chosen, columns: Chosen | None, settings: BatchOTSettings) -> BatchPlan:
+    """Solve the transport problem of chosen items, as the loss does.
+
+    Args:
+        rows: embeddings (n, d) that are not yet normalised, labels (n,), and indices (b,) sorted by label
+        columns: the same of the other batch; None: the rows against themselves
+        settings: of the loss
+
+    Returns:
+        The plan.
+    """
+    (x, x_labels, items) = rows
+    y, y_labels, y_items = columns or (None, None, None)
+    labels = x_labels[items]
+    column_labels = None if y_labels is None else y_labels[y_items]
+    batch = check_batch(
+        x[items].detach().cpu().float(),
+        labels,
+        None,
+        None if y is None else y[y_items].detach().cpu().float(),
+        column_labels,
+    )
     with torch.no_grad():
         M = batch_misplacement(batch, settings)
         plan = batch_plan(M, batch, settings)
     return BatchPlan(
         items=items,
-        labels=labels[items],
+        labels=labels,
         M=M,
         D=torch.exp(-settings.gamma * M),
         T=plan.coupling,
@@ -113,17 +142,24 @@ def solve_batch(
         iterations=plan.iterations,
         marginal_error=float(plan.marginal_error),
         settings=settings,
+        column_items=y_items,
+        column_labels=column_labels,
     )
 
 
 def heaviest_pairs(plan: BatchPlan, k: int) -> list[tuple[int, int]]:
-    """Give the pairs of most mass, T_ij + T_ji, as places in the batch with i < j, heaviest first."""
-    mass = (plan.T + plan.T.T).double().triu(1)  # (b, b)
-    order = mass.flatten().argsort(descending=True, stable=True)[: min(k, plan.n_pairs // 2)]
-    return [divmod(int(place), len(plan.items)) for place in order]
+    """Give the pairs of most mass as places in the batch, heaviest first; of a batch against itself i < j."""
+    if plan.column_items is None:
+        mass, n_pairs = (plan.T + plan.T.T).double().triu(1), plan.n_pairs // 2  # (b, b)
+    else:
+        mass, n_pairs = plan.T.double(), plan.n_pairs  # (b, m)
+    order = mass.flatten().argsort(descending=True, stable=True)[: min(k, n_pairs)]
+    return [divmod(int(place), mass.shape[1]) for place in order]
 
 
-def draw_heat_map(plan: BatchPlan, what: str, classes: Sequence[str], theme: Theme = LIGHT) -> Figure:
+def draw_heat_map(
+    plan: BatchPlan, what: str, classes: Sequence[str], theme: Theme = LIGHT, *, columns: str = ""
+) -> Figure:
     """Draw M, D or the relative plan as a heat map sorted by class.
 
     Args:
@@ -131,14 +167,13 @@ def draw_heat_map(plan: BatchPlan, what: str, classes: Sequence[str], theme: The
         what: "M", "D" or "T"
         classes: name of each label
         theme: colours
+        columns: what the columns are, written below them
 
     Returns:
         A figure.
     """
     figure = new_figure(4.6, 3.9, theme)
     axes = figure.subplots()
-    b = len(plan.items)
-    off = torch.eye(b, dtype=torch.bool)
     if what == "T":
         # doublings on both sides of the uniform plan; what is hardly there at all is as good as 1 / 32
         values = plan.relative.clamp(min=2.0**-5).log2().numpy()
@@ -150,7 +185,7 @@ def draw_heat_map(plan: BatchPlan, what: str, classes: Sequence[str], theme: The
         )
         title = r"plan T $\times$ number of pairs (1 = uniform)"
     else:
-        values = (plan.M if what == "M" else plan.D).double().masked_fill(off, torch.nan).numpy()
+        values = (plan.M if what == "M" else plan.D).double().masked_fill(~plan.allowed, torch.nan).numpy()
         low, high = 0.0, 1.0 if what == "D" else max(1e-9, float(np.nanmax(values)))
         shades = mpl.colormaps["cividis" if what == "M" else "cividis_r"]  # what is hard is bright in both
         title = "misplacement M (0 = easy)" if what == "M" else r"ground distance D = exp($-\gamma$ M)"
@@ -163,11 +198,12 @@ def draw_heat_map(plan: BatchPlan, what: str, classes: Sequence[str], theme: The
     bar.ax.tick_params(colors=theme.muted, labelsize=8)
     bar.outline.set_edgecolor(theme.grid)
     starts, names = _classes_along(plan.labels, classes)
-    for start in starts[1:]:
-        for line in (axes.axhline, axes.axvline):
-            line(start - 0.5, color=theme.muted if what == "T" else "white", linewidth=0.6, alpha=0.35)
-    middles = (np.array([*starts[1:], b]) + np.array(starts)) / 2 - 0.5
-    axes.set(title=title, xticks=[])
+    across = starts if plan.column_labels is None else _classes_along(plan.column_labels, classes)[0]
+    for line, places in ((axes.axhline, starts), (axes.axvline, across)):
+        for place in places[1:]:
+            line(place - 0.5, color=theme.muted if what == "T" else "white", linewidth=0.6, alpha=0.35)
+    middles = (np.array([*starts[1:], len(plan.items)]) + np.array(starts)) / 2 - 0.5
+    axes.set(title=title, xticks=[], xlabel=columns)
     axes.set_yticks(middles, labels=names)
     style_axes(axes, theme, grid=False)
     axes.tick_params(length=0, labelsize=8)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from batchot.losses import BatchOTLoss
 from batchot.reporting.analysis import Analysis
+from batchot.reporting.cross_run import write_cross_pages
+from batchot.reporting.cross_saved import cross_material_file, load_cross_material
 from batchot.reporting.curves import draw_curves
 from batchot.reporting.embedding import draw_plane_map
 from batchot.reporting.material import ReportMaterial
@@ -48,7 +50,10 @@ def rebuild_report(root: Path) -> RunFolder:
         RunError: there is no finished run, or its files are damaged
     """
     folder = RunFolder(root)
-    write_pages(folder, load_material(root))
+    if cross_material_file(root).is_file():
+        write_cross_pages(folder, load_cross_material(root))
+    else:
+        write_pages(folder, load_material(root))
     return folder
 
 

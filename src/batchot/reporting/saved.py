@@ -6,6 +6,8 @@ import dataclasses
 import json
 import zipfile
 import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -55,21 +57,66 @@ def save_material(root: Path, material: ReportMaterial) -> Path:
     arrays |= {name: value for name, value in optional.items() if value is not None}
     about = {name: getattr(material, name) for name in _TEXTS}
     about |= {
-        "format": _FORMAT,
         "classes": material.classes,
         "names": material.names,
         "normalized": material.normalized,
         "loss": None if material.loss is None else dataclasses.asdict(material.loss),
     }
-    text = np.frombuffer(json.dumps(about, ensure_ascii=False).encode(), dtype=np.uint8)
+    path = material_file(root)
+    write_archive(path, arrays, about)
+    return path
+
+
+def write_archive(path: Path, arrays: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
+    """Write tensors and a description of them into one npz file.
+
+    Args:
+        path: file, which is whole afterwards or as it was before
+        arrays: tensors by name; none is called "about"
+        about: what JSON can hold
+
+    Raises:
+        RunError: the disk is full or not writable
+    """
+    content = json.dumps({**about, "format": _FORMAT}, ensure_ascii=False)
+    text = np.frombuffer(content.encode(), dtype=np.uint8)
 
     def write(file: IO[bytes]) -> None:
         kept: dict[str, Any] = {name: _array(value) for name, value in arrays.items()}
         np.savez_compressed(file, about=text, **kept)
 
-    path = material_file(root)
     write_atomically(path, write)
-    return path
+
+
+@contextmanager
+def read_archive(path: Path) -> Iterator[tuple[dict[str, Any], dict[str, Tensor]]]:
+    """Read what `write_archive` has written; what goes wrong while it is used is told as damage of the file.
+
+    Args:
+        path: file in a run folder
+
+    Yields:
+        The description, and the tensors by name.
+
+    Raises:
+        RunError: there is no such folder or file, or it is damaged or of another version
+    """
+    root = path.parent
+    if not path.is_file():
+        what = f"{root} has no {path.name}" if root.is_dir() else f"there is no folder {root}"
+        raise RunError(f"{what}: a report is made from the test items that a finished run leaves there")
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            about: dict[str, Any] = json.loads(file["about"].tobytes().decode())
+            arrays = {name: torch.from_numpy(file[name]) for name in file.files if name != "about"}
+        if about["format"] != _FORMAT:
+            raise RunError(
+                f"{path} is of format {about['format']}, this version of batchot reads {_FORMAT}; "
+                "use the version that trained the run"
+            )
+        yield about, arrays
+    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+        raise RunError(f"{path} is damaged ({error}); evaluate or train the run again") from error
 
 
 def _array(value: Tensor) -> np.ndarray:
@@ -89,19 +136,8 @@ def load_material(root: Path) -> ReportMaterial:
     Raises:
         RunError: there is no such folder or file, or it is damaged
     """
-    folder, path = RunFolder(root), material_file(root)
-    if not path.is_file():
-        what = f"{root} has no {path.name}" if root.is_dir() else f"there is no folder {root}"
-        raise RunError(f"{what}: a report is made from the test items that a finished run leaves there")
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            about: dict[str, Any] = json.loads(file["about"].tobytes().decode())
-            arrays = {name: torch.from_numpy(file[name]) for name in file.files if name != "about"}
-        if about["format"] != _FORMAT:
-            raise RunError(
-                f"{path} is of format {about['format']}, this version of batchot reads {_FORMAT}; "
-                "use the version that trained the run"
-            )
+    folder = RunFolder(root)
+    with read_archive(material_file(root)) as (about, arrays):
         loss = about["loss"]
         return ReportMaterial(
             config=folder.config.read_text(encoding="utf-8") if folder.config.is_file() else "",
@@ -113,5 +149,3 @@ def load_material(root: Path) -> ReportMaterial:
             **{name: about[name] for name in _TEXTS},
             **arrays,  # type: ignore[arg-type]
         )
-    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile, zlib.error) as error:
-        raise RunError(f"{path} is damaged ({error}); evaluate or train the run again") from error

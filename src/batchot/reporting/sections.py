@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from html import escape
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -17,31 +19,37 @@ from batchot.reporting.pairs import Pair, hardest_pairs
 from batchot.reporting.retrieval import class_rows, draw_precision_recall
 from batchot.reporting.theme import DARK, LIGHT
 
+if TYPE_CHECKING:
+    from batchot.training.callbacks import Row
+
 _NEIGHBOURS = 10
 _PAIRS = 8
 
 
-def curves_section(analysis: Analysis) -> str:
-    """Curves by epoch, and the same as a table."""
-    rows = analysis.material.rows
+def curves_section(rows: Sequence[Row]) -> str:
+    """Curves by epoch, and the same as a table, without the columns that are empty."""
     if not rows:
         return "<p>There is no history of this run.</p>"
     plots = "".join(
         themed_figure(partial(draw_panel, panel), name) for name, panel in curve_panels(rows).items()
     )
-    header = ["epoch", "loss", "mAP", "NN", "FT", "ST", "E", "DCG", "accuracy", "by", "seconds"]
-    lines = [
-        [
-            str(row.epoch),
-            f"{row.loss:.4f}",
-            *(percent(v) for v in (row.map, row.nn, row.ft, row.st, row.e, row.dcg, row.accuracy)),
-            escape(row.accuracy_by or ""),
-            f"{row.seconds:.0f}",
-        ]
-        for row in rows
-    ]
+    columns = {
+        "epoch": [str(row.epoch) for row in rows],
+        "loss": [f"{row.loss:.4f}" for row in rows],
+        "mAP": [percent(row.map) for row in rows],
+        "NN": [percent(row.nn) for row in rows],
+        "FT": [percent(row.ft) for row in rows],
+        "ST": [percent(row.st) for row in rows],
+        "E": [percent(row.e) for row in rows],
+        "DCG": [percent(row.dcg) for row in rows],
+        "accuracy": [percent(row.accuracy) for row in rows],
+        "by": [escape(row.accuracy_by or "") for row in rows],
+        "seconds": [f"{row.seconds:.0f}" for row in rows],
+    }
+    shown = {name: cells for name, cells in columns.items() if any(cells)}
+    by_epoch = table(list(shown), list(zip(*shown.values(), strict=True)))
     note = '<p class="muted">Measures in %; seconds of training so far, evaluation not counted.</p>'
-    return f'<div class="plots">{plots}</div>\n<h3>By epoch</h3>{table(header, lines)}{note}'
+    return f'<div class="plots">{plots}</div>\n<h3>By epoch</h3>{by_epoch}{note}'
 
 
 def confusion_section(analysis: Analysis) -> str:

@@ -63,6 +63,9 @@ table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size
 .words li { break-inside: avoid; padding: .08rem 0; }
 .query { display: grid; grid-template-columns: 6.4rem minmax(0, 1fr); gap: .4rem 1.1rem; padding: .8rem 0;
   border-top: 1px solid var(--line); }
+details > summary .muted { font-weight: 400; font-size: .85rem; }
+details.asked { border-top: 1px solid var(--line); padding: .5rem 0; }
+details.asked > .query:first-of-type { border-top: 0; }
 .row { display: grid; grid-template-columns: repeat(auto-fit, minmax(4.6rem, 1fr)); gap: .6rem .5rem; }
 .pairs { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 14.5rem), 1fr));
   gap: .9rem; }

@@ -17,7 +17,7 @@ def thumbnails_of(samples: Samples) -> Tensor:
     """Give a small picture of each sample: the image, one view of the views, a drawing of the cloud.
 
     Args:
-        samples: images, views or clouds
+        samples: images, drawings, views or clouds
 
     Returns:
         Pictures, uint8, (n, c, h, w).
@@ -32,7 +32,10 @@ def thumbnails_of(samples: Samples) -> Tensor:
     parts = []
     for indices in torch.arange(len(samples)).split(_AT_ONCE):
         batch = samples.batch(indices)
-        parts.append(_of_clouds(batch) if batch.ndim == 3 else _of_views(batch))
+        if batch.ndim == 4:  # pictures already, such as drawings
+            parts.append(shrink(batch, side=_SIDE))
+        else:
+            parts.append(_of_clouds(batch) if batch.ndim == 3 else _of_views(batch))
     return torch.cat(parts)
 
 

@@ -10,7 +10,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-CameraSet = Literal["circle-12", "dodecahedron-20", "box-6"]
+CameraSet = Literal["circle-12", "dodecahedron-20", "box-6", "drawing-12"]
 CAMERA_SETS: tuple[str, ...] = get_args(CameraSet)
 DEFAULT_DISTANCE = 3.0  # near enough for a perspective that is seen, far enough not to distort the shape
 
@@ -137,7 +137,8 @@ def make_cameras(name: str) -> Cameras:
     """The sets of cameras that have a name.
 
     ``circle-12``: 30 degrees up, every 30 degrees around, from +x over +y. ``dodecahedron-20``: the vertices
-    of a dodecahedron. ``box-6``: orthographic along +x, -x, +y, -y, +z, -z.
+    of a dodecahedron. ``box-6``: orthographic along +x, -x, +y, -y, +z, -z. ``drawing-12``: from where people draw,
+    orthographic and every 30 degrees around, along the axes 5 degrees up and between them 20.
 
     Args:
         name: one of ``CAMERA_SETS``.
@@ -162,6 +163,11 @@ def make_cameras(name: str) -> Cameras:
     if name == "box-6":
         axes = [sign * axis for axis in np.eye(3) for sign in (1.0, -1.0)]
         return cameras_from_eyes(axes, name=name, distance=math.inf)
+    if name == "drawing-12":
+        # Nobody knows where the front of a shape is: each of the four sides has its turn.
+        from_sides, between = ring(12, elevation=5.0), ring(12, elevation=20.0)
+        between[::3] = from_sides[::3]
+        return cameras_from_eyes(between, name=name, distance=math.inf)
     raise ValueError(f"no cameras are called {name!r}; there are {', '.join(CAMERA_SETS)}")
 
 

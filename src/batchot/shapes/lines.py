@@ -16,43 +16,48 @@ STEP = 3.0
 """Neighbouring samples, one behind the plane of the other and the other before its, lie on surfaces of which one
 hides the other, if they are farther from these planes than this many widths of a sample."""
 CREASE_COSINE = math.cos(math.radians(CREASE_DEGREES))
+NO_CREASE = -2.0
+"""A cosine that no two normals fall below."""
+OUTLINE, STEP_EDGE, CREASE = 1, 2, 4
+"""Bits of a sample: it is the last one of the shape, it hides another part of the shape, the surface is bent here."""
+CONTOUR = OUTLINE | STEP_EDGE
 
 
 @njit(cache=True, nogil=True)
-def line_pixels(buffer, antialias, low, high, distance, extent, least_step, cosine, pixels):  # type: ignore[no-untyped-def]
-    """Black lines on white: contours a pixel and a half wide, creases one pixel.
+def find_lines(buffer, samples, low, high, distance, extent, least_step, cosine):  # type: ignore[no-untyped-def]
+    """Which samples are on a line, and of which kind: ``OUTLINE``, ``STEP_EDGE`` and ``CREASE``.
 
     Args:
         buffer: flat, uint64, with normals.
-        antialias: samples a pixel along each side.
+        samples: width and height.
         low, high: depths of the first and last level.
         distance, extent: of the camera.
-        least_step: no smaller step of the surface is drawn, in units of length.
-        cosine: of the angle between normals from which on a fold is drawn.
-        pixels: is written, (size, size) uint8.
+        least_step: no smaller step of the surface is a line, in units of length.
+        cosine: of the angle between normals from which on a fold is a line.
+
+    Returns:
+        Bits, (samples, samples) uint8.
     """
-    size = pixels.shape[0]
-    samples = size * antialias
     places, normals, seen = _surface(buffer, samples, low, high, distance, extent)
-    contour = np.zeros((samples, samples), np.bool_)
-    crease = np.zeros((samples, samples), np.bool_)
+    marks = np.zeros((samples, samples), np.uint8)
     step = max(STEP * 2.0 * extent / samples, least_step)
     for i in range(samples):
         for j in range(samples):
-            for down in range(2):
-                row, column = i + down, j + 1 - down
-                if row < samples and column < samples:
-                    _compare(places, normals, seen, i, j, row, column, step, cosine, contour, crease)
-            if seen[i, j] and (i == 0 or j == 0 or i == samples - 1 or j == samples - 1):
-                contour[i, j] = True
-    _average(contour, crease, antialias, pixels)
+            here = seen[i, j]
+            if here and (i == 0 or j == 0 or i == samples - 1 or j == samples - 1):
+                marks[i, j] |= np.uint8(OUTLINE)
+            if j + 1 < samples and (here or seen[i, j + 1]):
+                _compare(places, normals, seen, i, j, i, j + 1, step, cosine, marks)
+            if i + 1 < samples and (here or seen[i + 1, j]):
+                _compare(places, normals, seen, i, j, i + 1, j, step, cosine, marks)
+    return marks
 
 
 @njit(cache=True, nogil=True)
 def _surface(buffer, samples, low, high, distance, extent):  # type: ignore[no-untyped-def]
     """Place and normal in the camera's frame of what every sample sees, and whether it sees anything."""
-    places = np.zeros((samples, samples, 3), np.float32)
-    normals = np.zeros((samples, samples, 3), np.float32)
+    places = np.empty((samples, samples, 3), np.float32)  # written where something is seen
+    normals = np.empty((samples, samples, 3), np.float32)
     seen = np.zeros((samples, samples), np.bool_)
     for i in range(samples):
         for j in range(samples):
@@ -70,13 +75,14 @@ def _surface(buffer, samples, low, high, distance, extent):  # type: ignore[no-u
     return places, normals, seen
 
 
-@njit(cache=True, nogil=True, inline="always")
-def _compare(places, normals, seen, i, j, row, column, step, cosine, contour, crease):  # type: ignore[no-untyped-def]
-    if not seen[i, j] or not seen[row, column]:
-        if seen[i, j]:
-            contour[i, j] = True
-        elif seen[row, column]:
-            contour[row, column] = True
+@njit(cache=True, nogil=True)
+def _compare(places, normals, seen, i, j, row, column, step, cosine, marks):  # type: ignore[no-untyped-def]
+    """Mark two neighbours of which at least one sees the shape."""
+    if not seen[row, column]:
+        marks[i, j] |= np.uint8(OUTLINE)
+        return
+    if not seen[i, j]:
+        marks[row, column] |= np.uint8(OUTLINE)
         return
     dx = places[row, column, 0] - places[i, j, 0]
     dy = places[row, column, 1] - places[i, j, 1]
@@ -89,23 +95,37 @@ def _compare(places, normals, seen, i, j, row, column, step, cosine, contour, cr
     # Both above or both below: the planes meet between the two, in a fold of the surface and not a step of it.
     if above_a * above_b < 0 and max(abs(above_a), abs(above_b)) > step:
         if dz > 0:
-            contour[row, column] = True
+            marks[row, column] |= np.uint8(STEP_EDGE)
         else:
-            contour[i, j] = True
+            marks[i, j] |= np.uint8(STEP_EDGE)
     elif ax * bx + ay * by + az * bz < cosine:
-        crease[i, j] = crease[row, column] = True
+        marks[i, j] |= np.uint8(CREASE)
+        marks[row, column] |= np.uint8(CREASE)
 
 
 @njit(cache=True, nogil=True)
-def _average(contour, crease, antialias, pixels):  # type: ignore[no-untyped-def]
-    """Contours are widened by half a pixel, and the share of every pixel that is black is taken."""
+def line_pixels(marks, kinds, antialias, pixels):  # type: ignore[no-untyped-def]
+    """Black lines on white: contours a pixel and a half wide, creases one pixel.
+
+    Args:
+        marks: of ``find_lines``.
+        kinds: which of its bits are drawn.
+        antialias: samples a pixel along each side.
+        pixels: is written, (size, size) uint8: the share of every pixel that is white.
+    """
     size = pixels.shape[0]
     samples = size * antialias
-    reach = antialias // 2
-    black = crease.copy()
+    reach = antialias // 2  # contours are widened by half a pixel
+    contours, creases = np.uint8(kinds & CONTOUR), np.uint8(kinds & CREASE)
+    black = np.zeros((samples, samples), np.bool_)
     for i in range(samples):
         for j in range(samples):
-            if contour[i, j]:
+            mark = marks[i, j]
+            if mark == 0:
+                continue
+            if mark & creases:
+                black[i, j] = True
+            if mark & contours:
                 for k in range(max(i - reach, 0), min(i + reach + 1, samples)):
                     left = reach - abs(k - i)
                     for column in range(max(j - left, 0), min(j + left + 1, samples)):

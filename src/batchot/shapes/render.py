@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from os import PathLike, fspath
+from types import MappingProxyType
 from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
@@ -13,8 +14,9 @@ from numpy.typing import NDArray
 from batchot.shapes.cameras import Cameras, make_cameras
 from batchot.shapes.errors import ShapeError
 from batchot.shapes.facets import facets
+from batchot.shapes.framing import check_fit, framed
 from batchot.shapes.lanes import LANES
-from batchot.shapes.lines import CREASE_COSINE, line_pixels
+from batchot.shapes.lines import CONTOUR, CREASE, CREASE_COSINE, NO_CREASE, OUTLINE, find_lines, line_pixels
 from batchot.shapes.points import ball_radius, draw_points
 from batchot.shapes.raster import FARTHEST, NEAREST, fill, project
 from batchot.shapes.shading import (
@@ -27,8 +29,10 @@ from batchot.shapes.shading import (
 )
 from batchot.shapes.shape import Mesh, PointCloud, Shape
 
-Channel: TypeAlias = Literal["shaded", "depth", "silhouette", "lines"]
+Channel: TypeAlias = Literal["shaded", "depth", "silhouette", "lines", "contours", "outline"]
 CHANNELS: tuple[str, ...] = get_args(Channel)
+LINE_CHANNELS = MappingProxyType({"lines": CONTOUR | CREASE, "contours": CONTOUR, "outline": OUTLINE})
+"""Which of the lines that are found each channel draws."""
 MAX_SAMPLES = 4096
 """The most samples along the side of a picture that the z-buffer addresses exactly."""
 
@@ -40,6 +44,7 @@ class _Samples:
     buffer: NDArray[np.unsignedinteger[Any]]
     low: float
     high: float
+    extent: float
     least_step: float
     crease_cosine: float
 
@@ -52,13 +57,15 @@ def render_views(
     channels: Sequence[Channel] = ("shaded",),
     antialias: int = 2,
     background: int = 255,
+    fit: float | None = None,
 ) -> NDArray[np.uint8]:
     r"""Pictures of a shape from several cameras, the same pixels on every run.
 
     ``"shaded"`` is grey by \|n · v\| of the flat face, v the camera's axis, so that it does not matter which
     way a face is turned. ``"depth"`` is 128 + 127 q.z, so near is bright, and 0 where there is nothing.
     ``"silhouette"`` is 255 inside and 0 outside. ``"lines"`` is a drawing in black on white of where the shape ends,
-    hides itself or is bent by more than 38 degrees.
+    hides itself or is bent by more than 38 degrees; ``"contours"`` is the same without the bends, and ``"outline"`` of
+    where it ends alone.
 
     Args:
         shape: a shape in the unit sphere, which is taken as it is, or a file, which is read and normalised.
@@ -67,6 +74,8 @@ def render_views(
         channels: what is drawn, one or more.
         antialias: samples a pixel along each side; ``size · antialias`` up to 4096.
         background: grey behind the shape in ``"shaded"``, 0 to 255.
+        fit: share of a picture that stays free on each side of the shape, in [0, 0.5): each camera, which must be
+            orthographic, is moved and its extent chosen so that the shape fills the rest. ``None``: the cameras stay.
 
     Returns:
         Pixels, (views, channels, size, size) uint8.
@@ -87,6 +96,7 @@ def render_views(
     """
     views = make_cameras(cameras) if isinstance(cameras, str) else cameras
     _check(size, channels, antialias, background)
+    check_fit(fit, views)
     name = ""
     if not isinstance(shape, (Mesh, PointCloud)):
         from batchot.shapes.read import load_shape
@@ -97,9 +107,10 @@ def render_views(
     try:
         side = size * antialias
         if isinstance(shape, PointCloud):
-            draw = _draw_cloud(shape, views, side, background)
+            draw = _draw_cloud(shape, views, side, background, fit)
         else:
-            draw = _draw_mesh(shape, views, side, "lines" in channels, background)
+            with_normals = not set(LINE_CHANNELS).isdisjoint(channels)
+            draw = _draw_mesh(shape, views, side, with_normals, background, fit)
         for view, samples in enumerate(draw):
             _develop(samples, views, channels, antialias, pixels[view])
     except ShapeError as error:
@@ -124,7 +135,7 @@ def _check(size: int, channels: Sequence[str], antialias: int, background: int) 
 
 
 def _draw_mesh(
-    mesh: Mesh, cameras: Cameras, samples: int, with_normals: bool, background: int
+    mesh: Mesh, cameras: Cameras, samples: int, with_normals: bool, background: int, fit: float | None
 ) -> Iterator[_Samples]:
     """The samples of one camera after the other; each is overwritten by the next."""
     parts = facets(mesh)
@@ -134,8 +145,9 @@ def _draw_mesh(
     codes, buffer = np.empty(m, word), np.empty(samples * samples + LANES, word)
     behind = background << 32 if with_normals else background
     for view, rotation in enumerate(cameras.rotations):
+        vertices, extent = framed(parts.vertices, rotation, cameras, fit)
         low, high, ahead, farthest = project(
-            parts.vertices, rotation, cameras.distance, cameras.extent, samples, corners, cells
+            vertices, rotation, cameras.distance, extent, samples, corners, cells
         )
         _check_in_sight(ahead, farthest, view, cameras)
         if with_normals:
@@ -144,29 +156,32 @@ def _draw_mesh(
             grey_codes(parts.normals, rotation, codes)
         buffer.fill(behind)
         fill(parts.ordered, corners, cells, codes, samples, buffer)
-        yield _Samples(buffer, low, high, 0.0, CREASE_COSINE)
+        yield _Samples(buffer, low, high, extent, 0.0, CREASE_COSINE)
 
 
-def _draw_cloud(cloud: PointCloud, cameras: Cameras, samples: int, background: int) -> Iterator[_Samples]:
+def _draw_cloud(
+    cloud: PointCloud, cameras: Cameras, samples: int, background: int, fit: float | None
+) -> Iterator[_Samples]:
     """The samples of one camera after the other; each is overwritten by the next."""
     radius = ball_radius(cloud.points)
     normals = np.empty((0, 3)) if cloud.normals is None else cloud.normals
     buffer = np.empty(samples * samples, np.uint64)
     for view, rotation in enumerate(cameras.rotations):
+        points, extent = framed(cloud.points, rotation, cameras, fit)
         low, high, ahead, farthest = draw_points(
-            cloud.points,
+            points,
             normals,
             radius,
             rotation,
             cameras.distance,
-            cameras.extent,
+            extent,
             samples,
             np.uint64(background << 32),
             buffer,
         )
         _check_in_sight(ahead, farthest, view, cameras)
         # Normals are means over a ball, so they do not tell a fold, and steps within a ball are noise.
-        yield _Samples(buffer, low, high, radius, -2.0)
+        yield _Samples(buffer, low, high, extent, radius, NO_CREASE)
 
 
 def _check_in_sight(ahead: float, farthest: float, view: int, cameras: Cameras) -> None:
@@ -191,6 +206,7 @@ def _develop(
     if buffer.dtype == np.uint64:
         buffer = np.empty(buffer.size, np.uint32)
         upper_half(samples.buffer, buffer)
+    marks = None  # found once, whatever is drawn of them
     for k, channel in enumerate(channels):
         if channel == "shaded":
             shaded_pixels(buffer, antialias, pixels[k])
@@ -199,14 +215,15 @@ def _develop(
         elif channel == "depth":
             depth_pixels(buffer, antialias, samples.low, samples.high, cameras.distance, pixels[k])
         else:
-            line_pixels(
-                samples.buffer,
-                antialias,
-                samples.low,
-                samples.high,
-                cameras.distance,
-                cameras.extent,
-                samples.least_step,
-                samples.crease_cosine,
-                pixels[k],
-            )
+            if marks is None:
+                marks = find_lines(
+                    samples.buffer,
+                    len(pixels[k]) * antialias,
+                    samples.low,
+                    samples.high,
+                    cameras.distance,
+                    samples.extent,
+                    samples.least_step,
+                    samples.crease_cosine,
+                )
+            line_pixels(marks, LINE_CHANNELS[channel], antialias, pixels[k])

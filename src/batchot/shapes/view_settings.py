@@ -33,6 +33,8 @@ class ViewSettings:
         antialias: each pixel is the mean of this many by this many.
         background: grey behind a shaded shape, 0 to 255.
         up: the axis of the files that points up.
+        fit: share of a view that stays free around the shape, which fills the rest; ``None``: the shape is as large as
+            the cameras show it. See ``render_views``.
 
     Raises:
         ValueError: on cameras or a channel that do not exist, a channel twice, or a number out of range.
@@ -52,8 +54,10 @@ class ViewSettings:
     antialias: int = 2
     background: int = 255
     up: Up = "auto"
+    fit: float | None = None
 
     def __post_init__(self) -> None:
+        from batchot.shapes.framing import check_fit
         from batchot.shapes.render import CHANNELS, MAX_SAMPLES
 
         if self.size < 1 or self.antialias < 1 or self.size * self.antialias > MAX_SAMPLES:
@@ -70,7 +74,9 @@ class ViewSettings:
             raise ValueError(f"unknown channels {unknown}; there are {', '.join(CHANNELS)}")
         if self.up not in ("auto", "z", "y"):
             raise ValueError(f"up must be auto, z or y, got {self.up!r}")
-        _ = self.placed  # so that an unknown name is an error here, not when the first shape is drawn
+        check_fit(
+            self.fit, self.placed
+        )  # an unknown name is an error here, not when the first shape is drawn
 
     @cached_property
     def placed(self) -> Cameras:
@@ -86,7 +92,7 @@ class ViewSettings:
     def description(self) -> dict[str, Any]:
         """All that determines the pixels, ready for JSON."""
         # Rounded, because the last bits of a sine differ between machines and no pixel depends on them.
-        return {
+        described = {
             "renderer_version": RENDERER_VERSION,
             "rotations": (self.placed.rotations.round(9) + 0.0).tolist(),
             "distance": f"{self.placed.distance:.9g}",
@@ -97,6 +103,8 @@ class ViewSettings:
             "background": self.background,
             "up": self.up,
         }
+        # Only where it is asked for, so that views that are in caches already keep their names.
+        return described if self.fit is None else {**described, "fit": f"{self.fit:.9g}"}
 
     @cached_property
     def digest(self) -> str:
@@ -144,4 +152,5 @@ def render_shape(shape: Shape, settings: ViewSettings) -> NDArray[np.uint8]:
         channels=settings.channels,
         antialias=settings.antialias,
         background=settings.background,
+        fit=settings.fit,
     )

@@ -9,34 +9,48 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from batchot.training.cross_recipe import CrossModalRecipe
+    from batchot.training.cross_run import TrainedCrossRun, train_cross
+    from batchot.training.cross_trained import CrossModalEmbedder
     from batchot.training.files import RunError
+    from batchot.training.loading import load_run
     from batchot.training.recipe import Recipe, RecipeError
     from batchot.training.run import TrainedRun, train
-    from batchot.training.settings import load_recipe, recipe_names
-    from batchot.training.trained import TrainedEmbedder, load_run
+    from batchot.training.settings import load_any_recipe, load_recipe, recipe_names
+    from batchot.training.trained import TrainedEmbedder
 
 _HOMES = {
+    "CrossModalEmbedder": "cross_trained",
+    "CrossModalRecipe": "cross_recipe",
     "Recipe": "recipe",
     "RecipeError": "recipe",
     "RunError": "files",
+    "TrainedCrossRun": "cross_run",
     "TrainedEmbedder": "trained",
     "TrainedRun": "run",
+    "load_any_recipe": "settings",
     "load_recipe": "settings",
-    "load_run": "trained",
+    "load_run": "loading",
     "recipe_names": "settings",
     "train": "run",
+    "train_cross": "cross_run",
 }
 
 __all__ = [
+    "CrossModalEmbedder",
+    "CrossModalRecipe",
     "Recipe",
     "RecipeError",
     "RunError",
+    "TrainedCrossRun",
     "TrainedEmbedder",
     "TrainedRun",
+    "load_any_recipe",
     "load_recipe",
     "load_run",
     "recipe_names",
     "train",
+    "train_cross",
 ]
 
 

@@ -18,7 +18,7 @@ from lightning.pytorch.callbacks import Callback, Checkpoint, TQDMProgressBar, W
 from torch import Tensor
 
 from batchot.training.files import RunFolder, write_csv, write_json
-from batchot.training.module import MetricLearner
+from batchot.training.learner import Learner
 
 
 class RunInterrupted(Exception):
@@ -110,7 +110,7 @@ class History(Callback):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Add the row of the epoch, and write."""
         self._pause()
-        assert isinstance(pl_module, MetricLearner)
+        assert isinstance(pl_module, Learner)
         epoch = trainer.current_epoch + 1
         if self.rows and self.rows[-1].epoch >= epoch:  # resumed from the checkpoint of this epoch's end
             return
@@ -168,7 +168,7 @@ def _loss(outputs: Any) -> Tensor:
 
 def _evaluate_when_due(trainer: Trainer, learner: LightningModule) -> None:
     """Make Lightning evaluate every so many epochs, and always after the last."""
-    assert isinstance(learner, MetricLearner)
+    assert isinstance(learner, Learner)
     last = trainer.current_epoch >= learner.recipe.epochs - 1
     trainer.check_val_every_n_epoch = 1 if last else learner.recipe.evaluation.every
 

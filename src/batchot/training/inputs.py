@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor
@@ -20,10 +20,14 @@ from batchot.data import (
     held_out,
     load_dataset,
 )
+from batchot.data.augment_sketches import SketchAugmentation
 from batchot.data.locate import cache_folder
 from batchot.data.projection import Splat
 from batchot.data.seeding import generator_for
 from batchot.training.recipe import Recipe, RecipeError
+
+if TYPE_CHECKING:
+    from batchot.data.shape_collection import ShapeCollection
 
 _NORMALIZED_ON = 1_000  # training samples whose views are looked at for mean and standard deviation
 
@@ -49,9 +53,12 @@ def load_splits(
         RecipeError: the data does not fit the recipe
         batchot.data.DataError: data is missing or damaged
     """
-    splits = (
-        _load_shapes(recipe, data_root, tell, progress) if recipe.data.shapes else _images(recipe, data_root)
-    )
+    if recipe.data.shapes:
+        splits = _load_shapes(recipe, data_root, tell, progress)
+    elif recipe.data.drawn:
+        splits = _sketches(recipe, data_root, tell)
+    else:
+        splits = _images(recipe, data_root)
     if recipe.data.validation > 0:
         splits = held_out(splits, recipe.data.validation)
     limit = recipe.data.limit
@@ -61,9 +68,26 @@ def load_splits(
     return splits
 
 
+def root_of(recipe: Recipe, data_root: Path | None) -> Path | None:
+    """Give where the data of a recipe lies: --data-root, or the folder in it that ``data.folder`` names.
+
+    Raises:
+        RecipeError: there is no such folder
+    """
+    if recipe.data.folder is None:
+        return data_root
+    folder = Path(recipe.data.folder)
+    found = folder if data_root is None else data_root / folder  # an absolute folder stays what it is
+    if not found.exists():
+        hint = "" if folder.is_absolute() or data_root is not None else "; give --data-root"
+        raise RecipeError(f"data.folder: there is no {found}{hint}")
+    return found
+
+
 def _images(recipe: Recipe, data_root: Path | None) -> Splits[Any]:
     name = recipe.data.name
-    splits = load_dataset(name, data_root, size=recipe.data.image_size)  # type: ignore[arg-type]
+    size = recipe.data.image_size
+    splits = load_dataset(name, root_of(recipe, data_root), size=size)  # type: ignore[arg-type]
     _, h, w = splits.sample_shape
     if h != w:
         raise RecipeError(
@@ -72,25 +96,66 @@ def _images(recipe: Recipe, data_root: Path | None) -> Splits[Any]:
     return splits
 
 
-def _load_shapes(
-    recipe: Recipe, data_root: Path | None, tell: Callable[[str], None], progress: bool
-) -> Splits[Any]:
-    from batchot.data.clouds import load_clouds
-    from batchot.data.shape_collection import load_collection
-    from batchot.data.views import load_views
+def _sketches(recipe: Recipe, data_root: Path | None, tell: Callable[[str], None]) -> Splits[Any]:
+    from batchot.data.sketches import load_sketch_folder
 
-    settings = recipe.shapes
+    name, root, size = recipe.data.name, root_of(recipe, data_root), sketch_size(recipe)
+    if name == "line-drawings":
+        raise RecipeError("data.name: 'line-drawings' are made from the shapes of a cross-modal recipe")
+    if name == "sketches":
+        if root is None:
+            raise RecipeError("data.folder: where do the sketches lie? Give --data-root or data.folder")
+        shapes = recipe.shapes
+        return load_sketch_folder(
+            root, size=size, test_fraction=shapes.test_fraction, split_seed=shapes.split_seed, tell=tell
+        )
+    from batchot.data.shrec import load_shrec_sketches
+
+    return load_shrec_sketches(13 if name == "shrec13-sketches" else 14, root, size=size, tell=tell)
+
+
+def sketch_size(recipe: Recipe) -> int:
+    """Give height and width of the drawings of a recipe, pixels."""
+    return recipe.data.image_size or 64
+
+
+def collection_of(
+    recipe: Recipe, data_root: Path | None, tell: Callable[[str], None] = lambda text: None
+) -> ShapeCollection:
+    """Give the shapes of a recipe, found but not read.
+
+    Raises:
+        batchot.data.DataError: they are missing or damaged
+    """
+    from batchot.data.shape_collection import load_collection
+
+    settings, root = recipe.shapes, root_of(recipe, data_root)
+    if recipe.data.name in ("shrec13-shapes", "shrec14-shapes"):
+        from batchot.data.shrec import load_shrec_shapes
+
+        year: Literal[13, 14] = 13 if recipe.data.name == "shrec13-shapes" else 14
+        return load_shrec_shapes(year, root, up=settings.up, tell=tell)
     divided = recipe.data.name in ("psb", "shape-folder")
     name = "folder" if recipe.data.name == "shape-folder" else recipe.data.name
-    collection = load_collection(
+    return load_collection(
         name,  # type: ignore[arg-type]
-        data_root,
+        root,
         seed=settings.split_seed,
         test_fraction=settings.test_fraction,
         min_class=settings.min_class if divided else 1,
         prefer=settings.prefer if name.startswith("modelnet") else "any",
         up=settings.up,
     )
+
+
+def _load_shapes(
+    recipe: Recipe, data_root: Path | None, tell: Callable[[str], None], progress: bool
+) -> Splits[Any]:
+    from batchot.data.clouds import load_clouds
+    from batchot.data.views import load_views
+
+    settings = recipe.shapes
+    collection = collection_of(recipe, data_root, tell)
     if renders(recipe):
         train, test = load_views(
             collection, view_settings(recipe), view_folder(), progress=progress, on_message=tell
@@ -157,7 +222,7 @@ def prepare(recipe: Recipe, splits: Splits[Any]) -> Preparation:
     train: Samples = splits.train
     if recipe.model.name in ("pointnet", "dgcnn"):
         normalization = None
-    elif not recipe.data.shapes:
+    elif not recipe.data.shapes and not recipe.data.drawn:
         normalization = Normalization.from_pixels(splits.train.images)
     else:
         some = train.batch(draw(len(train), min(_NORMALIZED_ON, len(train)), recipe.seed))
@@ -169,13 +234,28 @@ def prepare(recipe: Recipe, splits: Splits[Any]) -> Preparation:
     return Preparation(normalization, _augmentation(recipe, splits), projection)
 
 
-def _augmentation(recipe: Recipe, splits: Splits[Any]) -> Augmentation | CloudAugmentation | ViewAugmentation:
+def _augmentation(
+    recipe: Recipe, splits: Splits[Any]
+) -> Augmentation | CloudAugmentation | SketchAugmentation | ViewAugmentation:
     augment = recipe.augment
     if recipe.data.shapes and not renders(recipe):
         return CloudAugmentation(augment.flip, augment.scale, augment.turn, augment.jitter)
     side = splits.sample_shape[-1]
     if augment.shift >= side:
         raise RecipeError(f"augment.shift: {augment.shift} is not allowed; the images are {side} pixels wide")
+    if recipe.data.drawn:
+        return SketchAugmentation(
+            turn=augment.turn,
+            flip=augment.flip,
+            shift=augment.shift,
+            scale=augment.scale,
+            thickness=augment.thickness,
+            elastic=augment.elastic,
+            tremor=augment.tremor,
+            stretch=augment.stretch,
+            rotations=augment.rotations,
+            gaps=augment.gaps,
+        )
     if not recipe.data.shapes:
         return Augmentation(augment.flip, augment.shift, augment.padding, augment.cutout)
     from batchot.shapes.cameras import make_cameras

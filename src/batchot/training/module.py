@@ -5,18 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
 from batchot.data import EvaluationBatches, Preparation
-from batchot.losses import BatchOTLoss, JointLoss, PlanReport, plan_report
+from batchot.losses import BatchOTLoss, JointLoss, plan_report
 from batchot.training.calibrate import recalibrate
 from batchot.training.files import RunError
+from batchot.training.learner import Learner
 from batchot.training.losses import make_loss, normalizes
 from batchot.training.network import Network, channels_last, embed
-from batchot.training.optimisers import make_optimiser, make_schedule
 from batchot.training.recipe import LossSettings, Recipe
-from batchot.training.scores import Embedded, Scores, score
+from batchot.training.scores import Embedded, score
 
 
 class Metric(nn.Module):
@@ -45,7 +44,7 @@ class Metric(nn.Module):
         return self.weight * value
 
 
-class MetricLearner(LightningModule):
+class MetricLearner(Learner):
     """A network, its loss and its optimiser.
 
     Args:
@@ -64,34 +63,21 @@ class MetricLearner(LightningModule):
         steps_per_epoch: int,
         preparation: Preparation,
     ) -> None:
-        super().__init__()
-        self.recipe = recipe
+        super().__init__(recipe, classes, steps_per_epoch)
+        self.recipe: Recipe = recipe
         self.input_shape = input_shape
-        self.classes = classes
-        self.steps_per_epoch = steps_per_epoch
-        self.network = Network(recipe, input_shape, len(classes))
+        self.network: Network = Network(recipe, input_shape, len(classes))
         if recipe.channels_last:
             self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         metric = Metric(make_loss(recipe.loss, len(classes), recipe.model.widths[-1]), recipe.loss)
-        self.objective = JointLoss(metric, recipe.loss.cross_entropy_weight, recipe.loss.label_smoothing)
+        self.objective: JointLoss = JointLoss(
+            metric, recipe.loss.cross_entropy_weight, recipe.loss.label_smoothing
+        )
         self.normalized = normalizes(metric.loss)
         self.normalization = preparation.normalization
-        self.scores: Scores | None = None  # of the epoch that was evaluated last
-        self.plan: PlanReport | None = None  # of the last batch of an epoch
         self.test: Embedded | None = None  # of the epoch that was evaluated last
         self.calibration: EvaluationBatches | None = None  # training samples for batch normalisation
         self._collected: list[list[tuple[Tensor, Tensor | None, Tensor]]] = []
-
-    def configure_optimizers(self) -> Any:
-        """Optimiser, and the schedule that sets its rates at every step."""
-        settings = self.recipe.optim
-        optimiser = make_optimiser(settings, self.network, self.objective)
-        schedule = make_schedule(settings, optimiser, self.steps_per_epoch, self.recipe.epochs)
-        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        """Let what is random in a step depend on the seed and the step alone, so that it can be resumed."""
-        torch.manual_seed(self.recipe.seed * 1_000_003 + self.global_step)
 
     def loss(self, embeddings: Tensor, logits: Tensor | None, labels: Tensor) -> Tensor:
         """Metric loss and, with a head, cross-entropy: shape ()."""
@@ -110,19 +96,12 @@ class MetricLearner(LightningModule):
         try:
             loss = self.loss(embeddings, logits, labels)
         except ValueError as error:
-            raise RunError(f"{self._where(batch_idx)}: {error}") from error
-        if not bool(torch.isfinite(loss)):
-            raise RunError(
-                f"{self._where(batch_idx)}: the loss is {float(loss)}: training diverged. "
-                "Lower optim.lr, set optim.clip=1, or set loss.normalize=true."
-            )
+            raise RunError(f"{self.where(batch_idx)}: {error}") from error
+        self.check_finite(loss, batch_idx)
         self.log("train/loss", loss)
         if batch_idx == self.steps_per_epoch - 1:
             self._report_plan(embeddings.detach(), labels)
         return loss
-
-    def _where(self, batch_idx: int) -> str:
-        return f"epoch {self.current_epoch + 1}, batch {batch_idx + 1}"
 
     def _layout(self, samples: Tensor) -> Tensor:
         return channels_last(samples) if self.recipe.channels_last else samples
@@ -136,16 +115,7 @@ class MetricLearner(LightningModule):
             self.plan = plan_report(x, x_labels, ref_emb=y, ref_labels=y_labels, settings=loss.settings)
         else:
             self.plan = plan_report(embeddings, labels, settings=loss.settings)
-        self.log_dict(
-            {
-                "plan/violated_mass": self.plan.violated_mass,
-                "plan/violated_pairs": self.plan.violated_pairs,
-                "plan/effective_pairs": self.plan.effective_pairs,
-                "plan/marginal_error": self.plan.marginal_error,
-            },
-            on_step=False,
-            on_epoch=True,
-        )
+        self.show_plan(self.plan)
 
     def on_validation_epoch_start(self) -> None:
         """Forget the embeddings of the epoch before."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 
 from batchot.data.augment_views import mirror_views
 from batchot.models import DGCNN, MVCNN, Embedder, LeNet5, MetricNet, PointNet, make_backbone
+from batchot.models.embedder import HasOutFeatures
 from batchot.training.heads import CosineHead
 from batchot.training.recipe import Recipe, RecipeError
 
@@ -29,10 +31,17 @@ class Network(nn.Module):
         n_classes: classes of the classifier
         load_pretrained: fetch the pretrained weights that the recipe asks for; not wanted where those of a
             run are loaded afterwards
+        headless: make no classifier, whatever the recipe says
     """
 
     def __init__(
-        self, recipe: Recipe, input_shape: tuple[int, ...], n_classes: int, *, load_pretrained: bool = True
+        self,
+        recipe: Recipe,
+        input_shape: tuple[int, ...],
+        n_classes: int,
+        *,
+        load_pretrained: bool = True,
+        headless: bool = False,
     ) -> None:
         super().__init__()
         model, loss = recipe.model, recipe.loss
@@ -47,7 +56,7 @@ class Network(nn.Module):
         self.embedder = Embedder(features, metric)
         self.mirror_order = _mirror_order(recipe)
         self.head: nn.Module | None = None
-        if loss.cross_entropy_weight > 0:
+        if loss.cross_entropy_weight > 0 and not headless:
             width = model.widths[-1]
             self.head = (
                 CosineHead(width, n_classes, loss.head_scale)
@@ -83,11 +92,13 @@ def _features(recipe: Recipe, shape: tuple[int, ...], load_pretrained: bool) -> 
     if model.name == "dgcnn":
         dgcnn = DGCNN()
         return dgcnn, dgcnn.out_features
-    v, c, h, _ = shape
+    c, h = shape[-3:-1]
     pretrained = None if model.pretrained == "none" or not load_pretrained else model.pretrained
     try:
         backbone = make_backbone(model.backbone, in_channels=c, image_size=h, pretrained=pretrained)
-        mvcnn = MVCNN(backbone, model.pooling, n_views=v, views_at_once=1024)
+        if model.name == "cnn":
+            return backbone, cast(HasOutFeatures, backbone).out_features
+        mvcnn = MVCNN(backbone, model.pooling, n_views=shape[0], views_at_once=1024)
     except (ValueError, OSError, ImportError) as error:
         raise RecipeError(f"model.backbone: {model.backbone}: {error}") from error
     return mvcnn, mvcnn.out_features
@@ -121,15 +132,29 @@ def embed(network: Network, samples: Tensor, *, normalize: bool, flip: bool) -> 
         normalize: L2-normalise
         flip: average over each sample and its mirror image
     """
+    return embed_by(network, samples, network.mirrored(samples) if flip else None, normalize=normalize)
+
+
+def embed_by(
+    network: Callable[[Tensor], Outputs], samples: Tensor, mirrored: Tensor | None, *, normalize: bool
+) -> Outputs:
+    """Do what `embed` does, by any function from samples to outputs.
+
+    Args:
+        network: gives embeddings and logits
+        samples: (b, *input_shape)
+        mirrored: the same seen in a mirror; None for no averaging
+        normalize: L2-normalise
+    """
 
     def once(x: Tensor) -> Outputs:
         embeddings, logits = network(x)
         return Outputs(nn.functional.normalize(embeddings) if normalize else embeddings, logits)
 
     first = once(samples)
-    if not flip:
+    if mirrored is None:
         return first
-    second = once(network.mirrored(samples))
+    second = once(mirrored)
     mean = (first.embeddings + second.embeddings) / 2
     if normalize:
         mean = nn.functional.normalize(mean)

@@ -28,7 +28,16 @@ def _require(condition: bool, setting: str, value: object, allowed: str) -> None
 
 
 IMAGE_SETS = ("mnist", "cifar10", "digits", "folder")
-SHAPE_SETS = ("modelnet40", "modelnet10", "psb", "shape-folder", "library")
+SKETCH_SETS = ("sketches", "line-drawings", "shrec13-sketches", "shrec14-sketches")
+SHAPE_SETS = (
+    "modelnet40",
+    "modelnet10",
+    "psb",
+    "shape-folder",
+    "library",
+    "shrec13-shapes",
+    "shrec14-shapes",
+)
 
 
 @dataclass(frozen=True)
@@ -37,17 +46,39 @@ class DataSettings:
 
     Args:
         name: data set, found under --data-root; "folder" is any folder of class folders of images,
-            "shape-folder" one of meshes and point clouds, "library" the built-in shapes
-        image_size: side in pixels to which the images of a "folder" are scaled (null: as they are)
+            "shape-folder" one of meshes and point clouds, "library" the built-in shapes, "sketches" any folder of
+            class folders of drawings, "line-drawings" drawings made from the shapes of a cross-modal recipe
+        folder: where in --data-root the set lies, or an absolute path (null: in the folder of its name, or in
+            --data-root itself)
+        image_size: side in pixels to which drawings and the images of a "folder" are scaled (null: images as they
+            are, drawings 64)
+        train_on: drawings that are trained on in a cross-modal recipe: "drawn" by hand, "lines" drawn from the
+            training shapes, or "both"; the test is always on those drawn by hand
         limit: use only so many training samples, drawn at random (null: all)
         validation: measure on this share of the training samples, the last ones of each class, and train on the
             others, so that settings can be chosen without a look at the test set (0: measure on the test set)
     """
 
     name: Literal[
-        "mnist", "cifar10", "digits", "folder", "modelnet40", "modelnet10", "psb", "shape-folder", "library"
+        "mnist",
+        "cifar10",
+        "digits",
+        "folder",
+        "modelnet40",
+        "modelnet10",
+        "psb",
+        "shape-folder",
+        "library",
+        "sketches",
+        "line-drawings",
+        "shrec13-sketches",
+        "shrec14-sketches",
+        "shrec13-shapes",
+        "shrec14-shapes",
     ]
+    folder: str | None = None
     image_size: int | None = None
+    train_on: Literal["drawn", "lines", "both"] = "drawn"
     limit: int | None = None
     validation: float = 0.0
 
@@ -65,6 +96,11 @@ class DataSettings:
     def shapes(self) -> bool:
         """Whether these are shapes rather than images."""
         return self.name in SHAPE_SETS
+
+    @property
+    def drawn(self) -> bool:
+        """Whether these are sketches or other line drawings."""
+        return self.name in SKETCH_SETS
 
 
 @dataclass(frozen=True)
@@ -128,9 +164,16 @@ class AugmentSettings:
         shift: move images and rendered views by up to so many pixels in x and y
         padding: what is moved in: zeros, or the image reflected at its border
         cutout: side in pixels of a square that is blanked in images (0: none)
-        scale: multiply each axis of a cloud by a factor in [1 - scale, 1 + scale]
-        turn: turn a cloud about its upright axis by an angle of this standard deviation, degrees
+        scale: multiply each axis of a cloud or a sketch by a factor in [1 - scale, 1 + scale]
+        turn: turn a cloud about its upright axis, or a sketch in its plane, by an angle of this standard
+            deviation, degrees
         jitter: move each point of a cloud by this standard deviation, in radii of the shape
+        thickness: make the strokes of a sketch thinner or thicker by up to so many pixels
+        elastic: bend a sketch smoothly, by this standard deviation in pixels
+        tremor: bend its strokes as an unsteady hand does, likewise
+        stretch: make a sketch wider and lower, or narrower and higher, by up to this logarithm of the factor
+        rotations: turn a sketch by a multiple of 360 degrees / rotations (the paper: 20; 0: not)
+        gaps: up to so many places where the strokes of a sketch are broken
     """
 
     flip: bool = False
@@ -140,8 +183,20 @@ class AugmentSettings:
     scale: float = 0.0
     turn: float = 0.0
     jitter: float = 0.0
+    thickness: float = 0.0
+    elastic: float = 0.0
+    tremor: float = 0.0
+    stretch: float = 0.0
+    rotations: int = 0
+    gaps: int = 0
 
     def __post_init__(self) -> None:
+        _require(self.thickness >= 0, "augment.thickness", self.thickness, ">= 0 pixels")
+        _require(self.elastic >= 0, "augment.elastic", self.elastic, ">= 0 pixels")
+        _require(self.tremor >= 0, "augment.tremor", self.tremor, ">= 0 pixels")
+        _require(self.stretch >= 0, "augment.stretch", self.stretch, ">= 0")
+        _require(self.rotations >= 0, "augment.rotations", self.rotations, ">= 0")
+        _require(self.gaps >= 0, "augment.gaps", self.gaps, ">= 0 places")
         _require(self.shift >= 0, "augment.shift", self.shift, ">= 0 pixels")
         _require(self.cutout >= 0, "augment.cutout", self.cutout, ">= 0 pixels")
         _require(0 <= self.scale < 1, "augment.scale", self.scale, "in [0, 1)")
@@ -154,10 +209,10 @@ class ModelSettings:
     """A network that makes features, and the metric network that makes embeddings of them.
 
     Args:
-        name: "lenet" for images; "mvcnn" for the views of shapes; "pointnet" or "dgcnn" for clouds
+        name: "lenet" or "cnn" for images; "mvcnn" for the views of shapes; "pointnet" or "dgcnn" for clouds
         channels: channels of the two convolutions (lenet)
-        backbone: network of a view (mvcnn): resnet18-w16 and other widths, alexnet, a model of Hugging Face by
-            name or folder, or timm/NAME
+        backbone: network of an image or view (cnn, mvcnn): resnet18-w16 and other widths, alexnet, a model of
+            Hugging Face by name or folder, or timm/NAME
         pretrained: weights of the backbone: "none", "hub" (the user's cache or the network), or a folder
         pooling: of the views' features (mvcnn)
         widths: widths of the fully connected layers of the metric network; the last is the embedding's
@@ -166,7 +221,7 @@ class ModelSettings:
         dropout: share of the hidden units of the metric network that a step leaves out
     """
 
-    name: Literal["lenet", "mvcnn", "pointnet", "dgcnn"] = "lenet"
+    name: Literal["lenet", "cnn", "mvcnn", "pointnet", "dgcnn"] = "lenet"
     channels: tuple[int, int] = (32, 64)
     backbone: str = "resnet18-w16"
     pretrained: str = "none"
@@ -409,8 +464,8 @@ class Recipe:
             "even with loss.against=halves",
         )
         _require(
-            (self.model.name == "lenet") != self.data.shapes,
+            (self.model.name in ("lenet", "cnn")) != self.data.shapes,
             "model.name",
             self.model.name,
-            "mvcnn, pointnet or dgcnn for shapes, and lenet for images",
+            "mvcnn, pointnet or dgcnn for shapes, and lenet or cnn for images",
         )

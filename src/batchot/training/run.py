@@ -26,6 +26,7 @@ from batchot.data import (
     Splits,
     TrainingBatches,
 )
+from batchot.data.resumable import ResumableBatches
 from batchot.data.seeding import generator_for
 from batchot.training.callbacks import (
     Averaging,
@@ -37,13 +38,15 @@ from batchot.training.callbacks import (
     StopRequest,
 )
 from batchot.training.checkpoint import AtomicCheckpointIO, check_weights, read_checkpoint
+from batchot.training.cross_recipe import CrossModalRecipe
 from batchot.training.files import RunError, RunFolder, write_text
 from batchot.training.inputs import input_shape, load_splits, prepare, reference_samples
+from batchot.training.learner import Learner
 from batchot.training.losses import make_loss
 from batchot.training.module import MetricLearner, gather
 from batchot.training.recipe import Recipe, RecipeError
 from batchot.training.scores import Embedded
-from batchot.training.settings import first_difference, load_recipe, to_mapping
+from batchot.training.settings import first_difference, load_any_recipe, to_mapping
 from batchot.training.trained import TrainedEmbedder, load_run
 
 Device = Literal["auto", "cpu", "cuda"]
@@ -101,20 +104,79 @@ def train(
         batchot.data.DataError: data is missing or damaged
     """
     messages = messages or Messages()
+    make_loss(recipe.loss, n_classes=2, embedding_dim=recipe.model.widths[-1])  # are its options right?
+
+    def prepared() -> Job:
+        splits = load_splits(recipe, data_root, tell=messages.note, progress=messages.bar)
+        learner, batches, evaluation = _prepare(recipe, splits)
+        about = (
+            f"{splits.name}: {len(splits.train):,} training and {len(splits.test):,} test {_what(recipe)} of "
+            f"{' x '.join(map(str, learner.input_shape))}, {len(splits.train.classes)} classes"
+        )
+        return Job(learner, batches, evaluation, about, splits)
+
+    fitted = fit_run(recipe, out, prepared, data_root, device, resume, command, messages)
+    learner, splits = fitted.job.learner, fitted.job.data
+    assert isinstance(learner, MetricLearner)
+    # nothing was evaluated in this session where the run was finished already
+    test = learner.test or embed_samples(load_run(out), splits.test)
+    return TrainedRun(fitted.folder, recipe, fitted.rows, splits, test.on_cpu(), fitted.waited)
+
+
+@dataclass(frozen=True)
+class Job:
+    """All that a run needs to be fitted."""
+
+    learner: Learner
+    batches: ResumableBatches[Any, Any]
+    evaluation: tuple[EvaluationBatches, EvaluationBatches]
+    about: str  # the data in a line
+    data: Any  # what was loaded
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A run that has been fitted."""
+
+    folder: RunFolder
+    rows: tuple[Row, ...]
+    job: Job
+    waited: float  # share of the training time in this session that was spent waiting for data
+
+
+def fit_run(
+    recipe: Recipe | CrossModalRecipe,
+    out: Path,
+    prepared: Callable[[], Job],
+    data_root: Path | None,
+    device: Device,
+    resume: bool,
+    command: str,
+    messages: Messages,
+) -> Fitted:
+    """Fit a run of any kind, from its first batch or its last checkpoint, and keep its history.
+
+    Args:
+        recipe: what to do
+        out: run folder
+        prepared: loads the data and makes the network; called once it is known that the folder is free
+        data_root, device, resume, command, messages: see `train`
+
+    Returns:
+        The fitted run.
+
+    Raises:
+        RunError: see `train`
+        RunInterrupted: Ctrl-C or SIGTERM; a checkpoint has been written
+    """
     folder = RunFolder(out)
     accelerator = accelerator_of(device)
-    make_loss(recipe.loss, n_classes=2, embedding_dim=recipe.model.widths[-1])  # are its options right?
     _check_folder(folder, recipe, resume)
     with quiet():
         seed_everything(recipe.seed, workers=True, verbose=False)
-        splits = load_splits(recipe, data_root, tell=messages.note, progress=messages.bar)
-        learner, batches, evaluation = _prepare(recipe, splits)
-        checkpoint = _resumable(folder, learner) if resume else None
-        messages.note(
-            f"{splits.name}: {len(splits.train):,} training and {len(splits.test):,} test {_what(recipe)} of "
-            f"{' x '.join(map(str, learner.input_shape))}, {len(splits.train.classes)} classes; "
-            f"training on {'the GPU' if accelerator == 'cuda' else 'the CPU'}"
-        )
+        job = prepared()
+        checkpoint = _resumable(folder, job.learner) if resume else None
+        messages.note(f"{job.about}; training on {'the GPU' if accelerator == 'cuda' else 'the CPU'}")
         if checkpoint is not None:
             messages.note(f"resuming from {checkpoint}")
         if not resume or not folder.config.exists():
@@ -123,15 +185,10 @@ def train(
         stop = StopRequest()
         trainer = _trainer(recipe, folder, accelerator, history, stop, messages)
         with stop.listening(messages.note):
-            _fit(trainer, learner, batches, evaluation, checkpoint)
+            _fit(trainer, job.learner, job.batches, job.evaluation, checkpoint)
         history.write()
-        # nothing was evaluated in this session where the run was finished already
-        test = learner.test or embed_samples(load_run(out), splits.test)
-        test = Embedded(
-            test.embeddings.cpu(), None if test.logits is None else test.logits.cpu(), test.labels.cpu()
-        )
-        waited = batches.waited / history.here if history.here > 0 else 0.0
-    return TrainedRun(folder, recipe, tuple(history.rows), splits, test, waited)
+        waited = job.batches.waited / history.here if history.here > 0 else 0.0
+    return Fitted(folder, tuple(history.rows), job, waited)
 
 
 def _what(recipe: Recipe) -> str:
@@ -147,7 +204,7 @@ def accelerator_of(device: Device) -> str:
     return "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
 
 
-def _check_folder(folder: RunFolder, recipe: Recipe, resume: bool) -> None:
+def _check_folder(folder: RunFolder, recipe: Recipe | CrossModalRecipe, resume: bool) -> None:
     if folder.root.exists() and not folder.root.is_dir():
         raise RunError(f"--out {folder.root} is a file, not a folder")
     if not resume:
@@ -158,7 +215,7 @@ def _check_folder(folder: RunFolder, recipe: Recipe, resume: bool) -> None:
             )
         return
     if folder.config.is_file():
-        difference = first_difference(recipe, load_recipe(str(folder.config)))
+        difference = first_difference(recipe, load_any_recipe(str(folder.config)))
         if difference is not None:
             name, here, there = difference
             raise RunError(
@@ -204,7 +261,7 @@ def _sampler(recipe: Recipe, train: Samples) -> BatchSampler:
         raise RecipeError(f"batch: {error}") from error
 
 
-def _resumable(folder: RunFolder, learner: MetricLearner) -> Path | None:
+def _resumable(folder: RunFolder, learner: Learner) -> Path | None:
     """Give the checkpoint to go on from, checked; None if the run was stopped before its first one."""
     if not folder.last.exists():
         return None
@@ -213,7 +270,9 @@ def _resumable(folder: RunFolder, learner: MetricLearner) -> Path | None:
     return folder.last
 
 
-def _write_config(folder: RunFolder, recipe: Recipe, command: str, data_root: Path | None) -> None:
+def _write_config(
+    folder: RunFolder, recipe: Recipe | CrossModalRecipe, command: str, data_root: Path | None
+) -> None:
     from importlib.metadata import version
 
     from batchot import __version__
@@ -232,7 +291,7 @@ def _write_config(folder: RunFolder, recipe: Recipe, command: str, data_root: Pa
 
 
 def _trainer(
-    recipe: Recipe,
+    recipe: Recipe | CrossModalRecipe,
     folder: RunFolder,
     accelerator: str,
     history: History,
@@ -268,8 +327,8 @@ def _trainer(
 
 def _fit(
     trainer: Trainer,
-    learner: MetricLearner,
-    batches: TrainingBatches,
+    learner: Learner,
+    batches: ResumableBatches[Any, Any],
     evaluation: tuple[EvaluationBatches, EvaluationBatches],
     checkpoint: Path | None,
 ) -> None:

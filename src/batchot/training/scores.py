@@ -24,6 +24,11 @@ class Embedded:
     logits: Tensor | None  # (n, c), None without a head
     labels: Tensor  # (n,)
 
+    def on_cpu(self) -> Embedded:
+        """Give the same in the processor's memory."""
+        logits = None if self.logits is None else self.logits.cpu()
+        return Embedded(self.embeddings.cpu(), logits, self.labels.cpu())
+
 
 @dataclass(frozen=True)
 class Scores:
@@ -86,5 +91,48 @@ def score(
         dcg=retrieved.dcg,
         accuracy=value,
         accuracy_by=by,
+        knn_accuracy=knn,
+    )
+
+
+def score_across(
+    queries: Embedded, gallery: Embedded, *, n_classes: int, normalized: bool, neighbours: int
+) -> Scores:
+    """Measure the queries of one tower against the gallery of another.
+
+    Args:
+        queries: each is asked against the whole gallery; those whose class the gallery lacks are left out of
+            the retrieval measures
+        gallery: its classes that no query has are distractors
+        n_classes: number of classes
+        normalized: compare by cosine rather than by Euclidean distance
+        neighbours: k of the nearest gallery items by which queries are classified without a head
+
+    Returns:
+        Retrieval, and how often the class of a query is read off rightly.
+    """
+    retrieved = retrieval_scores(
+        queries.embeddings,
+        queries.labels,
+        gallery.embeddings,
+        gallery.labels,
+        distance="cosine" if normalized else "euclidean",
+    )
+    k = min(neighbours, len(gallery.labels))
+    nearest = knn_predictions(gallery.embeddings, gallery.labels, queries.embeddings, k=k)
+    knn = classification_scores(nearest, queries.labels, n_classes).accuracy
+    head = queries.logits is not None
+    accuracy = knn
+    if queries.logits is not None:
+        accuracy = classification_scores(head_predictions(queries.logits), queries.labels, n_classes).accuracy
+    return Scores(
+        map=retrieved.map,
+        nn=retrieved.nn,
+        ft=retrieved.ft,
+        st=retrieved.st,
+        e=retrieved.e,
+        dcg=retrieved.dcg,
+        accuracy=accuracy,
+        accuracy_by="head" if head else "knn",
         knn_accuracy=knn,
     )

@@ -16,6 +16,8 @@ from batchot.training.recipe import DataSettings, Recipe, RecipeError
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
 
+    from batchot.training.cross_recipe import CrossModalRecipe
+
 _OWN_LOSSES = ("batch-ot", "uniform")
 _OWN_LOSS_SETTINGS = ("margin", "pos_margin", "gamma", "lam", "normalize", "grad", "distance_power", "power")
 _UNIFORM_IGNORES = ("gamma", "lam", "grad")
@@ -136,18 +138,30 @@ def settings_help(recipe: Recipe | None = None) -> str:
     >>> "loss.lam = 5.0 (a number)" in settings_help()
     True
     """
+    shown = Recipe("NAME", DataSettings("mnist")) if recipe is None else recipe
+    return "\n".join(help_lines(shown))
+
+
+def help_lines(recipe: Recipe, only: Sequence[str] | None = None, prefix: str = "") -> list[str]:
+    """Describe the settings of a recipe, two lines each.
+
+    Args:
+        recipe: whose values are shown
+        only: sections; "" are the settings that are in none (all, if None)
+        prefix: put before each name
+    """
     from docstring_parser import parse
 
-    shown = Recipe("NAME", DataSettings("mnist")) if recipe is None else recipe
-    values = _flat(to_mapping(shown), "defaults")
+    values = flat(to_mapping(recipe), "defaults")
     texts: dict[str, str] = {}
-    for prefix, part in [("", shown), *((f"{s}.", getattr(shown, s)) for s in sections())]:
+    for section, part in [("", recipe), *((f"{s}.", getattr(recipe, s)) for s in sections())]:
         documented = parse(type(part).__doc__ or "").params
-        texts |= {prefix + p.arg_name: " ".join((p.description or "").split()) for p in documented}
-    return "\n".join(
-        f"  {name} = {_plain(values[name])} ({allowed(kind)})\n      {texts.get(name, '')}"
+        texts |= {section + p.arg_name: " ".join((p.description or "").split()) for p in documented}
+    return [
+        f"  {prefix}{name} = {_plain(values[name])} ({allowed(kind)})\n      {texts.get(name, '')}"
         for name, kind in setting_types().items()
-    )
+        if only is None or name.rpartition(".")[0] in only
+    ]
 
 
 def _plain(value: Any) -> str:
@@ -186,7 +200,8 @@ def _names() -> str:
     return ", ".join(recipe_names())
 
 
-def _flat(values: dict[str, Any], source: str) -> dict[str, Any]:
+def flat(values: dict[str, Any], source: str) -> dict[str, Any]:
+    """Give nested settings by their dotted names, all of them known."""
     flat: dict[str, Any] = {}
     for key, value in values.items():
         if key in sections() and isinstance(value, dict):
@@ -201,7 +216,7 @@ def _flat(values: dict[str, Any], source: str) -> dict[str, Any]:
     return flat
 
 
-def _build(values: dict[str, Any], source: str) -> Recipe:
+def build(values: dict[str, Any], source: str) -> Recipe:
     """Type-check settings by their dotted names and make the recipe."""
     from argparse import ArgumentError
 
@@ -249,7 +264,8 @@ def _find_wrong_type(values: dict[str, Any], source: str) -> None:
             raise _not_allowed(source, key, value) from error
 
 
-def _override_value(text: str) -> Any:
+def override_value(text: str) -> Any:
+    """Read a value as YAML does; what is not YAML is text."""
     import yaml
 
     try:
@@ -274,32 +290,77 @@ def load_recipe(recipe: str, overrides: Sequence[tuple[str, str]] = ()) -> Recip
     >>> load_recipe("mnist", [("loss.lam", "3"), ("epochs", "1")]).loss.lam
     3.0
     """
+    made = load_any_recipe(recipe, overrides)
+    if not isinstance(made, Recipe):
+        raise RecipeError(
+            f"{recipe} is a cross-modal recipe, with towers; here one of a single network is needed"
+        )
+    return made
+
+
+def load_any_recipe(recipe: str, overrides: Sequence[tuple[str, str]] = ()) -> Recipe | CrossModalRecipe:
+    """Read a recipe as `load_recipe` does, of one network or with towers.
+
+    Args:
+        recipe: name of a recipe of the package, or path of a YAML file
+        overrides: pairs of a setting's dotted name and its value as text; those of a tower begin with its name
+
+    Returns:
+        The checked recipe.
+
+    Raises:
+        RecipeError: a name is unknown or a value is not allowed
+    """
     source, raw = _read(recipe)
     raw.pop("run", None)  # what config.yaml of a run says about the run itself
-    values = _flat(raw, source)
+    if "towers" in raw:
+        from batchot.training.cross_settings import make_cross_recipe
+
+        return make_cross_recipe(raw, source, overrides)
+    values = flat(raw, source)
     changed: dict[str, Any] = {}
     for name, text in overrides:
-        key = full_name(name)
-        if not is_setting(key):
-            raise RecipeError(f"unknown setting {name!r}{suggestion(key, list(setting_types()))}")
-        value = _override_value(text)
-        if key.startswith("loss.options."):
-            inherited = changed.get("loss.options", values.get("loss.options", {}))
-            key, value = "loss.options", {**inherited, key.removeprefix("loss.options."): value}
-        elif setting_types()[key] is str:
-            value = text
-        changed[key] = value
+        change(changed, values, name, text)
+    forget_options(changed, values)
+    made = build(lenient(values | changed), "command line" if changed else source)
+    check_effect(changed, made)
+    return made
+
+
+def change(changed: dict[str, Any], values: dict[str, Any], name: str, text: str) -> None:
+    """Note an override.
+
+    Args:
+        changed: overrides so far, by full name; is added to
+        values: what they override
+        name: of the setting
+        text: its new value
+
+    Raises:
+        RecipeError: no such setting
+    """
+    key = full_name(name)
+    if not is_setting(key):
+        raise RecipeError(f"unknown setting {name!r}{suggestion(key, list(setting_types()))}")
+    value = override_value(text)
+    if key.startswith("loss.options."):
+        inherited = changed.get("loss.options", values.get("loss.options", {}))
+        key, value = "loss.options", {**inherited, key.removeprefix("loss.options."): value}
+    elif setting_types()[key] is str:
+        value = text
+    changed[key] = value
+
+
+def forget_options(changed: dict[str, Any], values: dict[str, Any]) -> None:
+    """Drop the options of another loss where the loss is changed."""
     if (
         changed.get("loss.name", values.get("loss.name")) != values.get("loss.name")
         and "loss.options" not in changed
     ):
-        changed["loss.options"] = {}  # those of another loss
-    made = _build(_lenient(values | changed), "command line" if changed else source)
-    _check_effect(changed, made)
-    return made
+        changed["loss.options"] = {}
 
 
-def _lenient(values: dict[str, Any]) -> dict[str, Any]:
+def lenient(values: dict[str, Any]) -> dict[str, Any]:
     """Let YAML's 32 stand for the text "32" where text is what the setting admits."""
     out = dict(values)
     for key, value in values.items():
@@ -310,7 +371,7 @@ def _lenient(values: dict[str, Any]) -> dict[str, Any]:
     return out
 
 
-def _check_effect(changed: dict[str, Any], made: Recipe) -> None:
+def check_effect(changed: dict[str, Any], made: Recipe) -> None:
     """Refuse overrides that the chosen data, network or loss would not look at."""
     for setting, has_effect, where in _where_effective(made):
         if setting in changed and not has_effect:
@@ -339,27 +400,39 @@ def _where_effective(made: Recipe) -> list[tuple[str, bool, str]]:
     rendered = mvcnn and made.shapes.views == "rendered"
     splatted = mvcnn and made.shapes.views == "splatted"
     clouds = splatted or made.model.name in ("pointnet", "dgcnn")
-    images = not made.data.shapes
-    divided = made.data.name in ("psb", "shape-folder")
+    images, drawn, cnn = not made.data.shapes, made.data.drawn, made.model.name == "cnn"
+    divided = made.data.name in ("psb", "shape-folder", "sketches")
     groups = (
-        (("data.image_size",), made.data.name == "folder", "data=folder"),
+        (("data.image_size",), made.data.name == "folder" or drawn, "data=folder and drawings"),
+        (("data.train_on",), drawn and made.data.name != "line-drawings", "sketches of a cross-modal recipe"),
+        (
+            ("data.folder",),
+            made.data.name not in ("digits", "library", "line-drawings"),
+            "sets that are read",
+        ),
         (("model.channels",), made.model.name == "lenet", "model.name=lenet"),
-        (("model.backbone", "model.pretrained", "model.pooling"), mvcnn, "model.name=mvcnn"),
+        (("model.backbone", "model.pretrained"), mvcnn or cnn, "model.name=mvcnn and cnn"),
+        (("model.pooling",), mvcnn, "model.name=mvcnn"),
         (("shapes.views", "shapes.cameras", "shapes.size"), mvcnn, "model.name=mvcnn"),
         (("shapes.channels", "shapes.antialias"), rendered, "shapes.views=rendered of model.name=mvcnn"),
         (("shapes.radius", "shapes.margin"), splatted, "shapes.views=splatted of model.name=mvcnn"),
         (("shapes.points",), clouds, "splatted views and point networks"),
         (("shapes.prefer",), made.data.name.startswith("modelnet"), "ModelNet"),
         (("shapes.up",), made.data.shapes, "shapes"),
-        (("shapes.min_class", "shapes.test_fraction", "shapes.split_seed"), divided, "psb and shape-folder"),
-        (("augment.cutout",), images, "images"),
-        (("augment.shift", "augment.padding"), images or rendered, "images and rendered views"),
-        (("augment.scale", "augment.turn", "augment.jitter"), clouds, "splatted views and point networks"),
+        (("shapes.min_class",), divided and made.data.shapes, "psb and shape-folder"),
+        (("shapes.test_fraction", "shapes.split_seed"), divided, "psb, shape-folder and sketches"),
+        (("augment.cutout",), images and not drawn, "images"),
+        (("augment.shift",), images or rendered, "images and rendered views"),
+        (("augment.padding",), rendered or (images and not drawn), "images and rendered views"),
+        (("augment.scale", "augment.turn"), clouds or drawn, "sketches, splatted views and point networks"),
+        (("augment.jitter",), clouds, "splatted views and point networks"),
+        (("augment.thickness", "augment.elastic", "augment.gaps"), drawn, "sketches"),
+        (("augment.tremor", "augment.stretch", "augment.rotations"), drawn, "sketches"),
     )
     return [(name, effective, where) for names, effective, where in groups for name in names]
 
 
-def to_mapping(recipe: Recipe) -> dict[str, Any]:
+def to_mapping(recipe: Recipe | CrossModalRecipe) -> dict[str, Any]:
     """Give a recipe as nested plain values, as YAML writes them (tuples become lists).
 
     >>> to_mapping(load_recipe("digits"))["data"]["name"]
@@ -371,17 +444,31 @@ def to_mapping(recipe: Recipe) -> dict[str, Any]:
             return {k: plain(v) for k, v in value.items()}
         return [plain(v) for v in value] if isinstance(value, tuple | list) else value
 
-    return {k: plain(v) for k, v in dataclasses.asdict(recipe).items()}
+    if isinstance(recipe, Recipe):
+        return {k: plain(v) for k, v in dataclasses.asdict(recipe).items()}
+    from batchot.training.cross_settings import cross_mapping
+
+    return {k: plain(v) for k, v in cross_mapping(recipe).items()}
 
 
-def first_difference(a: Recipe, b: Recipe) -> tuple[str, Any, Any] | None:
+def first_difference(
+    a: Recipe | CrossModalRecipe, b: Recipe | CrossModalRecipe
+) -> tuple[str, Any, Any] | None:
     """Give the first setting in which two recipes differ, with both values.
 
     >>> first_difference(load_recipe("mnist"), load_recipe("mnist", [("loss.lam", "3")]))[0]
     'loss.lam'
     """
-    left, right = _flat(to_mapping(a), "a"), _flat(to_mapping(b), "b")
-    for key in left:
-        if left[key] != right[key]:
-            return key, left[key], right[key]
+    left, right = _leaves(to_mapping(a)), _leaves(to_mapping(b))
+    for key in [*left, *(key for key in right if key not in left)]:
+        here, there = left.get(key, "not there"), right.get(key, "not there")
+        if here != there:
+            return key, here, there
     return None
+
+
+def _leaves(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    leaves: dict[str, Any] = {}
+    for key, value in values.items():
+        leaves |= _leaves(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return leaves

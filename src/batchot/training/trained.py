@@ -56,10 +56,7 @@ class TrainedEmbedder(nn.Module):
     def outputs(self, samples: Tensor) -> Outputs:
         """Give embeddings and, where there is a classifier, logits; see `forward`."""
         samples = samples.to(next(self.network.parameters()).device)
-        if samples.ndim == 3:  # clouds
-            x = self.preparation.finish(self.preparation.project(samples.float()))
-        else:
-            x = self.preparation.finish(_pixels(samples))
+        x = prepared_pixels(self.preparation, samples)
         if self.recipe.channels_last:
             x = channels_last(x)
         return embed(self.network, x, normalize=self.normalized, flip=self.recipe.evaluation.flip)
@@ -79,6 +76,21 @@ class TrainedEmbedder(nn.Module):
             ValueError: floating point pixels outside 0 .. 1
         """
         return self.outputs(samples).embeddings
+
+
+def prepared_pixels(preparation: Preparation, samples: Tensor) -> Tensor:
+    """Give images, views or clouds as a network takes them.
+
+    Args:
+        preparation: projection and normalisation
+        samples: images or views, uint8 or floats in 0 .. 1, or clouds (n, p, 3)
+
+    Raises:
+        ValueError: floating point pixels outside 0 .. 1
+    """
+    if samples.ndim == 3:  # clouds
+        return preparation.finish(preparation.project(samples.float()))
+    return preparation.finish(_pixels(samples))
 
 
 def _pixels(images: Tensor) -> Tensor:

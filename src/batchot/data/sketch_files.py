@@ -1,0 +1,205 @@
+"""Many files of sketches, read in threads, once; what cannot be used is left out and named."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import warnings
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from batchot.data.cache import cached_array
+from batchot.data.errors import DataError
+from batchot.data.folder_layout import PARTS, Part
+from batchot.data.images import Images, Splits
+from batchot.data.shape_files import shorten
+from batchot.data.sketch_decode import read_sketch
+from batchot.shapes.errors import ShapeError
+from batchot.shapes.members import read_member
+
+READING_VERSION = (
+    1  # raise it when the same file would give other pixels: what is in the caches is then remade
+)
+_QUICK_SECONDS = 1.0
+_CHUNK = 32
+
+
+def warn_user(text: str) -> None:
+    """Tell by a warning; what loaders do where nobody else is to be told."""
+    warnings.warn(text, stacklevel=3)
+
+
+@dataclass(frozen=True)
+class SketchFile:
+    """A sketch: what it is called, its class and part, and where it lies.
+
+    Args:
+        name: readable and unique in its data set, such as ``"dog/5281"``.
+        class_name: its class.
+        part: training or test.
+        path: the file, or the zip archive that holds it.
+        member: its name in the archive; ``None`` for a file of its own.
+
+    Example:
+        >>> from batchot.data.sketch_files import SketchFile
+        >>> SketchFile("dog/5281", "dog", "train", Path("sketches.zip"), "dog/train/5281.png").location
+        'sketches.zip/dog/train/5281.png'
+    """
+
+    name: str
+    class_name: str
+    part: Part
+    path: Path
+    member: str | None = None
+
+    @property
+    def location(self) -> str:
+        """Path, and member if there is one, for messages."""
+        return str(self.path) if self.member is None else f"{self.path}/{self.member}"
+
+    def read(self, size: int) -> NDArray[np.uint8] | None:
+        """The drawing, ``(size, size)``; ``None`` where it is blank.
+
+        Raises:
+            DataError: when the file is damaged or missing.
+        """
+        if self.member is None:
+            return read_sketch(self.path, size)
+        try:
+            content = read_member(self.path, self.member)
+        except ShapeError as error:
+            raise DataError(str(error)) from error
+        return read_sketch(content, size, self.location)
+
+
+def load_sketch_files(
+    name: str,
+    files: Sequence[SketchFile],
+    *,
+    size: int,
+    classes: Sequence[str] | None = None,
+    tell: Callable[[str], None] = warn_user,
+) -> Splits[Images]:
+    """Read sketches; blank and damaged ones are left out, counted and named.
+
+    They are kept decoded in the cache folder until a file changes.
+
+    Args:
+        name: of the data set.
+        files: the sketches, names different from one another.
+        size: height and width that they are brought to.
+        classes: all classes, in alphabetical order; by default those of the files.
+        tell: told in a sentence what was left out.
+
+    Returns:
+        Dark strokes on white paper, uint8, ``(n, 1, size, size)``, with their names.
+
+    Raises:
+        DataError: when there is no training sketch, or none of a class that should have some can be used.
+    """
+    names = tuple(sorted({file.class_name for file in files}) if classes is None else classes)
+    parts: dict[Part, Images] = {}
+    damaged: list[str] = []
+    blank: list[str] = []
+    for part in PARTS:
+        in_part = [file for file in files if file.part == part]
+        pixels = _read_all(f"{name} {part}", in_part, size)
+        usable = np.flatnonzero((pixels < 255).any((1, 2)))
+        for k in sorted(set(range(len(in_part))) - set(usable.tolist())):
+            reason = _reason(in_part[k], size)
+            (blank if reason is None else damaged).append(reason or in_part[k].location)
+        labels = torch.tensor([names.index(in_part[k].class_name) for k in usable], dtype=torch.int64)
+        images = torch.from_numpy(pixels[usable]).unsqueeze(1)  # (n, 1, size, size)
+        parts[part] = Images(images, labels, names, tuple(in_part[k].name for k in usable))
+        _check_classes(name, part, in_part, parts[part], [*damaged, *blank])
+    if blank:
+        tell(f"{name}: {len(blank):,} of {len(files):,} sketches are blank and left out: {shorten(blank)}")
+    if damaged:
+        tell(
+            f"{name}: {len(damaged):,} of {len(files):,} sketches cannot be read and are left out: "
+            f"{shorten(damaged)}"
+        )
+    if not len(parts["train"]):
+        raise DataError(f"{name} has no training sketches")
+    return Splits(name, parts["train"], parts["test"])
+
+
+def _check_classes(
+    name: str, part: Part, files: Sequence[SketchFile], images: Images, lost: Sequence[str]
+) -> None:
+    left = {images.classes[label] for label in images.labels.unique().tolist()}
+    if gone := sorted({file.class_name for file in files} - left):
+        raise DataError(
+            f"{name}: no {part} sketch of {shorten(gone)} can be used, all are blank or damaged: "
+            f"{shorten(lost)}; restore the files or leave the class out"
+        )
+
+
+def _reason(file: SketchFile, size: int) -> str | None:
+    """Why a file cannot be read, or ``None`` where it is blank. A cache knows only that there is no drawing."""
+    try:
+        file.read(size)
+    except DataError as error:
+        return str(error)
+    return None
+
+
+def _read_all(name: str, files: Sequence[SketchFile], size: int) -> NDArray[np.uint8]:
+    """Pixels ``(n, size, size)``; white where there is no drawing."""
+
+    def build() -> NDArray[np.uint8]:
+        pixels = np.full((len(files), size, size), 255, np.uint8)
+
+        def read_chunk(start: int) -> int:
+            for k in range(start, min(start + _CHUNK, len(files))):
+                try:
+                    drawn = files[k].read(size)
+                except DataError:
+                    continue
+                if drawn is not None:
+                    pixels[k] = drawn
+            return min(_CHUNK, len(files) - start)
+
+        # None: no bar where there is no terminal.
+        with (
+            tqdm(
+                total=len(files), desc="reading sketches", unit="sketch", delay=_QUICK_SECONDS, disable=None
+            ) as bar,
+            ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool,
+        ):
+            for done in pool.map(read_chunk, range(0, len(files), _CHUNK)):
+                bar.update(done)
+        return pixels
+
+    if not files:
+        return build()
+    place = os.path.commonpath([os.path.abspath(file.path) for file in files])
+    return cached_array(f"sketches {name} {place} size={size}", _fingerprint(files), build)
+
+
+def _fingerprint(files: Sequence[SketchFile]) -> str:
+    """Changes when a sketch is added, taken away, renamed, or its file changes."""
+    digest = hashlib.sha256(str(READING_VERSION).encode())
+    states: dict[Path, tuple[int, int, int] | None] = {}
+    for file in files:
+        if file.path not in states:
+            states[file.path] = _state(file.path)
+        entry = repr((file.name, file.member, file.path.suffix, states[file.path]))
+        digest.update(entry.encode(errors="surrogateescape"))
+    return digest.hexdigest()
+
+
+def _state(path: Path) -> tuple[int, int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    # The last of these changes even where a program sets the other two back.
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns

@@ -1,0 +1,221 @@
+"""The batch-wise optimal transport loss between modalities: within each, and across each pair of them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+from torch import Tensor, nn
+
+from batchot.losses.batch import Distance, check_distance
+from batchot.losses.cross_modal_terms import (
+    AcrossWeights,
+    Batches,
+    Term,
+    TermWeights,
+    WithinWeights,
+    check_batches,
+    listed,
+    term_key,
+    weighted_sum,
+)
+from batchot.losses.report import PlanReport, plan_report
+from batchot.losses.settings import BatchOTSettings, preset
+from batchot.losses.term_losses import as_batch, term_losses
+
+_FOUR_TERM_PRESETS = ("author-code-shrec",)
+
+
+class CrossModalBatchOTLoss(nn.Module):
+    r"""The loss of :func:`batchot.batch_ot_loss` within every modality and across every pair, each with its own plan.
+
+    .. math::
+        L = \sum_k w_k \, L(X_k, X_k) + \sum_{k < l} w_{kl} \, L(X_k, X_l)
+
+    A batch against itself leaves the diagonal out. With ``four_terms`` each batch is cut into halves X, X', as the
+    authors' program does: :math:`L = \sum_k w_k L(X_k, X'_k) + \sum_{k < l} w_{kl} (L(X_k, X_l) + L(X'_k, X'_l))`.
+    On a CPU all plans are solved as one stack, in one compiled call.
+
+    Source: Xu, Sun and Liu, Learning with Batch-wise Optimal Transport Loss for 3D Shape Recognition, CVPR 2019,
+    section 5, and the authors' program for SHREC'13 and SHREC'14.
+
+    Args:
+        within: w_k, weight of the term of each modality; one number, or one by name. A mapping lists the terms that
+            there are: a modality that it does not name has none.
+        across: w_kl, weight of each pair of modalities; one number, or one by pair of names, in any order.
+        four_terms: the authors' form. Draw the halves of a batch with the same classes; where the size is odd, the
+            first half has one sample more.
+        margin, pos_margin, gamma, lam, normalize, plan, grad, distance, distance_power, power, tolerance,
+            max_iterations: see :func:`batchot.batch_ot_loss`.
+        term_settings: options of single terms, by name: "sketch/sketch", "shape/shape", "sketch/shape"; with
+            ``four_terms`` "sketch/sketch'", "shape/shape'", "sketch/shape", "sketch'/shape'". Others have the above.
+
+    Raises:
+        ValueError: an option is out of range; at the call, a weight or settings name what is not there, or batches
+            differ in dimension or device, are empty or hold NaN.
+
+    Example:
+        >>> import torch
+        >>> loss = CrossModalBatchOTLoss(within={"sketch": 1.0, "shape": 0.5}, lam=10.0)
+        >>> sketches, shapes = torch.eye(4).requires_grad_(), torch.eye(4)[:3]
+        >>> labels = torch.tensor([0, 0, 1, 1])
+        >>> value = loss({"sketch": (sketches, labels), "shape": (shapes, labels[:3])})
+        >>> value.backward()
+        >>> list(loss.terms(sketches, labels, shapes, labels[:3]))
+        ['sketch/sketch', 'shape/shape', 'sketch/shape']
+    """
+
+    def __init__(
+        self,
+        within: WithinWeights = 1.0,
+        across: AcrossWeights = 1.0,
+        *,
+        four_terms: bool = False,
+        margin: float = 1.0,
+        pos_margin: float = 0.0,
+        gamma: float = 3.0,
+        lam: float = 5.0,
+        normalize: bool = True,
+        plan: Literal["transport", "uniform"] = "transport",
+        grad: Literal["detach", "implicit"] = "detach",
+        distance: Distance | None = None,
+        distance_power: Literal[1, 2] = 2,
+        power: Literal[1, 2] = 1,
+        tolerance: float = 1e-6,
+        max_iterations: int = 1000,
+        term_settings: Mapping[str, BatchOTSettings] | None = None,
+    ) -> None:
+        super().__init__()
+        self.weights = TermWeights(within, across, four_terms)
+        self.settings = BatchOTSettings(
+            margin,
+            pos_margin,
+            gamma,
+            lam,
+            normalize,
+            plan,
+            grad,
+            distance_power,
+            power,
+            tolerance,
+            max_iterations,
+        )
+        check_distance(distance)
+        self.distance = distance
+        self.term_settings = dict(term_settings or {})
+        self._by_key = {term_key(name): settings for name, settings in self.term_settings.items()}
+
+    @classmethod
+    def from_settings(
+        cls,
+        settings: BatchOTSettings,
+        within: WithinWeights = 1.0,
+        across: AcrossWeights = 1.0,
+        *,
+        four_terms: bool = False,
+        distance: Distance | None = None,
+        term_settings: Mapping[str, BatchOTSettings] | None = None,
+    ) -> CrossModalBatchOTLoss:
+        """The loss with these settings in every term that ``term_settings`` does not name."""
+        return cls(
+            within,
+            across,
+            four_terms=four_terms,
+            distance=distance,
+            term_settings=term_settings,
+            **dataclasses.asdict(settings),
+        )
+
+    @classmethod
+    def from_preset(
+        cls,
+        name: str,
+        within: WithinWeights = 1.0,
+        across: AcrossWeights = 1.0,
+        *,
+        four_terms: bool | None = None,
+    ) -> CrossModalBatchOTLoss:
+        """The loss with the settings of that name in :data:`batchot.losses.PRESETS`.
+
+        ``four_terms=None`` is True for "author-code-shrec", whose program has them, and False for the others.
+        """
+        if four_terms is None:
+            four_terms = name in _FOUR_TERM_PRESETS
+        return cls.from_settings(preset(name), within, across, four_terms=four_terms)
+
+    def forward(
+        self,
+        batches: Batches | Tensor,
+        sketch_labels: Tensor | None = None,
+        shape: Tensor | None = None,
+        shape_labels: Tensor | None = None,
+    ) -> Tensor:
+        """The weighted sum of the terms.
+
+        Args:
+            batches: embeddings (n_k, d) and labels (n_k,) by modality, of different sizes if need be; or the
+                embeddings of "sketch" (any first modality), with ``sketch_labels``, ``shape`` and ``shape_labels``.
+
+        Returns:
+            A tensor of no dimension, differentiable once. Classes of one modality alone have no positive pair across.
+        """
+        checked = check_batches(batches, sketch_labels, shape, shape_labels)
+        return weighted_sum(*self._losses(checked))
+
+    def terms(
+        self,
+        batches: Batches | Tensor,
+        sketch_labels: Tensor | None = None,
+        shape: Tensor | None = None,
+        shape_labels: Tensor | None = None,
+    ) -> dict[str, Tensor]:
+        """The value of every term by name, not weighted; arguments as for the loss itself."""
+        terms, losses = self._losses(check_batches(batches, sketch_labels, shape, shape_labels))
+        return {term.name: loss for term, loss in zip(terms, losses.unbind(), strict=True)}
+
+    def report(
+        self,
+        batches: Batches | Tensor,
+        sketch_labels: Tensor | None = None,
+        shape: Tensor | None = None,
+        shape_labels: Tensor | None = None,
+    ) -> dict[str, PlanReport]:
+        """What the plan of every term that has pairs does, by name; see :func:`batchot.plan_report`."""
+        checked = check_batches(batches, sketch_labels, shape, shape_labels)
+        terms = self._terms(checked)
+        reports: dict[str, PlanReport] = {}
+        for term, settings in zip(terms, self._settings_of(terms), strict=True):
+            if term.has_pairs:
+                b = as_batch(term, checked)
+                reports[term.name] = plan_report(
+                    b.x, b.labels, None, b.y, b.y_labels, settings=settings, distance=self.distance
+                )
+        return reports
+
+    def _losses(self, batches: Batches) -> tuple[Sequence[Term], Tensor]:
+        terms = self._terms(batches)
+        return terms, term_losses(batches, terms, self._settings_of(terms), self.distance)
+
+    def _terms(self, batches: Batches) -> Sequence[Term]:
+        return self.weights.terms({name: len(x) for name, (x, _) in batches.items()})
+
+    def _settings_of(self, terms: Sequence[Term]) -> Sequence[BatchOTSettings]:
+        keys = [term_key(term.name) for term in terms]
+        if unknown := [name for name in self.term_settings if term_key(name) not in keys]:
+            raise ValueError(
+                f"term_settings name {listed(unknown)}, but the terms are {listed(t.name for t in terms)}."
+            )
+        return [self._by_key.get(key, self.settings) for key in keys]
+
+    def extra_repr(self) -> str:
+        """The weights and the options that differ from the defaults."""
+        default = BatchOTSettings()
+        shown = [f"within={self.weights.within}", f"across={self.weights.across}"]
+        if self.weights.four_terms:
+            shown.append("four_terms=True")
+        for field in dataclasses.fields(default):
+            value = getattr(self.settings, field.name)
+            if field.name in ("margin", "gamma", "lam") or value != getattr(default, field.name):
+                shown.append(f"{field.name}={value!r}")
+        return ", ".join(shown + [f"{name}: {settings}" for name, settings in self.term_settings.items()])

@@ -1,0 +1,174 @@
+"""All that the report of a cross-modal run is made from: queries of one modality, a gallery of another."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from batchot.losses import BatchOTSettings
+
+if TYPE_CHECKING:
+    from batchot.training.callbacks import Row
+
+
+@dataclass(frozen=True, eq=False)
+class Items:
+    """Items of one modality as its network sees them, and a small picture of each.
+
+    Args:
+        embeddings: floating point, (n, d)
+        labels: int64, (n,)
+        thumbnails: uint8, (n, c, h, w); three channels are colours, of any other number the first is shown
+        names: such as "guitar/10231"; None: they are numbered
+
+    Raises:
+        ValueError: lengths or types that do not fit, embeddings that are not finite
+
+    Example:
+        >>> items = Items(torch.eye(2), torch.tensor([0, 3]), torch.zeros(2, 1, 8, 8, dtype=torch.uint8))
+        >>> len(items), items.name(1)
+        (2, '#1')
+    """
+
+    embeddings: Tensor  # (n, d)
+    labels: Tensor  # (n,) int64
+    thumbnails: Tensor  # (n, c, h, w) uint8
+    names: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        x, pictures, n = self.embeddings, self.thumbnails, len(self.labels)
+        if n == 0:
+            raise ValueError("a report needs test items; there is none")
+        if x.ndim != 2 or not x.is_floating_point():
+            raise ValueError(
+                f"embeddings must be floating point of shape (n, d), got {x.dtype} {tuple(x.shape)}"
+            )
+        if pictures.ndim != 4 or pictures.dtype != torch.uint8:
+            raise ValueError(
+                f"thumbnails must be uint8 of shape (n, c, h, w), got {pictures.dtype} {tuple(pictures.shape)}"
+            )
+        for what, value in (("embeddings", x), ("thumbnails", pictures), ("names", self.names)):
+            if value is not None and len(value) != n:
+                raise ValueError(f"{n} labels came with {len(value)} {what}; there must be one each")
+        if not bool(torch.isfinite(x).all()):
+            raise ValueError("embeddings hold NaN or infinite values: training has diverged")
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def name(self, item: int) -> str:
+        """Give the name of an item, or its number where items have no names."""
+        return f"#{item}" if self.names is None else self.names[item]
+
+
+@dataclass(frozen=True, eq=False)
+class CrossModalMaterial:
+    """The queries and the gallery of a cross-modal run, and its history.
+
+    Args:
+        title: heading of the page
+        about: a sentence on what was done
+        config: text of the settings
+        rows: of history.csv, an epoch each; may be empty
+        classes: name of each label, of both modalities
+        query: what is looked for, such as sketches
+        gallery: where it is looked for, such as shapes; its classes that no query has are distractors
+        query_name: what one query is called
+        gallery_name: what one item of the gallery is called
+        normalized: embeddings are compared by their directions, as the loss does
+        loss: settings of the transport loss; None where another loss trained the networks
+
+    Raises:
+        ValueError: embeddings of different widths, labels without a class
+
+    Example:
+        >>> blank = torch.zeros(2, 1, 8, 8, dtype=torch.uint8)
+        >>> sketches = Items(torch.eye(2), torch.tensor([0, 1]), blank)
+        >>> shapes = Items(torch.eye(2), torch.tensor([0, 2]), blank)
+        >>> CrossModalMaterial("t", "", "", (), ("cup", "dog", "hat"), sketches, shapes).distractors
+        ('hat',)
+    """
+
+    title: str
+    about: str
+    config: str
+    rows: tuple[Row, ...]
+    classes: tuple[str, ...]
+    query: Items
+    gallery: Items
+    query_name: str = "sketch"
+    gallery_name: str = "shape"
+    normalized: bool = True
+    loss: BatchOTSettings | None = None
+
+    def __post_init__(self) -> None:
+        for name, items in ((self.query_name, self.query), (self.gallery_name, self.gallery)):
+            low, high = int(items.labels.min()), int(items.labels.max())
+            if not 0 <= low <= high < len(self.classes):
+                raise ValueError(
+                    f"{name} labels run from {low} to {high}, but there are {len(self.classes)} classes"
+                )
+        if self.query.embeddings.shape[1] != self.gallery.embeddings.shape[1]:
+            raise ValueError(
+                f"the {self.query_name} embeddings are {self.query.embeddings.shape[1]} wide and those of the "
+                f"{self.gallery_name} {self.gallery.embeddings.shape[1]}; both networks must embed into one space"
+            )
+
+    @property
+    def queries(self) -> str:
+        """What several queries are called."""
+        return plural(self.query_name)
+
+    @property
+    def targets(self) -> str:
+        """What several items of the gallery are called."""
+        return plural(self.gallery_name)
+
+    @property
+    def distractors(self) -> tuple[str, ...]:
+        """Classes of the gallery that no query has."""
+        return self._only(self.gallery, self.query)
+
+    @property
+    def absent(self) -> tuple[str, ...]:
+        """Classes of queries that the gallery lacks."""
+        return self._only(self.query, self.gallery)
+
+    def _only(self, items: Items, others: Items) -> tuple[str, ...]:
+        present, elsewhere = items.labels.unique().tolist(), set(others.labels.tolist())
+        return tuple(self.classes[label] for label in present if label not in elsewhere)
+
+
+@dataclass(frozen=True, eq=False)
+class Side:
+    """The items of one modality with the names of their classes, for `batchot.reporting.markup.Thumbnails`."""
+
+    items: Items
+    classes: tuple[str, ...]
+
+    @property
+    def thumbnails(self) -> Tensor:
+        """uint8, (n, c, h, w)."""
+        return self.items.thumbnails
+
+    def name(self, item: int) -> str:
+        """Give the name of an item."""
+        return self.items.name(item)
+
+    def class_of(self, item: int) -> str:
+        """Give the name of the class of an item."""
+        return self.classes[int(self.items.labels[item])]
+
+
+def plural(noun: str) -> str:
+    """Give the plural of an English noun.
+
+    >>> plural("sketch"), plural("shape"), plural("body")
+    ('sketches', 'shapes', 'bodies')
+    """
+    if noun.endswith(("s", "x", "z", "ch", "sh")):
+        return noun + "es"
+    return noun[:-1] + "ies" if noun.endswith("y") and noun[-2:-1] not in "aeiou" else noun + "s"

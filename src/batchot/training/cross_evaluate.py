@@ -1,0 +1,77 @@
+"""Measure a trained cross-modal run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from batchot.evaluation import classification_scores, head_predictions, knn_predictions, retrieval_scores
+from batchot.training.cross_inputs import load_cross
+from batchot.training.cross_run import embed_tower_samples
+from batchot.training.cross_trained import load_cross_run
+from batchot.training.run import Device, accelerator_of
+
+
+def evaluate_cross(
+    path: Path,
+    *,
+    data_root: Path | None = None,
+    device: Device = "auto",
+    checkpoint: Literal["last", "best"] = "last",
+) -> list[tuple[str, str]]:
+    """Measure how well the queries of a run retrieve their targets.
+
+    Args:
+        path: run folder
+        data_root: where the data lies
+        device: "auto" takes a GPU if there is one
+        checkpoint: "last" or "best"
+
+    Returns:
+        Pairs of a measure's name and its value as text, in %: averages over queries and over classes, the average
+        precision of SHREC'13's convention by that name, and the mAP of each class.
+
+    Raises:
+        RunError: there is no run, or its checkpoint is damaged
+        batchot.data.DataError: data is missing or damaged
+    """
+    embedder = load_cross_run(path, accelerator_of(device), checkpoint=checkpoint)
+    recipe = embedder.recipe
+    data = load_cross(recipe, data_root)
+    queries = embed_tower_samples(embedder, recipe.query, data.queries)
+    gallery = embed_tower_samples(embedder, recipe.target, data.gallery)
+    scores = retrieval_scores(
+        queries.embeddings,
+        queries.labels,
+        gallery.embeddings,
+        gallery.labels,
+        distance="cosine" if embedder.normalized else "euclidean",
+    )
+    table = [
+        (
+            f"{recipe.query} to {recipe.target}",
+            f"{len(queries.labels):,} queries, {len(gallery.labels):,} in the gallery",
+        ),
+        ("", "per query   per class"),
+    ]
+    for name in ("map", "nn", "ft", "st", "e", "dcg"):
+        micro, macro = getattr(scores, name), getattr(scores.macro, name)
+        table.append(("mAP" if name == "map" else name.upper(), f"{100 * micro:9.2f}   {100 * macro:9.2f}"))
+    if scores.n_skipped:
+        table.append(("queries without a target", f"{scores.n_skipped:,}, left out"))
+    k = min(recipe.evaluation.neighbours, len(gallery.labels))
+    predictions = {
+        f"{k} neighbours": knn_predictions(gallery.embeddings, gallery.labels, queries.embeddings, k=k)
+    }
+    if queries.logits is not None:
+        predictions = {"head": head_predictions(queries.logits)} | predictions
+    for by, predicted in predictions.items():
+        found = classification_scores(predicted, queries.labels, len(embedder.classes))
+        table.append((f"accuracy ({by})", f"{100 * found.accuracy:9.2f}   {100 * found.class_accuracy:9.2f}"))
+    average = scores.per_query.ap
+    for label in queries.labels.unique().tolist():
+        of_class = average[queries.labels == label]
+        counted = of_class[~of_class.isnan()]
+        if len(counted):
+            table.append((f"mAP, {embedder.classes[label]}", f"{100 * float(counted.mean()):9.2f}"))
+    return table

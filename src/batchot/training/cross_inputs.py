@@ -1,0 +1,163 @@
+"""From a cross-modal recipe to the data of its towers, with one list of classes."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from batchot.data import Preparation, Samples, Splits
+from batchot.data.joined import Joined
+from batchot.data.paired_batches import PairedBatches
+from batchot.data.pairing import Paired, pair_classes
+from batchot.training.cross_recipe import CrossModalRecipe
+from batchot.training.inputs import collection_of, load_splits, prepare, sketch_size, view_folder
+from batchot.training.recipe import Recipe, RecipeError
+
+
+@dataclass(frozen=True, eq=False)
+class CrossData:
+    """The samples of a cross-modal run, all labelled by one list of classes."""
+
+    paired: Paired
+    train: dict[str, Samples]  # of each tower
+    queries: Samples
+    gallery: Samples
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Of all towers together."""
+        return self.paired.classes
+
+
+def load_cross(
+    recipe: CrossModalRecipe,
+    data_root: Path | None,
+    *,
+    tell: Callable[[str], None] = lambda text: None,
+    progress: bool = False,
+) -> CrossData:
+    """Load the samples of all towers, and name the classes that only one of them has.
+
+    Args:
+        recipe: which data
+        data_root: where it lies
+        tell: told in sentences what was left out, and which classes have no counterpart
+        progress: show progress bars
+
+    Raises:
+        RecipeError: the data does not fit the recipe
+        batchot.data.DataError: data is missing or damaged, or the towers have no class in common
+    """
+    parts = {
+        name: load_tower(recipe, name, data_root, tell=tell, progress=progress) for name in recipe.towers
+    }
+    rename = {name: recipe.together.rename.get(name, {}) for name in recipe.towers}
+    paired = pair_classes(parts, rename)
+    for a, of_a, b, of_b in paired.near_misses:
+        tell(
+            f"{of_a!r} of {a} and {of_b!r} of {b} are different classes here; if they are one: "
+            f"together.rename.{a}.{of_a}={of_b}"
+        )
+    for name, only in paired.only.items():
+        if only:
+            shown = ", ".join(only[:8]) + (f" and {len(only) - 8} more" if len(only) > 8 else "")
+            negative = name == recipe.target and recipe.together.negatives > 0
+            rest = "only negatives" if negative else "left out of the loss"
+            kept = "kept in the gallery" if name == recipe.target else "still asked as queries"
+            tell(f"{len(only)} classes of {name} alone, {rest} and {kept}: {shown}")
+    everything = recipe.together.gallery == "all"
+    train = {name: part.train for name, part in paired.parts.items()}
+    target = paired.parts[recipe.target]
+    if everything:
+        train[recipe.target] = all_of(target)
+        gallery = train[recipe.target]
+    else:
+        gallery = target.test
+        if len(gallery) == 0:
+            raise RecipeError(
+                f"together.gallery: test is not allowed; {target.name} has no test part, take all"
+            )
+    queries = paired.parts[recipe.query].test
+    if len(queries) == 0:
+        raise RecipeError(
+            f"{recipe.query}.data: {paired.parts[recipe.query].name} has no test part to query with"
+        )
+    return CrossData(paired, train, queries, gallery)
+
+
+def all_of(part: Splits[Any]) -> Samples:
+    """Give the training and test samples of a set as one."""
+    samples: Samples = part.train if len(part.test) == 0 else Joined(part.train, part.test)
+    return samples
+
+
+def load_tower(
+    recipe: CrossModalRecipe,
+    name: str,
+    data_root: Path | None,
+    *,
+    tell: Callable[[str], None] = lambda text: None,
+    progress: bool = False,
+) -> Splits[Any]:
+    """Load the samples of one tower with the classes that they have by themselves."""
+    tower = recipe.towers[name]
+    made = tower.data.name == "line-drawings"
+    if not made and tower.data.train_on == "drawn":
+        return load_splits(tower, data_root, tell=tell, progress=progress)
+    lines = _line_drawings(recipe, tower, data_root, tell, progress)
+    if made:
+        return lines
+    drawn = load_splits(tower, data_root, tell=tell, progress=progress)
+    # both call their classes as the recipe does from here on, so that they can be joined
+    rename = {n: recipe.together.rename.get(t, {}) for n, t in (("drawn", name), ("lines", recipe.target))}
+    joint = pair_classes({"drawn": drawn, "lines": lines}, rename)
+    of_lines, of_drawn = joint.parts["lines"].train, joint.parts["drawn"]
+    train = of_lines if tower.data.train_on == "lines" else Joined(of_drawn.train, of_lines)
+    return Splits(drawn.name, train, of_drawn.test)
+
+
+def _line_drawings(
+    recipe: CrossModalRecipe,
+    tower: Recipe,
+    data_root: Path | None,
+    tell: Callable[[str], None],
+    progress: bool,
+) -> Splits[Any]:
+    from batchot.data.line_drawings import load_line_drawings
+
+    target = recipe.towers[recipe.target]
+    if not target.data.shapes:
+        raise RecipeError(f"line drawings are made from shapes, but the tower {recipe.target} has images")
+    collection = collection_of(target, data_root, tell)
+    return load_line_drawings(
+        collection, size=sketch_size(tower), folder=view_folder(), progress=progress, on_message=tell
+    )
+
+
+def paired_batches(recipe: CrossModalRecipe, data: CrossData) -> PairedBatches:
+    """Give the sampler: the same classes in the batches of all towers.
+
+    Raises:
+        RecipeError: sizes that do not fit the classes
+    """
+    labels = {name: samples.labels for name, samples in data.train.items()}
+    sizes = {name: tower.batch.size for name, tower in recipe.towers.items()}
+    shared = data.paired.shared_labels
+    first = recipe.towers[recipe.query].batch
+    classes = min(first.classes_per_batch or len(shared), len(shared))
+    extra = {recipe.target: recipe.together.negatives} if recipe.together.negatives else None
+    try:
+        return PairedBatches(labels, sizes, classes, allowed=shared, extra=extra)
+    except ValueError as error:
+        raise RecipeError(f"batch: {error}") from error
+
+
+def preparations(recipe: CrossModalRecipe, data: CrossData) -> dict[str, Preparation]:
+    """Give what is done to the samples of each tower: each has its own pixel statistics and augmentation."""
+    return {
+        name: prepare(tower, dataclasses.replace(data.paired.parts[name], train=data.train[name]))
+        for name, tower in recipe.towers.items()
+    }

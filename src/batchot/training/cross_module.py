@@ -1,0 +1,179 @@
+"""The Lightning module of a cross-modal run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from batchot.data import EvaluationBatches, Preparation
+from batchot.losses import CrossModalBatchOTLoss
+from batchot.training.calibrate import recalibrate
+from batchot.training.cross_losses import cross_normalizes, make_cross_loss
+from batchot.training.cross_network import CrossNetwork
+from batchot.training.cross_recipe import CrossModalRecipe
+from batchot.training.files import RunError
+from batchot.training.learner import Learner
+from batchot.training.module import gather
+from batchot.training.network import Outputs, channels_last, embed_by
+from batchot.training.scores import Embedded, score_across
+
+TowerBatches = dict[str, tuple[Tensor, Tensor]]
+
+
+class CrossModalLearner(Learner):
+    """The towers of a recipe, their common loss and optimiser.
+
+    Args:
+        recipe: all settings
+        input_shapes: of one sample of each tower as its network gets it
+        classes: names of the classes
+        steps_per_epoch: batches an epoch
+        preparations: of the samples of each tower; their normalisations are kept beside the weights
+    """
+
+    def __init__(
+        self,
+        recipe: CrossModalRecipe,
+        input_shapes: Mapping[str, tuple[int, ...]],
+        classes: tuple[str, ...],
+        steps_per_epoch: int,
+        preparations: Mapping[str, Preparation],
+    ) -> None:
+        super().__init__(recipe, classes, steps_per_epoch)
+        self.recipe: CrossModalRecipe = recipe
+        self.input_shapes = dict(input_shapes)
+        self.network: CrossNetwork = CrossNetwork(recipe, input_shapes, len(classes))
+        if recipe.channels_last:
+            self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.objective = make_cross_loss(recipe, len(classes))
+        self.normalized = cross_normalizes(self.objective)
+        self.preparations = dict(preparations)
+        self.queries: Embedded | None = None  # of the epoch that was evaluated last
+        self.gallery: Embedded | None = None
+        self.calibration: dict[str, EvaluationBatches] = {}  # training samples for batch normalisation
+        self._collected: list[list[tuple[Tensor, Tensor | None, Tensor]]] = []
+
+    def training_step(self, batch: TowerBatches, batch_idx: int) -> Tensor:
+        """Give the loss of a batch of each tower."""
+        outputs = {name: self.network(name, self._layout(x)) for name, (x, _) in batch.items()}
+        embedded = {name: (outputs[name].embeddings, labels) for name, (_, labels) in batch.items()}
+        try:
+            with torch.autocast(self.device.type, enabled=False):
+                loss = self._loss(outputs, embedded)
+        except ValueError as error:
+            raise RunError(f"{self.where(batch_idx)}: {error}") from error
+        self.check_finite(loss, batch_idx)
+        self.log("train/loss", loss, batch_size=len(embedded[self.recipe.query][1]))
+        if batch_idx == self.steps_per_epoch - 1:
+            self._report_plans({name: (x.detach(), y) for name, (x, y) in embedded.items()})
+        return loss
+
+    def _loss(self, outputs: Mapping[str, Outputs], embedded: TowerBatches) -> Tensor:
+        settings = self.recipe.loss
+        loss = next(iter(embedded.values()))[0].new_zeros(())
+        if settings.weight > 0:
+            loss = loss + settings.weight * self.objective(embedded)
+        if settings.cross_entropy_weight > 0:
+            for name, out in outputs.items():
+                assert out.logits is not None
+                entropy = nn.functional.cross_entropy(
+                    out.logits, embedded[name][1], label_smoothing=settings.label_smoothing
+                )
+                loss = loss + settings.cross_entropy_weight * entropy / len(outputs)
+        return loss
+
+    def _layout(self, samples: Tensor) -> Tensor:
+        return channels_last(samples) if self.recipe.channels_last else samples
+
+    def _report_plans(self, embedded: TowerBatches) -> None:
+        if not isinstance(self.objective, CrossModalBatchOTLoss):
+            return
+        for name, plan in self.objective.report(embedded).items():
+            self.show_plan(plan, f"plan {name.replace('/', '-')}")
+            if name == f"{self.recipe.query}/{self.recipe.target}":
+                self.plan = plan
+
+    def on_validation_epoch_start(self) -> None:
+        """Forget the embeddings of the epoch before."""
+        self._collected = [[], []]
+        if self.calibration:
+            batches = (
+                (name, self._layout(samples.to(self.device)))
+                for name, loader in self.calibration.items()
+                for samples, _ in loader
+            )
+            recalibrate(Routed(self.network), batches)  # type: ignore[arg-type]
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Embed queries (loader 0) and gallery (loader 1)."""
+        samples, labels = batch
+        name = (self.recipe.query, self.recipe.target)[dataloader_idx]
+        with torch.autocast(samples.device.type, enabled=False):
+            out = embed_tower(
+                self.network,
+                name,
+                self._layout(samples),
+                normalize=self.normalized,
+                flip=self.recipe.evaluation.flip,
+            )
+        self._collected[dataloader_idx].append((out.embeddings, out.logits, labels))
+
+    def on_validation_epoch_end(self) -> None:
+        """Measure the epoch."""
+        self.queries, self.gallery = (gather(parts) for parts in self._collected)
+        self._collected = []
+        self.scores = score_across(
+            self.queries,
+            self.gallery,
+            n_classes=len(self.classes),
+            normalized=self.normalized,
+            neighbours=self.recipe.evaluation.neighbours,
+        )
+        self.log_dict({"test/map": self.scores.map, "test/accuracy": self.scores.accuracy})
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Put what `load_run` needs beside the weights."""
+        checkpoint["classes"] = list(self.classes)
+        checkpoint["normalized"] = self.normalized
+        checkpoint["towers"] = {
+            name: {
+                "input_shape": list(self.input_shapes[name]),
+                "mean": [] if p.normalization is None else list(p.normalization.mean),
+                "std": [] if p.normalization is None else list(p.normalization.std),
+            }
+            for name, p in self.preparations.items()
+        }
+
+
+class Routed(nn.Module):
+    """A cross-modal network that takes (name of the tower, samples) as one argument.
+
+    Args:
+        network: the network
+    """
+
+    def __init__(self, network: CrossNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, named: tuple[str, Tensor]) -> Outputs:
+        """Give embeddings and logits."""
+        out: Outputs = self.network(*named)
+        return out
+
+
+def embed_tower(network: CrossNetwork, name: str, samples: Tensor, *, normalize: bool, flip: bool) -> Outputs:
+    """Give the embeddings of a tower that are compared, and the logits that are read off.
+
+    Args:
+        network: in eval mode
+        name: of the tower
+        samples: normalised, (b, *input_shape)
+        normalize: L2-normalise
+        flip: average over each sample and its mirror image
+    """
+    mirrored = network.tower(name).mirrored(samples) if flip else None
+    return embed_by(lambda x: network(name, x), samples, mirrored, normalize=normalize)

@@ -1,0 +1,131 @@
+"""A cross-modal run: from a recipe with towers to a run folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from batchot.data import EvaluationBatches, Samples
+from batchot.data.paired_loader import PairedTrainingBatches
+from batchot.data.seeding import generator_for
+from batchot.training.callbacks import Row
+from batchot.training.cross_inputs import CrossData, load_cross, paired_batches, preparations
+from batchot.training.cross_losses import make_cross_loss
+from batchot.training.cross_module import CrossModalLearner
+from batchot.training.cross_recipe import CrossModalRecipe
+from batchot.training.cross_trained import CrossModalEmbedder, load_cross_run
+from batchot.training.files import RunFolder
+from batchot.training.inputs import input_shape
+from batchot.training.module import gather
+from batchot.training.run import Device, Job, Messages, fit_run
+from batchot.training.scores import Embedded
+
+
+@dataclass(frozen=True)
+class TrainedCrossRun:
+    """What a cross-modal run leaves in memory: enough for figures and reports."""
+
+    folder: RunFolder
+    recipe: CrossModalRecipe
+    rows: tuple[Row, ...]
+    data: CrossData
+    queries: Embedded  # after the last epoch
+    gallery: Embedded
+    waited: float  # share of the training time in this session that was spent waiting for data
+
+
+def train_cross(
+    recipe: CrossModalRecipe,
+    out: Path,
+    *,
+    data_root: Path | None = None,
+    device: Device = "auto",
+    resume: bool = False,
+    command: str = "",
+    messages: Messages | None = None,
+) -> TrainedCrossRun:
+    """Train the towers of a cross-modal recipe and fill a run folder.
+
+    Args:
+        recipe, out, data_root, device, resume, command, messages: as in `batchot.training.train`
+
+    Returns:
+        The finished run.
+
+    Raises:
+        RecipeError: the recipe does not fit the data or the loss
+        RunError: `out` holds another run, a checkpoint is damaged, the disk is full, training diverged
+        RunInterrupted: Ctrl-C or SIGTERM; a checkpoint has been written
+        batchot.data.DataError: data is missing or damaged
+    """
+    messages = messages or Messages()
+    make_cross_loss(recipe, n_classes=2)  # are its options right?
+
+    def prepared() -> Job:
+        data = load_cross(recipe, data_root, tell=messages.note, progress=messages.bar)
+        learner, batches, evaluation = _prepare(recipe, data)
+        towers = ", ".join(
+            f"{len(samples):,} {name} of {' x '.join(map(str, learner.input_shapes[name]))}"
+            for name, samples in data.train.items()
+        )
+        about = (
+            f"training on {towers}, {len(data.paired.shared)} classes in common; {len(data.queries):,} queries "
+            f"against {len(data.gallery):,} of {len(data.gallery.labels.unique())} classes"
+        )
+        return Job(learner, batches, evaluation, about, data)
+
+    fitted = fit_run(recipe, out, prepared, data_root, device, resume, command, messages)
+    learner, data = fitted.job.learner, fitted.job.data
+    assert isinstance(learner, CrossModalLearner)
+    queries, gallery = learner.queries, learner.gallery
+    if queries is None or gallery is None:  # the run was finished already
+        embedder = load_cross_run(out)
+        queries = embed_tower_samples(embedder, recipe.query, data.queries)
+        gallery = embed_tower_samples(embedder, recipe.target, data.gallery)
+    return TrainedCrossRun(
+        fitted.folder, recipe, fitted.rows, data, queries.on_cpu(), gallery.on_cpu(), fitted.waited
+    )
+
+
+def _prepare(
+    recipe: CrossModalRecipe, data: CrossData
+) -> tuple[CrossModalLearner, PairedTrainingBatches, tuple[EvaluationBatches, EvaluationBatches]]:
+    prepare = preparations(recipe, data)
+    sampler = paired_batches(recipe, data)
+    batches = PairedTrainingBatches(data.train, sampler, prepare, seed=recipe.seed)
+    shapes = {name: input_shape(prepare[name], samples) for name, samples in data.train.items()}
+    learner = CrossModalLearner(recipe, shapes, data.classes, len(batches), prepare)
+    for name, samples in data.train.items():
+        size = recipe.towers[name].batch.size
+        wanted = recipe.evaluation.recalibrate * size
+        if wanted:
+            some = torch.randperm(len(samples), generator=generator_for(f"calibration {name}", recipe.seed))
+            learner.calibration[name] = EvaluationBatches(samples.subset(some[:wanted]), prepare[name], size)
+    size = recipe.evaluation.batch
+    evaluation = (
+        EvaluationBatches(data.queries, prepare[recipe.query], size),
+        EvaluationBatches(data.gallery, prepare[recipe.target], size),
+    )
+    return learner, batches, evaluation
+
+
+@torch.no_grad()
+def embed_tower_samples(embedder: CrossModalEmbedder, name: str, samples: Samples) -> Embedded:
+    """Embed all samples of a set by a tower.
+
+    Args:
+        embedder: of a run
+        name: of the tower
+        samples: as they were loaded
+
+    Returns:
+        Embeddings, logits and labels, on the CPU.
+    """
+    parts = []
+    for indices in torch.arange(len(samples)).split(embedder.recipe.evaluation.batch):
+        out = embedder.outputs(name, samples.batch(indices))
+        logits = None if out.logits is None else out.logits.cpu()
+        parts.append((out.embeddings.cpu(), logits, samples.labels[indices]))
+    return gather(parts)

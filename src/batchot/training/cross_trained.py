@@ -1,0 +1,140 @@
+"""A finished cross-modal run, loaded to be used."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from batchot.data import Normalization, Preparation
+from batchot.training.checkpoint import check_weights, read_checkpoint
+from batchot.training.cross_module import embed_tower
+from batchot.training.cross_network import CrossNetwork
+from batchot.training.cross_recipe import CrossModalRecipe
+from batchot.training.files import RunError, RunFolder
+from batchot.training.inputs import projection_of
+from batchot.training.network import Outputs, channels_last
+from batchot.training.settings import load_any_recipe
+from batchot.training.trained import prepared_pixels
+
+
+class CrossModalEmbedder(nn.Module):
+    """The towers of a run in eval mode, each from its samples to embeddings in one space.
+
+    Args:
+        network: the towers and, where the recipe has one, their classifier
+        recipe: of the run
+        preparations: of the samples of each tower
+        classes: names of the classes
+        metrics: content of metrics.json, empty before the first evaluation
+        normalized: L2-normalise the embeddings, as the loss does
+    """
+
+    def __init__(
+        self,
+        network: CrossNetwork,
+        recipe: CrossModalRecipe,
+        preparations: dict[str, Preparation],
+        classes: tuple[str, ...],
+        metrics: dict[str, Any],
+        normalized: bool,
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.recipe = recipe
+        self.preparations = preparations
+        self.classes = classes
+        self.metrics = metrics
+        self.normalized = normalized
+        self.eval()
+
+    @property
+    def towers(self) -> tuple[str, ...]:
+        """Names of the towers, queries first, targets last."""
+        return tuple(self.recipe.towers)
+
+    @property
+    def embedding_dim(self) -> int:
+        """Width of the embeddings."""
+        return self.network.tower(self.recipe.query).embedder.embedding_dim
+
+    def outputs(self, tower: str, samples: Tensor) -> Outputs:
+        """Give embeddings and, where there is a classifier, logits; see `forward`.
+
+        Raises:
+            ValueError: there is no such tower
+        """
+        if tower not in self.towers:
+            raise ValueError(f"there is no tower {tower!r}; there are {', '.join(self.towers)}")
+        samples = samples.to(next(self.network.parameters()).device)
+        x = prepared_pixels(self.preparations[tower], samples)
+        if self.recipe.channels_last:
+            x = channels_last(x)
+        flip = self.recipe.evaluation.flip
+        return embed_tower(self.network, tower, x, normalize=self.normalized, flip=flip)
+
+    def forward(self, tower: str, samples: Tensor) -> Tensor:
+        """Embed samples by a tower.
+
+        Args:
+            tower: its name, such as "sketch" or "shape"
+            samples: images (n, c, h, w) or views (n, v, c, h, w) as the tower has them, uint8 in 0 .. 255 or
+                floating point in 0 .. 1; or clouds (n, p, 3), centred, in the unit sphere, z up
+
+        Returns:
+            Embeddings, shape (n, d), L2-normalised where the loss normalises; those of all towers can be compared.
+
+        Raises:
+            ValueError: no such tower, floating point pixels outside 0 .. 1
+        """
+        return self.outputs(tower, samples).embeddings
+
+
+def load_cross_run(
+    path: str | Path, device: str | torch.device = "cpu", *, checkpoint: Literal["last", "best"] = "last"
+) -> CrossModalEmbedder:
+    """Load the trained towers of a cross-modal run folder.
+
+    Args:
+        path: run folder of ``batchot train``
+        device: where to put them
+        checkpoint: "last", whose measures are in metrics.json, or "best", the epoch of the highest mAP
+
+    Returns:
+        A module called as ``embedder("sketch", images)``, with the attributes ``recipe``, ``towers``,
+        ``classes``, ``metrics`` and ``embedding_dim``.
+
+    Raises:
+        RunError: there is no cross-modal run, or its checkpoint is damaged or of other networks
+    """
+    folder = RunFolder(Path(path))
+    if not folder.config.is_file():
+        raise RunError(f"{folder.root} is no run folder: it has no config.yaml")
+    recipe = load_any_recipe(str(folder.config))
+    if not isinstance(recipe, CrossModalRecipe):
+        raise RunError(f"{folder.root} is the run of a single network; load it with batchot.load_run")
+    file = folder.last if checkpoint == "last" else folder.best
+    saved = read_checkpoint(file)
+    try:
+        classes, towers = tuple(saved["classes"]), dict(saved["towers"])
+        normalized = bool(saved["normalized"])
+        shapes = {name: tuple(towers[name]["input_shape"]) for name in recipe.towers}
+        pixels = {name: (tuple(towers[name]["mean"]), tuple(towers[name]["std"])) for name in recipe.towers}
+    except (KeyError, TypeError) as error:
+        raise RunError(f"{file} is not a checkpoint of a cross-modal run: it has no {error}") from error
+    network = CrossNetwork(recipe, shapes, len(classes), load_pretrained=False)
+    prefix = "network."
+    weights = {k.removeprefix(prefix): v for k, v in saved["state_dict"].items() if k.startswith(prefix)}
+    check_weights(weights, network.state_dict(), file)
+    network.load_state_dict(weights)
+    metrics = json.loads(folder.metrics.read_text()) if folder.metrics.is_file() else {}
+    preparations = {
+        name: Preparation(
+            Normalization(*pixels[name]) if pixels[name][0] else None, projection=projection_of(tower)
+        )
+        for name, tower in recipe.towers.items()
+    }
+    return CrossModalEmbedder(network, recipe, preparations, classes, metrics, normalized).to(device)

@@ -1,0 +1,80 @@
+"""What the Lightning modules of all runs have in common."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor, nn
+
+from batchot.losses import PlanReport
+from batchot.training.cross_recipe import CrossModalRecipe
+from batchot.training.files import RunError
+from batchot.training.optimisers import make_optimiser, make_schedule
+from batchot.training.recipe import Recipe
+from batchot.training.scores import Scores
+
+
+class Learner(LightningModule):
+    """A network, its loss and its optimiser; subclasses set `network` and `objective` and say what a step is.
+
+    Args:
+        recipe: all settings
+        classes: names of the classes
+        steps_per_epoch: batches an epoch
+    """
+
+    network: nn.Module
+    objective: nn.Module
+
+    def __init__(
+        self, recipe: Recipe | CrossModalRecipe, classes: tuple[str, ...], steps_per_epoch: int
+    ) -> None:
+        super().__init__()
+        self.recipe = recipe
+        self.classes = classes
+        self.steps_per_epoch = steps_per_epoch
+        self.scores: Scores | None = None  # of the epoch that was evaluated last
+        self.plan: PlanReport | None = None  # of the last batch of an epoch
+
+    def configure_optimizers(self) -> Any:
+        """Optimiser, and the schedule that sets its rates at every step."""
+        settings = self.recipe.optim
+        optimiser = make_optimiser(settings, self.network, self.objective)
+        schedule = make_schedule(settings, optimiser, self.steps_per_epoch, self.recipe.epochs)
+        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Let what is random in a step depend on the seed and the step alone, so that it can be resumed."""
+        torch.manual_seed(self.recipe.seed * 1_000_003 + self.global_step)
+
+    def check_finite(self, loss: Tensor, batch_idx: int) -> None:
+        """Stop the run where training has diverged.
+
+        Raises:
+            RunError: the loss is NaN or infinite
+        """
+        if not bool(torch.isfinite(loss)):
+            raise RunError(
+                f"{self.where(batch_idx)}: the loss is {float(loss)}: training diverged. "
+                "Lower optim.lr, set optim.clip=1, or set loss.normalize=true."
+            )
+
+    def where(self, batch_idx: int) -> str:
+        """Say at which batch the run is."""
+        return f"epoch {self.current_epoch + 1}, batch {batch_idx + 1}"
+
+    def show_plan(self, plan: PlanReport, prefix: str = "plan") -> None:
+        """Log what a plan does."""
+        self.log_dict(
+            {
+                f"{prefix}/violated_mass": plan.violated_mass,
+                f"{prefix}/violated_pairs": plan.violated_pairs,
+                f"{prefix}/effective_pairs": plan.effective_pairs,
+                f"{prefix}/marginal_error": plan.marginal_error,
+            },
+            on_step=False,
+            on_epoch=True,
+            batch_size=1,  # of a batch's plan, not of its samples
+        )

@@ -1,0 +1,180 @@
+"""Cross-modal runs on digits, which two different networks see: the whole path in seconds."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+import torch
+
+from batchot.data import load_digits
+from batchot.training import load_run
+from batchot.training.callbacks import RunInterrupted
+from batchot.training.cross_evaluate import evaluate_cross
+from batchot.training.cross_network import CrossNetwork, tie
+from batchot.training.cross_recipe import CrossModalRecipe
+from batchot.training.cross_run import TrainedCrossRun, train_cross
+from batchot.training.cross_trained import CrossModalEmbedder
+from batchot.training.files import RunError
+from batchot.training.recipe import RecipeError
+from batchot.training.run import Messages
+from batchot.training.settings import load_any_recipe
+
+RECIPE = """
+name: digits-twice
+epochs: 2
+towers:
+  left:
+    data: {name: digits, limit: 200}
+    model: {name: cnn, backbone: resnet10-w4, widths: [16, 8], batch_norm: true}
+    batch: {size: 20}
+  right:
+    data: {name: digits, limit: 200}
+    model: {name: cnn, backbone: resnet10-w4, widths: [16, 8], batch_norm: true}
+    batch: {size: 30}
+together: {gallery: test}
+batch: {classes_per_batch: 10, sampler: balanced}
+loss: {name: batch-ot, cross_entropy_weight: 0.2, head: cosine}
+optim: {name: adamw, lr: 0.005}
+evaluation: {recalibrate: 2}
+"""
+
+
+@pytest.fixture
+def recipe_file(tmp_path: Path) -> Path:
+    file = tmp_path / "digits-twice.yaml"
+    file.write_text(RECIPE)
+    return file
+
+
+def read(file: Path, *overrides: tuple[str, str]) -> CrossModalRecipe:
+    recipe = load_any_recipe(str(file), overrides)
+    assert isinstance(recipe, CrossModalRecipe)
+    return recipe
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> TrainedCrossRun:
+    folder = tmp_path_factory.mktemp("cross")
+    (folder / "digits-twice.yaml").write_text(RECIPE)
+    return train_cross(read(folder / "digits-twice.yaml"), folder / "run", device="cpu")
+
+
+def test_a_run_leaves_its_files(finished: TrainedCrossRun) -> None:
+    folder = finished.folder
+    assert folder.last.is_file() and folder.best.is_file() and folder.metrics.is_file()
+    rows = list(csv.DictReader(folder.history.open()))
+    assert [row["epoch"] for row in rows] == ["1", "2"]
+    assert rows[-1]["accuracy_by"] == "head"
+    assert 0.15 < float(rows[-1]["map"]) < 1
+    assert float(rows[-1]["marginal_error"]) < 1e-5
+
+
+def test_scores_are_those_of_the_queries_against_the_gallery(finished: TrainedCrossRun) -> None:
+    x, y = finished.queries, finished.gallery
+    similarity = x.embeddings @ y.embeddings.T
+    first = y.labels[similarity.argmax(1)]
+    assert finished.rows[-1].nn == pytest.approx((first == x.labels).float().mean().item(), abs=2e-3)
+
+
+def test_the_loaded_run_embeds_as_the_training_did(finished: TrainedCrossRun) -> None:
+    towers = load_run(finished.folder.root)
+    assert isinstance(towers, CrossModalEmbedder)
+    assert (towers.towers, towers.embedding_dim) == (("left", "right"), 8)
+    test = load_digits().test
+    for name, expected in (("left", finished.queries), ("right", finished.gallery)):
+        with torch.no_grad():
+            embeddings = towers(name, test.batch(torch.arange(50)))
+        torch.testing.assert_close(embeddings, expected.embeddings[:50], atol=1e-5, rtol=0)
+    with pytest.raises(ValueError, match="no tower 'middle'; there are left, right"):
+        towers("middle", test.images)
+
+
+def test_evaluation_gives_the_figures_of_the_run(finished: TrainedCrossRun) -> None:
+    table = dict(evaluate_cross(finished.folder.root, device="cpu"))
+    assert table["left to right"] == "500 queries, 500 in the gallery"
+    assert float(table["mAP"].split()[0]) == pytest.approx(100 * (finished.rows[-1].map or 0), abs=0.011)
+    of_classes = [float(value) for name, value in table.items() if name.startswith("mAP, ")]
+    assert sum(of_classes) / 10 == pytest.approx(float(table["mAP"].split()[1]), abs=0.011)
+
+
+class StopAt:
+    """Ask to stop at a batch, as Ctrl-C does."""
+
+    def __init__(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __call__(self, row: object) -> None:
+        import os
+        import signal
+
+        if getattr(row, "epoch", 0) == self.epoch:
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_an_interrupted_run_goes_on_and_ends_the_same(
+    finished: TrainedCrossRun, recipe_file: Path, tmp_path: Path
+) -> None:
+    recipe, out = read(recipe_file), tmp_path / "run"
+    with pytest.raises(RunInterrupted):
+        train_cross(recipe, out, device="cpu", messages=Messages(epoch=StopAt(1)))
+    again = train_cross(recipe, out, device="cpu", resume=True)
+    assert [row.epoch for row in again.rows] == [1, 2]
+    torch.testing.assert_close(again.queries.embeddings, finished.queries.embeddings)
+    torch.testing.assert_close(again.gallery.embeddings, finished.gallery.embeddings)
+
+
+def test_a_folder_with_a_run_is_left_alone(finished: TrainedCrossRun, recipe_file: Path) -> None:
+    with pytest.raises(RunError, match="holds a run already"):
+        train_cross(read(recipe_file), finished.folder.root, device="cpu")
+    with pytest.raises(RunError, match=r"left.batch.size is 40 here but 20"):
+        other = read(recipe_file, ("left.batch.size", "40"))
+        train_cross(other, finished.folder.root, device="cpu", resume=True)
+
+
+@pytest.mark.parametrize(
+    "loss", ["uniform", "contrastive", "triplet", "lifted", "multi-similarity", "supcon"]
+)
+@pytest.mark.parametrize("four_terms", ["false", "true"])
+def test_other_losses_train_too(loss: str, four_terms: str, recipe_file: Path, tmp_path: Path) -> None:
+    overrides = [("loss", loss), ("together.four_terms", four_terms), ("epochs", "1"), ("data.limit", "60")]
+    run = train_cross(read(recipe_file, *overrides), tmp_path / "run", device="cpu")
+    assert run.rows[-1].map is not None
+
+
+def test_batches_that_cannot_be_are_refused_before_training(recipe_file: Path, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="extra must be"):
+        train_cross(read(recipe_file, ("together.negatives", "3")), tmp_path / "run", device="cpu")
+
+
+@pytest.mark.parametrize("share", ["backbone", "all"])
+@pytest.mark.parametrize("norm", ["separate", "shared"])
+def test_shared_weights_are_one_and_norms_are_apart(share: str, norm: str, recipe_file: Path) -> None:
+    recipe = read(recipe_file, ("together.share", share), ("together.norm", norm))
+    network = CrossNetwork(recipe, {"left": (1, 8, 8), "right": (1, 8, 8)}, 10)
+    left, right = network.tower("left").embedder, network.tower("right").embedder
+    conv = [[p for p in t.backbone.parameters() if p.ndim == 4] for t in (left, right)]
+    assert conv[0] and all(a is b for a, b in zip(*conv, strict=True))
+    norms = [[m for m in t.backbone.modules() if isinstance(m, torch.nn.BatchNorm2d)] for t in (left, right)]
+    same = {a.weight is b.weight for a, b in zip(*norms, strict=True)}
+    assert same == {norm == "shared"}
+    fully = [[p for p in t.head.parameters() if p.ndim == 2] for t in (left, right)]
+    assert {a is b for a, b in zip(*fully, strict=True)} == {share == "all"}
+    x = torch.rand(4, 1, 8, 8)
+    network.eval()
+    assert (
+        torch.equal(network("left", x).embeddings, network("right", x).embeddings)
+        == ((share, norm) == ("all", "shared"))
+        or norm == "separate"
+    )
+    # statistics that are in common move together
+    network.train()
+    network("left", x)
+    moved = norms[0][0].running_mean, norms[1][0].running_mean
+    assert torch.equal(*moved) == (norm == "shared")
+
+
+def test_only_alike_modules_are_tied() -> None:
+    with pytest.raises(ValueError, match="must be alike"):
+        tie(torch.nn.Linear(2, 3), torch.nn.Linear(2, 4), separate_norm=True)
