@@ -167,10 +167,11 @@ def _loss(outputs: Any) -> Tensor:
 
 
 def _evaluate_when_due(trainer: Trainer, learner: LightningModule) -> None:
-    """Make Lightning evaluate every so many epochs, and always after the last."""
+    """Make Lightning evaluate every so many epochs, and always after the last and those named."""
     assert isinstance(learner, Learner)
-    last = trainer.current_epoch >= learner.recipe.epochs - 1
-    trainer.check_val_every_n_epoch = 1 if last else learner.recipe.evaluation.every
+    epoch, settings = trainer.current_epoch + 1, learner.recipe.evaluation
+    due = epoch >= learner.recipe.epochs or epoch in settings.also
+    trainer.check_val_every_n_epoch = 1 if due else settings.every
 
 
 class StopRequest:

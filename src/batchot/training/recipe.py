@@ -398,6 +398,7 @@ class EvaluationSettings:
 
     Args:
         every: epochs between evaluations (the last epoch is always evaluated)
+        also: further epochs that are evaluated, such as [1]
         train_samples: training samples, drawn at random once, whose embeddings classify the test samples
         svm: fit the paper's SVM in the "last" epoch only (before it: nearest neighbours) or "always"
         neighbours: k of the k-nearest-neighbour accuracy
@@ -408,6 +409,7 @@ class EvaluationSettings:
     """
 
     every: int = 1
+    also: tuple[int, ...] = ()
     train_samples: int = 10_000
     svm: Literal["last", "always"] = "last"
     neighbours: int = 20
