@@ -79,7 +79,7 @@ def test_shapes_alone_train_and_there_may_be_none_to_test(tmp_path: Path) -> Non
         Normalization.from_pixels(splits.train.batch(torch.arange(20))),
         SketchAugmentation.drawn_by_hand(SIZE),
     )
-    loader = TrainingBatches(splits.train, BalancedBatches(splits.train.labels, 3, 4), prepare, seed=0)
+    loader = TrainingBatches(splits.train, BalancedBatches(splits.train.labels, 12, 3), prepare, seed=0)
     x, y = next(iter(loader))
     assert x.shape == (12, 1, SIZE, SIZE) and sorted(y.tolist()) == [0] * 4 + [1] * 4 + [2] * 4
     assert float(x.std()) > 0.1

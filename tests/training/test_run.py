@@ -117,6 +117,12 @@ def test_evaluation_every_so_many_epochs_and_after_the_last(tmp_path: Path, smal
     assert seen == list(run.rows)
 
 
+def test_single_epochs_are_evaluated_beside_those(tmp_path: Path, small: Overrides) -> None:
+    overrides = [*small, ("epochs", "4"), ("evaluation.every", "3"), ("evaluation.also", "[1]")]
+    run = train(load_recipe("digits", overrides), tmp_path / "run", device="cpu")
+    assert [row.map is not None for row in run.rows] == [True, False, True, True]
+
+
 def test_used_folder_is_refused_and_left_alone(finished_run: TrainedRun) -> None:
     root = finished_run.folder.root
     before = {f: f.stat().st_mtime_ns for f in root.rglob("*")}

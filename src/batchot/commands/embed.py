@@ -1,4 +1,4 @@
-"""``batchot embed``: the embeddings of a user's shapes."""
+"""``batchot embed``: the embeddings of a user's shapes or drawings."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def embed(argv: list[str]) -> int:
         "Exit status 1 says that some shapes were left out.",
         allow_abbrev=False,
     )
-    parser.add_argument("run", type=Path, metavar="RUN", help="run folder of batchot train, on shapes")
-    parser.add_argument("path", type=Path, metavar="PATH", help="a shape, or a folder of shapes")
+    parser.add_argument("run", type=Path, metavar="RUN", help="run folder of batchot train")
+    parser.add_argument("path", type=Path, metavar="PATH", help="a shape or a drawing, or a folder of them")
     parser.add_argument(
         "--out", type=Path, default=Path("embeddings.npz"), help=".npz (default) or .csv file"
     )
@@ -36,27 +36,46 @@ def embed(argv: list[str]) -> int:
         default="auto",
         help="the axis that points up (what the format says)",
     )
+    parser.add_argument(
+        "--tower", help="which tower of a cross-modal run, such as sketch (default: that of the targets)"
+    )
     add_device(parser)
     options = parser.parse_args(argv)
     if options.out.suffix not in (".npz", ".csv"):
         raise UsageError(f"--out {options.out}: the ending must be .npz or .csv")
 
     def work() -> int:
+        from batchot.training.cross_embed import embed_by_tower
         from batchot.training.embed_files import embed_files
+        from batchot.training.loading import recipe_of
+        from batchot.training.recipe import Recipe
 
-        collection = collection_of(options.path, options.up)
-        found = embed_files(
-            options.run, collection, device=options.device, tell=say, progress=sys.stderr.isatty()
-        )
+        progress = sys.stderr.isatty()
+        if isinstance(recipe_of(options.run), Recipe):
+            if options.tower is not None:
+                raise UsageError(f"--tower: {options.run} is the run of a single network and has no towers")
+            collection = collection_of(options.path, options.up)
+            found = embed_files(options.run, collection, device=options.device, tell=say, progress=progress)
+            count = len(collection)
+        else:
+            found, count = embed_by_tower(
+                options.run,
+                options.tower,
+                options.path,
+                lambda: collection_of(options.path, options.up),
+                device=options.device,
+                tell=say,
+                progress=progress,
+            )
         found.save(options.out)
         for name, label, share in zip(found.names[:10], found.predictions, found.probabilities, strict=False):
             print(f"{name}: {label} ({100 * share:.0f} %)")
         if len(found.names) > 10 and found.predictions:
             print(f"and {len(found.names) - 10:,} more")
-        left_out = len(collection) - len(found.names)
+        left_out = count - len(found.names)
         print(f"{len(found.names):,} embeddings of {found.embeddings.shape[1]} dimensions: {options.out}")
         if left_out:
-            print(f"{left_out:,} shapes were left out")
+            print(f"{left_out:,} were left out")
         return 1 if left_out else 0
 
     return guarded(work)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,8 @@ from batchot.training.trained import load_run
 if TYPE_CHECKING:
     from batchot.data import Samples
     from batchot.data.shape_collection import ShapeCollection
-    from batchot.training.trained import TrainedEmbedder
+    from batchot.training.recipe import Recipe
+    from batchot.training.scores import Embedded
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,8 +91,20 @@ def embed_files(
             f"{run} was trained on images ({embedder.recipe.data.name}); batchot embed takes runs on shapes. "
             "For images call batchot.load_run(RUN)(images) from Python"
         )
-    parts = [part for part in _samples(embedder, collection, tell, progress) if len(part)]
-    embedded = [embed_samples(embedder, part) for part in parts]
+    parts = [part for part in samples_of(embedder.recipe, collection, tell, progress) if len(part)]
+    return gathered(parts, [embed_samples(embedder, part) for part in parts], embedder.classes)
+
+
+def gathered(
+    parts: Sequence[Samples], embedded: Sequence[Embedded], classes: tuple[str, ...]
+) -> EmbeddedFiles:
+    """Put embedded sets of files together.
+
+    Args:
+        parts: the sets
+        embedded: each of them after the network
+        classes: names of the classes of the classifier
+    """
     names = tuple(name for part in parts for name in part.names)
     embeddings = np.concatenate([part.embeddings.numpy() for part in embedded])
     logits = [part.logits for part in embedded if part.logits is not None]
@@ -100,14 +113,14 @@ def embed_files(
     probabilities = np.concatenate([part.softmax(1).numpy() for part in logits])
     best = probabilities.argmax(1)
     return EmbeddedFiles(
-        names, embeddings, tuple(embedder.classes[k] for k in best), probabilities.max(1).astype(np.float32)
+        names, embeddings, tuple(classes[k] for k in best), probabilities.max(1).astype(np.float32)
     )
 
 
-def _samples(
-    embedder: TrainedEmbedder, collection: ShapeCollection, tell: Callable[[str], None], progress: bool
+def samples_of(
+    recipe: Recipe, collection: ShapeCollection, tell: Callable[[str], None], progress: bool
 ) -> tuple[Samples, Samples]:
-    recipe: Any = embedder.recipe
+    """Read or render shapes as a recipe has them: the training and the test part of the collection."""
     if renders(recipe):
         from batchot.data.views import load_views
 
