@@ -37,6 +37,14 @@ def test_subset_keeps_order_and_classes() -> None:
     assert len(images.subset(torch.tensor([], dtype=torch.int64))) == 0
 
 
+def test_names_go_with_their_images() -> None:
+    images = Images(PIXELS, LABELS, ("a", "b"), ("p", "q", "r", "s"))
+    assert images.subset(torch.tensor([3, 1])).names == ("s", "q")
+    assert Images(PIXELS, LABELS, ("a", "b")).subset(torch.tensor([3])).names == ()
+    with pytest.raises(DataError, match="4 images but 3 names"):
+        Images(PIXELS, LABELS, ("a", "b"), ("p", "q", "r"))
+
+
 def test_splits_must_agree() -> None:
     images = Images(PIXELS, LABELS, ("a", "b"))
     with pytest.raises(DataError, match=r"classes differ"):

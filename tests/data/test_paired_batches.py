@@ -126,3 +126,11 @@ def test_wrong_arguments(changes: dict[str, object], message: str) -> None:
     arguments: dict[str, object] = {"labels": LABELS, "sizes": SIZES, "classes_per_batch": 3, **changes}
     with pytest.raises(ValueError, match=message):
         PairedBatches(**arguments)  # type: ignore[arg-type]
+
+
+def test_an_epoch_can_have_a_length_of_its_own():
+    labels = {"sketch": torch.arange(40) % 2, "shape": torch.arange(6) % 2}
+    batches = PairedBatches(labels, {"sketch": 4, "shape": 4}, classes_per_batch=2, batches=3)
+    assert len(batches) == len(batches.epoch(seed=0, epoch=0)) == 3
+    with pytest.raises(ValueError, match="batches must be at least 1"):
+        PairedBatches(labels, {"sketch": 4, "shape": 4}, classes_per_batch=2, batches=0)

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batchot.data import BalancedBatches, PlainBatches
+from batchot.data.samplers import draw_in_turns
 
 
 @given(n=st.integers(1, 60), batch_size=st.integers(1, 20), drop_last=st.booleans(), epoch=st.integers(0, 5))
@@ -118,3 +119,15 @@ def test_balanced_batches_refused(labels, batch_size: int, classes_per_batch: in
 def test_plain_batches_refused(n: int, batch_size: int) -> None:
     with pytest.raises(ValueError, match=r"too few|at least 1"):
         PlainBatches(n, batch_size)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 9), st.lists(st.integers(0, 9), max_size=12), st.integers(0, 3))
+def test_rows_of_any_length_are_drawn_in_turns(n: int, lengths: list[int], seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    drawn = draw_in_turns(torch.arange(n) + 100, torch.tensor(lengths, dtype=torch.int64), generator)
+    assert len(drawn) == sum(lengths)
+    counts = (drawn - 100).bincount(minlength=n)
+    assert int(counts.max()) - int(counts.min()) <= 1
+    for row in drawn.split(lengths):
+        assert len(row) > n or len(row.unique()) == len(row)

@@ -38,17 +38,27 @@ def test_proportions_and_centre() -> None:
     assert (columns.min(), columns.max(), rows.min(), rows.max()) == (2, 42, 12, 32)
 
 
-def test_strokes_of_all_widths_stay_visible_when_made_small() -> None:
-    """Lines of 1, 2, 4 and 16 pixels, 1,000 long, brought to 50: each is seen, the thickest is black."""
+def shades(widths: tuple[int, ...]) -> list[int]:
+    """The darkest of each of some parallel lines, 1,000 pixels long and apart, brought to 50."""
     paper = np.full((1000, 1000), 255, np.uint8)
-    for place, width in ((0, 16), (300, 4), (600, 2), (999, 1)):
+    for width, place in zip(widths, (0, 330, 660, 980), strict=True):
         paper[place : place + width] = 0
     drawn = canonical(paper, 50)
     assert drawn is not None
     middle = drawn[:, 25].astype(int)
-    dark = [int(middle[rows].min()) for rows in (slice(0, 8), slice(12, 22), slice(25, 35), slice(40, 50))]
-    assert dark[0] == 0
-    assert all(shade < 215 for shade in dark), dark
+    return [int(middle[rows].min()) for rows in (slice(0, 8), slice(13, 23), slice(28, 38), slice(40, 50))]
+
+
+def test_strokes_stay_dark_when_made_small() -> None:
+    """Averaging alone would leave a line of 1 pixel, a twentieth of the result's, at 242 of 255."""
+    for width in (1, 2, 5, 16):
+        assert max(shades((width, width, width, width))) < 130
+
+
+def test_thin_strokes_beside_thick_ones_stay_visible() -> None:
+    found = shades((16, 8, 4, 2))
+    assert found == sorted(found)
+    assert found[0] == 0 and found[3] < 220
 
 
 def test_none_of_nothing() -> None:

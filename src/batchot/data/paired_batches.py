@@ -34,6 +34,7 @@ class PairedBatches:
         allowed: classes that are paired; by default all of which every tower has samples.
         extra: for some towers, further samples in each batch, of classes that are not ``allowed``; they have no
             counterpart in the batch and push it away. Half of them are in each half of the batch.
+        batches: in an epoch, where that is not to depend on the first tower.
 
     Raises:
         ValueError: on towers that differ, labels that are not vectors, sizes that do not fit, a class that is
@@ -59,7 +60,11 @@ class PairedBatches:
         *,
         allowed: Collection[int] | None = None,
         extra: Mapping[str, int] | None = None,
+        batches: int | None = None,
     ) -> None:
+        if batches is not None and batches < 1:
+            raise ValueError(f"batches must be at least 1, got {batches}")
+        self.batches = batches
         extra = extra or _NONE
         _check_towers(labels, sizes, extra)
         present = {tower: set(of_tower.unique().tolist()) for tower, of_tower in labels.items()}
@@ -93,6 +98,8 @@ class PairedBatches:
                 )
 
     def __len__(self) -> int:
+        if self.batches is not None:
+            return self.batches
         first = next(iter(self.sizes))
         n = sum(len(members) for members in self._paired[first])
         return max(1, round(n / self.sizes[first]))

@@ -10,6 +10,7 @@ MARGIN = 0.05
 """Share of the picture that is left white on each side of a drawing."""
 LEAST_CONTRAST = 24
 """A picture of which no pixel differs more from its paper, of 255, is blank."""
+_DIRT = 0.1  # of the strongest ink: what is weaker is the grain of the paper or what a JPEG file makes up
 _STROKE = 0.25  # of the darkest: what is darker belongs to a stroke, what is lighter is dirt or blur
 _DARKEST = 90.0  # percentile of the stroke pixels that becomes black, once averaging has made them pale
 _GAMMA = 0.75  # below 1: thin strokes beside thick ones stay visible
@@ -63,7 +64,7 @@ def on_white_paper(colours: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Dark strokes on white paper, whatever the colours of both.
 
     The paper's colour is the median of a ring along the border. Ink is how far a pixel is from it in the
-    channel that shows it best, so yellow on white is seen as well as white on black.
+    channel that shows it best, so yellow on white is seen as well as white on black; the weakest tenth is dirt.
 
     Args:
         colours: shape ``(h, w, channels)``.
@@ -88,5 +89,5 @@ def on_white_paper(colours: NDArray[np.uint8]) -> NDArray[np.uint8]:
     ink = np.abs(colours.astype(np.int16) - paper.astype(np.int16)).max(2)  # (h, w)
     strongest = int(ink.max(initial=0))
     if strongest >= LEAST_CONTRAST:
-        ink = ink.astype(np.int32) * 255 // strongest
-    return (255 - ink).astype(np.uint8)
+        ink = np.maximum(ink - _DIRT * strongest, 0.0) * (255.0 / ((1.0 - _DIRT) * strongest))
+    return 255 - np.rint(ink).astype(np.uint8)

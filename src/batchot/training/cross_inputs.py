@@ -150,7 +150,9 @@ def paired_batches(recipe: CrossModalRecipe, data: CrossData) -> PairedBatches:
     classes = min(first.classes_per_batch or len(shared), len(shared))
     extra = {recipe.target: recipe.together.negatives} if recipe.together.negatives else None
     try:
-        return PairedBatches(labels, sizes, classes, allowed=shared, extra=extra)
+        return PairedBatches(
+            labels, sizes, classes, allowed=shared, extra=extra, batches=recipe.together.batches
+        )
     except ValueError as error:
         raise RecipeError(f"batch: {error}") from error
 

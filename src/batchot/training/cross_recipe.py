@@ -20,6 +20,7 @@ class TogetherSettings:
         across: factor of the metric loss between two towers, by both names such as sketch-shape (1 likewise)
         four_terms: the authors' form: each batch in halves, terms half against half and first (second) halves
             across
+        batches: batches an epoch (null: as many as show each training query about once)
         negatives: targets of classes that no query has that are added to each batch as negatives
         share: weights that all towers have in common: "none", those of the "backbone", or "all"
         norm: shared weights with batch normalisation of each tower's own ("separate"), or in common ("shared")
@@ -30,12 +31,15 @@ class TogetherSettings:
     within: dict[str, float] = field(default_factory=dict)
     across: dict[str, float] = field(default_factory=dict)
     four_terms: bool = False
+    batches: int | None = None
     negatives: int = 0
     share: Literal["none", "backbone", "all"] = "none"
     norm: Literal["separate", "shared"] = "separate"
     rename: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if self.batches is not None and self.batches < 1:
+            raise RecipeError(f"together.batches: {self.batches} is not allowed; it must be >= 1 or null")
         if self.negatives < 0:
             raise RecipeError(f"together.negatives: {self.negatives} is not allowed; it must be >= 0")
         for name, weights in (("within", self.within), ("across", self.across)):

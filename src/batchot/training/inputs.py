@@ -29,6 +29,7 @@ from batchot.training.recipe import Recipe, RecipeError
 if TYPE_CHECKING:
     from batchot.data.shape_collection import ShapeCollection
 
+_GAP = 0.04  # of the side of a drawing: where the pen was lifted
 _NORMALIZED_ON = 1_000  # training samples whose views are looked at for mean and standard deviation
 
 
@@ -255,6 +256,7 @@ def _augmentation(
             stretch=augment.stretch,
             rotations=augment.rotations,
             gaps=augment.gaps,
+            gap_size=_GAP * sketch_size(recipe),
         )
     if not recipe.data.shapes:
         return Augmentation(augment.flip, augment.shift, augment.padding, augment.cutout)
