@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import struct
-import warnings
 import zlib
 from pathlib import Path
 
@@ -52,11 +51,8 @@ def read_sketch(file: Path | bytes, size: int, name: str = "") -> NDArray[np.uin
         raise ValueError(f"size must be at least 1 pixel, got {size}")
     name = name or (str(file) if isinstance(file, Path) else "the image")
     try:
-        with warnings.catch_warnings():
-            # The limit here is lower than the one at which Pillow warns; warned of are also odd EXIF data.
-            warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(file) if isinstance(file, bytes) else file) as opened:
-                colours = _colours(opened, size, name)
+        with Image.open(io.BytesIO(file) if isinstance(file, bytes) else file) as opened:
+            colours = _colours(opened, size, name)
     except DataError:
         raise
     except (

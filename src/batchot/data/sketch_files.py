@@ -167,13 +167,15 @@ def _read_all(name: str, files: Sequence[SketchFile], size: int) -> NDArray[np.u
                     pixels[k] = drawn
             return min(_CHUNK, len(files) - start)
 
-        # None: no bar where there is no terminal.
         with (
+            warnings.catch_warnings(),  # here and not in a thread, as it changes what all threads see
             tqdm(
                 total=len(files), desc="reading sketches", unit="sketch", delay=_QUICK_SECONDS, disable=None
             ) as bar,
             ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool,
         ):
+            # Pillow warns of odd EXIF data, and of pictures that are refused here for their size.
+            warnings.filterwarnings("ignore", module=r"PIL\.")
             for done in pool.map(read_chunk, range(0, len(files), _CHUNK)):
                 bar.update(done)
         return pixels

@@ -54,7 +54,7 @@ def load_cross(
     parts = {
         name: load_tower(recipe, name, data_root, tell=tell, progress=progress) for name in recipe.towers
     }
-    rename = {name: recipe.together.rename.get(name, {}) for name in recipe.towers}
+    rename = {name: _names_still_to_change(recipe, name) for name in recipe.towers}
     paired = pair_classes(parts, rename)
     for a, of_a, b, of_b in paired.near_misses:
         tell(
@@ -88,6 +88,13 @@ def load_cross(
     return CrossData(paired, train, queries, gallery)
 
 
+def _names_still_to_change(recipe: CrossModalRecipe, name: str) -> dict[str, str]:
+    tower, rename = recipe.towers[name].data, recipe.together.rename
+    if tower.name == "line-drawings":  # they have the classes of the shapes that they were made from
+        return rename.get(recipe.target, {}) | rename.get(name, {})
+    return {} if tower.train_on != "drawn" else rename.get(name, {})  # see load_tower
+
+
 def all_of(part: Splits[Any]) -> Samples:
     """Give the training and test samples of a set as one."""
     samples: Samples = part.train if len(part.test) == 0 else Joined(part.train, part.test)
@@ -102,7 +109,11 @@ def load_tower(
     tell: Callable[[str], None] = lambda text: None,
     progress: bool = False,
 ) -> Splits[Any]:
-    """Load the samples of one tower with the classes that they have by themselves."""
+    """Load the samples of one tower.
+
+    They have the classes that they have by themselves; where line drawings stand beside drawn ones, those of the
+    recipe, without which the two could not be told to be the same.
+    """
     tower = recipe.towers[name]
     made = tower.data.name == "line-drawings"
     if not made and tower.data.train_on == "drawn":
