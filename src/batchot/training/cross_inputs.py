@@ -158,7 +158,8 @@ def paired_batches(recipe: CrossModalRecipe, data: CrossData) -> PairedBatches:
     sizes = {name: tower.batch.size for name, tower in recipe.towers.items()}
     shared = data.paired.shared_labels
     first = recipe.towers[recipe.query].batch
-    classes = min(first.classes_per_batch or len(shared), len(shared))
+    # two samples of a class and tower at least, or there would be no positive pair within it
+    classes = min(first.classes_per_batch or min(sizes.values()) // 2, len(shared))
     extra = {recipe.target: recipe.together.negatives} if recipe.together.negatives else None
     try:
         return PairedBatches(

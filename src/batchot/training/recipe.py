@@ -315,7 +315,7 @@ class BatchSettings:
     Args:
         size: samples a batch
         sampler: "plain" shuffles; "balanced" draws equally many samples of each class of a batch
-        classes_per_batch: classes a balanced batch holds (null: all)
+        classes_per_batch: classes a balanced batch holds (null: all; with towers, as many as leave two samples of each)
     """
 
     size: int = 128
