@@ -73,7 +73,7 @@ def test_a_run_and_its_evaluation(run: Path, capsys: pytest.CaptureFixture[str])
     said = capsys.readouterr().out
     assert "6 queries, 15 in the gallery" in said
     assert "queries without a target" in said and "2, left out" in said  # the vases
-    assert "mAP, stairs" in said and "mAP, vase" not in said
+    assert "class stairs" in said and "class vase" not in said
 
 
 def test_what_is_left_out_is_said_first(
@@ -141,6 +141,32 @@ def test_shapes_alone_are_enough(folder: Path, tmp_path: Path) -> None:
     ]
     lines = ["sketch.data.name=line-drawings", "together.batches=2"]
     assert main([*command, *SMALL, *lines]) == 0
+
+
+def test_point_clouds_ask_for_views(folder: Path, tmp_path: Path) -> None:
+    """Other towers need a recipe and nothing else."""
+    recipe = tmp_path / "clouds.yaml"
+    recipe.write_text(
+        """
+name: clouds
+epochs: 1
+towers:
+  cloud:
+    data: {name: shape-folder, folder: shapes}
+    shapes: {points: 64}
+    model: {name: pointnet, widths: [16, 8]}
+  shape:
+    data: {name: shape-folder, folder: shapes}
+    shapes: {cameras: box-6, size: 32}
+    model: {name: mvcnn, backbone: resnet10-w4-s4, widths: [16, 8]}
+together: {gallery: test}
+batch: {size: 6}
+"""
+    )
+    out = tmp_path / "run"
+    command = ["train", str(recipe), "--data-root", str(folder), "--out", str(out), "--device=cpu"]
+    assert main(command) == 0
+    assert json.loads((out / "metrics.json").read_text())["accuracy_by"] == "knn"
 
 
 def test_a_missing_folder_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

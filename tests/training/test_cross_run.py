@@ -95,7 +95,10 @@ def test_evaluation_gives_the_figures_of_the_run(finished: TrainedCrossRun) -> N
     table = dict(evaluate_cross(finished.folder.root, device="cpu"))
     assert table["left to right"] == "500 queries, 500 in the gallery"
     assert float(table["mAP"].split()[0]) == pytest.approx(100 * (finished.rows[-1].map or 0), abs=0.011)
-    of_classes = [float(value) for name, value in table.items() if name.startswith("mAP, ")]
+    of_classes = [float(value.split()[0]) for name, value in table.items() if name.startswith("class ")]
+    assert len(of_classes) == 10
+    padded = [float(value) for value in table["mAP padded as SHREC'13"].split()]
+    assert all(p < float(v) for p, v in zip(padded, table["mAP"].split(), strict=True))
     assert sum(of_classes) / 10 == pytest.approx(float(table["mAP"].split()[1]), abs=0.011)
 
 
@@ -173,6 +176,18 @@ def test_shared_weights_are_one_and_norms_are_apart(share: str, norm: str, recip
     network("left", x)
     moved = norms[0][0].running_mean, norms[1][0].running_mean
     assert torch.equal(*moved) == (norm == "shared")
+
+
+def test_a_third_tower_is_trained_along(recipe_file: Path, tmp_path: Path) -> None:
+    text = recipe_file.read_text()
+    third = text[text.index("  right:") : text.index("together:")].replace("right:", "middle:")
+    recipe_file.write_text(text.replace("  right:", third + "  right:"))
+    recipe = read(recipe_file, ("epochs", "1"))
+    assert recipe.pairs == [("left", "middle"), ("left", "right"), ("middle", "right")]
+    run = train_cross(recipe, tmp_path / "run", device="cpu")
+    towers = load_run(run.folder.root)
+    assert isinstance(towers, CrossModalEmbedder) and towers.towers == ("left", "middle", "right")
+    assert towers("middle", load_digits().test.images[:3]).shape == (3, 8)
 
 
 def test_only_alike_modules_are_tied() -> None:

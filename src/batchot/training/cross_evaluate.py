@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Literal
 
-from batchot.evaluation import classification_scores, head_predictions, knn_predictions, retrieval_scores
+from batchot.evaluation import (
+    RetrievalScores,
+    classification_scores,
+    head_predictions,
+    knn_predictions,
+    retrieval_scores,
+)
 from batchot.training.cross_inputs import load_cross
 from batchot.training.cross_run import embed_tower_samples
 from batchot.training.cross_trained import load_cross_run
@@ -29,7 +36,7 @@ def evaluate_cross(
 
     Returns:
         Pairs of a measure's name and its value as text, in %: averages over queries and over classes, the average
-        precision of SHREC'13's convention by that name, and the mAP of each class.
+        precision in SHREC'13's convention by that name, and all measures of each class.
 
     Raises:
         RunError: there is no run, or its checkpoint is damaged
@@ -40,13 +47,18 @@ def evaluate_cross(
     data = load_cross(recipe, data_root)
     queries = embed_tower_samples(embedder, recipe.query, data.queries)
     gallery = embed_tower_samples(embedder, recipe.target, data.gallery)
-    scores = retrieval_scores(
-        queries.embeddings,
-        queries.labels,
-        gallery.embeddings,
-        gallery.labels,
-        distance="cosine" if embedder.normalized else "euclidean",
-    )
+
+    def measured(ap_convention: Literal["relevant", "shrec13"]) -> RetrievalScores:
+        return retrieval_scores(
+            queries.embeddings,
+            queries.labels,
+            gallery.embeddings,
+            gallery.labels,
+            distance="cosine" if embedder.normalized else "euclidean",
+            ap_convention=ap_convention,
+        )
+
+    scores, padded = measured("relevant"), measured("shrec13")
     table = [
         (
             f"{recipe.query} to {recipe.target}",
@@ -57,6 +69,8 @@ def evaluate_cross(
     for name in ("map", "nn", "ft", "st", "e", "dcg"):
         micro, macro = getattr(scores, name), getattr(scores.macro, name)
         table.append(("mAP" if name == "map" else name.upper(), f"{100 * micro:9.2f}   {100 * macro:9.2f}"))
+    micro, macro = padded.map, padded.macro.map
+    table.append(("mAP padded as SHREC'13", f"{100 * micro:9.2f}   {100 * macro:9.2f}"))
     if scores.n_skipped:
         table.append(("queries without a target", f"{scores.n_skipped:,}, left out"))
     k = min(recipe.evaluation.neighbours, len(gallery.labels))
@@ -68,10 +82,11 @@ def evaluate_cross(
     for by, predicted in predictions.items():
         found = classification_scores(predicted, queries.labels, len(embedder.classes))
         table.append((f"accuracy ({by})", f"{100 * found.accuracy:9.2f}   {100 * found.class_accuracy:9.2f}"))
-    average = scores.per_query.ap
-    for label in queries.labels.unique().tolist():
-        of_class = average[queries.labels == label]
-        counted = of_class[~of_class.isnan()]
-        if len(counted):
-            table.append((f"mAP, {embedder.classes[label]}", f"{100 * float(counted.mean()):9.2f}"))
+    classes = scores.per_class
+    table.append(("", "      mAP       NN       FT       ST        E      DCG"))
+    for row, label in enumerate(classes.labels.tolist()):
+        values = [float(getattr(classes, name)[row]) for name in ("map", "nn", "ft", "st", "e", "dcg")]
+        if not math.isnan(values[0]):
+            text = "".join(f"{100 * value:9.2f}" for value in values)
+            table.append((f"class {embedder.classes[label]}", text))
     return table
