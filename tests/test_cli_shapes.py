@@ -83,7 +83,7 @@ def test_embed_leaves_out_what_is_damaged(
     assert main(["embed", str(run), str(tmp_path / "in"), "--out", str(tmp_path / "e.npz")]) == 1
     text = capsys.readouterr().out
     assert "bad" in text
-    assert "1 shapes were left out" in text
+    assert "1 of 2 were left out" in text
 
 
 def test_render_pictures_and_sheet(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from batchot.training.settings import load_recipe, recipe_names
+from batchot.training.settings import load_any_recipe, recipe_names
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
@@ -35,7 +35,7 @@ def test_training_commands_name_recipes_and_settings_that_exist() -> None:
         assert words[2] in (*recipe_names(), "folder")
         settings = [word.split("=", 1) for word in words[3:] if "=" in word]
         recipe = "shape-folder" if words[2] == "folder" else words[2]
-        load_recipe(recipe, [("loss.name" if k == "loss" else k, v) for k, v in settings])
+        load_any_recipe(recipe, [("loss.name" if k == "loss" else k, v) for k, v in settings])
 
 
 def test_files_named_in_the_readme_exist() -> None:

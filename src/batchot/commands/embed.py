@@ -75,7 +75,7 @@ def embed(argv: list[str]) -> int:
         left_out = count - len(found.names)
         print(f"{len(found.names):,} embeddings of {found.embeddings.shape[1]} dimensions: {options.out}")
         if left_out:
-            print(f"{left_out:,} were left out")
+            print(f"{left_out:,} of {count:,} were left out")
         return 1 if left_out else 0
 
     return guarded(work)
