@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from batchot.commands.common import Parser, UsageError, guarded, say
-from batchot.commands.views import add_view_options, collection_of, view_settings_of
+from batchot.commands.views import add_view_options, view_settings_of
 
 
 def audit(argv: list[str]) -> int:
@@ -44,6 +44,7 @@ def audit(argv: list[str]) -> int:
         raise UsageError("--camera-table belongs to --images; the cameras of our own views are known")
 
     def work() -> int:
+        from batchot.data.given_shapes import collection_of
         from batchot.shapes.audit import leak_audit
         from batchot.shapes.audit_images import audit_images
         from batchot.shapes.render_many import render_collection

@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 from batchot.commands.common import Parser, UsageError, add_device, guarded, say
-from batchot.commands.views import collection_of
 
 
 def embed(argv: list[str]) -> int:
@@ -45,6 +44,7 @@ def embed(argv: list[str]) -> int:
         raise UsageError(f"--out {options.out}: the ending must be .npz or .csv")
 
     def work() -> int:
+        from batchot.data.given_shapes import collection_of
         from batchot.training.cross_embed import embed_by_tower
         from batchot.training.embed_files import embed_files
         from batchot.training.loading import recipe_of

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from batchot.commands.common import Parser, UsageError, guarded, say
-from batchot.commands.views import add_view_options, collection_of, view_settings_of
+from batchot.commands.views import add_view_options, view_settings_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,6 +50,7 @@ def render(argv: list[str]) -> int:
         raise UsageError("--sheet-rows must be at least 1")
 
     def work() -> int:
+        from batchot.data.given_shapes import collection_of
         from batchot.shapes.render_many import render_collection
         from batchot.training.inputs import view_folder
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from batchot.commands.common import UsageError
 
 if TYPE_CHECKING:
-    from batchot.data.shape_collection import ShapeCollection
     from batchot.shapes.view_settings import ViewSettings
 
 
@@ -43,28 +41,3 @@ def view_settings_of(options: argparse.Namespace) -> ViewSettings:
         )
     except ValueError as error:
         raise UsageError(str(error)) from error
-
-
-def collection_of(path: Path, up: str = "auto") -> ShapeCollection:
-    """Give the shapes of class folders, or a single shape, or a folder without classes as one class."""
-    from batchot.data import DataError
-    from batchot.data.shape_collection import ShapeCollection
-    from batchot.data.shape_files import find_shape_files, kind_of, name_shapes
-    from batchot.data.shape_folder import load_shape_folder
-    from batchot.shapes.source import ShapeSource
-
-    if path.is_file():
-        source = ShapeSource(path.stem, path, up=up)  # type: ignore[arg-type]
-        return ShapeCollection(path.name, ("shape",), (source,), (), kind_of([source]), path.parent)
-    if not path.is_dir():
-        raise DataError(f"{path} is neither a file nor a folder; give a shape or a folder of shapes")
-    found = find_shape_files(path)
-    if all(len(file.parts) > 1 for file in found.shapes):
-        return load_shape_folder(path, up=up)  # type: ignore[arg-type]
-    found.warn()
-    names = name_shapes(found.shapes, [None] * len(found.shapes))
-    sources = tuple(
-        ShapeSource(name, path / file, up=up)  # type: ignore[arg-type]
-        for name, file in zip(names, found.shapes, strict=True)
-    )
-    return ShapeCollection(path.name, ("shape",), sources, (), kind_of(sources), path)

@@ -1,0 +1,41 @@
+"""Shapes as a user points at them: a file, class folders, or a folder without classes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from batchot.data.errors import DataError
+from batchot.data.shape_collection import ShapeCollection
+from batchot.data.shape_files import find_shape_files, kind_of, name_shapes
+from batchot.data.shape_folder import load_shape_folder
+from batchot.shapes.shape import Up
+from batchot.shapes.source import ShapeSource
+
+NO_CLASSES = ("shape",)
+"""The classes of shapes that lie in no class folders."""
+
+
+def collection_of(path: Path, up: Up = "auto") -> ShapeCollection:
+    """Give the shapes of class folders, or a single shape, or a folder without classes as one class.
+
+    Args:
+        path: a file or a folder
+        up: the axis of the files that points up
+
+    Raises:
+        DataError: there is nothing, or no shape in it
+    """
+    if path.is_file():
+        source = ShapeSource(path.stem, path, up=up)
+        return ShapeCollection(path.name, NO_CLASSES, (source,), (), kind_of([source]), path.parent)
+    if not path.is_dir():
+        raise DataError(f"{path} is neither a file nor a folder; give a shape or a folder of shapes")
+    found = find_shape_files(path)
+    if all(len(file.parts) > 1 for file in found.shapes):
+        return load_shape_folder(path, up=up)
+    found.warn()
+    names = name_shapes(found.shapes, [None] * len(found.shapes))
+    sources = tuple(
+        ShapeSource(name, path / file, up=up) for name, file in zip(names, found.shapes, strict=True)
+    )
+    return ShapeCollection(path.name, NO_CLASSES, sources, (), kind_of(sources), path)
