@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from batchot.shapes.errors import ShapeError
 from batchot.shapes.normalize import normalize_shape
 from batchot.shapes.sample import farthest_points, sample_surface
-from batchot.shapes.shape import Mesh, PointCloud, Up
+from batchot.shapes.shape import Mesh, PointCloud, Shape, Up
 from batchot.shapes.source import ShapeSource
 
 Choice = Literal["first", "farthest"]
@@ -89,23 +89,45 @@ def read_cloud(source: ShapeSource, settings: CloudSettings) -> NDArray[np.float
         except ShapeError as error:
             raise ShapeError(f"{source.location}: {error}") from error
         assert isinstance(cloud, PointCloud)
-        return _choose(cloud.points, source, settings).astype(np.float32)
+        return _choose(cloud.points, source.location, settings).astype(np.float32)
     content = source.content()
-    shape = source.parse(content, settings.up)
+    return cloud_of(source.parse(content, settings.up), content, settings, source.location)
+
+
+def cloud_of(shape: Shape, content: bytes, settings: CloudSettings, name: str) -> NDArray[np.float32]:
+    """The points of a shape that was read already.
+
+    Args:
+        shape: upright, centred, in the unit sphere.
+        content: what it was read from, which with the seed decides the points that are drawn on a mesh.
+        settings: how many points, and which.
+        name: how messages call it.
+
+    Returns:
+        Points, float32 ``(settings.points, 3)``.
+
+    Raises:
+        ShapeError: it has too few points.
+
+    Example:
+        >>> from batchot.data.cloud_reading import CloudSettings, cloud_of
+        >>> cloud_of(PointCloud([[0, 0, 1], [0, 1, 0]]), b"", CloudSettings(points=1), "two points").tolist()
+        [[0.0, 0.0, 1.0]]
+    """
     if isinstance(shape, Mesh):
         drawn = settings.points * (OVERSAMPLING if settings.choice == "farthest" else 1)
         points = sample_surface(shape, drawn, _seed(content, settings)).points
     else:
         points = shape.points
-    return _choose(points, source, settings).astype(np.float32)
+    return _choose(points, name, settings).astype(np.float32)
 
 
-def _choose(points: NDArray[np.float64], source: ShapeSource, settings: CloudSettings) -> NDArray[np.float64]:
+def _choose(points: NDArray[np.float64], name: str, settings: CloudSettings) -> NDArray[np.float64]:
     n = len(points)
     if n < settings.points:
         if settings.too_few == "error":
             raise ShapeError(
-                f"{source.location} has {n:,} points, fewer than the {settings.points:,} asked for; "
+                f"{name} has {n:,} points, fewer than the {settings.points:,} asked for; "
                 "ask for fewer, or repeat points with too_few='repeat'"
             )
         return points[np.arange(settings.points) % n]

@@ -49,7 +49,7 @@ class _Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self.stderr,
-            env=_environment(),
+            env=worker_environment(),
             # A group of its own: Ctrl-C in the terminal reaches us alone, and we decide.
             process_group=0 if os.name == "posix" else None,
         )
@@ -232,8 +232,8 @@ def render_tasks(
                 thread.join()
 
 
-def _environment() -> dict[str, str]:
-    # The processes find what this one can import, and do not fight over the cores with threads of their own.
+def worker_environment() -> dict[str, str]:
+    """The environment of a process that works for this one: it finds what this one can import, and has one thread."""
     paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
     threads = {f"{library}_NUM_THREADS": "1" for library in _ONE_THREAD}
     return {**os.environ, **threads, "PYTHONPATH": paths}

@@ -1,0 +1,216 @@
+"""``batchot index``: make an index of shapes, change one, say what it holds, test it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from batchot.commands.common import Parser, UsageError, add_device, guarded, say
+
+if TYPE_CHECKING:
+    from batchot.search.indexing import Indexed
+
+_GO_ON = "what was stored is kept: type the same command again to go on"
+_NAMED = 5
+
+
+def index(argv: list[str]) -> int:
+    """Run the command.
+
+    Args:
+        argv: its arguments
+
+    Returns:
+        Exit status: 0; 1 where shapes could not be read, or the index is damaged.
+    """
+    parser = Parser(
+        prog="batchot index",
+        description="Make an index of shapes with a trained run, so that batchot search and batchot serve find them.",
+        allow_abbrev=False,
+    )
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION", parser_class=Parser)
+    _add_build(actions)
+    _add_add(actions)
+    _add_remove(actions)
+    for name, text in (("info", "say what an index holds"), ("verify", "read all of an index and test it")):
+        action = actions.add_parser(
+            name, help=text, description=f"{text[0].upper()}{text[1:]}.", allow_abbrev=False
+        )
+        action.add_argument("index", type=Path, metavar="INDEX", help="folder of the index")
+        if name == "info":
+            action.add_argument("--json", action="store_true", help="print it as JSON")
+    options = parser.parse_args(argv)
+    work: dict[str, Callable[[argparse.Namespace], int]] = {
+        "build": _build,
+        "add": _add,
+        "remove": _remove,
+        "info": _info,
+        "verify": _verify,
+    }
+    return guarded(
+        lambda: work[options.action](options), _GO_ON if options.action in ("build", "add") else ""
+    )
+
+
+def _add_build(actions: argparse._SubParsersAction[Parser]) -> None:
+    build = actions.add_parser(
+        "build",
+        help="make an index, or bring one up to date",
+        description="Embed every shape of a folder and put it into an index. Shapes that are in it and have not "
+        "changed are passed over, so that the same command goes on after an interruption. "
+        "Exit status 1 says that some shapes could not be read.",
+        allow_abbrev=False,
+    )
+    build.add_argument("run", type=Path, metavar="RUN", help="run folder of batchot train or batchot export")
+    build.add_argument(
+        "folder", type=Path, metavar="FOLDER", help="folder of shapes, CLASS/FILE or just FILE"
+    )
+    build.add_argument("--out", type=Path, required=True, metavar="INDEX", help="folder of the index")
+    build.add_argument(
+        "--store",
+        metavar="URI",
+        help="where the shapes are stored: s3://, gs:// or az://bucket/path, or db://name for LanceDB Cloud "
+        "(default: in the folder of the index)",
+    )
+    _add_common(build)
+
+
+def _add_add(actions: argparse._SubParsersAction[Parser]) -> None:
+    add = actions.add_parser(
+        "add",
+        help="put further shapes into an index",
+        description="Put a shape, or the shapes of a further folder, into an index.",
+        allow_abbrev=False,
+    )
+    add.add_argument("index", type=Path, metavar="INDEX", help="folder of the index")
+    add.add_argument("path", type=Path, metavar="PATH", help="a shape or a folder of them")
+    add.add_argument(
+        "--class", dest="class_name", metavar="NAME", help="their class (default: their folders')"
+    )
+    _add_common(add)
+
+
+def _add_common(action: Parser) -> None:
+    action.add_argument("--up", choices=("auto", "z", "y"), default="auto", help="the axis that points up")
+    action.add_argument(
+        "--prune", action="store_true", help="take out shapes of the folder whose files are gone"
+    )
+    action.add_argument("--processes", type=int, metavar="N", help="that read and draw (one a core)")
+    add_device(action)
+
+
+def _add_remove(actions: argparse._SubParsersAction[Parser]) -> None:
+    remove = actions.add_parser(
+        "remove",
+        help="take shapes out of an index",
+        description="Take shapes out of an index; their files stay where they are.",
+        allow_abbrev=False,
+    )
+    remove.add_argument("index", type=Path, metavar="INDEX", help="folder of the index")
+    remove.add_argument("names", nargs="*", metavar="NAME", help="names or patterns, such as 'chair/*'")
+    remove.add_argument(
+        "--class", dest="classes", action="append", default=[], metavar="NAME", help="all of a class"
+    )
+    remove.add_argument("--folder", dest="folders", action="append", default=[], help="all below a folder")
+
+
+def _build(options: argparse.Namespace) -> int:
+    from batchot.search.build import Progress, build_index
+
+    _check_processes(options)
+    found = build_index(
+        options.run,
+        options.folder,
+        options.out,
+        up=options.up,
+        store=options.store,
+        prune=options.prune,
+        processes=options.processes,
+        device=options.device,
+        progress=Progress(sys.stderr.isatty(), say),
+    )
+    return _told(found, options.out, options.prune)
+
+
+def _add(options: argparse.Namespace) -> int:
+    from batchot.search.build import Progress, add_to_index
+
+    _check_processes(options)
+    found = add_to_index(
+        options.index,
+        options.path,
+        up=options.up,
+        class_name=options.class_name,
+        prune=options.prune,
+        processes=options.processes,
+        device=options.device,
+        progress=Progress(sys.stderr.isatty(), say),
+    )
+    return _told(found, options.index, options.prune)
+
+
+def _remove(options: argparse.Namespace) -> int:
+    from batchot.search.build import Progress, remove_from_index
+
+    if not (options.names or options.classes or options.folders):
+        raise UsageError("say what to remove: names, --class or --folder")
+    count = remove_from_index(
+        options.index,
+        options.names,
+        classes=tuple(options.classes),
+        folders=tuple(options.folders),
+        progress=Progress(tell=say),
+    )
+    print(f"{count:,} shapes removed from {options.index}")
+    return 0
+
+
+def _info(options: argparse.Namespace) -> int:
+    from batchot.search.describe import describe, describe_in_words
+
+    if options.json:
+        import json
+
+        print(json.dumps(describe(options.index), indent=2))
+    else:
+        print(describe_in_words(options.index))
+    return 0
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from batchot.search.describe import problems_of
+
+    problems = problems_of(options.index)
+    for problem in problems:
+        print(problem)
+    if problems:
+        print(
+            f"{len(problems):,} problems; batchot index build with the same run and folder mends what it can"
+        )
+        return 1
+    print(f"{options.index} is sound")
+    return 0
+
+
+def _check_processes(options: argparse.Namespace) -> None:
+    if options.processes is not None and options.processes < 1:
+        raise UsageError(f"--processes must be at least 1, got {options.processes}")
+
+
+def _told(found: Indexed, out: Path, pruned: bool) -> int:
+    print(
+        f"{out}: {found.added:,} shapes added, {found.changed:,} changed, {found.unchanged:,} as they were"
+        + (f", {len(found.gone):,} removed" if pruned and found.gone else "")
+    )
+    if found.gone and not pruned:
+        print(f"{len(found.gone):,} shapes are in the index whose files are gone; --prune takes them out")
+    if found.failures:
+        print(f"{len(found.failures):,} could not be read:")
+        for reason in found.failures[:_NAMED]:
+            print(f"  {reason}")
+        if len(found.failures) > _NAMED:
+            print(f"  and {len(found.failures) - _NAMED:,} more")
+    return 1 if found.failures else 0

@@ -1,0 +1,76 @@
+"""``batchot search``: what is like a shape, a picture or a drawing in an index."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from batchot.commands.common import Parser, UsageError, add_device, guarded
+
+
+def search(argv: list[str]) -> int:
+    """Run the command.
+
+    Args:
+        argv: its arguments
+
+    Returns:
+        Exit status: 0; 1 where the query cannot be taken, or the index is damaged.
+    """
+    parser = Parser(
+        prog="batchot search",
+        description="Look up what is like a shape, a picture or a drawing in an index, nearest first, and which class "
+        "its neighbours speak for.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("index", type=Path, metavar="INDEX", help="folder made by batchot index build")
+    parser.add_argument("query", type=Path, metavar="QUERY", help="a mesh, a point cloud, a picture or a drawing")
+    parser.add_argument("-k", type=int, default=10, metavar="N", help="how many results (10)")
+    parser.add_argument("--class", dest="classes", action="append", default=[], metavar="NAME", help="only of a class")
+    parser.add_argument("--folder", dest="folders", action="append", default=[], metavar="F", help="only below a folder")
+    parser.add_argument(
+        "--kind", choices=("auto", "shape", "picture", "sketch"), default="auto", help="of the query (its content says)"
+    )
+    parser.add_argument("--model", type=Path, metavar="DIR", help="run or exported model to embed with (the index's)")
+    parser.add_argument("--store", metavar="URI", help="address of the store, where it has moved")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="write a page with pictures")
+    add_device(parser)
+    options = parser.parse_args(argv)
+    if not 1 <= options.k <= 1000:
+        raise UsageError(f"-k must lie in 1 .. 1000, got {options.k}")
+
+    def work() -> int:
+        from batchot.search.answer_page import answer_html, answer_json, answer_table
+        from batchot.search.filters import Filters
+        from batchot.search.searcher import Searcher
+        from batchot.training.files import write_text
+
+        if not options.query.is_file():
+            raise UsageError(f"{options.query} is no file; give a mesh, a point cloud, a picture or a drawing")
+        with Searcher.open(options.index, model=options.model, store=options.store, device=options.device) as searcher:
+            filters = Filters(_known(options.classes, searcher.about.classes, "class"), tuple(options.folders))
+            answer = searcher.search_file(options.query, kind=options.kind, k=options.k, filters=filters)
+            if options.html is not None:
+                picture = searcher.picture(options.query)
+                write_text(options.html, answer_html(answer, options.query.name, searcher, picture))
+        if options.json:
+            print(json.dumps(answer_json(answer, str(options.query)), indent=2))
+        else:
+            print(answer_table(answer))
+            if options.html is not None:
+                print(f"page: {options.html}")
+        return 0
+
+    return guarded(work)
+
+
+def _known(names: list[str], there: dict[str, int], what: str) -> tuple[str, ...]:
+    from difflib import get_close_matches
+
+    for name in names:
+        if name not in there:
+            closest = get_close_matches(name, there, 1)
+            hint = f"; did you mean {closest[0]}?" if closest else f"; there are {', '.join(sorted(there)[:20])}"
+            raise UsageError(f"the index has no {what} {name!r}{hint}")
+    return tuple(names)

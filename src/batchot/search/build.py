@@ -1,0 +1,341 @@
+"""Make an index, and change one."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from batchot.data.given_shapes import NO_CLASSES, collection_of
+from batchot.search.encoder import Encoder, load_encoder
+from batchot.search.errors import SearchError
+from batchot.search.filters import Filters
+from batchot.search.indexing import Indexed, index_shapes
+from batchot.search.known_queries import calibrations_of, queries_of_run, read_queries, save_queries
+from batchot.search.manifest import IndexFolder, Manifest, Root
+from batchot.search.map_file import write_map
+from batchot.search.projection_map import MapPoints, drawn_for_map, lay_out
+from batchot.search.slim_run import save_slim
+from batchot.search.store import EXACT_BELOW, ShapeStore
+
+if TYPE_CHECKING:
+    from batchot.shapes.shape import Up
+    from batchot.training.run import Device
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How a long work is shown.
+
+    Args:
+        bars: show progress bars
+        tell: told in sentences what is done
+    """
+
+    bars: bool = False
+    tell: Tell = lambda text: None
+
+
+def build_index(
+    run: Path,
+    folder: Path,
+    out: Path,
+    *,
+    up: Up = "auto",
+    store: str | None = None,
+    prune: bool = False,
+    processes: int | None = None,
+    device: Device = "auto",
+    progress: Progress = Progress(),
+) -> Indexed:
+    """Embed the shapes of a folder and put them into an index; one that exists is brought up to date.
+
+    Args:
+        run: run folder of ``batchot train``, or of ``batchot export``
+        folder: shapes, in class folders or without classes
+        out: folder of the index
+        up: the axis of the files that points up
+        store: address of a store elsewhere, such as s3://bucket/shapes; None: in the folder of the index
+        prune: take out shapes whose files are gone
+        processes: that read and draw; as many as there are cores if None
+        device: "auto" takes a GPU if there is one
+        progress: how it is shown
+
+    Returns:
+        What became of the shapes.
+
+    Raises:
+        SearchError: the index is one of another network, or cannot be written
+        batchot.data.DataError: the folder holds no shapes
+        batchot.training.files.RunError: there is no run
+    """
+    index = IndexFolder(out)
+    with writing(index, progress.tell):
+        manifest = _open_or_start(index, run, store, device)
+        return _put(index, manifest, folder, up, None, prune, processes, device, progress)
+
+
+def add_to_index(
+    out: Path,
+    path: Path,
+    *,
+    up: Up = "auto",
+    class_name: str | None = None,
+    prune: bool = False,
+    processes: int | None = None,
+    device: Device = "auto",
+    progress: Progress = Progress(),
+) -> Indexed:
+    """Put further shapes into an index.
+
+    Args:
+        out: folder of the index
+        path: a shape, or a folder of them
+        up: the axis of the files that points up
+        class_name: their class; None: that of their folders
+        prune: take out shapes of that folder whose files are gone
+        processes: that read and draw
+        device: "auto" takes a GPU if there is one
+        progress: how it is shown
+
+    Raises:
+        SearchError: there is no index, or it cannot be written
+    """
+    index = IndexFolder(out)
+    manifest = Manifest.read(index.manifest)
+    with writing(index, progress.tell):
+        manifest = Manifest.read(index.manifest)
+        return _put(index, manifest, path, up, class_name, prune, processes, device, progress)
+
+
+def finish_index(out: Path, progress: Progress = Progress()) -> Manifest:
+    """Make what depends on all shapes of an index: approximate search where it is large, calibration and map.
+
+    Raises:
+        SearchError: there is no index, or it cannot be written
+    """
+    index = IndexFolder(out)
+    manifest = Manifest.read(index.manifest)
+    with ShapeStore.open(index.store_uri(manifest)) as store:
+        return _finish(index, manifest, store, progress)
+
+
+@contextmanager
+def writing(index: IndexFolder, tell: Tell) -> Iterator[None]:
+    """Be the only process that changes an index; another one is waited for."""
+    from filelock import FileLock, Timeout
+
+    try:
+        index.root.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(index.lock)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            tell(f"another process is changing {index.root}; waiting for it")
+            lock.acquire()
+    except OSError as error:
+        raise SearchError(f"{index.root} cannot be written: {error.strerror or error}") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _open_or_start(index: IndexFolder, run: Path, store: str | None, device: Device) -> Manifest:
+    if index.manifest.is_file():
+        manifest = Manifest.read(index.manifest)
+        if load_encoder(run, device).fingerprint != manifest.fingerprint:
+            raise SearchError(
+                f"{index.root} holds embeddings of another network ({manifest.run}); give another --out, or delete it"
+            )
+        if store is not None and store != manifest.store:
+            raise SearchError(
+                f"{index.root} has its shapes in {manifest.store}, not in {store}; leave --store out"
+            )
+        return manifest
+    others = [path.name for path in index.root.iterdir() if path != index.lock]
+    if others and set(others) - {
+        index.model.name,
+        index.shapes.name,
+        index.queries.name,
+        index.contents.name,
+    }:
+        raise SearchError(f"{index.root} is not empty and no index; give a new folder as --out")
+    encoder = load_encoder(run, device)
+    if (run / "batchot.json").is_file():  # exported
+        shutil.copytree(run, index.model, dirs_exist_ok=True)
+    else:
+        save_slim(run, index.model)
+    save_queries(index.queries, queries_of_run(run))
+    manifest = Manifest(
+        fingerprint=encoder.fingerprint,
+        run=str(run.resolve()),
+        dimensions=encoder.dimensions,
+        normalized=encoder.normalized,
+        inputs=encoder.inputs.to_json(),
+        store=store or "shapes",
+    )
+    ShapeStore.create(index.store_uri(manifest), encoder.dimensions).close()
+    return manifest.write(index.manifest)
+
+
+def _put(
+    index: IndexFolder,
+    manifest: Manifest,
+    path: Path,
+    up: Up,
+    class_name: str | None,
+    prune: bool,
+    processes: int | None,
+    device: Device,
+    progress: Progress,
+) -> Indexed:
+    collection = collection_of(path, up)
+    if class_name is not None:
+        collection = dataclasses.replace(
+            collection,
+            classes=(class_name,),
+            train=tuple(
+                dataclasses.replace(source, label=0) for source in (*collection.train, *collection.test)
+            ),
+            test=(),
+        )
+    has_classes = (
+        class_name is not None or collection.classes != NO_CLASSES or (path / NO_CLASSES[0]).is_dir()
+    )
+    root = _root(manifest, path if path.is_dir() else path.parent, up)
+    encoder = _encoder_of(index, manifest, device)
+    progress.tell(f"{path}: {len(collection):,} shapes")
+    with ShapeStore.open(index.store_uri(manifest)) as store:
+        if root not in manifest.roots:
+            manifest = dataclasses.replace(manifest, roots=(*manifest.roots, root))
+        manifest = dataclasses.replace(manifest, complete=False).write(index.manifest)
+        found = index_shapes(
+            collection,
+            root,
+            store,
+            encoder,
+            contents=index.contents,
+            classes=has_classes,
+            processes=processes,
+            progress=progress.bars,
+        )
+        if path.is_file():
+            found.gone = []  # only that file was looked at
+        if prune and found.gone:
+            store.remove(found.gone)
+        if not len(store):
+            raise SearchError(
+                f"none of the {len(collection):,} shapes of {path} could be read: {found.failures[0]}"
+            )
+        _finish(index, manifest, store, progress)
+    return found
+
+
+def _encoder_of(index: IndexFolder, manifest: Manifest, device: Device) -> Encoder:
+    encoder = load_encoder(index.model, device)
+    if encoder.fingerprint != manifest.fingerprint:
+        raise SearchError(f"{index.model} was changed since {index.root} was built; build the index again")
+    return encoder
+
+
+def _root(manifest: Manifest, folder: Path, up: Up) -> Root:
+    """The folder as the index knows it, or with a prefix that no other folder has."""
+    path = str(folder.absolute())
+    for root in manifest.roots:
+        if root.path == path:
+            return dataclasses.replace(root, up=up)
+    taken = {root.prefix for root in manifest.roots}
+    if "" not in taken:
+        return Root(path, "", up)
+    name = folder.absolute().name
+    prefix, number = f"{name}/", 2
+    while prefix in taken:
+        prefix, number = f"{name}-{number}/", number + 1
+    return Root(path, prefix, up)
+
+
+def _finish(index: IndexFolder, manifest: Manifest, store: ShapeStore, progress: Progress) -> Manifest:
+    store.optimize()
+    approximate = None
+    if len(store) >= EXACT_BELOW:
+        progress.tell(f"building approximate search over {len(store):,} shapes")
+        approximate = dataclasses.asdict(store.build_approximate())
+    ids, classes, vectors = store.vectors()
+    calibrations = calibrations_of(read_queries(index.queries), vectors, classes)
+    chosen = drawn_for_map(classes)
+    if len(chosen) > 500:
+        progress.tell(f"laying out a map of {len(chosen):,} shapes")
+    names = store.names()
+    points = MapPoints(
+        tuple(ids[k] for k in chosen),
+        lay_out(vectors[chosen]),
+        tuple(classes[k] for k in chosen),
+        tuple(names[ids[k]] for k in chosen),
+    )
+    write_map(index.map, points)
+    return dataclasses.replace(
+        manifest, approximate=approximate, calibrations=calibrations, complete=True
+    ).write(index.manifest)
+
+
+def remove_from_index(
+    out: Path,
+    names: Sequence[str] = (),
+    *,
+    classes: tuple[str, ...] = (),
+    folders: tuple[str, ...] = (),
+    progress: Progress = Progress(),
+) -> int:
+    """Take shapes out of an index; their files stay.
+
+    Args:
+        out: folder of the index
+        names: of shapes, or patterns with * and ?
+        classes: all shapes of these go
+        folders: all shapes below these go
+        progress: how it is shown
+
+    Returns:
+        How many were removed.
+
+    Raises:
+        SearchError: there is no index, or it has no such shape
+    """
+    index = IndexFolder(out)
+    Manifest.read(index.manifest)
+    with writing(index, progress.tell):
+        manifest = Manifest.read(index.manifest)
+        with ShapeStore.open(index.store_uri(manifest)) as store:
+            there = store.names()
+            chosen: set[str] = set()
+            for name in names:
+                found = {id for id, other in there.items() if other == name or fnmatchcase(other, name)}
+                if not found:
+                    closest = get_close_matches(name, there.values(), 1)
+                    hint = f"; did you mean {closest[0]}?" if closest else ""
+                    raise SearchError(f"{out} has no shape {name}{hint}")
+                chosen |= found
+            for filters in (
+                *(Filters(classes=(c,)) for c in classes),
+                *(Filters(folders=(f,)) for f in folders),
+            ):
+                found = set(store.ids(filters))
+                if not found:
+                    what = (
+                        f"class {filters.classes[0]}" if filters.classes else f"folder {filters.folders[0]}"
+                    )
+                    raise SearchError(f"{out} has no shape of {what}")
+                chosen |= found
+            manifest = dataclasses.replace(manifest, complete=False).write(index.manifest)
+            store.remove(sorted(chosen))
+            _finish(index, manifest, store, progress)
+    return len(chosen)

@@ -1,0 +1,316 @@
+"""How sure an index is of the class of a query, and when nothing in it is like the query.
+
+Both are fitted to queries whose class is known: the test items of the run where it has some, else the shapes of the
+index, each asked for with itself left out.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+
+from batchot.search.neighbour_votes import NEIGHBOURS, nearest, vote_shares
+from batchot.search.novelty import Novelty, features_of, fit_novelty
+
+LEAST_QUERIES, LEAST_CLASSES = 30, 2
+"""Fewer queries or classes say nothing about confidences."""
+MOST_QUERIES = 2000
+_FOLDS = 5
+_BINS = 10
+_SAME = 1e-3  # a nearer shape of the gallery is the query itself, embedded in another batch
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What neighbours say about a query.
+
+    Args:
+        ranking: classes with their probabilities, the most probable first
+        confidence: probability of the first
+        nothing_like_it: the query is unlike all that the index holds
+    """
+
+    ranking: tuple[tuple[str, float], ...]
+    confidence: float
+    nothing_like_it: bool
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What was fitted for one kind of query, and how good it is on queries that the fit has not seen.
+
+    Formula:
+        p(c) = sum_{k of class c} w_k / sum_k w_k, w_k = exp(-(d_k^2 - d_1^2) / temperature), over 20 neighbours;
+        confidence = sigmoid(slope * logit(max_c p(c)) + offset)
+
+    Args:
+        source: which queries it is fitted to, in words
+        optimistic: the network was trained on those very queries, so that new ones will do worse
+        queries: how many
+        temperature: of the squared distances: how fast a farther neighbour's vote fades
+        slope: of the logit of the greatest share
+        offset: of the same
+        weights: of `batchot.search.novelty.Novelty`
+        threshold: of the same
+        accuracy: share of the queries whose most probable class is right
+        confidence: mean confidence
+        ece: expected calibration error: sum_b |B_b| / n |accuracy(B_b) - confidence(B_b)| over ten bins B_b of equal
+            numbers of queries
+        false_alarms: share of the queries that are told that nothing is like them although their class is there
+        rejects: share of the queries that are told so when their class is taken out of the index; 0 where it cannot
+            be measured
+    """
+
+    source: str
+    optimistic: bool
+    queries: int
+    temperature: float
+    slope: float
+    offset: float
+    weights: tuple[float, ...]
+    threshold: float
+    accuracy: float
+    confidence: float
+    ece: float
+    false_alarms: float
+    rejects: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Give what JSON can hold."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Calibration:
+        """Read what `to_json` gave.
+
+        Raises:
+            TypeError: a value is missing or unknown
+        """
+        return cls(**{**values, "weights": tuple(values["weights"])})
+
+    def judge(self, distances: NDArray[np.floating], classes: Sequence[str]) -> Judgement | None:
+        """Say what the nearest shapes mean.
+
+        Args:
+            distances: to the 20 nearest shapes of the index, ascending, (k,)
+            classes: their classes; "" where there is none
+
+        Returns:
+            The judgement; None where no neighbour has a class.
+        """
+        named = [k for k, name in enumerate(classes) if name]
+        if not named:
+            return None
+        names = sorted({classes[k] for k in named})
+        d = np.asarray(distances, np.float64)[None, named]
+        votes = np.array([[names.index(classes[k]) for k in named]])
+        shares = vote_shares(d, votes, len(names), self.temperature)
+        novel = Novelty(self.weights, self.threshold)(features_of(d, shares))[0] > 0
+        order = sorted(range(len(names)), key=lambda k: (-shares[0, k], names[k]))
+        top = float(shares[0, order[0]])
+        sure = float(_confidence(shares.max(1), self.slope, self.offset)[0])
+        # the others share what is left in the proportion of their votes
+        rest = (1 - sure) / (1 - top) if top < 1 else 0.0
+        ranking = [(names[order[0]], sure), *((names[k], float(shares[0, k]) * rest) for k in order[1:])]
+        return Judgement(tuple(ranking), sure, bool(novel))
+
+
+def calibrate(
+    queries: NDArray[np.float32],
+    query_classes: Sequence[str],
+    gallery: NDArray[np.float32],
+    gallery_classes: Sequence[str],
+    *,
+    source: str,
+    optimistic: bool = False,
+    same: NDArray[np.int64] | None = None,
+    seed: int = 0,
+) -> Calibration | None:
+    """Fit confidences and the score of queries that nothing is like.
+
+    All measures are cross-fitted: the confidences in five folds of the queries, the score in five folds of the
+    classes, so that no query is measured with what was fitted to it, or to its class being taken away.
+
+    Args:
+        queries: embeddings, (q, d)
+        query_classes: their classes; queries of classes that the gallery lacks are left out
+        gallery: embeddings of the shapes of the index, (n, d)
+        gallery_classes: their classes; shapes without one ("") are left out
+        source: which queries these are, in words
+        optimistic: the network was trained on them
+        same: index of the shape of the gallery that a query is, -1 where it is none, (q,); None: a shape nearer than
+            0.001 is left out
+        seed: of the draw of queries and folds
+
+    Returns:
+        The calibration, or None where fewer than 30 queries, or fewer than two classes, are left.
+    """
+    named = np.array([bool(name) for name in gallery_classes], bool)
+    classes = sorted({name for name in gallery_classes if name})
+    number = {name: k for k, name in enumerate(classes)}
+    kept = np.array([k for k, name in enumerate(query_classes) if name in number], np.int64)
+    if len(kept) < LEAST_QUERIES or len(classes) < LEAST_CLASSES:
+        return None
+    rng = np.random.default_rng(seed)
+    if len(kept) > MOST_QUERIES:
+        kept = np.sort(rng.choice(kept, MOST_QUERIES, replace=False))
+    if same is not None:
+        position = np.where(named, np.cumsum(named) - 1, -1)  # in the gallery of named shapes
+        same = np.where(same[kept] >= 0, position[same[kept]], -1)
+    gallery = np.ascontiguousarray(gallery[named])
+    labels = np.array([number[name] for name in gallery_classes if name], np.int64)
+    queries = queries[kept]
+    truth = np.array([number[query_classes[k]] for k in kept], np.int64)
+    n, c = len(kept), len(classes)
+
+    distances, indices = _others(queries, gallery, same)
+    votes = labels[indices]
+    folds = rng.permutation(n) % _FOLDS
+    best, sure = np.empty(n, np.int64), np.empty(n)
+    for fold in range(_FOLDS):
+        out = folds == fold
+        temperature, slope, offset = _fit(distances[~out], votes[~out], truth[~out], c)
+        shares = vote_shares(distances[out], votes[out], c, temperature)
+        best[out], sure[out] = shares.argmax(1), _confidence(shares.max(1), slope, offset)
+    temperature, slope, offset = _fit(distances, votes, truth, c)
+
+    known = features_of(distances, vote_shares(distances, votes, c, temperature))
+    unknown = _without_class(queries, truth, gallery, labels, c, temperature)
+    alarms, rejects = _measure_novelty(known, unknown, truth, rng)
+    novelty = fit_novelty(known, unknown)
+    return Calibration(
+        source=source,
+        optimistic=optimistic,
+        queries=n,
+        temperature=temperature,
+        slope=slope,
+        offset=offset,
+        weights=novelty.weights,
+        threshold=novelty.threshold,
+        accuracy=float((best == truth).mean()),
+        confidence=float(sure.mean()),
+        ece=expected_calibration_error(sure, best == truth),
+        false_alarms=alarms,
+        rejects=rejects,
+    )
+
+
+def expected_calibration_error(
+    confidences: NDArray[np.float64], right: NDArray[np.bool_], bins: int = _BINS
+) -> float:
+    """Give how far confidences are from the share that is right.
+
+    Formula:
+        sum_b |B_b| / n |mean right in B_b - mean confidence in B_b|, over bins of equal numbers of queries
+
+    Args:
+        confidences: (n,)
+        right: whether each was right, (n,)
+        bins: how many
+
+    >>> expected_calibration_error(np.array([0.5, 0.5]), np.array([True, False]))
+    0.0
+    """
+    order = np.argsort(confidences, kind="stable")
+    error = 0.0
+    # equal confidences lie in one bin: otherwise the order of the queries would make an error
+    edges = np.flatnonzero(np.diff(confidences[order])) + 1
+    wanted = np.linspace(0, len(order), bins + 1)[1:-1]
+    chosen = np.unique(edges[np.searchsorted(edges, wanted).clip(0, len(edges) - 1)]) if len(edges) else edges
+    for part in np.split(order, chosen):
+        error += len(part) / len(order) * abs(right[part].mean() - confidences[part].mean())
+    return float(error)
+
+
+def _others(
+    queries: NDArray[np.float32], gallery: NDArray[np.float32], same: NDArray[np.int64] | None
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """The nearest shapes that are not the query itself."""
+    distances, indices = nearest(queries, gallery, NEIGHBOURS + 1)
+    itself = distances < _SAME if same is None else indices == same[:, None]
+    itself[:, 1:] &= ~np.logical_or.accumulate(itself, 1)[:, :-1]  # one at most
+    # the one left out goes to the end, the others stay in order
+    order = np.argsort(itself, axis=1, kind="stable")
+    distances = np.where(itself, np.inf, distances)
+    distances, indices = np.take_along_axis(distances, order, 1), np.take_along_axis(indices, order, 1)
+    return distances[:, :NEIGHBOURS], indices[:, :NEIGHBOURS]
+
+
+def _confidence(top: NDArray[np.float64], slope: float, offset: float) -> NDArray[np.float64]:
+    p = np.clip(top, 1e-6, 1 - 1e-6)
+    margin = slope * np.log(p / (1 - p)) + offset
+    return 1 / (1 + np.exp(-np.clip(margin, -30, 30)))
+
+
+def _fit(
+    distances: NDArray[np.float64], votes: NDArray[np.int64], truth: NDArray[np.int64], n_classes: int
+) -> tuple[float, float, float]:
+    """Temperature, by the probability of the right class; then slope and offset, by whether the first is right."""
+    finite = distances[np.isfinite(distances)]
+    scale = max(float(np.median(finite**2)), 1e-9)
+    rows = np.arange(len(truth))
+
+    def loss(log_temperature: float) -> float:
+        shares = vote_shares(distances, votes, n_classes, scale * float(np.exp(log_temperature)))
+        # a little of every class: a right one without a vote must not decide everything
+        return float(-np.log(0.98 * shares[rows, truth] + 0.02 / n_classes).mean())
+
+    temperature = scale * float(np.exp(min(np.linspace(-7, 4, 45), key=loss)))
+    shares = vote_shares(distances, votes, n_classes, temperature)
+    top, right = shares.max(1), (shares.argmax(1) == truth).astype(float)
+    # Platt's targets: one right or wrong answer more, so that no confidence is 0 or 1 for lack of queries
+    n_right = right.sum()
+    target = np.where(right > 0, (n_right + 1) / (n_right + 2), 1 / (len(right) - n_right + 2))
+
+    def platt(theta: NDArray[np.float64]) -> float:
+        p = np.clip(_confidence(top, theta[0], theta[1]), 1e-12, 1 - 1e-12)
+        return float(-(target * np.log(p) + (1 - target) * np.log(1 - p)).mean())
+
+    # no negative slope: more votes for a class never make it less sure
+    found = minimize(platt, np.array([1.0, 0.0]), bounds=[(0.0, 20.0), (-20.0, 20.0)], method="L-BFGS-B").x
+    return temperature, float(found[0]), float(found[1])
+
+
+def _without_class(
+    queries: NDArray[np.float32],
+    truth: NDArray[np.int64],
+    gallery: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    n_classes: int,
+    temperature: float,
+) -> NDArray[np.float64]:
+    """Features of the queries when the index lacks their class."""
+    features = np.empty((len(queries), 4))
+    for label in np.unique(truth):
+        of_class = truth == label
+        others = np.flatnonzero(labels != label)
+        distances, indices = nearest(queries[of_class], gallery[others], NEIGHBOURS)
+        shares = vote_shares(distances, labels[others][indices], n_classes, temperature)
+        features[of_class] = features_of(distances, shares)
+    return features
+
+
+def _measure_novelty(
+    known: NDArray[np.float64],
+    unknown: NDArray[np.float64],
+    truth: NDArray[np.int64],
+    rng: np.random.Generator,
+) -> tuple[float, float]:
+    """False alarms and rejects, each class measured with what the others were fitted to."""
+    classes = np.unique(truth)
+    fold_of = dict(zip(classes.tolist(), (rng.permutation(len(classes)) % _FOLDS).tolist(), strict=True))
+    folds = np.array([fold_of[label] for label in truth.tolist()])
+    alarms, rejects = np.zeros(len(truth), bool), np.zeros(len(truth), bool)
+    for fold in np.unique(folds):
+        out = folds == fold
+        if out.all():
+            return 0.0, 0.0
+        novelty = fit_novelty(known[~out], unknown[~out])
+        alarms[out], rejects[out] = novelty(known[out]) > 0, novelty(unknown[out]) > 0
+    return float(alarms.mean()), float(rejects.mean())

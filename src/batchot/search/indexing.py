@@ -1,0 +1,209 @@
+"""Put shapes into an index, a batch at a time: what was stored stays, whatever happens afterwards."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from batchot.data.shape_collection import ShapeCollection
+from batchot.search.encoder import Encoder
+from batchot.search.errors import QueryRefused
+from batchot.search.manifest import Root
+from batchot.search.prepare import Prepared
+from batchot.search.records import ShapeRecord, record_id
+from batchot.search.sandbox import Sandbox
+from batchot.search.store import ShapeStore
+from batchot.shapes.content_index import ContentIndex, source_id
+from batchot.shapes.source import ShapeSource
+
+EMBED_BATCH = 16
+"""Shapes that are embedded at once."""
+STORE_BATCH, STORE_SECONDS = 256, 10.0
+"""Stored after so many shapes or seconds: a killed process loses no more."""
+
+
+@dataclass
+class Indexed:
+    """What became of the shapes of a folder."""
+
+    added: int = 0
+    changed: int = 0
+    unchanged: int = 0
+    gone: list[str] = field(default_factory=list)  # ids of shapes whose files are no longer there
+    failures: list[str] = field(default_factory=list)  # a sentence for each shape that could not be read
+
+
+@dataclass(frozen=True)
+class Item:
+    """A shape to be indexed: where it lies, what it is called there, its class and the hash of its content."""
+
+    source: ShapeSource
+    name: str
+    class_name: str
+    content: str
+
+
+def index_shapes(
+    collection: ShapeCollection,
+    root: Root,
+    store: ShapeStore,
+    encoder: Encoder,
+    *,
+    contents: Path,
+    classes: bool = True,
+    processes: int | None = None,
+    progress: bool = False,
+    on_shape: Callable[[str], None] = lambda name: None,
+) -> Indexed:
+    """Embed and store the shapes of a collection that are new or have changed.
+
+    Args:
+        collection: the shapes
+        root: folder that they lie in; those of it that are not in the collection are counted as gone
+        store: gets them
+        encoder: embeds them
+        contents: file in which the hashes of the files are kept
+        classes: the collection knows the classes
+        processes: that read and draw; as many as there are cores if None
+        progress: show progress bars
+        on_shape: told the name of each shape once it is stored
+
+    Returns:
+        What became of them.
+    """
+    found = Indexed()
+    items = _items(collection, root, contents, classes, found, progress)
+    stored = store.contents()
+    ids = {record_id(item.name): item for item in items}
+    wanted: dict[int, Item] = {}
+    for id, item in ids.items():
+        if stored.get(id) == item.content:
+            found.unchanged += 1
+        else:
+            wanted[len(wanted)] = item
+            found.changed += id in stored
+            found.added += id not in stored
+    failed_ids = {record_id(_name_of(source, root)) for source in (*collection.train, *collection.test)}
+    of_root = {id for id in stored if id not in ids and id not in failed_ids}
+    found.gone = sorted(_below(of_root, root, store))
+    with Sandbox(encoder.inputs, processes=processes, files=True) as sandbox:
+        by_source = {id_of(item.source): item for item in wanted.values()}
+        prepared = sandbox.prepare_sources([item.source for item in wanted.values()])
+        bar = tqdm(prepared, total=len(wanted), desc="shapes", unit="shape", disable=not progress)
+        writer = _Writer(store, encoder, on_shape)
+        try:
+            for source, result in bar:
+                item = by_source[id_of(source)]
+                if isinstance(result, QueryRefused):
+                    found.failures.append(str(result))
+                    new = record_id(item.name) not in stored
+                    found.added -= new
+                    found.changed -= not new
+                else:
+                    writer.add(item, result)
+        finally:  # what was embedded before an interruption is kept
+            writer.flush()
+    return found
+
+
+def id_of(source: ShapeSource) -> tuple[str, str | None]:
+    """Give what tells a shape from the others of a collection."""
+    return source_id(source)
+
+
+class _Writer:
+    def __init__(self, store: ShapeStore, encoder: Encoder, on_shape: Callable[[str], None]) -> None:
+        self.store, self.encoder, self.on_shape = store, encoder, on_shape
+        self.waiting: list[tuple[Item, Prepared]] = []
+        self.records: list[ShapeRecord] = []
+        self.stored_at = time.monotonic()
+
+    def add(self, item: Item, prepared: Prepared) -> None:
+        self.waiting.append((item, prepared))
+        if len(self.waiting) >= EMBED_BATCH:
+            self.embed()
+        if len(self.records) >= STORE_BATCH or time.monotonic() - self.stored_at > STORE_SECONDS:
+            self.flush()
+
+    def embed(self) -> None:
+        if self.waiting:
+            vectors = self.encoder.shapes(np.stack([prepared.sample for _, prepared in self.waiting]))
+            self.records += [
+                _record(item, prepared, vector)
+                for (item, prepared), vector in zip(self.waiting, vectors, strict=True)
+            ]
+            self.waiting = []
+
+    def flush(self) -> None:
+        self.embed()
+        if self.records:
+            self.store.add(self.records)
+            for record in self.records:
+                self.on_shape(record.name)
+            self.records = []
+        self.stored_at = time.monotonic()
+
+
+def _record(item: Item, prepared: Prepared, vector: np.ndarray) -> ShapeRecord:
+    assert prepared.kind is not None
+    return ShapeRecord(
+        id=record_id(item.name),
+        name=item.name,
+        folder=item.name.rpartition("/")[0],
+        class_name=item.class_name,
+        path=str(item.source.path.resolve()),
+        member=item.source.member,
+        content=item.content,
+        kind=prepared.kind,
+        faces=prepared.faces,
+        vertices=prepared.vertices,
+        size=prepared.size,
+        vector=vector,
+        thumbnail=prepared.thumbnail,
+        preview=prepared.preview,
+    )
+
+
+def _items(
+    collection: ShapeCollection,
+    root: Root,
+    contents: Path,
+    classes: bool,
+    found: Indexed,
+    progress: bool,
+) -> list[Item]:
+    sources = (*collection.train, *collection.test)
+    with tqdm(total=len(sources), desc="looking for changes", unit="file", disable=not progress) as bar:
+        known, unreadable = ContentIndex(contents).look_up(sources, lambda total: bar.update())
+        bar.update(len(sources) - bar.n)
+    items = []
+    for source in sources:
+        if reason := unreadable.get(source_id(source)):
+            found.failures.append(reason)
+            continue
+        class_name = collection.classes[source.label] if classes else ""
+        items.append(Item(source, _name_of(source, root), class_name, known[source_id(source)].sha256))
+    return items
+
+
+def _name_of(source: ShapeSource, root: Root) -> str:
+    path = source.path.absolute()
+    folder = Path(root.path)
+    name = path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.name
+    return root.prefix + (name if source.member is None else f"{name}#{source.member}")
+
+
+def _below(ids: set[str], root: Root, store: ShapeStore) -> Sequence[str]:
+    """Those of the ids whose shapes lay in a folder."""
+    folder = Path(root.path)
+    names = store.names()
+    return [
+        id
+        for id in ids
+        if names[id].startswith(root.prefix) and (Path(store.get(id).path).is_relative_to(folder.resolve()))
+    ]

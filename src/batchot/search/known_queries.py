@@ -1,0 +1,163 @@
+"""Queries whose class is known, by which an index is calibrated: test items of the run that it was built with."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from batchot.search.calibration import Calibration, calibrate
+from batchot.search.errors import SearchError
+from batchot.training.cross_recipe import CrossModalRecipe
+from batchot.training.files import RunError, write_atomically
+from batchot.training.loading import recipe_of
+
+KINDS = ("shape", "drawing")
+_MOST = 4000
+
+
+@dataclass(frozen=True, eq=False)
+class KnownQueries:
+    """Embeddings of one kind of query, and what they show.
+
+    Args:
+        vectors: (q, d)
+        classes: of each
+        source: what they are, in words
+    """
+
+    vectors: NDArray[np.float32]  # (q, d)
+    classes: tuple[str, ...]
+    source: str
+
+
+def queries_of_run(run: Path) -> dict[str, KnownQueries]:
+    """Give the test items that a run has left, as far as its network was not trained on them.
+
+    Args:
+        run: run folder
+
+    Returns:
+        By kind of query, "shape" and "drawing"; empty where the run has none, such as an exported one.
+    """
+    try:
+        recipe = recipe_of(run)
+        if isinstance(recipe, CrossModalRecipe):
+            from batchot.reporting.cross_saved import load_cross_material
+
+            cross = load_cross_material(run)
+            found = {}
+            if recipe.towers[recipe.query].data.drawn:
+                found["drawing"] = _queries(
+                    cross.query.embeddings.numpy(),
+                    cross.query.labels.numpy(),
+                    cross.classes,
+                    "test drawings of the run",
+                )
+            if recipe.together.gallery == "test":
+                found["shape"] = _queries(
+                    cross.gallery.embeddings.numpy(),
+                    cross.gallery.labels.numpy(),
+                    cross.classes,
+                    "test shapes of the run",
+                )
+            return found
+        from batchot.reporting.saved import load_material
+
+        single = load_material(run)
+        return {
+            "shape": _queries(
+                single.embeddings.numpy(), single.labels.numpy(), single.classes, "test shapes of the run"
+            )
+        }
+    except RunError:  # a run that was stopped before its first evaluation, or an exported one
+        return {}
+
+
+def _queries(
+    vectors: NDArray[np.float32], labels: NDArray[np.int64], classes: tuple[str, ...], source: str
+) -> KnownQueries:
+    chosen = np.arange(len(labels))
+    if len(chosen) > _MOST:
+        chosen = np.sort(np.random.default_rng(0).choice(chosen, _MOST, replace=False))
+    return KnownQueries(
+        np.asarray(vectors[chosen], np.float32), tuple(classes[k] for k in labels[chosen].tolist()), source
+    )
+
+
+def save_queries(path: Path, queries: Mapping[str, KnownQueries]) -> None:
+    """Keep queries in a file, so that an index that has grown can be calibrated again.
+
+    Raises:
+        RunError: the disk is full or not writable
+    """
+    arrays: dict[str, NDArray] = {}
+    for kind, known in queries.items():
+        arrays |= {
+            f"{kind}_vectors": known.vectors,
+            f"{kind}_classes": np.array(known.classes),
+            f"{kind}_source": np.array(known.source),
+        }
+    write_atomically(path, lambda file: np.savez(file, allow_pickle=False, **arrays))
+
+
+def read_queries(path: Path) -> dict[str, KnownQueries]:
+    """Read what `save_queries` wrote; nothing where there is no such file.
+
+    Raises:
+        SearchError: the file is damaged
+    """
+    if not path.is_file():
+        return {}
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {
+                kind: KnownQueries(
+                    file[f"{kind}_vectors"],
+                    tuple(file[f"{kind}_classes"].tolist()),
+                    str(file[f"{kind}_source"]),
+                )
+                for kind in KINDS
+                if f"{kind}_vectors" in file.files
+            }
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        raise SearchError(f"{path} is damaged ({error}); delete it and build the index again") from error
+
+
+def calibrations_of(
+    queries: Mapping[str, KnownQueries], vectors: NDArray[np.float32], classes: list[str]
+) -> dict[str, Calibration]:
+    """Calibrate an index for each kind of query.
+
+    Args:
+        queries: test items of the run
+        vectors: of the shapes in the index, (n, d)
+        classes: of the same, "" where there is none
+
+    Returns:
+        By kind of query; a kind that cannot be calibrated is missing. Without test shapes of the run, the shapes of
+        the index ask for each other.
+    """
+    found = {}
+    for kind, known in queries.items():
+        result = calibrate(known.vectors, known.classes, vectors, classes, source=known.source)
+        if result is not None:
+            found[kind] = result
+    if "shape" not in found:
+        itself = calibrate(
+            vectors,
+            classes,
+            vectors,
+            classes,
+            source="the shapes of the index, each without itself",
+            optimistic=True,  # the network may have been trained on them
+            same=np.arange(len(vectors)),
+        )
+        if itself is not None:
+            found["shape"] = itself
+    return found

@@ -1,0 +1,401 @@
+"""Processes in which files are read, each of which may die or be stopped without harm."""
+
+from __future__ import annotations
+
+import math
+import queue
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self, get_args
+
+import numpy as np
+
+from batchot.search.errors import QueryRefused, Reason, SearchError
+from batchot.search.frames import FrameError, read_frame, write_frame
+from batchot.search.inputs import Inputs
+from batchot.search.prepare import Prepared, What
+from batchot.search.query_kind import shown_name
+from batchot.search.sandbox_worker import MAIN
+from batchot.shapes.render_many import usable_cores
+from batchot.shapes.render_pool import worker_environment
+from batchot.shapes.source import ShapeSource
+
+_MOST_ANSWER = 1 << 30
+_START_SECONDS = 120.0  # the first start on a machine compiles the renderer
+_TRIES = 2
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a file may cost.
+
+    Args:
+        time: seconds
+        memory: bytes beyond what a process has when it starts
+        bytes: of the file
+        faces: triangles, or points, of a shape
+    """
+
+    time: float = 20.0
+    memory: int = 1 << 30
+    bytes: int = 64 << 20
+    faces: int = 2_000_000
+
+
+FILE_LIMITS = Limits(time=300.0, memory=8 << 30, bytes=1 << 30, faces=10_000_000)
+"""For the user's own files."""
+
+
+class _Died(Exception):
+    pass
+
+
+class _Worker:
+    """One process; it is stopped by ``kill`` from any thread."""
+
+    def __init__(self, inputs: Inputs, limits: Limits, files: bool) -> None:
+        self.stderr = tempfile.TemporaryFile()  # noqa: SIM115  closed with the process
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", MAIN],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self.stderr,
+            env=worker_environment(),
+            # A group of its own: Ctrl-C in the terminal reaches us alone, and we decide.
+            process_group=0,
+        )
+        setup = {
+            "inputs": inputs.to_json(),
+            "time_limit": limits.time,
+            "memory_limit": limits.memory,
+            "max_bytes": limits.bytes,
+            "max_faces": limits.faces,
+            "files": files,
+            "previews": files,
+        }
+        answer, _ = self.ask(setup, (), _START_SECONDS)
+        if answer.get("status") != "ready":
+            raise _Died("it did not start")
+
+    def ask(
+        self, task: dict[str, Any], blobs: Sequence[bytes], seconds: float
+    ) -> tuple[dict[str, Any], list[bytes]]:
+        """Give it a task and wait for the answer.
+
+        Raises:
+            TimeoutError: it took too long; it is no more
+            _Died: it is no more
+        """
+        assert self.process.stdin is not None and self.process.stdout is not None
+        late = threading.Event()
+
+        def stop() -> None:
+            late.set()
+            self.process.kill()
+
+        timer = threading.Timer(seconds, stop)
+        timer.daemon = True
+        timer.start()
+        try:
+            write_frame(self.process.stdin, task, blobs)
+            return read_frame(self.process.stdout, _MOST_ANSWER)
+        except (OSError, FrameError, ValueError) as error:
+            if late.is_set():
+                raise TimeoutError from error
+            raise _Died(self._last_words()) from error
+        finally:
+            timer.cancel()
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        for stream in (self.process.stdin, self.process.stdout, self.stderr):
+            try:
+                if stream is not None:
+                    stream.close()
+            except OSError:  # what was still to be sent to it
+                continue
+
+    def _last_words(self) -> str:
+        self.process.kill()
+        status = self.process.wait()
+        try:
+            self.stderr.seek(0)
+            lines = self.stderr.read().decode(errors="replace").strip().splitlines()
+        except ValueError:  # closed meanwhile
+            lines = []
+        if status < 0:
+            return f"it was ended by {signal.Signals(-status).name}"
+        return lines[-1] if lines else f"it ended with status {status}"
+
+
+class Sandbox:
+    """Reads files in processes of their own, with limits on time, memory and size.
+
+    Args:
+        inputs: what the network takes
+        processes: at most so many; as many as there are cores if None
+        limits: of each file
+        files: for files of the user's own disk, which may name others beside them; else only bytes are taken, and
+            the processes can open few files and write none
+
+    Example:
+        >>> inputs = Inputs.from_json({"shape": {"points": 2}, "drawing": None})
+        >>> with Sandbox(inputs, processes=1) as sandbox:
+        ...     sandbox.prepare_bytes(b"0 0 0\\n0 0 1\\n", "two.xyz").sample.shape
+        (2, 3)
+    """
+
+    def __init__(
+        self,
+        inputs: Inputs,
+        *,
+        processes: int | None = None,
+        limits: Limits | None = None,
+        files: bool = False,
+    ) -> None:
+        self.inputs = inputs
+        self.limits = limits or (FILE_LIMITS if files else Limits())
+        self.processes = processes or usable_cores()
+        self.files = files
+        self._free = threading.Semaphore(self.processes)
+        self._idle: queue.LifoQueue[_Worker] = queue.LifoQueue()
+        self._all: set[_Worker] = set()
+        self._lock = threading.Lock()
+        self._closed = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End all processes, whatever they are at."""
+        with self._lock:
+            self._closed = True
+            workers, self._all = list(self._all), set()
+        for worker in workers:
+            worker.close()
+
+    def warm_up(self) -> None:
+        """Start all processes now, so that the first queries need not wait."""
+        workers = [self._take() for _ in range(self.processes)]
+        for worker in workers:
+            self._give(worker)
+
+    def prepare_bytes(
+        self,
+        data: bytes,
+        name: str = "",
+        what: What = "any",
+        *,
+        thumbnail: bool = False,
+        preview: bool = False,
+    ) -> Prepared:
+        """Make a query ready; many threads may ask at once.
+
+        Args:
+            data: content of a file
+            name: of it
+            what: as what it is taken; "any" is what the content says
+            thumbnail: draw one
+            preview: make one
+
+        Raises:
+            QueryRefused: it cannot be taken; the message says why
+            SearchError: no process can be started
+        """
+        shown = shown_name(name)
+        if len(data) > self.limits.bytes:
+            raise QueryRefused(
+                f"{shown} has {len(data):,} bytes, the limit is {self.limits.bytes:,}; simplify or shrink it",
+                "size",
+            )
+        task = {"name": name[:500], "what": what, "thumbnail": thumbnail, "preview": preview}
+        return self._prepare(task, (data,), shown)
+
+    def prepare_sources(
+        self, sources: Sequence[ShapeSource], *, thumbnail: bool = True, preview: bool = True
+    ) -> Iterator[tuple[ShapeSource, Prepared | QueryRefused]]:
+        """Make shapes of the user's own disk ready, in parallel.
+
+        Args:
+            sources: where they lie
+            thumbnail: draw one of each
+            preview: make one of each
+
+        Yields:
+            Each with what it became or why not, in the order in which they are done.
+
+        Raises:
+            SearchError: no process can be started
+        """
+        if not self.files:
+            raise ValueError("this sandbox takes no paths; make it with files=True")
+        left = iter(sources)
+        done: queue.Queue[tuple[ShapeSource, Prepared | QueryRefused] | BaseException | None] = queue.Queue(
+            4 * self.processes
+        )
+        lock, stopped = threading.Lock(), threading.Event()
+
+        def put(item: tuple[ShapeSource, Prepared | QueryRefused] | BaseException | None) -> None:
+            while not stopped.is_set():
+                try:
+                    return done.put(item, timeout=0.2)
+                except queue.Full:
+                    continue
+
+        def serve() -> None:
+            try:
+                while not stopped.is_set():
+                    with lock:
+                        source = next(left, None)
+                    if source is None:
+                        break
+                    put((source, self._prepare_source(source, thumbnail, preview)))
+            except BaseException as error:
+                put(error)
+            finally:
+                put(None)
+
+        threads = [
+            threading.Thread(target=serve, daemon=True) for _ in range(min(self.processes, len(sources)))
+        ]
+        for thread in threads:
+            thread.start()
+        running = len(threads)
+        try:
+            while running:
+                item = done.get()
+                if item is None:
+                    running -= 1
+                elif isinstance(item, BaseException):
+                    raise item
+                else:
+                    yield item
+        finally:
+            stopped.set()
+
+    def _prepare_source(self, source: ShapeSource, thumbnail: bool, preview: bool) -> Prepared | QueryRefused:
+        task = {
+            "name": source.name,
+            "path": str(source.path),
+            "member": source.member,
+            "up": source.up,
+            "thumbnail": thumbnail,
+            "preview": preview,
+        }
+        try:
+            return self._prepare(task, (), source.location)
+        except QueryRefused as error:
+            return error
+
+    def _prepare(self, task: dict[str, Any], blobs: Sequence[bytes], shown: str) -> Prepared:
+        for attempt in range(1, _TRIES + 1):
+            worker = self._take()
+            try:
+                answer, parts = worker.ask(task, blobs, self.limits.time)
+            except TimeoutError:
+                self._drop(worker)
+                raise QueryRefused(
+                    f"{shown} takes longer than {self.limits.time:g} s; simplify it", "time"
+                ) from None
+            except _Died as death:
+                self._drop(worker)
+                if self._closed:
+                    raise SearchError("the search was closed while a file was read") from death
+                if attempt == _TRIES:
+                    raise QueryRefused(
+                        f"{shown}: the process that read it died, {death}; repair or simplify it", "damaged"
+                    ) from death
+                continue
+            except BaseException:  # an interruption: nobody knows what the process is at
+                self._drop(worker)
+                raise
+            if answer.get("status") == "memory":
+                self._drop(worker)
+            else:
+                self._give(worker)
+            return self._checked(answer, parts, shown)
+        raise AssertionError
+
+    def _checked(self, answer: dict[str, Any], parts: list[bytes], shown: str) -> Prepared:
+        """The answer as what it must be, whoever wrote it."""
+        status = answer.get("status")
+        if status in get_args(Reason):
+            raise QueryRefused(str(answer.get("message", shown))[:2000], status)
+        try:
+            what = answer["what"]
+            expected = self.inputs.drawing if what == "drawing" else self.inputs.shape
+            shape, dtype = tuple(answer["shape"]), np.dtype(str(answer["dtype"]))
+            assert expected is not None and shape == expected.sample_shape and dtype in (np.uint8, np.float32)
+            sample = np.frombuffer(parts[0], dtype).reshape(shape)
+            size = tuple(float(x) for x in answer["size"])
+            assert len(size) == 3 and all(math.isfinite(x) for x in size) and np.isfinite(sample).all()
+            assert what in ("shape", "drawing") and answer["kind"] in ("mesh", "cloud", None)
+            return Prepared(
+                what,
+                sample,
+                str(answer["content"]),
+                answer["kind"],
+                int(answer["faces"]),
+                int(answer["vertices"]),
+                (size[0], size[1], size[2]),
+                parts[1],
+                parts[2],
+            )
+        except (KeyError, TypeError, ValueError, IndexError, AssertionError) as error:
+            raise QueryRefused(
+                f"{shown}: the process that read it gave no sound answer", "damaged"
+            ) from error
+
+    def _take(self) -> _Worker:
+        self._free.acquire()
+        try:
+            if self._closed:
+                raise SearchError("the search is closed")
+            try:
+                worker = self._idle.get_nowait()
+            except queue.Empty:
+                worker = self._start()
+            if worker.process.poll() is not None:  # it was ended while it was idle
+                self._forget(worker)
+                worker = self._start()
+            return worker
+        except BaseException:
+            self._free.release()
+            raise
+
+    def _start(self) -> _Worker:
+        try:
+            worker = _Worker(self.inputs, self.limits, self.files)
+        except (_Died, TimeoutError, OSError) as error:
+            raise SearchError(f"no process that reads files could be started: {error}") from error
+        with self._lock:
+            if not self._closed:
+                self._all.add(worker)
+                return worker
+        worker.close()
+        raise SearchError("the search is closed")
+
+    def _give(self, worker: _Worker) -> None:
+        self._idle.put(worker)
+        self._free.release()
+
+    def _drop(self, worker: _Worker) -> None:
+        self._forget(worker)
+        self._free.release()
+
+    def _forget(self, worker: _Worker) -> None:
+        with self._lock:
+            self._all.discard(worker)
+        worker.close()

@@ -1,0 +1,150 @@
+"""The process that reads files from strangers for another one, which can do without it.
+
+It imports no torch, opens no file but those it is told to, has little memory and time, and what it answers is data:
+arrays, pictures and numbers, never objects.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from batchot.search.errors import QueryRefused
+from batchot.search.frames import FrameError, read_frame, write_frame
+from batchot.search.inputs import Inputs
+from batchot.search.prepare import Prepared, prepare_bytes, prepare_source
+from batchot.search.preview import make_preview, make_thumbnail
+from batchot.search.query_kind import shown_name
+from batchot.shapes.shape import Mesh
+from batchot.shapes.source import ShapeSource
+from batchot.shapes.view_settings import ViewSettings
+
+MAIN = "from batchot.search.sandbox_worker import main; main()"
+_GRACE_SECONDS = 5
+_FILES = 64
+
+
+def main() -> None:
+    """Serve until the input ends."""
+    replies = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a library prints must not get among the answers
+    stream = sys.stdin.buffer
+    setup, _ = read_frame(stream, 0)
+    inputs = Inputs.from_json(setup["inputs"])
+    _warm_up(inputs, bool(setup["previews"]))
+    _limit(setup)
+    write_frame(replies, {"status": "ready"})
+    while True:
+        try:
+            task, blobs = read_frame(stream, int(setup["max_bytes"]))
+        except FrameError:
+            return
+        signal.setitimer(signal.ITIMER_REAL, float(setup["time_limit"]) + _GRACE_SECONDS)
+        answer, parts = _answer(task, blobs, inputs, setup)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        del blobs
+        try:
+            write_frame(replies, answer, parts)
+        except BrokenPipeError:  # nobody waits for it any more
+            os._exit(0)
+        if answer["status"] == "memory":
+            os._exit(0)  # what is left of the memory is in pieces: a fresh process has all of it
+
+
+def _answer(
+    task: dict[str, Any], blobs: list[bytes], inputs: Inputs, setup: dict[str, Any]
+) -> tuple[dict[str, Any], list[bytes]]:
+    try:
+        prepared = _prepare(task, blobs, inputs, setup)
+    except QueryRefused as error:
+        return {"status": error.reason, "message": str(error)}, []
+    except MemoryError:
+        return {"status": "memory", "message": f"{_name(task)} needs more memory than a file may have"}, []
+    except OSError as error:
+        return {"status": "damaged", "message": f"{_name(task)}: {error.strerror or error}"}, []
+    except Exception as error:  # whatever a damaged file makes a reader do
+        memory = isinstance(error.__cause__, MemoryError)
+        text = str(error) or type(error).__name__
+        text = text if _name(task) in text else f"{_name(task)}: {text}"
+        return {"status": "memory" if memory else "damaged", "message": text[:2000]}, []
+    sample = np.ascontiguousarray(prepared.sample)
+    answer = {
+        "status": "prepared",
+        "what": prepared.what,
+        "content": prepared.content,
+        "kind": prepared.kind,
+        "faces": prepared.faces,
+        "vertices": prepared.vertices,
+        "size": list(prepared.size),
+        "dtype": str(sample.dtype),
+        "shape": list(sample.shape),
+    }
+    return answer, [sample.tobytes(), prepared.thumbnail, prepared.preview]
+
+
+def _prepare(task: dict[str, Any], blobs: list[bytes], inputs: Inputs, setup: dict[str, Any]) -> Prepared:
+    if "path" in task:
+        source = ShapeSource(task["name"], Path(task["path"]), task["member"], up=task["up"])
+        return prepare_source(source, inputs, thumbnail=task["thumbnail"], preview=task["preview"])
+    return prepare_bytes(
+        blobs[0],
+        task["name"],
+        inputs,
+        task["what"],
+        thumbnail=task["thumbnail"],
+        preview=task["preview"],
+        max_faces=int(setup["max_faces"]),
+    )
+
+
+def _name(task: dict[str, Any]) -> str:
+    return str(task["path"]) if "path" in task else shown_name(task["name"])
+
+
+def _warm_up(inputs: Inputs, previews: bool) -> None:
+    # Compiles and imports what is needed, before limits and clocks.
+    corners = np.array([[-0.5, 0, 0], [0.5, 0, 0], [0, 0.5, 0.5]])
+    triangle = b"OFF\n3 1 0\n" + b"".join(b"%f %f %f\n" % tuple(row) for row in corners) + b"3 0 1 2\n"
+    prepare_bytes(triangle, "triangle.off", inputs)
+    if previews:
+        mesh = Mesh(corners, np.array([[0, 1, 2]]))
+        make_thumbnail(mesh)
+        make_preview(mesh)
+    if inputs.drawing is not None:
+        from PIL import Image
+
+        Image.init()
+    ViewSettings()  # the cameras
+
+
+def _limit(setup: dict[str, Any]) -> None:
+    with contextlib.suppress(OSError):  # where memory runs out, this process goes first
+        Path("/proc/self/oom_score_adj").write_text("1000")
+    limits = [(resource.RLIMIT_CORE, 0)]
+    if not setup["files"]:  # then nothing has to be written, and little opened
+        limits += [(resource.RLIMIT_FSIZE, 0), (resource.RLIMIT_NOFILE, _FILES)]
+    if (in_use := _address_space()) is not None:
+        limits.append((resource.RLIMIT_AS, in_use + int(setup["memory_limit"])))
+    for kind, value in limits:
+        hard = resource.getrlimit(kind)[1]
+        value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        try:
+            resource.setrlimit(kind, (value, value))
+        except (OSError, ValueError):  # a system without it
+            continue
+    if not setup["files"]:
+        os.chdir("/")
+
+
+def _address_space() -> int | None:
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError):
+        return None
