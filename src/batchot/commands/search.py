@@ -24,14 +24,23 @@ def search(argv: list[str]) -> int:
         allow_abbrev=False,
     )
     parser.add_argument("index", type=Path, metavar="INDEX", help="folder made by batchot index build")
-    parser.add_argument("query", type=Path, metavar="QUERY", help="a mesh, a point cloud, a picture or a drawing")
-    parser.add_argument("-k", type=int, default=10, metavar="N", help="how many results (10)")
-    parser.add_argument("--class", dest="classes", action="append", default=[], metavar="NAME", help="only of a class")
-    parser.add_argument("--folder", dest="folders", action="append", default=[], metavar="F", help="only below a folder")
     parser.add_argument(
-        "--kind", choices=("auto", "shape", "picture", "sketch"), default="auto", help="of the query (its content says)"
+        "query", type=Path, metavar="QUERY", help="a mesh, a point cloud, a picture or a drawing"
     )
-    parser.add_argument("--model", type=Path, metavar="DIR", help="run or exported model to embed with (the index's)")
+    parser.add_argument("-k", type=int, default=10, metavar="N", help="how many results (10)")
+    parser.add_argument(
+        "--class", dest="classes", action="append", default=[], metavar="NAME", help="only of a class"
+    )
+    parser.add_argument("--folder", dest="folders", action="append", default=[], help="only below a folder")
+    parser.add_argument(
+        "--kind",
+        choices=("auto", "shape", "picture", "sketch"),
+        default="auto",
+        help="of the query (its content says)",
+    )
+    parser.add_argument(
+        "--model", type=Path, metavar="DIR", help="run or exported model to embed with (the index's)"
+    )
     parser.add_argument("--store", metavar="URI", help="address of the store, where it has moved")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write a page with pictures")
@@ -47,9 +56,15 @@ def search(argv: list[str]) -> int:
         from batchot.training.files import write_text
 
         if not options.query.is_file():
-            raise UsageError(f"{options.query} is no file; give a mesh, a point cloud, a picture or a drawing")
-        with Searcher.open(options.index, model=options.model, store=options.store, device=options.device) as searcher:
-            filters = Filters(_known(options.classes, searcher.about.classes, "class"), tuple(options.folders))
+            raise UsageError(
+                f"{options.query} is no file; give a mesh, a point cloud, a picture or a drawing"
+            )
+        with Searcher.open(
+            options.index, model=options.model, store=options.store, device=options.device
+        ) as searcher:
+            filters = Filters(
+                _known(options.classes, searcher.about.classes, "class"), tuple(options.folders)
+            )
             answer = searcher.search_file(options.query, kind=options.kind, k=options.k, filters=filters)
             if options.html is not None:
                 picture = searcher.picture(options.query)
@@ -71,6 +86,8 @@ def _known(names: list[str], there: dict[str, int], what: str) -> tuple[str, ...
     for name in names:
         if name not in there:
             closest = get_close_matches(name, there, 1)
-            hint = f"; did you mean {closest[0]}?" if closest else f"; there are {', '.join(sorted(there)[:20])}"
+            hint = (
+                f"; did you mean {closest[0]}?" if closest else f"; there are {', '.join(sorted(there)[:20])}"
+            )
             raise UsageError(f"the index has no {what} {name!r}{hint}")
     return tuple(names)

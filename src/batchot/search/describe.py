@@ -12,6 +12,7 @@ from batchot.search.known_queries import read_queries
 from batchot.search.manifest import IndexFolder, Manifest
 from batchot.search.map_file import read_map
 from batchot.search.store import ShapeStore
+from batchot.search.store_check import problems_of_store
 from batchot.training.files import RunError
 
 _NAMED = 12
@@ -111,7 +112,7 @@ def problems_of(out: Path) -> list[str]:
             problems.append(str(error))
     try:
         with ShapeStore.open(index.store_uri(manifest)) as store:
-            problems += store.verify()
+            problems += problems_of_store(store, normalized=manifest.normalized)
     except SearchError as error:
         problems.append(str(error))
     return problems

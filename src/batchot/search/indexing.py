@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -198,12 +198,7 @@ def _name_of(source: ShapeSource, root: Root) -> str:
     return root.prefix + (name if source.member is None else f"{name}#{source.member}")
 
 
-def _below(ids: set[str], root: Root, store: ShapeStore) -> Sequence[str]:
+def _below(ids: set[str], root: Root, store: ShapeStore) -> list[str]:
     """Those of the ids whose shapes lay in a folder."""
-    folder = Path(root.path)
-    names = store.names()
-    return [
-        id
-        for id in ids
-        if names[id].startswith(root.prefix) and (Path(store.get(id).path).is_relative_to(folder.resolve()))
-    ]
+    folder, names, paths = Path(root.path).resolve(), store.names(), store.paths()
+    return [id for id in ids if names[id].startswith(root.prefix) and Path(paths[id]).is_relative_to(folder)]

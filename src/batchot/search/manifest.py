@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from batchot.search.approximate import Probing
 from batchot.search.calibration import Calibration
 from batchot.search.errors import SearchError
 from batchot.shapes.shape import Up
@@ -66,6 +67,13 @@ class Manifest:
     created: str = ""
     changed: str = ""
     version: str = ""
+
+    @property
+    def probing(self) -> Probing | None:
+        """How the approximate index is searched, where there is one."""
+        if self.approximate is None:
+            return None
+        return Probing(int(self.approximate["probes"]), int(self.approximate["refine"]))
 
     def write(self, path: Path) -> Manifest:
         """Write it, whole or not at all, with the date and the version of now.

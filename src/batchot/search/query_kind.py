@@ -21,7 +21,10 @@ _REFUSED = {
     b"\x80\x04": "a Python pickle", b"\x80\x05": "a Python pickle", b"\x89HDF": "an HDF5 file",
 }  # fmt: skip
 _TAR_AT, _TAR = 257, b"ustar"
-_FORMATS = "a mesh (OFF, OBJ, STL, PLY, GLB, glTF), points (NPY, PCD, XYZ) or a picture (PNG, JPEG, WebP, GIF, BMP, TIFF)"
+_FORMATS = (
+    "a mesh (OFF, OBJ, STL, PLY, GLB, glTF), points (NPY, PCD, XYZ) or a picture (PNG, JPEG, WebP, "
+    "GIF, BMP, TIFF)"
+)
 
 
 def query_kind(data: bytes, name: str = "") -> Literal["shape", "picture"]:

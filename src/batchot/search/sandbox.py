@@ -330,9 +330,9 @@ class Sandbox:
 
     def _checked(self, answer: dict[str, Any], parts: list[bytes], shown: str) -> Prepared:
         """The answer as what it must be, whoever wrote it."""
-        status = answer.get("status")
-        if status in get_args(Reason):
-            raise QueryRefused(str(answer.get("message", shown))[:2000], status)
+        for reason in get_args(Reason):
+            if answer.get("status") == reason:
+                raise QueryRefused(str(answer.get("message", shown))[:2000], reason)
         try:
             what = answer["what"]
             expected = self.inputs.drawing if what == "drawing" else self.inputs.shape

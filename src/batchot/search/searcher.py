@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import threading
 import time
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Literal, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from batchot.search.calibration import Calibration
 from batchot.search.encoder import Encoder, load_encoder
@@ -27,7 +29,6 @@ from batchot.search.store import ShapeStore
 
 if TYPE_CHECKING:
     from batchot.search.prepare import Prepared
-    from batchot.shapes.source import ShapeSource
     from batchot.training.run import Device
 
 QueryKind: TypeAlias = Literal["auto", "shape", "picture", "sketch"]
@@ -154,7 +155,7 @@ class Searcher:
                 f"{which} is not the network that {folder.root} was built with: its embeddings cannot be compared. "
                 "Build the index again, or give the run or export that it was built with"
             )
-        opened = ShapeStore.open(store or folder.store_uri(manifest))
+        opened = ShapeStore.open(store or folder.store_uri(manifest), probing=manifest.probing)
         return cls(folder, manifest, opened, encoder, sandbox)
 
     def __enter__(self) -> Self:
@@ -252,6 +253,24 @@ class Searcher:
             prepared = self._prepare_source(path)
             return self._answer(prepared, time.perf_counter() - start, k, offset, filters or Filters())
         return self.search_bytes(path.read_bytes(), str(path), kind=kind, k=k, offset=offset, filters=filters)
+
+    def picture(self, path: str | Path) -> bytes:
+        """Give what a query looks like: a shape's thumbnail, or a drawing as the network sees it.
+
+        Raises:
+            QueryRefused: it cannot be taken
+        """
+        path = Path(path)
+        prepared = (
+            self._prepare_source(path, thumbnail=True)
+            if path.suffix.lower() == ".gltf"
+            else self.sandbox.prepare_bytes(path.read_bytes(), str(path), thumbnail=True)
+        )
+        if prepared.what == "shape":
+            return prepared.thumbnail
+        file = io.BytesIO()
+        Image.fromarray(prepared.sample[0]).save(file, "png")
+        return file.getvalue()
 
     def similar(self, id: str, *, k: int = 20, offset: int = 0, filters: Filters | None = None) -> Answer:
         """Look up what is nearest to a shape of the index, itself left out.
@@ -371,14 +390,16 @@ class Searcher:
             tuple(points.names[k] for k in kept),
         )
 
-    def _prepare_source(self, path: Path) -> Prepared:
+    def _prepare_source(self, path: Path, *, thumbnail: bool = False) -> Prepared:
         from batchot.shapes.source import ShapeSource
 
-        source: ShapeSource = ShapeSource(path.name, path)
-        for _, prepared in self.sandbox.prepare_sources([source], thumbnail=False, preview=False):
-            if isinstance(prepared, SearchError):
-                raise prepared
-            return prepared
+        # glTF names files beside it, which the sandbox for strangers does not open
+        with Sandbox(self.encoder.inputs, processes=1, files=True) as sandbox:
+            source = ShapeSource(path.name, path)
+            for _, prepared in sandbox.prepare_sources([source], thumbnail=thumbnail, preview=False):
+                if isinstance(prepared, SearchError):
+                    raise prepared
+                return prepared
         raise SearchError(f"{path} could not be read")
 
     def _answer(self, prepared: Prepared, took: float, k: int, offset: int, filters: Filters) -> Answer:

@@ -1,0 +1,96 @@
+"""From prepared samples to embeddings: what an index needs of a trained network."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from batchot.search.inputs import Inputs
+
+if TYPE_CHECKING:
+    from batchot.training.run import Device
+
+EXPORTED = "batchot.json"
+"""The file by which a folder of ``batchot export`` is known."""
+
+
+class Encoder(Protocol):
+    """A trained network in whatever form."""
+
+    @property
+    def dimensions(self) -> int:
+        """Width d of the embeddings."""
+
+    @property
+    def normalized(self) -> bool:
+        """The embeddings are unit vectors."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes that it was trained on."""
+
+    @property
+    def fingerprint(self) -> str:
+        """64 hexadecimal digits that are the same for the same network, as a run and exported."""
+
+    @property
+    def inputs(self) -> Inputs:
+        """How shapes and drawings are made ready for it."""
+
+    def shapes(self, samples: NDArray) -> NDArray[np.float32]:
+        """Embed shapes: views uint8 (b, v, c, h, w) or points float32 (b, p, 3), to (b, d)."""
+
+    def drawings(self, samples: NDArray) -> NDArray[np.float32]:
+        """Embed drawings, uint8 (b, 1, h, w), to (b, d).
+
+        Raises:
+            SearchError: the network takes none
+        """
+
+
+def load_encoder(path: Path, device: Device = "auto") -> Encoder:
+    """Load a trained network.
+
+    Args:
+        path: run folder of ``batchot train``, folder of ``batchot export``, or model folder of an index
+        device: "auto" takes a GPU if there is one; an exported network runs on the CPU
+
+    Raises:
+        RunError: there is no run, or it is damaged
+        SearchError: it was not trained on shapes, or the export is damaged
+    """
+    if (path / EXPORTED).is_file():
+        from batchot.search.onnx_encoder import OnnxEncoder
+
+        return OnnxEncoder.open(path)
+    from batchot.search.run_encoder import RunEncoder
+
+    return RunEncoder.open(path, device)
+
+
+def fingerprint_of(weights: Mapping[str, NDArray], inputs: Inputs) -> str:
+    """Give what tells a network from others.
+
+    Args:
+        weights: by name
+        inputs: how samples are made ready for it
+
+    Returns:
+        The SHA-256 over names, types, shapes and bytes of the weights and over the inputs, hexadecimal.
+
+    >>> inputs = Inputs.from_json({"shape": {"points": 8}, "drawing": None})
+    >>> len(fingerprint_of({"w": np.zeros(3)}, inputs))
+    64
+    """
+    digest = hashlib.sha256(json.dumps(inputs.to_json(), sort_keys=True).encode())
+    for name in sorted(weights):
+        value = np.ascontiguousarray(weights[name])
+        digest.update(f"\0{name}\0{value.dtype}\0{value.shape}\0".encode())
+        digest.update(value.tobytes())
+    return digest.hexdigest()

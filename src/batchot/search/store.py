@@ -1,0 +1,378 @@
+"""The shapes of an index in a LanceDB database."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from batchot.search.approximate import (
+    EXACT_BELOW,
+    ApproximateReport,
+    Probing,
+    build_index,
+    choose_probing,
+)
+from batchot.search.errors import SearchError
+from batchot.search.extra import require
+from batchot.search.filters import Filters, ids, quoted
+from batchot.search.records import Hit, ShapeRecord
+
+if TYPE_CHECKING:
+    from batchot.search.schema import pa
+
+__all__ = ["EXACT_BELOW", "ShapeStore"]
+
+_FRESH = timedelta(seconds=1)  # how long after another process has added shapes they may be missed
+_KEPT = timedelta(minutes=10)  # that old versions stay, for those who are reading them
+_PAGE = 20_000
+_TRIES = 20
+
+
+class ShapeStore:
+    """Shapes with their embeddings: on this disk, in an object store, or in LanceDB Cloud.
+
+    Args:
+        uri: of the database
+        table: of LanceDB
+        probing: how the approximate index is searched
+    """
+
+    def __init__(self, uri: str, table: Any, probing: Probing | None = None) -> None:
+        self.uri, self._table = uri, table
+        self.probing = probing or Probing()
+        self.dimensions = int(table.schema.field("vector").type.list_size)
+
+    @classmethod
+    def create(cls, uri: str, dimensions: int, *, storage_options: Mapping[str, str] | None = None) -> Self:
+        """Make an empty store, or open the one that is there.
+
+        Args:
+            uri: a folder; s3://, gs:// or az://bucket/path, with the usual environment variables or `storage_options`;
+                or db://name for LanceDB Cloud or Enterprise, with LANCEDB_API_KEY and, where they differ from the
+                defaults, LANCEDB_REGION and LANCEDB_HOST in the environment
+            dimensions: of the embeddings
+            storage_options: of the object store
+
+        Raises:
+            SearchError: it cannot be made, or holds embeddings of another width
+            MissingExtraError: LanceDB is not installed
+        """
+        from batchot.search.schema import TABLE, table_schema
+
+        with _named(uri):
+            database = _connect(uri, storage_options)
+            table = database.create_table(TABLE, schema=table_schema(dimensions), exist_ok=True)
+        store = cls(uri, table)
+        if store.dimensions != dimensions:
+            raise SearchError(f"{uri} holds embeddings of {store.dimensions} dimensions, not {dimensions}")
+        return store
+
+    @classmethod
+    def open(
+        cls,
+        uri: str,
+        *,
+        storage_options: Mapping[str, str] | None = None,
+        probing: Probing | None = None,
+    ) -> Self:
+        """Open a store; see `create`.
+
+        Args:
+            uri: see `create`
+            storage_options: see `create`
+            probing: how the approximate index is searched, as `build_approximate` has reported it
+
+        Raises:
+            SearchError: there is none, or it is damaged
+        """
+        from batchot.search.schema import TABLE
+
+        if "://" not in uri and not os.path.isdir(uri):
+            raise SearchError(f"{uri} is no folder: the shapes of the index are missing; build it again")
+        with _named(uri):
+            return cls(uri, _connect(uri, storage_options).open_table(TABLE), probing)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of it; what was added is stored already."""
+        self._table = None
+
+    def add(self, records: Sequence[ShapeRecord]) -> None:
+        """Store shapes; one whose id is there already is replaced.
+
+        When this returns they are on disk: another process that opens the store, now or after this one was killed,
+        finds them.
+
+        Args:
+            records: each id once
+
+        Raises:
+            SearchError: an embedding does not fit, an id is there twice, or the disk is full
+        """
+        from batchot.search.schema import rows_of
+
+        if not records:
+            return
+        new = [record.id for record in records]
+        if len(set(new)) < len(new):
+            raise SearchError(f"{len(new) - len(set(new))} ids are there twice in what is to be stored")
+        rows = rows_of(records, self._table.schema)
+
+        def store() -> None:
+            # Appending costs the same however large the store is; merging reads all ids.
+            if self._count(f"id IN ({ids(new)})"):
+                merge = self._table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
+                merge.execute(rows)
+            else:
+                self._table.add(rows)
+
+        self._commit(store)
+
+    def remove(self, unwanted: Sequence[str]) -> None:
+        """Take shapes out; ids that are not there are passed over."""
+        for start in range(0, len(unwanted), _PAGE):
+            condition = f"id IN ({ids(list(unwanted[start : start + _PAGE]))})"
+            self._commit(lambda condition=condition: self._table.delete(condition))
+
+    def __len__(self) -> int:
+        return self._count(None)
+
+    def count(self, filters: Filters) -> int:
+        """Give how many shapes pass."""
+        return self._count(filters.where())
+
+    def classes(self) -> dict[str, int]:
+        """Give the number of shapes of each class, by name; "" is none."""
+        return self._counted("class_name")
+
+    def folders(self) -> dict[str, int]:
+        """Give the number of shapes right in each folder, by name."""
+        return self._counted("folder")
+
+    def contents(self) -> dict[str, str]:
+        """Give the SHA-256 of what each shape was read from, by id."""
+        columns = self._columns("id", "content")
+        return dict(zip(columns["id"].to_pylist(), columns["content"].to_pylist(), strict=True))
+
+    def names(self) -> dict[str, str]:
+        """Give the name of each shape, by id."""
+        columns = self._columns("id", "name")
+        return dict(zip(columns["id"].to_pylist(), columns["name"].to_pylist(), strict=True))
+
+    def paths(self) -> dict[str, str]:
+        """Give the file of each shape, by id."""
+        columns = self._columns("id", "path")
+        return dict(zip(columns["id"].to_pylist(), columns["path"].to_pylist(), strict=True))
+
+    def ids(self, filters: Filters) -> list[str]:
+        """Give the ids of the shapes that pass, in order."""
+        return sorted(self._columns("id", where=filters.where())["id"].to_pylist())
+
+    def ids_at(self, places: NDArray[np.int64]) -> list[str]:
+        """Give the ids of the shapes at some places in the order in which they are stored."""
+        stored = self._columns("id")["id"]
+        return [stored[int(k)].as_py() for k in places]
+
+    def get(self, id: str) -> Hit:
+        """Give what is known of a shape.
+
+        Raises:
+            SearchError: there is no such shape
+        """
+        from batchot.search.schema import HIT_COLUMNS, hit_of
+
+        return hit_of(self._row(id, *HIT_COLUMNS))
+
+    def thumbnail(self, id: str) -> bytes:
+        """Give the picture of a shape.
+
+        Raises:
+            SearchError: there is no such shape
+        """
+        return bytes(self._row(id, "thumbnail")["thumbnail"])
+
+    def preview(self, id: str) -> bytes:
+        """Give the GLB file of a shape.
+
+        Raises:
+            SearchError: there is no such shape
+        """
+        return bytes(self._row(id, "preview")["preview"])
+
+    def content(self, id: str) -> str:
+        """Give the SHA-256 of what a shape was read from.
+
+        Raises:
+            SearchError: there is no such shape
+        """
+        return str(self._row(id, "content")["content"])
+
+    def vector(self, id: str) -> NDArray[np.float32]:
+        """Give the embedding of a shape, (d,).
+
+        Raises:
+            SearchError: there is no such shape
+        """
+        return np.array(self._row(id, "vector")["vector"], np.float32)
+
+    def vectors(self) -> tuple[list[str], list[str], NDArray[np.float32]]:
+        """Give ids, classes and embeddings (n, d) of all shapes."""
+        columns = self._columns("id", "class_name", "vector")
+        return (
+            columns["id"].to_pylist(),
+            columns["class_name"].to_pylist(),
+            _matrix(columns["vector"], self.dimensions),
+        )
+
+    def search(
+        self, vector: NDArray[np.float32], k: int, *, filters: Filters | None = None, exact: bool = False
+    ) -> list[Hit]:
+        """Find the shapes with the nearest embeddings.
+
+        Args:
+            vector: (d,)
+            k: how many
+            filters: which may be found
+            exact: compare with every shape, where there is an approximate index too
+
+        Returns:
+            At most k, by distance and then id.
+
+        Raises:
+            SearchError: the vector is of another width or not finite, or the store is damaged
+        """
+        from batchot.search.schema import HIT_COLUMNS, hit_of
+
+        if vector.shape != (self.dimensions,) or not np.isfinite(vector).all():
+            raise SearchError(
+                f"an embedding must be {self.dimensions} finite numbers, got shape {vector.shape}"
+            )
+        with _named(self.uri):
+            query = self._table.search(np.ascontiguousarray(vector, np.float32), vector_column_name="vector")
+            query = query.distance_type("l2").select([*HIT_COLUMNS, "_distance"]).limit(k)
+            if (where := (filters or Filters()).where()) is not None:
+                query = query.where(where, prefilter=True)
+            if exact:
+                query = query.bypass_vector_index()
+            else:
+                query = query.nprobes(self.probing.probes).refine_factor(self.probing.refine)
+            rows = query.to_arrow().to_pylist()
+        return sorted((hit_of(row) for row in rows), key=lambda hit: (hit.distance, hit.id))
+
+    @property
+    def has_approximate(self) -> bool:
+        """There is an approximate index."""
+        with _named(self.uri):
+            return any("vector" in index.columns for index in self._table.list_indices())
+
+    def build_approximate(self) -> ApproximateReport:
+        """Make search approximate and fast, and measure what it finds.
+
+        Returns:
+            What was built, with the recall@10 that was measured.
+
+        Raises:
+            SearchError: there are too few shapes, or the disk is full
+        """
+        with _named(self.uri):
+            seconds = build_index(self._table, len(self), self.dimensions)
+        report = choose_probing(self, seconds)
+        self.probing = Probing(report.probes, report.refine)
+        return report
+
+    def optimize(self) -> None:
+        """Put the pieces of many additions together, add new shapes to the approximate index, forget old versions."""
+        with _named(self.uri):
+            self._table.optimize(cleanup_older_than=_KEPT)
+
+    def batches(self, *columns: str) -> Iterator[pa.RecordBatch]:
+        """Give columns of all shapes, some thousand rows at a time."""
+        with _named(self.uri):
+            query = self._table.search().select(list(columns)).limit(max(len(self), 1))
+            yield from query.to_batches(1024)
+
+    def _commit(self, work: Any) -> None:
+        """Change the table; where another process was faster, once more on what it has left."""
+        for attempt in range(_TRIES):
+            try:
+                with _named(self.uri):
+                    return work()
+            except SearchError as error:
+                if attempt == _TRIES - 1 or "conflict" not in str(error).lower():
+                    raise
+                self._table.checkout_latest()
+
+    def _count(self, where: str | None) -> int:
+        with _named(self.uri):
+            return int(self._table.count_rows(where))
+
+    def _counted(self, column: str) -> dict[str, int]:
+        counts = self._columns(column)[column].value_counts().to_pylist()
+        return dict(sorted((item["values"], item["counts"]) for item in counts))
+
+    def _columns(self, *names: str, where: str | None = None) -> pa.Table:
+        with _named(self.uri):
+            query = self._table.search().select(list(names)).limit(max(self._count(where), 1))
+            return (query if where is None else query.where(where)).to_arrow()
+
+    def _row(self, id: str, *columns: str) -> dict[str, Any]:
+        with _named(self.uri):
+            rows = (
+                self._table.search()
+                .where(f"id = {quoted(_checked(id))}")
+                .select(list(columns))
+                .limit(1)
+                .to_list()
+            )
+        if not rows:
+            raise SearchError(f"there is no shape {id}; it may have been removed")
+        return dict(rows[0])
+
+
+def _checked(id: str) -> str:
+    ids([id])
+    return id
+
+
+def _matrix(column: Any, d: int) -> NDArray[np.float32]:
+    flat = [chunk.flatten().to_numpy(zero_copy_only=False) for chunk in column.chunks]
+    return np.concatenate(flat).reshape(-1, d) if flat else np.zeros((0, d), np.float32)
+
+
+def _connect(uri: str, storage_options: Mapping[str, str] | None) -> Any:
+    lancedb = require("lancedb")
+    if uri.startswith("db://"):
+        cloud = {
+            "api_key": os.environ.get("LANCEDB_API_KEY"),
+            "region": os.environ.get("LANCEDB_REGION", "us-east-1"),
+            "host_override": os.environ.get("LANCEDB_HOST"),
+        }
+        if not cloud["api_key"]:
+            raise SearchError(f"{uri} needs the key of your account in the environment as LANCEDB_API_KEY")
+        return lancedb.connect(uri, **cloud)
+    options = None if storage_options is None else dict(storage_options)
+    return lancedb.connect(uri, storage_options=options, read_consistency_interval=_FRESH)
+
+
+@contextmanager
+def _named(uri: str) -> Iterator[None]:
+    """Turn what LanceDB and Arrow raise into a sentence that names the store."""
+    try:
+        yield
+    except (SearchError, ImportError):
+        raise
+    except (RuntimeError, ValueError, OSError, KeyError, AttributeError) as error:
+        text = (str(error).strip().splitlines() or [type(error).__name__])[0][:500]
+        hint = "" if "://" in uri else "; batchot index verify says more, batchot index build makes it anew"
+        raise SearchError(f"{uri}: {text}{hint}") from error
