@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from batchot.training.callbacks import Checkpoints, History, Row, RunInterrupted
-from batchot.training.files import RunError
+from batchot.training.callbacks import Checkpoints, History, Row
+from batchot.training.files import RunError, RunInterrupted
 from batchot.training.module import MetricLearner
 from batchot.training.recipe import Recipe
 from batchot.training.run import Messages, train

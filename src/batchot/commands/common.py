@@ -63,8 +63,7 @@ def guarded(work: Callable[[], int], resume: str = "") -> int:
     from batchot.search.errors import SearchError
     from batchot.shapes.atomic import ViewCacheError
     from batchot.shapes.errors import ShapeError
-    from batchot.training.callbacks import RunInterrupted
-    from batchot.training.files import RunError
+    from batchot.training.files import RunError, RunInterrupted
 
     try:
         return work()

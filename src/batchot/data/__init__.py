@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from batchot.data.digits import load_digits
     from batchot.data.errors import DataError, DownloadError
     from batchot.data.folder import load_image_folder
-    from batchot.data.validation_part import held_out
     from batchot.data.images import Images, Splits
     from batchot.data.loader import EvaluationBatches, TrainingBatches
     from batchot.data.mnist import load_mnist
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
     from batchot.data.samples import Samples
     from batchot.data.shrec import load_shrec_shapes, load_shrec_sketches
     from batchot.data.sketches import load_sketch_folder
+    from batchot.data.validation_part import held_out
 
 _HOMES = {
     "Augmentation": "batchot.data.augment",

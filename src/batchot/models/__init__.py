@@ -2,6 +2,7 @@
 
 from batchot.models.alexnet import AlexNet
 from batchot.models.backbones import make_backbone
+from batchot.models.cosine_head import CosineHead
 from batchot.models.dgcnn import DGCNN
 from batchot.models.embedder import Embedder
 from batchot.models.heads import PAPER_WIDTHS, modern_head, paper_head
@@ -20,6 +21,7 @@ __all__ = [
     "Activation",
     "AlexNet",
     "BackboneError",
+    "CosineHead",
     "Embedder",
     "LeNet5",
     "MetricNet",

@@ -26,7 +26,7 @@ from batchot.search.store import EXACT_BELOW, ShapeStore
 
 if TYPE_CHECKING:
     from batchot.shapes.shape import Up
-    from batchot.training.run import Device
+    from batchot.training.device import Device
 
 Tell = Callable[[str], None]
 
@@ -217,6 +217,7 @@ def _put(
     with ShapeStore.open(index.store_uri(manifest)) as store:
         if root not in manifest.roots:
             manifest = dataclasses.replace(manifest, roots=(*manifest.roots, root))
+        before = manifest
         manifest = dataclasses.replace(manifest, complete=False).write(index.manifest)
         found = index_shapes(
             collection,
@@ -236,7 +237,10 @@ def _put(
             raise SearchError(
                 f"none of the {len(collection):,} shapes of {path} could be read: {found.failures[0]}"
             )
-        _finish(index, manifest, store, progress)
+        if before.complete and not (found.added or found.changed or (prune and found.gone)):
+            before.write(index.manifest)  # what depends on all shapes is as it was
+        else:
+            _finish(index, manifest, store, progress)
     return found
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from batchot.search.inputs import Inputs
 
 if TYPE_CHECKING:
-    from batchot.training.run import Device
+    from batchot.training.device import Device
 
 EXPORTED = "batchot.json"
 """The file by which a folder of ``batchot export`` is known."""

@@ -16,9 +16,9 @@ from batchot.search.encoder import fingerprint_of
 from batchot.search.errors import SearchError
 from batchot.search.inputs import CloudInput, DrawingInput, Inputs, ViewsInput
 from batchot.training.cross_trained import CrossModalEmbedder
+from batchot.training.device import Device, accelerator_of
 from batchot.training.inputs import renders, sketch_size, view_settings
 from batchot.training.loading import load_run
-from batchot.training.run import Device, accelerator_of
 
 if TYPE_CHECKING:
     from batchot.training.recipe import Recipe

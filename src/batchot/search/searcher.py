@@ -29,7 +29,7 @@ from batchot.search.store import ShapeStore
 
 if TYPE_CHECKING:
     from batchot.search.prepare import Prepared
-    from batchot.training.run import Device
+    from batchot.training.device import Device
 
 QueryKind: TypeAlias = Literal["auto", "shape", "picture", "sketch"]
 MOST_RESULTS = 1000
@@ -90,6 +90,23 @@ class Answer:
     ranking: tuple[tuple[str, float], ...]
     nothing_like_it: bool
     seconds: dict[str, float]
+
+
+@dataclass(frozen=True, eq=False)
+class Query:
+    """What is looked for, embedded.
+
+    Args:
+        vector: (d,)
+        what: as what it was taken
+        prepare_seconds: that reading it took
+        embed_seconds: that embedding it took
+    """
+
+    vector: NDArray[np.float32]  # (d,)
+    what: Literal["shape", "drawing"]
+    prepare_seconds: float = 0.0
+    embed_seconds: float = 0.0
 
 
 class Searcher:
@@ -228,9 +245,38 @@ class Searcher:
             ValueError: k or offset out of range
         """
         _check_page(k, offset)
+        query = self.embed_bytes(data, name, kind=kind)
+        return self.search_query(query, k=k, offset=offset, filters=filters)
+
+    def embed_bytes(self, data: bytes, name: str = "", *, kind: QueryKind = "auto") -> Query:
+        """Embed a shape or a drawing, so that it can be looked up many times.
+
+        Args:
+            data: see `search_bytes`
+            name: see `search_bytes`
+            kind: see `search_bytes`
+
+        Raises:
+            QueryRefused: it cannot be taken; the message says why
+        """
         start = time.perf_counter()
         prepared = self.sandbox.prepare_bytes(data, name, _wanted(kind), thumbnail=False, preview=False)
-        return self._answer(prepared, time.perf_counter() - start, k, offset, filters or Filters())
+        return self._embed(prepared, time.perf_counter() - start)
+
+    def search_query(
+        self, query: Query, *, k: int = 20, offset: int = 0, filters: Filters | None = None
+    ) -> Answer:
+        """Look up what is nearest to a query that was embedded.
+
+        Args:
+            query: of `embed_bytes`
+            k: how many results
+            offset: how many of the nearest to pass over
+            filters: which shapes may be found
+        """
+        answer = self.search_vector(query.vector, query.what, k=k, offset=offset, filters=filters)
+        answer.seconds.update(prepare=query.prepare_seconds, embed=query.embed_seconds)
+        return answer
 
     def search_file(
         self,
@@ -250,8 +296,8 @@ class Searcher:
         path = Path(path)
         if path.suffix.lower() == ".gltf" and kind in ("auto", "shape"):
             start = time.perf_counter()
-            prepared = self._prepare_source(path)
-            return self._answer(prepared, time.perf_counter() - start, k, offset, filters or Filters())
+            query = self._embed(self._prepare_source(path), time.perf_counter() - start)
+            return self.search_query(query, k=k, offset=offset, filters=filters)
         return self.search_bytes(path.read_bytes(), str(path), kind=kind, k=k, offset=offset, filters=filters)
 
     def picture(self, path: str | Path) -> bytes:
@@ -402,15 +448,12 @@ class Searcher:
                 return prepared
         raise SearchError(f"{path} could not be read")
 
-    def _answer(self, prepared: Prepared, took: float, k: int, offset: int, filters: Filters) -> Answer:
+    def _embed(self, prepared: Prepared, took: float) -> Query:
         start = time.perf_counter()
         with self._embedding:  # one at a time: the network's own threads share the cores
             embed = self.encoder.drawings if prepared.what == "drawing" else self.encoder.shapes
             vector = embed(prepared.sample[None])[0]
-        embedded = time.perf_counter() - start
-        answer = self.search_vector(vector, prepared.what, k=k, offset=offset, filters=filters)
-        answer.seconds.update(prepare=took, embed=embedded)
-        return answer
+        return Query(vector, prepared.what, took, time.perf_counter() - start)
 
 
 def _wanted(kind: QueryKind) -> Literal["any", "shape", "drawing"]:

@@ -17,12 +17,8 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, Checkpoint, TQDMProgressBar, WeightAveraging
 from torch import Tensor
 
-from batchot.training.files import RunFolder, write_csv, write_json
+from batchot.training.files import RunFolder, RunInterrupted, write_csv, write_json
 from batchot.training.learner import Learner
-
-
-class RunInterrupted(Exception):
-    """The user stopped the run; a checkpoint has been written."""
 
 
 @dataclass(frozen=True)

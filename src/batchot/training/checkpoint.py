@@ -1,4 +1,4 @@
-"""Checkpoints: written whole or not at all, read without running code, checked before use."""
+"""Checkpoints: read without running code, checked before use."""
 
 from __future__ import annotations
 
@@ -8,20 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch import Tensor
 
-from batchot.training.files import RunError, write_atomically
-
-
-class AtomicCheckpointIO(TorchCheckpointIO):
-    """Lightning's checkpoint files, flushed to the disk before they take the place of the previous ones."""
-
-    def save_checkpoint(
-        self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None
-    ) -> None:
-        """Write a checkpoint; a full disk leaves the previous one good."""
-        write_atomically(Path(path), lambda file: torch.save(checkpoint, file))
+from batchot.training.files import RunError
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

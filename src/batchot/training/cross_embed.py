@@ -14,10 +14,10 @@ from batchot.data.folder import IMAGE_ENDINGS
 from batchot.data.sketch_decode import read_sketch
 from batchot.training.cross_run import embed_tower_samples
 from batchot.training.cross_trained import load_cross_run
+from batchot.training.device import Device, accelerator_of
 from batchot.training.embed_files import EmbeddedFiles, gathered, samples_of
 from batchot.training.files import RunError
 from batchot.training.inputs import sketch_size
-from batchot.training.run import Device, accelerator_of
 
 if TYPE_CHECKING:
     from batchot.data.shape_collection import ShapeCollection

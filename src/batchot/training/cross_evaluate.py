@@ -16,7 +16,7 @@ from batchot.evaluation import (
 from batchot.training.cross_inputs import load_cross
 from batchot.training.cross_run import embed_tower_samples
 from batchot.training.cross_trained import load_cross_run
-from batchot.training.run import Device, accelerator_of
+from batchot.training.device import Device, accelerator_of
 
 
 def evaluate_cross(

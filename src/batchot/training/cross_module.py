@@ -12,12 +12,12 @@ from batchot.data import EvaluationBatches, Preparation
 from batchot.losses import CrossModalBatchOTLoss
 from batchot.training.calibrate import recalibrate
 from batchot.training.cross_losses import cross_normalizes, make_cross_loss
-from batchot.training.cross_network import CrossNetwork
+from batchot.training.cross_network import CrossNetwork, embed_tower
 from batchot.training.cross_recipe import CrossModalRecipe
 from batchot.training.files import RunError
 from batchot.training.learner import Learner
 from batchot.training.module import gather
-from batchot.training.network import Outputs, channels_last, embed_by
+from batchot.training.network import Outputs, channels_last
 from batchot.training.scores import Embedded, score_across
 
 TowerBatches = dict[str, tuple[Tensor, Tensor]]
@@ -163,17 +163,3 @@ class Routed(nn.Module):
         """Give embeddings and logits."""
         out: Outputs = self.network(*named)
         return out
-
-
-def embed_tower(network: CrossNetwork, name: str, samples: Tensor, *, normalize: bool, flip: bool) -> Outputs:
-    """Give the embeddings of a tower that are compared, and the logits that are read off.
-
-    Args:
-        network: in eval mode
-        name: of the tower
-        samples: normalised, (b, *input_shape)
-        normalize: L2-normalise
-        flip: average over each sample and its mirror image
-    """
-    mirrored = network.tower(name).mirrored(samples) if flip else None
-    return embed_by(lambda x: network(name, x), samples, mirrored, normalize=normalize)

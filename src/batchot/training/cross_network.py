@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from batchot.models import MVCNN
+from batchot.models import MVCNN, CosineHead
 from batchot.training.cross_recipe import CrossModalRecipe
-from batchot.training.heads import CosineHead
-from batchot.training.network import Network, Outputs
+from batchot.training.network import Network, Outputs, embed_by
 
 
 class CrossNetwork(nn.Module):
@@ -116,3 +115,17 @@ def tie(module: nn.Module, other: nn.Module, *, separate_norm: bool) -> None:
                     f"{tuple(parameter.shape)}, the other {None if shared is None else tuple(shared.shape)}"
                 )
             mine._parameters[key] = shared
+
+
+def embed_tower(network: CrossNetwork, name: str, samples: Tensor, *, normalize: bool, flip: bool) -> Outputs:
+    """Give the embeddings of a tower that are compared, and the logits that are read off.
+
+    Args:
+        network: in eval mode
+        name: of the tower
+        samples: normalised, (b, *input_shape)
+        normalize: L2-normalise
+        flip: average over each sample and its mirror image
+    """
+    mirrored = network.tower(name).mirrored(samples) if flip else None
+    return embed_by(lambda x: network(name, x), samples, mirrored, normalize=normalize)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,13 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from batchot.data import Normalization, Preparation
-from batchot.training.checkpoint import check_weights, read_checkpoint
-from batchot.training.cross_module import embed_tower
-from batchot.training.cross_network import CrossNetwork
+from batchot.training.cross_network import CrossNetwork, embed_tower
 from batchot.training.cross_recipe import CrossModalRecipe
-from batchot.training.files import RunError, RunFolder
+from batchot.training.files import RunError
 from batchot.training.inputs import projection_of
 from batchot.training.network import Outputs, channels_last
+from batchot.training.saved_run import read_saved
 from batchot.training.settings import load_any_recipe
 from batchot.training.trained import prepared_pixels
 
@@ -110,31 +108,23 @@ def load_cross_run(
     Raises:
         RunError: there is no cross-modal run, or its checkpoint is damaged or of other networks
     """
-    folder = RunFolder(Path(path))
-    if not folder.config.is_file():
-        raise RunError(f"{folder.root} is no run folder: it has no config.yaml")
-    recipe = load_any_recipe(str(folder.config))
+    run = read_saved(path, checkpoint)
+    recipe, saved = load_any_recipe(str(run.folder.config)), run.content
     if not isinstance(recipe, CrossModalRecipe):
-        raise RunError(f"{folder.root} is the run of a single network; load it with batchot.load_run")
-    file = folder.last if checkpoint == "last" else folder.best
-    saved = read_checkpoint(file)
+        raise RunError(f"{run.folder.root} is the run of a single network; load it with batchot.load_run")
     try:
         classes, towers = tuple(saved["classes"]), dict(saved["towers"])
         normalized = bool(saved["normalized"])
         shapes = {name: tuple(towers[name]["input_shape"]) for name in recipe.towers}
         pixels = {name: (tuple(towers[name]["mean"]), tuple(towers[name]["std"])) for name in recipe.towers}
     except (KeyError, TypeError) as error:
-        raise RunError(f"{file} is not a checkpoint of a cross-modal run: it has no {error}") from error
+        raise RunError(f"{run.file} is not a checkpoint of a cross-modal run: it has no {error}") from error
     network = CrossNetwork(recipe, shapes, len(classes), load_pretrained=False)
-    prefix = "network."
-    weights = {k.removeprefix(prefix): v for k, v in saved["state_dict"].items() if k.startswith(prefix)}
-    check_weights(weights, network.state_dict(), file)
-    network.load_state_dict(weights)
-    metrics = json.loads(folder.metrics.read_text()) if folder.metrics.is_file() else {}
+    run.load_into(network)
     preparations = {
         name: Preparation(
             Normalization(*pixels[name]) if pixels[name][0] else None, projection=projection_of(tower)
         )
         for name, tower in recipe.towers.items()
     }
-    return CrossModalEmbedder(network, recipe, preparations, classes, metrics, normalized).to(device)
+    return CrossModalEmbedder(network, recipe, preparations, classes, run.metrics(), normalized).to(device)

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from batchot.training.device import Device, accelerator_of
 from batchot.training.files import RunError, write_atomically, write_text
 from batchot.training.inputs import renders, view_folder, view_settings
-from batchot.training.run import Device, accelerator_of, embed_samples
+from batchot.training.run import embed_samples
 from batchot.training.trained import load_run
 
 if TYPE_CHECKING:

@@ -12,8 +12,9 @@ from batchot.evaluation import (
     retrieval_scores,
     svm_predictions,
 )
+from batchot.training.device import Device, accelerator_of
 from batchot.training.inputs import load_splits, reference_samples
-from batchot.training.run import Device, accelerator_of, embed_samples
+from batchot.training.run import embed_samples
 from batchot.training.trained import load_run
 
 

@@ -12,6 +12,10 @@ from pathlib import Path
 from typing import IO, Any
 
 
+class RunInterrupted(Exception):
+    """The user stopped the run; a checkpoint has been written."""
+
+
 class RunError(RuntimeError):
     """A run cannot start, go on or be read; the message says why and what to do."""
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from batchot.data.augment_views import mirror_views
-from batchot.models import DGCNN, MVCNN, Embedder, LeNet5, MetricNet, PointNet, make_backbone
-from batchot.models.embedder import HasOutFeatures
-from batchot.training.heads import CosineHead
+from batchot.models import CosineHead, Embedder, MetricNet
+from batchot.models.features import make_features
 from batchot.training.recipe import Recipe, RecipeError
 
 
@@ -81,27 +80,22 @@ class Network(nn.Module):
 
 def _features(recipe: Recipe, shape: tuple[int, ...], load_pretrained: bool) -> tuple[nn.Module, int]:
     model = recipe.model
-    if model.name == "lenet":
-        lenet = LeNet5(
-            in_channels=shape[0], image_size=shape[1], channels=model.channels, batch_norm=model.batch_norm
-        )
-        return lenet, lenet.out_features
-    if model.name == "pointnet":
-        pointnet = PointNet()
-        return pointnet, pointnet.out_features
-    if model.name == "dgcnn":
-        dgcnn = DGCNN()
-        return dgcnn, dgcnn.out_features
-    c, h = shape[-3:-1]
     pretrained = None if model.pretrained == "none" or not load_pretrained else model.pretrained
     try:
-        backbone = make_backbone(model.backbone, in_channels=c, image_size=h, pretrained=pretrained)
-        if model.name == "cnn":
-            return backbone, cast(HasOutFeatures, backbone).out_features
-        mvcnn = MVCNN(backbone, model.pooling, n_views=shape[0], views_at_once=1024)
+        return make_features(
+            model.name,
+            shape,
+            channels=model.channels,
+            batch_norm=model.batch_norm,
+            backbone=model.backbone,
+            pretrained=pretrained,
+            pooling=model.pooling,
+            views_at_once=1024,
+        )
     except (ValueError, OSError, ImportError) as error:
+        if model.name not in ("cnn", "mvcnn"):  # the others have no backbone that could be at fault
+            raise
         raise RecipeError(f"model.backbone: {model.backbone}: {error}") from error
-    return mvcnn, mvcnn.out_features
 
 
 def _mirror_order(recipe: Recipe) -> tuple[int, ...] | None:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import yaml
@@ -34,12 +34,13 @@ from batchot.training.callbacks import (
     History,
     Progress,
     Row,
-    RunInterrupted,
     StopRequest,
 )
-from batchot.training.checkpoint import AtomicCheckpointIO, check_weights, read_checkpoint
+from batchot.training.checkpoint import check_weights, read_checkpoint
+from batchot.training.checkpoint_io import AtomicCheckpointIO
 from batchot.training.cross_recipe import CrossModalRecipe
-from batchot.training.files import RunError, RunFolder, write_text
+from batchot.training.device import Device, accelerator_of
+from batchot.training.files import RunError, RunFolder, RunInterrupted, write_text
 from batchot.training.inputs import input_shape, load_splits, prepare, reference_samples
 from batchot.training.learner import Learner
 from batchot.training.losses import make_loss
@@ -48,8 +49,6 @@ from batchot.training.recipe import Recipe, RecipeError
 from batchot.training.scores import Embedded
 from batchot.training.settings import first_difference, load_any_recipe, to_mapping
 from batchot.training.trained import TrainedEmbedder, load_run
-
-Device = Literal["auto", "cpu", "cuda"]
 
 
 @dataclass(frozen=True)
@@ -195,13 +194,6 @@ def _what(recipe: Recipe) -> str:
     if not recipe.data.shapes:
         return "images"
     return "shapes, views" if recipe.model.name == "mvcnn" else "point clouds"
-
-
-def accelerator_of(device: Device) -> str:
-    """Give "cuda" or "cpu" for what the user asked for."""
-    if device == "cuda" and not torch.cuda.is_available():
-        raise RunError("--device cuda: this PyTorch sees no GPU; use --device cpu or auto")
-    return "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
 
 
 def _check_folder(folder: RunFolder, recipe: Recipe | CrossModalRecipe, resume: bool) -> None:

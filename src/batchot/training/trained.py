@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from batchot.data import Normalization, Preparation
-from batchot.training.checkpoint import check_weights, read_checkpoint
-from batchot.training.files import RunError, RunFolder
+from batchot.training.files import RunError
 from batchot.training.inputs import projection_of
 from batchot.training.network import Network, Outputs, channels_last, embed
 from batchot.training.recipe import Recipe
+from batchot.training.saved_run import read_saved
 from batchot.training.settings import load_recipe
 
 
@@ -129,23 +128,15 @@ def load_run(
         with torch.no_grad():
             embeddings = embedder(images)  # (n, 256)
     """
-    folder = RunFolder(Path(path))
-    if not folder.config.is_file():
-        raise RunError(f"{folder.root} is no run folder: it has no config.yaml")
-    recipe = load_recipe(str(folder.config))
-    file = folder.last if checkpoint == "last" else folder.best
-    saved = read_checkpoint(file)
+    run = read_saved(path, checkpoint)
+    recipe, saved = load_recipe(str(run.folder.config)), run.content
     try:
         classes, shape = tuple(saved["classes"]), tuple(saved["input_shape"])
         mean, std = tuple(saved["mean"]), tuple(saved["std"])
         normalized = bool(saved["normalized"])
     except KeyError as error:
-        raise RunError(f"{file} is not a checkpoint of batchot: it has no {error}") from error
+        raise RunError(f"{run.file} is not a checkpoint of batchot: it has no {error}") from error
     network = Network(recipe, shape, len(classes), load_pretrained=False)
-    prefix = "network."
-    weights = {k.removeprefix(prefix): v for k, v in saved["state_dict"].items() if k.startswith(prefix)}
-    check_weights(weights, network.state_dict(), file)
-    network.load_state_dict(weights)
-    metrics = json.loads(folder.metrics.read_text()) if folder.metrics.is_file() else {}
+    run.load_into(network)
     preparation = Preparation(Normalization(mean, std) if mean else None, projection=projection_of(recipe))
-    return TrainedEmbedder(network, recipe, preparation, classes, metrics, normalized).to(device)
+    return TrainedEmbedder(network, recipe, preparation, classes, run.metrics(), normalized).to(device)

@@ -1,4 +1,4 @@
-"""The classifier beside the metric loss."""
+"""A classifier by directions."""
 
 from __future__ import annotations
 

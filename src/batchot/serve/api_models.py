@@ -1,0 +1,135 @@
+"""What the HTTP API says, as its description has it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, Field
+
+from batchot.search.records import Hit
+from batchot.search.searcher import Answer, IndexAbout
+
+
+class Shape(BaseModel):
+    """A shape of the index."""
+
+    id: str = Field(description="24 hexadecimal digits", examples=["6267d31daa6f90d895c9c121"])
+    name: str = Field(description="path in the folder that was indexed", examples=["chair/chair_0001.off"])
+    folder: str
+    class_name: str | None = Field(
+        alias="class", description="null where it is not known", examples=["chair"]
+    )
+    kind: Literal["mesh", "cloud"]
+    faces: int
+    vertices: int
+    size: tuple[float, float, float] = Field(
+        description="extents along x, y and z (up), in the units of the file"
+    )
+    distance: float | None = Field(
+        default=None, description="Euclidean, between the embeddings of query and shape"
+    )
+
+    @classmethod
+    def of(cls, hit: Hit, *, with_distance: bool = True) -> Shape:
+        """Make it from a result."""
+        return cls(
+            id=hit.id,
+            name=hit.name,
+            folder=hit.folder,
+            class_name=hit.class_name or None,
+            kind=hit.kind,
+            faces=hit.faces,
+            vertices=hit.vertices,
+            size=hit.size,
+            distance=hit.distance if with_distance else None,
+        )
+
+
+class ClassProbability(BaseModel):
+    """A class and how probable it is."""
+
+    class_name: str = Field(serialization_alias="class")
+    probability: float = Field(ge=0, le=1)
+
+
+class SearchAnswer(BaseModel):
+    """The nearest shapes, and which class they speak for."""
+
+    hits: list[Shape] = Field(description="nearest first")
+    total: int = Field(description="shapes that pass the filters")
+    query: Literal["shape", "drawing"] = Field(description="as what the query was taken")
+    top_class: str | None
+    confidence: float | None = Field(
+        description="calibrated probability of top_class; null without calibration"
+    )
+    ranking: list[ClassProbability]
+    nothing_like_it: bool = Field(description="the query is unlike all that the index holds")
+    seconds: dict[str, float]
+
+    @classmethod
+    def of(cls, answer: Answer) -> SearchAnswer:
+        """Make it from an answer."""
+        return cls(
+            hits=[Shape.of(hit) for hit in answer.hits],
+            total=answer.total,
+            query=answer.query,
+            top_class=answer.top_class,
+            confidence=answer.confidence,
+            ranking=[ClassProbability(class_name=name, probability=p) for name, p in answer.ranking],
+            nothing_like_it=answer.nothing_like_it,
+            seconds=answer.seconds,
+        )
+
+
+class Info(BaseModel):
+    """What the index holds."""
+
+    name: str
+    shapes: int
+    classes: int
+    dimensions: int
+    takes_drawings: bool
+    built: str
+    approximate: bool
+    recall: float | None = Field(description="measured recall@10; null where search is exact")
+    version: str
+
+    @classmethod
+    def of(cls, about: IndexAbout) -> Info:
+        """Make it from a description."""
+        from batchot import __version__
+
+        return cls(
+            name=about.name,
+            shapes=about.count,
+            classes=len([name for name in about.classes if name]),
+            dimensions=about.dimensions,
+            takes_drawings=about.takes_drawings,
+            built=about.built,
+            approximate=about.approximate,
+            recall=about.recall,
+            version=__version__,
+        )
+
+
+class MapPoint(BaseModel):
+    """A shape on the map of the embedding."""
+
+    id: str
+    x: float
+    y: float
+    class_name: str | None = Field(serialization_alias="class")
+    name: str
+
+
+class ErrorText(BaseModel):
+    """What went wrong."""
+
+    code: str = Field(examples=["format"])
+    message: str = Field(examples=["a.zip is a zip archive; unpack it"])
+
+
+class Failure(BaseModel):
+    """An answer that is none."""
+
+    error: ErrorText

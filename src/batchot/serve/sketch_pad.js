@@ -1,0 +1,170 @@
+// A sheet to draw on with mouse, pen or finger. Strokes are kept as points, so that undo is exact and the
+// picture that is sent does not depend on the size of the screen.
+const SIDE = 256; // pixels of the picture that is sent
+const PAUSE = 150; // milliseconds without a movement before a drawing is sent while it goes on
+
+export default {
+  template: `
+    <div class="pad">
+      <canvas ref="sheet" class="pad-sheet" tabindex="0" role="img"
+        :aria-label="label" @pointerdown="start" @pointermove="move" @pointerup="end" @pointercancel="end"
+        @keydown="key"></canvas>
+      <div class="pad-tools">
+        <button type="button" class="tool" :disabled="!strokes.length" @click="undo"
+          title="Undo (Ctrl+Z)" aria-label="Undo the last stroke">↶ Undo</button>
+        <button type="button" class="tool" :disabled="!strokes.length" @click="clear"
+          title="Clear (Delete)" aria-label="Clear the drawing">✕ Clear</button>
+        <label class="thickness">Thickness
+          <input type="range" min="2" max="14" step="1" v-model.number="thickness" aria-label="Thickness of strokes">
+        </label>
+      </div>
+    </div>`,
+  props: { hint: String },
+  data() {
+    return { strokes: [], redoable: [], thickness: 5, drawing: false };
+  },
+  computed: {
+    label() {
+      const n = this.strokes.length;
+      return `Drawing sheet, ${n ? n + (n === 1 ? " stroke" : " strokes") : "empty"}. Draw with mouse, pen or finger.`;
+    },
+  },
+  mounted() {
+    this.context = this.$refs.sheet.getContext("2d");
+    this.observer = new ResizeObserver(() => this.paint());
+    this.observer.observe(this.$refs.sheet);
+    this.watcher = new MutationObserver(() => this.paint()); // the dark mode is a class of the body
+    this.watcher.observe(document.body, { attributes: true, attributeFilter: ["class"] });
+    this.hotkey = (event) => {
+      const typing = /^(input|textarea|select)$/i.test(event.target.tagName) && event.target.type !== "range";
+      if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "z" && !typing) {
+        event.preventDefault();
+        event.shiftKey ? this.redo() : this.undo();
+      }
+    };
+    window.addEventListener("keydown", this.hotkey);
+    this.paint();
+  },
+  unmounted() {
+    this.observer.disconnect();
+    this.watcher.disconnect();
+    window.removeEventListener("keydown", this.hotkey);
+    clearTimeout(this.timer);
+  },
+  methods: {
+    place(event) {
+      const box = this.$refs.sheet.getBoundingClientRect();
+      return [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height];
+    },
+    start(event) {
+      if (event.button > 0) return;
+      event.preventDefault();
+      this.$refs.sheet.focus({ preventScroll: true });
+      this.$refs.sheet.setPointerCapture(event.pointerId);
+      this.drawing = true;
+      this.redoable = [];
+      this.strokes.push({ width: this.thickness, points: [this.place(event)] });
+      this.paint();
+    },
+    move(event) {
+      if (!this.drawing) return;
+      const events = event.getCoalescedEvents ? event.getCoalescedEvents() : [];
+      for (const one of events.length ? events : [event]) this.strokes.at(-1).points.push(this.place(one));
+      this.paint();
+      this.later();
+    },
+    end() {
+      if (!this.drawing) return;
+      this.drawing = false;
+      this.send();
+    },
+    key(event) {
+      if (event.key === "Delete" || event.key === "Backspace") {
+        event.preventDefault();
+        this.clear();
+      }
+    },
+    undo() {
+      if (!this.strokes.length) return;
+      this.redoable.push(this.strokes.pop());
+      this.paint();
+      this.send();
+    },
+    redo() {
+      if (!this.redoable.length) return;
+      this.strokes.push(this.redoable.pop());
+      this.paint();
+      this.send();
+    },
+    clear() {
+      this.strokes = [];
+      this.paint();
+      this.send();
+    },
+    wipe() {
+      // another kind of query has taken the place of the drawing
+      this.strokes = [];
+      clearTimeout(this.timer);
+      this.paint();
+    },
+    later() {
+      if (this.timer) return;
+      this.timer = setTimeout(() => this.send(), PAUSE);
+    },
+    send() {
+      clearTimeout(this.timer);
+      this.timer = null;
+      if (!this.strokes.length) {
+        this.$emit("sketch", { picture: null });
+        return;
+      }
+      const canvas = document.createElement("canvas");
+      canvas.width = canvas.height = SIDE;
+      const context = canvas.getContext("2d");
+      context.fillStyle = "#fff";
+      context.fillRect(0, 0, SIDE, SIDE);
+      this.draw(context, SIDE, "#000");
+      this.$emit("sketch", { picture: canvas.toDataURL("image/png") });
+    },
+    draw(context, side, ink) {
+      context.strokeStyle = context.fillStyle = ink;
+      context.lineCap = context.lineJoin = "round";
+      for (const { width, points } of this.strokes) {
+        const thick = (width / SIDE) * side;
+        context.lineWidth = thick;
+        context.beginPath();
+        if (points.length === 1) {
+          context.arc(points[0][0] * side, points[0][1] * side, thick / 2, 0, 7);
+          context.fill();
+          continue;
+        }
+        context.moveTo(points[0][0] * side, points[0][1] * side);
+        // through the middles of the segments: a hand moves in curves
+        for (let k = 1; k < points.length - 1; k++) {
+          const [x, y] = points[k];
+          const [u, v] = points[k + 1];
+          context.quadraticCurveTo(x * side, y * side, ((x + u) / 2) * side, ((y + v) / 2) * side);
+        }
+        const last = points.at(-1);
+        context.lineTo(last[0] * side, last[1] * side);
+        context.stroke();
+      }
+    },
+    paint() {
+      const sheet = this.$refs.sheet;
+      if (!sheet) return;
+      const side = Math.round(sheet.clientWidth * (window.devicePixelRatio || 1));
+      if (!side) return;
+      if (sheet.width !== side) sheet.width = sheet.height = side;
+      const style = getComputedStyle(sheet);
+      this.context.clearRect(0, 0, side, side);
+      if (!this.strokes.length && this.hint) {
+        this.context.fillStyle = style.getPropertyValue("--pad-hint");
+        this.context.font = `${Math.round(side / 18)}px system-ui, sans-serif`;
+        this.context.textAlign = "center";
+        this.context.fillText(this.hint, side / 2, side / 2);
+      }
+      this.draw(this.context, side, style.getPropertyValue("--pad-ink"));
+    },
+  },
+};
