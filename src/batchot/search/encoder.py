@@ -74,12 +74,12 @@ def load_encoder(path: Path, device: Device = "auto") -> Encoder:
     return RunEncoder.open(path, device)
 
 
-def fingerprint_of(weights: Mapping[str, NDArray], inputs: Inputs) -> str:
+def fingerprint_of(weights: Mapping[str, NDArray], inputs: Inputs | None) -> str:
     """Give what tells a network from others.
 
     Args:
         weights: by name
-        inputs: how samples are made ready for it
+        inputs: how samples are made ready for it; None for a network of images
 
     Returns:
         The SHA-256 over names, types, shapes and bytes of the weights and over the inputs, hexadecimal.
@@ -88,7 +88,7 @@ def fingerprint_of(weights: Mapping[str, NDArray], inputs: Inputs) -> str:
     >>> len(fingerprint_of({"w": np.zeros(3)}, inputs))
     64
     """
-    digest = hashlib.sha256(json.dumps(inputs.to_json(), sort_keys=True).encode())
+    digest = hashlib.sha256(json.dumps(None if inputs is None else inputs.to_json(), sort_keys=True).encode())
     for name in sorted(weights):
         value = np.ascontiguousarray(weights[name])
         digest.update(f"\0{name}\0{value.dtype}\0{value.shape}\0".encode())

@@ -17,7 +17,7 @@ class Shape(BaseModel):
     name: str = Field(description="path in the folder that was indexed", examples=["chair/chair_0001.off"])
     folder: str
     class_name: str | None = Field(
-        alias="class", description="null where it is not known", examples=["chair"]
+        serialization_alias="class", description="null where it is not known", examples=["chair"]
     )
     kind: Literal["mesh", "cloud"]
     faces: int

@@ -104,7 +104,7 @@ export default {
       const eye = new THREE.Vector3(
         Math.cos(height) * Math.cos(azimuth), Math.sin(height), -Math.cos(height) * Math.sin(azimuth));
       const camera = new THREE.PerspectiveCamera(30, 1, 0.01, 100);
-      camera.position.copy(centre).addScaledVector(eye, (radius * shape.distance) / Math.sin(Math.PI / 12) * 1.02);
+      camera.position.copy(centre).addScaledVector(eye, (radius * shape.distance) / Math.sin(Math.PI / 12) * 0.86);
       camera.lookAt(centre);
       shape.light.position.copy(camera.position).add(new THREE.Vector3(0.4, 1, 0.2).multiplyScalar(radius));
       drawer.render(shape.scene, camera);
