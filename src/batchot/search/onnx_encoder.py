@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -16,8 +17,10 @@ from batchot.search.errors import SearchError
 from batchot.search.extra import require
 from batchot.search.inputs import Inputs
 
-_AT_ONCE = 64
 FORMAT = 1
+"""Changed when an older package could not read what is written into batchot.json."""
+_AT_ONCE = 64
+_NUMBERS_AT_ONCE = 1 << 24  # of samples, or of the distances between their points: bounds the memory
 
 
 class OnnxEncoder:
@@ -26,12 +29,17 @@ class OnnxEncoder:
     Args:
         path: of the folder
         about: content of its batchot.json
+
+    Raises:
+        SearchError: it is of images, has no ONNX files, or is damaged
     """
 
     def __init__(self, path: Path, about: Mapping[str, Any]) -> None:
         try:
             if about["format"] != FORMAT:
                 raise SearchError(f"{path / EXPORTED} is of another version of batchot; export the run again")
+            if about["shape"] is None or about["inputs"] is None:
+                raise SearchError(f"{path} was trained on images; an index of shapes needs a run on shapes")
             self.path = path
             self.inputs = Inputs.from_json(about["inputs"])
             self.dimensions = int(about["dimensions"])
@@ -39,9 +47,9 @@ class OnnxEncoder:
             self.classes = tuple(str(name) for name in about["classes"])
             self.fingerprint = str(about["fingerprint"])
             towers: Mapping[str, Any] = about["towers"]
-            self._shapes = _tower(path, towers["shape"])
-            self._drawings = _tower(path, towers["drawing"]) if towers.get("drawing") is not None else None
-        except (KeyError, TypeError, ValueError) as error:
+            self._shapes = _tower(path, towers[about["shape"]])
+            self._drawings = None if about["drawing"] is None else _tower(path, towers[about["drawing"]])
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise SearchError(f"{path / EXPORTED} is damaged ({error}); export the run again") from error
 
     @classmethod
@@ -52,7 +60,7 @@ class OnnxEncoder:
             path: folder of ``batchot export``
 
         Raises:
-            SearchError: it holds no ONNX files, or is damaged
+            SearchError: it is of images, has no ONNX files, or is damaged
             MissingExtraError: onnxruntime is not installed
         """
         try:
@@ -77,46 +85,40 @@ class OnnxEncoder:
 
 
 def _embed(network: Callable[[NDArray], NDArray], samples: NDArray) -> NDArray[np.float32]:
-    parts = [network(samples[start : start + _AT_ONCE]) for start in range(0, len(samples), _AT_ONCE)]
-    return np.concatenate(parts).astype(np.float32, copy=False)
+    size = samples.shape[1] ** 2 if samples.ndim == 3 else math.prod(samples.shape[1:])
+    at_once = max(1, min(_AT_ONCE, _NUMBERS_AT_ONCE // max(1, size)))
+    starts = range(0, max(1, len(samples)), at_once)  # of no samples the network gives no embeddings
+    return np.concatenate([network(samples[start : start + at_once]) for start in starts])
 
 
-def _tower(path: Path, tower: Mapping[str, Any]) -> Callable[[NDArray], NDArray]:
+def _tower(path: Path, tower: Mapping[str, Any]) -> Callable[[NDArray], NDArray[np.float32]]:
     if tower["onnx"] is None:
-        raise SearchError(f"{path} was exported without ONNX; export it with --format onnx")
+        raise SearchError(f"{path} was exported without ONNX; export the run again with --format onnx")
+    for name, wanted in tower["sha256"].items():
+        _check(path / Path(name).name, wanted)
     file = path / Path(tower["onnx"]).name
-    try:
-        digest = hashlib.sha256(file.read_bytes()).hexdigest()
-    except OSError as error:
-        raise SearchError(
-            f"{file} cannot be read ({error.strerror or error}); export the run again"
-        ) from error
-    if digest != tower["sha256"]:
-        raise SearchError(f"{file} is not the file that was exported; export the run again")
     runtime = require("onnxruntime", "export")
-    session = runtime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
-    projection = tower.get("projection")
-    name = session.get_inputs()[0].name
+    try:
+        session = runtime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's errors have no common base but this
+        raise SearchError(
+            f"onnxruntime cannot load {file} ({str(error).splitlines()[0]}); update it, or export the run again"
+        ) from error
+    source = session.get_inputs()[0].name
 
-    def run(samples: NDArray) -> NDArray:
-        ready = samples if projection is None else _projected(samples, projection)
-        return np.asarray(session.run(["embedding"], {name: np.ascontiguousarray(ready)})[0])
+    def run(samples: NDArray) -> NDArray[np.float32]:
+        return np.asarray(session.run(["embedding"], {source: np.ascontiguousarray(samples)})[0])
 
     return run
 
 
-def _projected(points: NDArray, projection: Mapping[str, Any]) -> NDArray[np.uint8]:
-    """Depth views (b, v, 1, h, w) of clouds (b, p, 3), as the network of the run sees them."""
-    from batchot.shapes.cameras import make_cameras
-    from batchot.shapes.splat import splat_depth
-
-    cameras = make_cameras(projection["cameras"])
-    images = splat_depth(
-        points,
-        cameras.rotations,
-        distance=cameras.distance,
-        extent=cameras.extent * (1 + projection["margin"]),
-        size=projection["size"],
-        radius=projection["radius"],
-    )
-    return images[:, :, None]
+def _check(file: Path, wanted: str) -> None:
+    try:
+        with file.open("rb") as content:
+            digest = hashlib.file_digest(content, "sha256").hexdigest()
+    except OSError as error:
+        raise SearchError(
+            f"{file} cannot be read ({error.strerror or error}); export the run again"
+        ) from error
+    if digest != wanted:
+        raise SearchError(f"{file} is not the file that was exported; export the run again")

@@ -67,7 +67,10 @@ class ShapeStore:
 
         with _named(uri):
             database = _connect(uri, storage_options)
-            table = database.create_table(TABLE, schema=table_schema(dimensions), exist_ok=True)
+            if TABLE in database.list_tables().tables:
+                table = database.open_table(TABLE)
+            else:
+                table = database.create_table(TABLE, schema=table_schema(dimensions))
         store = cls(uri, table)
         if store.dimensions != dimensions:
             raise SearchError(f"{uri} holds embeddings of {store.dimensions} dimensions, not {dimensions}")
