@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -198,7 +199,9 @@ def _put(
     device: Device,
     progress: Progress,
 ) -> Indexed:
-    collection = collection_of(path, up)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*without a test shape")  # nothing is tested here
+        collection = collection_of(path, up)
     if class_name is not None:
         collection = dataclasses.replace(
             collection,

@@ -90,15 +90,17 @@ class Guard:
             )
         self._requests += 1
         counted = _CountedBody(self, receive)
-        guarded = _Headers(send)
+        guarded = _Headers(send, counted)
         try:
             await self.app(scope, counted, guarded)
-        except _Refused as refused:
-            if not guarded.started:
-                await _refuse(scope, send, refused)
+        except Exception:
+            if counted.refused is None:
+                raise
         finally:
             self._requests -= 1
             self._waiting -= counted.bytes
+        if counted.refused is not None and not guarded.started:
+            await _refuse(scope, send, counted.refused)
 
     def _check_source(self, headers: Mapping[str, str], method: str, kind: str) -> None:
         host = headers.get("host", "")
@@ -155,10 +157,18 @@ class _CountedBody:
 
     def __init__(self, guard: Guard, receive: Receive) -> None:
         self.guard, self.receive, self.bytes, self.whole = guard, receive, 0, False
+        self.refused: _Refused | None = None
 
     async def __call__(self) -> Message:
         if self.whole:  # waiting for the client to leave takes as long as it takes
             return await self.receive()
+        try:
+            return await self._next()
+        except _Refused as refused:
+            self.refused = refused
+            raise
+
+    async def _next(self) -> Message:
         try:
             message = await asyncio.wait_for(self.receive(), self.guard.protection.body_seconds)
         except TimeoutError:
@@ -176,10 +186,12 @@ class _CountedBody:
 class _Headers:
     """Adds the headers that keep a browser from doing what a page did not mean."""
 
-    def __init__(self, send: Send) -> None:
-        self.send, self.started = send, False
+    def __init__(self, send: Send, body: _CountedBody) -> None:
+        self.send, self.body, self.started = send, body, False
 
     async def __call__(self, message: Message) -> None:
+        if self.body.refused is not None and not self.started:
+            return  # what the application makes of a body that was cut off is not the answer
         if message["type"] == "http.response.start":
             self.started = True
             message = {**message, "headers": [*message.get("headers", []), *_HEADERS]}

@@ -1,0 +1,232 @@
+"""The HTTP API, asked over HTTP."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from search_support import draw_sketch, fuzzed, made_to_harm, off_bytes
+
+httpx = pytest.importorskip("httpx", reason="the tests of the API need httpx")
+
+
+@pytest.fixture(scope="module")
+def client(server: str) -> Iterator[object]:
+    with httpx.Client(base_url=f"{server}/api/v1", timeout=60) as made:
+        yield made
+
+
+def upload(client, name: str, data: bytes, **params):  # type: ignore[no-untyped-def]
+    return client.post("/search", files={"file": (name, data)}, params=params)
+
+
+def test_what_the_index_holds(client) -> None:  # type: ignore[no-untyped-def]
+    info = client.get("/info").json()
+    assert info["shapes"] == 15 and info["classes"] == 3 and info["takes_drawings"] is True
+    assert client.get("/classes").json() == {"airplane": 5, "bottle": 5, "stairs": 5}
+    points = client.get("/map").json()
+    assert len(points) == 15 and {"id", "x", "y", "class", "name"} == set(points[0])
+    assert client.get("/health").json() == {"status": "ok"}
+
+
+def test_search_by_a_form_and_by_the_body(client, sketch_run: tuple[Path, Path]) -> None:  # type: ignore[no-untyped-def]
+    data = (sketch_run[1] / "stairs" / "2.off").read_bytes()
+    by_form = upload(client, "x.off", data, k=3).json()
+    by_body = client.post("/search", content=data, params={"k": 3, "name": "x.off"}).json()
+    assert by_form["hits"] == by_body["hits"]
+    assert by_form["hits"][0]["name"] == "stairs/2.off" and by_form["hits"][0]["distance"] < 1e-3
+    assert by_form["query"] == "shape" and by_form["total"] == 15 and len(by_form["hits"]) == 3
+    assert set(by_form["seconds"]) == {"prepare", "embed", "search"}
+
+
+def test_drawings_filters_and_pages(client, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    data = draw_sketch(tmp_path / "a.png", "bottle", 4).read_bytes()
+    everything = upload(client, "a.png", data, k=15).json()
+    assert everything["query"] == "drawing" and len(everything["hits"]) == 15
+    second = upload(client, "a.png", data, k=5, offset=5).json()
+    assert second["hits"] == everything["hits"][5:10]
+    only = upload(client, "a.png", data, **{"class": ["stairs", "airplane"], "k": 15}).json()
+    assert {hit["class"] for hit in only["hits"]} == {"stairs", "airplane"} and only["total"] == 10
+    folder = upload(client, "a.png", data, folder="bottle").json()
+    assert {hit["folder"] for hit in folder["hits"]} == {"bottle"}
+
+
+def test_a_shape_and_what_is_like_it(client, sketch_run: tuple[Path, Path]) -> None:  # type: ignore[no-untyped-def]
+    id = client.get("/map").json()[0]["id"]
+    shape = client.get(f"/shapes/{id}").json()
+    assert shape["id"] == id and shape["faces"] > 0 and len(shape["size"]) == 3
+    similar = client.get(f"/shapes/{id}/similar", params={"k": 4}).json()
+    assert len(similar["hits"]) == 4 and id not in {hit["id"] for hit in similar["hits"]}
+    thumbnail = client.get(f"/shapes/{id}/thumbnail")
+    assert thumbnail.headers["content-type"] == "image/webp" and thumbnail.content[8:12] == b"WEBP"
+    preview = client.get(f"/shapes/{id}/preview.glb")
+    assert preview.headers["content-type"] == "model/gltf-binary" and preview.content[:4] == b"glTF"
+    file = client.get(f"/shapes/{id}/file")
+    assert file.content == (sketch_run[1] / shape["name"]).read_bytes()
+    assert "attachment" in file.headers["content-disposition"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/shapes/000000000000000000000000",
+        "/shapes/..%2f..%2f..%2fetc%2fpasswd/file",
+        "/shapes/%27%20OR%20%271%27=%271/thumbnail",
+        "/shapes/x/similar",
+        "/nothing",
+    ],
+)
+def test_what_is_not_there(client, path: str) -> None:  # type: ignore[no-untyped-def]
+    answer = client.get(path)
+    assert answer.status_code == 404
+    assert "root:" not in answer.text
+
+
+@pytest.mark.parametrize(
+    ("params", "what"),
+    [
+        ({"k": 0}, "k"),
+        ({"k": 10_000}, "k"),
+        ({"offset": -1}, "offset"),
+        ({"kind": "song"}, "kind"),
+        ({"k": "x"}, "k"),
+    ],
+)
+def test_wrong_parameters(client, params: dict, what: str) -> None:  # type: ignore[no-untyped-def]
+    answer = upload(client, "a.off", off_bytes(), **params)
+    assert answer.status_code == 400
+    assert answer.json()["error"]["message"].startswith(f"{what}:")
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "code"),
+    [
+        ("bomb.zip", 415, "format"),
+        ("bomb.off", 415, "format"),
+        ("chair.off", 422, "damaged"),
+        ("many.npy", 422, "damaged"),
+        ("pickle.npy", 422, "damaged"),
+        ("model.pkl", 415, "format"),
+        ("passwd.gltf", 422, "damaged"),
+        ("huge.png", 422, "damaged"),
+        ("blank.png", 422, "blank"),
+        ("empty.off", 415, "format"),
+    ],
+)
+def test_what_was_made_to_harm(client, name: str, status: int, code: str) -> None:  # type: ignore[no-untyped-def]
+    answer = upload(client, name, made_to_harm()[name])
+    assert (answer.status_code, answer.json()["error"]["code"]) == (status, code), answer.text
+    assert len(answer.json()["error"]["message"]) > 20
+
+
+def test_a_thousand_hostile_uploads_and_the_server_still_answers(client) -> None:  # type: ignore[no-untyped-def]
+    harmful = [*made_to_harm().items(), *fuzzed(1000 - len(made_to_harm()), seed=7)]
+    refused = taken = 0
+    for name, data in harmful:
+        answer = upload(client, re.sub(r"[\r\n\0]", "_", name)[:300] or "x", data)
+        if answer.status_code == 200:  # a change that left the file sound
+            taken += 1
+            assert answer.json()["hits"]
+        else:
+            refused += 1
+            assert answer.status_code in (400, 413, 415, 422, 504), (name, answer.text)
+            assert answer.json()["error"]["message"]
+    assert refused + taken == 1000 and refused > 500
+    answer = upload(client, "a.off", off_bytes())
+    assert answer.status_code == 200 and answer.json()["hits"]
+
+
+def raw(server: str, request: bytes) -> bytes:
+    host, port = server.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=20) as connection:
+        connection.sendall(request)
+        answer = b""
+        try:
+            while part := connection.recv(65536):
+                answer += part
+                if b"\r\n\r\n" in answer:
+                    break
+        except (ConnectionResetError, TimeoutError):
+            pass
+        return answer
+
+
+@pytest.mark.parametrize("path", ["/api/v1/search", "/_nicegui/client/x/upload/1", "/"])
+def test_ten_gigabytes_are_refused_before_they_come(server: str, path: str) -> None:
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10000000000\r\n\r\n"
+    assert raw(server, head.encode()).startswith(b"HTTP/1.1 413")
+
+
+def test_a_body_without_a_length_is_cut_off(server: str) -> None:
+    def endless() -> Iterator[bytes]:
+        for _ in range(200):
+            yield b"0 0 0\n" * 10_000
+
+    try:
+        answer = httpx.post(f"{server}/api/v1/search", content=endless(), timeout=30)
+        assert answer.status_code == 413
+    except (httpx.WriteError, httpx.RemoteProtocolError, httpx.ReadError):
+        pass  # the server has answered and closed while we were still sending
+    assert httpx.get(f"{server}/api/v1/health").status_code == 200
+
+
+def test_other_names_and_other_pages_are_refused(server: str) -> None:
+    for host in ("evil.example", "127.0.0.1.evil.example", "evil.example:80"):
+        answer = httpx.get(f"{server}/api/v1/info", headers={"host": host})
+        assert answer.status_code == 400 and answer.json()["error"]["code"] == "host"
+    answer = httpx.post(
+        f"{server}/api/v1/search", content=off_bytes(), headers={"origin": "https://evil.example"}
+    )
+    assert answer.status_code == 403
+    answer = httpx.get(f"{server}/api/v1/info")
+    assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert "access-control-allow-origin" not in answer.headers
+
+
+def test_the_description(server: str) -> None:
+    described = httpx.get(f"{server}/api/openapi.json").json()
+    assert set(described["paths"]) == {
+        f"/api/v1/{path}"
+        for path in ("search", "info", "classes", "map", "health", "shapes/{id}", "shapes/{id}/similar",
+                     "shapes/{id}/thumbnail", "shapes/{id}/preview.glb", "shapes/{id}/file")
+    }  # fmt: skip
+    search = described["paths"]["/api/v1/search"]["post"]
+    assert "multipart/form-data" in search["requestBody"]["content"] and {"413", "415", "422"} < set(
+        search["responses"]
+    )
+    assert all(
+        operation.get("description") for path in described["paths"].values() for operation in path.values()
+    )
+    page = httpx.get(f"{server}/api/docs").text
+    for address in re.findall(r'(?:src|href)="([^"]+)"|url: \'([^\']+)\'', page):
+        local = next(filter(None, address))
+        assert local.startswith("/"), local
+        assert httpx.get(server + local).status_code == 200, local
+
+
+def test_the_client_of_the_guide_runs(server: str, tmp_path: Path) -> None:
+    guide = (Path(__file__).parents[2] / "docs" / "search.md").read_text()
+    code = re.search(r"```python\n(# client\.py.*?)```", guide, re.DOTALL)
+    assert code is not None
+    (tmp_path / "client.py").write_text(code[1])
+    (tmp_path / "part.off").write_bytes(off_bytes())
+    command = [sys.executable, "client.py", server, "part.off"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "bottle/0.off" in done.stdout
+
+
+def test_nothing_is_served_from_elsewhere(client) -> None:  # type: ignore[no-untyped-def]
+    text = io.StringIO()
+    json.dump(client.get("/map").json(), text)
+    assert "/tmp" not in text.getvalue()  # where files lie on the server is not told
+    assert "path" not in client.get(f"/shapes/{client.get('/map').json()[0]['id']}").json()
