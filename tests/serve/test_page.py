@@ -1,0 +1,277 @@
+"""The page in a real browser: Debian's chromium without a screen.
+
+The shapes are the built-in ones, the network is trained for a second. With BATCHOT_TEST_INDEX, an index of psb_meshes
+made with a trained run, what is found is tested as well. Screenshots go to BATCHOT_SCREENSHOTS.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from search_support import draw_sketch, off_bytes
+from serve.strokes import strokes_of
+from serve_support import serving
+
+playwright = pytest.importorskip("playwright.sync_api", reason="the tests of the page need playwright")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+if CHROMIUM is None:
+    pytest.skip("the tests of the page need chromium", allow_module_level=True)
+FLAGS = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
+TRAINED = os.environ.get("BATCHOT_TEST_INDEX")
+
+
+@pytest.fixture(scope="module")
+def address(request: pytest.FixtureRequest) -> Iterator[str]:
+    if TRAINED is None:
+        yield request.getfixturevalue("server")
+        return
+    with serving(Path(TRAINED)) as (started, _):
+        yield started
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[object]:
+    with playwright.sync_playwright() as started:
+        running = started.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def page(browser, address: str, request: pytest.FixtureRequest) -> Iterator[object]:  # type: ignore[no-untyped-def]
+    options = {"viewport": {"width": 1280, "height": 900}, **getattr(request, "param", {})}
+    context = browser.new_context(**options)
+    made = context.new_page()
+    hosts: set[str] = set()
+    errors: list[str] = []
+    made.on("request", lambda asked: hosts.add(urlsplit(asked.url).netloc))
+    made.on("websocket", lambda socket: hosts.add(urlsplit(socket.url).netloc))
+    made.on("pageerror", lambda error: errors.append(str(error)))
+    made.on("console", lambda said: errors.append(said.text) if said.type == "error" else None)
+    made.goto(address)
+    made.wait_for_selector(".pad-sheet", timeout=30_000)
+    made.wait_for_function("window.socket?.connected || document.querySelector('.pad-sheet').width > 10")
+    made.wait_for_timeout(400)
+    yield made
+    context.close()
+    assert errors == []
+    assert hosts - {""} == {urlsplit(address).netloc}  # nothing is loaded from elsewhere
+
+
+def shoot(page, name: str) -> None:  # type: ignore[no-untyped-def]
+    if folder := os.environ.get("BATCHOT_SCREENSHOTS"):
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        page.screenshot(path=str(Path(folder) / f"{name}.png"))
+
+
+def draw(page, strokes: list[list[tuple[float, float]]]) -> None:  # type: ignore[no-untyped-def]
+    page.locator(".pad-sheet").scroll_into_view_if_needed()
+    box = page.locator(".pad-sheet").bounding_box()
+    for stroke in strokes:
+        places = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in stroke]
+        page.mouse.move(*places[0])
+        page.mouse.down()
+        for place in places[1:]:
+            page.mouse.move(*place)
+        page.mouse.up()
+
+
+def names(page) -> list[str]:  # type: ignore[no-untyped-def]
+    return page.locator(".card .name").all_inner_texts()
+
+
+def wait_for_other(page, before: list[str]) -> None:  # type: ignore[no-untyped-def]
+    page.wait_for_function(
+        "before => [...document.querySelectorAll('.card .name')].map(e => e.innerText).join() !== before",
+        arg=",".join(before),
+        timeout=20_000,
+    )
+
+
+def guitar(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """A guitar that somebody drew, where the real data is there; else one of the built-in shapes."""
+    packed = Path(__file__).resolve().parents[3] / "shared" / "data"
+    if packed.is_dir():
+        folder = _unpacked(packed, tmp_path)
+        if folder is not None:
+            return sorted((folder / "guitar" / "test").glob("*.png"))[0]
+    return draw_sketch(tmp_path / "drawn.png", "bottle", 3)
+
+
+def _unpacked(packed: Path, to: Path) -> Path | None:
+    import subprocess
+    import sys
+
+    command = [sys.executable, str(packed / "unpack.py"), str(to), "shrec14_sketches"]
+    done = subprocess.run(command, capture_output=True, check=False)
+    return to / "shrec14_sketches" if done.returncode == 0 else None
+
+
+def test_draw_stroke_by_stroke(page, request: pytest.FixtureRequest, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    strokes = strokes_of(guitar(request, tmp_path))
+    assert len(strokes) >= 2
+    draw(page, strokes[:1])
+    page.wait_for_selector(".card", timeout=20_000)  # while it is being drawn
+    first = page.locator(".answer").inner_text()
+    shoot(page, "drawing-begun")
+    draw(page, strokes[1:])
+    page.wait_for_function(
+        "n => document.querySelector('.pad-sheet').ariaLabel.includes(n)", arg=f"{len(strokes)} str"
+    )
+    page.wait_for_function(
+        "first => document.querySelector('.answer').innerText !== first", arg=first, timeout=20_000
+    )
+    page.wait_for_timeout(800)
+    shoot(page, "drawing-done")
+    if TRAINED is not None:
+        assert page.locator(".answer .top").inner_text().startswith("Guitar")
+        assert sum(name.startswith("Guitar") for name in names(page)[:5]) >= 4
+    before = page.locator(".pad-sheet").get_attribute("aria-label")
+    page.keyboard.press("Control+z")
+    assert page.locator(".pad-sheet").get_attribute("aria-label") != before
+    page.get_by_label("Clear the drawing").click()
+    page.wait_for_selector(".card", state="detached", timeout=20_000)
+    assert "Draw something" in page.locator(".answer").inner_text()
+
+
+def test_upload_turn_and_more_like_this(page, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    (tmp_path / "bottle.off").write_bytes(off_bytes("bottle", 2))
+    page.locator("input[type=file]").set_input_files(str(tmp_path / "bottle.off"))
+    page.wait_for_selector(".card", timeout=20_000)
+    if TRAINED is None:
+        assert names(page)[0] == "bottle/2.off"
+    view = page.locator(".card .view").first
+    view.hover()
+    page.wait_for_selector(".view.turned", timeout=20_000)
+    shot = "() => document.querySelector('.view.turned canvas').toDataURL()"
+    still = page.evaluate(shot)
+    box = view.bounding_box()
+    page.mouse.move(box["x"] + 40, box["y"] + 60)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 110, box["y"] + 80, steps=6)
+    page.mouse.up()
+    dragged = page.evaluate(shot)
+    assert dragged != still
+    view.focus()
+    page.keyboard.press("ArrowLeft")
+    page.wait_for_function(f"before => ({shot})() !== before", arg=dragged)
+    shoot(page, "turned")
+    before = names(page)
+    page.get_by_role("button", name=f"More like {before[1]}", exact=True).click()
+    wait_for_other(page, before)
+    assert before[1] in page.locator(".answer .top").inner_text() and before[1] not in names(page)
+    with page.expect_download() as download:
+        page.locator(".card .actions a").first.click()
+    assert Path(download.value.path()).stat().st_size > 100
+
+
+def test_what_is_refused_is_told(page, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    (tmp_path / "broken.off").write_bytes(b"OFF\n4000000000 1 0\n")
+    page.locator("input[type=file]").set_input_files(str(tmp_path / "broken.off"))
+    page.wait_for_selector(".answer.error", timeout=20_000)
+    assert "broken.off" in page.locator(".answer").inner_text()
+    shoot(page, "refused")
+    draw(page, [[(0.2, 0.2), (0.8, 0.8), (0.8, 0.3)]])
+    page.wait_for_selector(".card", timeout=20_000)
+    assert page.locator(".answer.error").count() == 0
+
+
+def test_pages_and_filters(page) -> None:  # type: ignore[no-untyped-def]
+    draw(page, [[(0.3, 0.1), (0.3, 0.9), (0.7, 0.9), (0.7, 0.1)]])
+    page.wait_for_selector(".card", timeout=20_000)
+    page.wait_for_timeout(600)
+    first = names(page)
+    if TRAINED is not None:
+        page.get_by_role("button", name="Next").click()
+        wait_for_other(page, first)
+        assert not set(first) & set(names(page)) and "page 2" in page.locator(".pages").inner_text()
+        page.get_by_role("button", name="Before").click()
+        wait_for_other(page, names(page))
+        assert names(page) == first
+    else:
+        assert len(first) == 15  # all of them: there is no second page
+        assert not page.locator(".pages").is_visible()
+    page.get_by_label("classes").click()
+    wanted = first[-1].split("/")[0]
+    page.get_by_role("option", name=wanted, exact=True).click()
+    wait_for_other(page, first)
+    assert {name.split("/")[0] for name in names(page)} == {wanted}
+
+
+def test_the_map_can_be_clicked(page) -> None:  # type: ignore[no-untyped-def]
+    page.locator(".map").scroll_into_view_if_needed()
+    page.wait_for_selector(".map canvas", timeout=20_000)
+    page.wait_for_timeout(500)
+    box = page.locator(".map").bounding_box()
+    host = urlsplit(page.url)
+    points = page.request.get(f"{host.scheme}://{host.netloc}/api/v1/map").json()
+    point = points[0]
+    # the axes go from -1.05 to 1.05, 4 pixels from the edges
+    x = box["x"] + 4 + (point["x"] + 1.05) / 2.1 * (box["width"] - 8)
+    y = box["y"] + 4 + (1.05 - point["y"]) / 2.1 * (box["height"] - 8)
+    page.mouse.click(x, y)
+    page.wait_for_selector(".card", timeout=20_000)
+    assert page.locator(".answer .top").inner_text().startswith("More like ")
+    shoot(page, "map")
+
+
+@pytest.mark.parametrize("page", [{"color_scheme": "dark"}], indirect=True)
+def test_dark_and_light(page) -> None:  # type: ignore[no-untyped-def]
+    ground = "() => getComputedStyle(document.body).backgroundColor"
+    dark = page.evaluate(ground)
+    assert sum(int(x) for x in dark[4:-1].split(",")) < 150
+    draw(page, [[(0.5, 0.1), (0.2, 0.9), (0.8, 0.9), (0.5, 0.1)]])
+    page.wait_for_selector(".card", timeout=20_000)
+    page.wait_for_timeout(500)
+    shoot(page, "dark")
+    for _ in range(2):  # on, then off
+        page.get_by_label("Switch between automatic, dark and light").click()
+        page.wait_for_timeout(300)
+    assert sum(int(x) for x in page.evaluate(ground)[4:-1].split(",")) > 600
+
+
+@pytest.mark.parametrize(
+    "page", [{"viewport": {"width": 360, "height": 740}, "has_touch": True}], indirect=True
+)
+def test_a_phone(page) -> None:  # type: ignore[no-untyped-def]
+    box = page.locator(".pad-sheet").bounding_box()
+    page.touchscreen.tap(box["x"] + 50, box["y"] + 50)
+    draw(page, [[(0.2, 0.5), (0.8, 0.5), (0.8, 0.7)]])
+    page.wait_for_selector(".card", timeout=20_000)
+    page.wait_for_timeout(400)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    for button in page.locator(".card .tool").all()[:4]:
+        assert button.bounding_box()["height"] >= 32  # a finger hits it
+    shoot(page, "phone")
+    page.locator(".card").first.scroll_into_view_if_needed()
+    shoot(page, "phone-results")
+
+
+def test_by_keyboard_alone(page, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    draw(page, [[(0.2, 0.5), (0.8, 0.5)]])
+    page.wait_for_selector(".card", timeout=20_000)
+    page.wait_for_timeout(600)
+    page.evaluate("document.body.tabIndex = -1; document.body.focus()")  # from the beginning
+    seen = []
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        seen.append(
+            page.evaluate("document.activeElement.ariaLabel || document.activeElement.innerText || ''")
+        )
+        if "turn it with the arrow keys" in seen[-1]:
+            break
+    assert "turn it with the arrow keys" in seen[-1], seen
+    assert any("Drawing sheet" in label for label in seen) and any("Thickness" in label for label in seen)
+    page.wait_for_selector(".view.turned", timeout=20_000)  # the focus wakes it
+    outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+    assert outline != "none"
+    before = names(page)
+    page.keyboard.press("Enter")
+    wait_for_other(page, before)
+    assert page.locator(".answer .top").inner_text().startswith("More like ")
