@@ -7,6 +7,25 @@ from pathlib import Path
 import pytest
 import torch
 
+DIGITS_TWICE = """
+name: digits-twice
+epochs: 2
+towers:
+  left:
+    data: {name: digits, limit: 200}
+    model: {name: cnn, backbone: resnet10-w4, widths: [16, 8], batch_norm: true}
+    batch: {size: 20}
+  right:
+    data: {name: digits, limit: 200}
+    model: {name: cnn, backbone: resnet10-w4, widths: [16, 8], batch_norm: true}
+    batch: {size: 30}
+together: {gallery: test}
+batch: {classes_per_batch: 10, sampler: balanced}
+loss: {name: batch-ot, cross_entropy_weight: 0.2, head: cosine}
+optim: {name: adamw, lr: 0.005}
+evaluation: {recalibrate: 2}
+"""
+
 
 @pytest.fixture
 def shared_data() -> Path:
@@ -23,3 +42,11 @@ def batch() -> tuple[torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(3)
     labels = torch.randint(0, 5, (24,), generator=generator)
     return torch.randn(24, 7, generator=generator) + 0.5 * labels.unsqueeze(1), labels
+
+
+@pytest.fixture(scope="session")
+def digits_twice(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of a recipe, not to be changed: two networks see the same digits, trained in seconds."""
+    file = tmp_path_factory.mktemp("recipe") / "digits-twice.yaml"
+    file.write_text(DIGITS_TWICE)
+    return file

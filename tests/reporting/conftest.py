@@ -15,25 +15,19 @@ from batchot.losses import BatchOTSettings
 from batchot.reporting import CrossModalMaterial, Items, ReportMaterial, markup
 from batchot.reporting.theme import LIGHT, figure_png
 from batchot.training.callbacks import Row
+from report_support import FIRST_ROW
 
-FIRST_ROW = Row(
-    epoch=1,
-    map=0.5,
-    nn=0.6,
-    ft=0.4,
-    st=0.5,
-    e=0.1,
-    dcg=0.7,
-    accuracy=0.8,
-    accuracy_by="head",
-    seconds=1.0,
-    knn_accuracy=0.8,
-    loss=0.3,
-    violated_mass=0.9,
-    effective_pairs=10.0,
-    marginal_error=0.0,
-    seed=0,
-)
+
+def about_run(first: Row, classes: int) -> dict[str, object]:
+    """The fields that material of any kind has."""
+    return {
+        "title": "a title",
+        "about": "what was done",
+        "config": "name: x",
+        "rows": (first, dataclasses.replace(first, epoch=2, loss=0.2, map=0.75)),
+        "classes": tuple(f"class-{c}" for c in range(classes)),
+        "loss": BatchOTSettings(),
+    }
 
 
 @pytest.fixture
@@ -46,17 +40,12 @@ def make_material() -> Callable[..., ReportMaterial]:
         n, classes = len(labels), max(labels) + 1
         centres = torch.eye(classes, 6)[y]
         values: dict[str, object] = {
-            "title": "a title",
-            "about": "what was done",
-            "config": "name: x",
-            "rows": (FIRST_ROW, dataclasses.replace(FIRST_ROW, epoch=2, loss=0.2, map=0.75)),
-            "classes": tuple(f"class-{c}" for c in range(classes)),
+            **about_run(FIRST_ROW, classes),
             "embeddings": centres + 0.4 * torch.randn(n, 6, generator=generator),
             "labels": y,
             "thumbnails": torch.randint(
                 0, 256, (n, channels, 12, 16), generator=generator, dtype=torch.uint8
             ),
-            "loss": BatchOTSettings(),
         }
         return ReportMaterial(**(values | fields))  # type: ignore[arg-type]
 
@@ -78,14 +67,9 @@ def make_cross_material() -> Callable[..., CrossModalMaterial]:
         classes = max(asked + sought) + 1
         plain = dataclasses.replace(FIRST_ROW, accuracy=None, accuracy_by=None, knn_accuracy=None)
         values: dict[str, object] = {
-            "title": "a title",
-            "about": "what was done",
-            "config": "name: x",
-            "rows": (plain, dataclasses.replace(plain, epoch=2, loss=0.2, map=0.75)),
-            "classes": tuple(f"class-{c}" for c in range(classes)),
+            **about_run(plain, classes),
             "query": items(asked, classes, 1, seed=1),
             "gallery": items(sought, classes, channels, seed=2),
-            "loss": BatchOTSettings(),
         }
         return CrossModalMaterial(**(values | fields))  # type: ignore[arg-type]
 

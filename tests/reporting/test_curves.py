@@ -4,27 +4,11 @@ import dataclasses
 
 from batchot.reporting import draw_curves
 from batchot.training.callbacks import Row
+from report_support import FIRST_ROW
 
 
 def rows(*, planned: bool) -> list[Row]:
-    first = Row(
-        epoch=1,
-        map=0.5,
-        nn=0.6,
-        ft=0.4,
-        st=0.5,
-        e=0.1,
-        dcg=0.7,
-        accuracy=0.8,
-        accuracy_by="knn",
-        seconds=1.0,
-        knn_accuracy=0.8,
-        loss=0.3,
-        violated_mass=0.9 if planned else None,
-        effective_pairs=10.0,
-        marginal_error=0.0,
-        seed=0,
-    )
+    first = dataclasses.replace(FIRST_ROW, violated_mass=0.9 if planned else None)
     unmeasured = dataclasses.replace(first, epoch=2, loss=0.2, map=None, nn=None, accuracy=None)
     return [first, unmeasured, dataclasses.replace(first, epoch=3, loss=0.1, map=0.75)]
 

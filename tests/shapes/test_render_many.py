@@ -245,11 +245,10 @@ def test_killed_half_way_it_goes_on_to_the_same_bytes(tmp_path: Path) -> None:
     assert files(tmp_path / "a") == files(tmp_path / "b")
 
 
-def test_interrupted_it_stops_all_processes_and_goes_on_later(tmp_path: Path) -> None:
-    sources = write_tetrahedra(tmp_path / "shapes", 12)
-    process = start_script(tmp_path, tmp_path / "shapes", processes=2)
+def interrupt(process: subprocess.Popen[str], *, once: Callable[[], bool]) -> None:
+    """Press Ctrl-C at some moment: the script and both its workers end."""
     try:
-        wait_until(lambda: len(files(tmp_path)) >= 2)
+        wait_until(once)
         workers = children(process)
         process.send_signal(signal.SIGINT)
         _, error = process.communicate(timeout=30)
@@ -257,6 +256,12 @@ def test_interrupted_it_stops_all_processes_and_goes_on_later(tmp_path: Path) ->
         process.kill()
     assert "KeyboardInterrupt" in error
     assert len(workers) == 2 and not any(map(is_alive, workers))
+
+
+def test_interrupted_it_stops_all_processes_and_goes_on_later(tmp_path: Path) -> None:
+    sources = write_tetrahedra(tmp_path / "shapes", 12)
+    process = start_script(tmp_path, tmp_path / "shapes", processes=2)
+    interrupt(process, once=lambda: len(files(tmp_path)) >= 2)
     assert not list((tmp_path / "views" / SETTINGS.digest / "parts").iterdir())
     there = len(files(tmp_path))
     assert 2 <= there < 12
@@ -267,15 +272,7 @@ def test_interrupted_it_stops_all_processes_and_goes_on_later(tmp_path: Path) ->
 def test_interrupted_it_does_not_wait_for_a_shape_that_hangs(tmp_path: Path) -> None:
     write_tetrahedra(tmp_path / "shapes", 2)
     process = start_script(tmp_path, tmp_path / "shapes", processes=2, deed="hang")
-    try:
-        wait_until(lambda: len(list(tmp_path.rglob("*.mark"))) == 2)
-        workers = children(process)
-        process.send_signal(signal.SIGINT)
-        _, error = process.communicate(timeout=30)
-    finally:
-        process.kill()
-    assert "KeyboardInterrupt" in error
-    assert len(workers) == 2 and not any(map(is_alive, workers))
+    interrupt(process, once=lambda: len(list(tmp_path.rglob("*.mark"))) == 2)
 
 
 def test_killed_it_leaves_no_process_behind_that_hangs(tmp_path: Path) -> None:

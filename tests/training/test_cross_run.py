@@ -20,32 +20,6 @@ from batchot.training.recipe import RecipeError
 from batchot.training.run import Messages
 from batchot.training.settings import load_any_recipe
 
-RECIPE = """
-name: digits-twice
-epochs: 2
-towers:
-  left:
-    data: {name: digits, limit: 200}
-    model: {name: cnn, backbone: resnet10-w4, widths: [16, 8], batch_norm: true}
-    batch: {size: 20}
-  right:
-    data: {name: digits, limit: 200}
-    model: {name: cnn, backbone: resnet10-w4, widths: [16, 8], batch_norm: true}
-    batch: {size: 30}
-together: {gallery: test}
-batch: {classes_per_batch: 10, sampler: balanced}
-loss: {name: batch-ot, cross_entropy_weight: 0.2, head: cosine}
-optim: {name: adamw, lr: 0.005}
-evaluation: {recalibrate: 2}
-"""
-
-
-@pytest.fixture
-def recipe_file(tmp_path: Path) -> Path:
-    file = tmp_path / "digits-twice.yaml"
-    file.write_text(RECIPE)
-    return file
-
 
 def read(file: Path, *overrides: tuple[str, str]) -> CrossModalRecipe:
     recipe = load_any_recipe(str(file), overrides)
@@ -54,10 +28,8 @@ def read(file: Path, *overrides: tuple[str, str]) -> CrossModalRecipe:
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> TrainedCrossRun:
-    folder = tmp_path_factory.mktemp("cross")
-    (folder / "digits-twice.yaml").write_text(RECIPE)
-    return train_cross(read(folder / "digits-twice.yaml"), folder / "run", device="cpu")
+def finished(digits_twice: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainedCrossRun:
+    return train_cross(read(digits_twice), tmp_path_factory.mktemp("cross") / "run", device="cpu")
 
 
 def test_a_run_leaves_its_files(finished: TrainedCrossRun) -> None:
@@ -116,9 +88,9 @@ class StopAt:
 
 
 def test_an_interrupted_run_goes_on_and_ends_the_same(
-    finished: TrainedCrossRun, recipe_file: Path, tmp_path: Path
+    finished: TrainedCrossRun, digits_twice: Path, tmp_path: Path
 ) -> None:
-    recipe, out = read(recipe_file), tmp_path / "run"
+    recipe, out = read(digits_twice), tmp_path / "run"
     with pytest.raises(RunInterrupted):
         train_cross(recipe, out, device="cpu", messages=Messages(epoch=StopAt(1)))
     again = train_cross(recipe, out, device="cpu", resume=True)
@@ -127,11 +99,11 @@ def test_an_interrupted_run_goes_on_and_ends_the_same(
     torch.testing.assert_close(again.gallery.embeddings, finished.gallery.embeddings)
 
 
-def test_a_folder_with_a_run_is_left_alone(finished: TrainedCrossRun, recipe_file: Path) -> None:
+def test_a_folder_with_a_run_is_left_alone(finished: TrainedCrossRun, digits_twice: Path) -> None:
     with pytest.raises(RunError, match="holds a run already"):
-        train_cross(read(recipe_file), finished.folder.root, device="cpu")
+        train_cross(read(digits_twice), finished.folder.root, device="cpu")
     with pytest.raises(RunError, match=r"left.batch.size is 40 here but 20"):
-        other = read(recipe_file, ("left.batch.size", "40"))
+        other = read(digits_twice, ("left.batch.size", "40"))
         train_cross(other, finished.folder.root, device="cpu", resume=True)
 
 
@@ -139,21 +111,21 @@ def test_a_folder_with_a_run_is_left_alone(finished: TrainedCrossRun, recipe_fil
     "loss", ["uniform", "contrastive", "triplet", "lifted", "multi-similarity", "supcon"]
 )
 @pytest.mark.parametrize("four_terms", ["false", "true"])
-def test_other_losses_train_too(loss: str, four_terms: str, recipe_file: Path, tmp_path: Path) -> None:
+def test_other_losses_train_too(loss: str, four_terms: str, digits_twice: Path, tmp_path: Path) -> None:
     overrides = [("loss", loss), ("together.four_terms", four_terms), ("epochs", "1"), ("data.limit", "60")]
-    run = train_cross(read(recipe_file, *overrides), tmp_path / "run", device="cpu")
+    run = train_cross(read(digits_twice, *overrides), tmp_path / "run", device="cpu")
     assert run.rows[-1].map is not None
 
 
-def test_batches_that_cannot_be_are_refused_before_training(recipe_file: Path, tmp_path: Path) -> None:
+def test_batches_that_cannot_be_are_refused_before_training(digits_twice: Path, tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="extra must be"):
-        train_cross(read(recipe_file, ("together.negatives", "3")), tmp_path / "run", device="cpu")
+        train_cross(read(digits_twice, ("together.negatives", "3")), tmp_path / "run", device="cpu")
 
 
 @pytest.mark.parametrize("share", ["backbone", "all"])
 @pytest.mark.parametrize("norm", ["separate", "shared"])
-def test_shared_weights_are_one_and_norms_are_apart(share: str, norm: str, recipe_file: Path) -> None:
-    recipe = read(recipe_file, ("together.share", share), ("together.norm", norm))
+def test_shared_weights_are_one_and_norms_are_apart(share: str, norm: str, digits_twice: Path) -> None:
+    recipe = read(digits_twice, ("together.share", share), ("together.norm", norm))
     network = CrossNetwork(recipe, {"left": (1, 8, 8), "right": (1, 8, 8)}, 10)
     left, right = network.tower("left").embedder, network.tower("right").embedder
     conv = [[p for p in t.backbone.parameters() if p.ndim == 4] for t in (left, right)]
@@ -177,11 +149,12 @@ def test_shared_weights_are_one_and_norms_are_apart(share: str, norm: str, recip
     assert torch.equal(*moved) == (norm == "shared")
 
 
-def test_a_third_tower_is_trained_along(recipe_file: Path, tmp_path: Path) -> None:
-    text = recipe_file.read_text()
+def test_a_third_tower_is_trained_along(digits_twice: Path, tmp_path: Path) -> None:
+    text = digits_twice.read_text()
     third = text[text.index("  right:") : text.index("together:")].replace("right:", "middle:")
-    recipe_file.write_text(text.replace("  right:", third + "  right:"))
-    recipe = read(recipe_file, ("epochs", "1"))
+    file = tmp_path / "thrice.yaml"
+    file.write_text(text.replace("  right:", third + "  right:"))
+    recipe = read(file, ("epochs", "1"))
     assert recipe.pairs == [("left", "middle"), ("left", "right"), ("middle", "right")]
     run = train_cross(recipe, tmp_path / "run", device="cpu")
     towers = load_run(run.folder.root)

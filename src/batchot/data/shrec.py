@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from batchot.data.errors import DataError
 from batchot.data.images import Images, Splits
@@ -26,6 +26,7 @@ from batchot.shapes.shape import Up
 from batchot.shapes.source import ShapeSource
 
 Year = Literal[13, 14]
+Found = TypeVar("Found", FoundFile, FoundSketch)
 SKETCH_COUNTS: dict[Year, tuple[int, int]] = {13: (4_500, 2_700), 14: (8_550, 5_130)}
 SHAPE_COUNTS: dict[Year, int] = {13: 1_258, 14: 8_987}
 CLASS_COUNTS: dict[Year, int] = {13: 90, 14: 171}
@@ -72,21 +73,13 @@ def load_shrec_sketches(
         ...
         batchot.data.errors.DataError: --data-root names no-such-folder, which is not a folder; ...
     """
-    places = search_places(f"shrec{year}", data_root)
-    for place in places:
-        found = find_files(place, year)
-        if sketches := find_sketches(found):
-            break
-    else:
-        published = (
-            "SHREC13_SBR_TRAINING_SKETCHES and SHREC13_SBR_TESTING_SKETCHES"
-            if year == 13
-            else "SHREC14LSSTB_SKETCHES"
-        )
-        contents = (
-            f"{published} with CLASS/train/NUMBER.png and CLASS/test/NUMBER.png, folders or zip archives"
-        )
-        raise missing_data(f"shrec{year}", contents, places, _NO_DOWNLOAD)
+    published = (
+        "SHREC13_SBR_TRAINING_SKETCHES and SHREC13_SBR_TESTING_SKETCHES"
+        if year == 13
+        else "SHREC14LSSTB_SKETCHES"
+    )
+    contents = f"{published} with CLASS/train/NUMBER.png and CLASS/test/NUMBER.png, folders or zip archives"
+    place, found, sketches = _first_place(year, data_root, find_sketches, contents)
     lists = sketch_lists(found)
     files = (
         _divided(sketches, place, tell) if lists is None else _listed_sketches(sketches, lists, place, tell)
@@ -139,15 +132,9 @@ def load_shrec_shapes(
         ...
         batchot.data.errors.DataError: --data-root names no-such-folder, which is not a folder; ...
     """
-    places = search_places(f"shrec{year}", data_root)
-    for place in places:
-        found = find_files(place, year)
-        if models := find_models(found):
-            break
-    else:
-        published = "SHREC13_SBR_TARGET_MODELS" if year == 13 else "SHREC14LSSTB_TARGET_MODELS"
-        contents = f"{published} with .off models, a folder or a zip archive"
-        raise missing_data(f"shrec{year}", contents, places, _NO_DOWNLOAD)
+    published = "SHREC13_SBR_TARGET_MODELS" if year == 13 else "SHREC14LSSTB_TARGET_MODELS"
+    contents = f"{published} with .off models, a folder or a zip archive"
+    place, found, models = _first_place(year, data_root, find_models, contents)
     lists = shape_lists(found)
     if lists is None:
         class_of = _classes_by_folder(models, place, year)
@@ -179,6 +166,21 @@ def load_shrec_shapes(
             f"{SHAPE_COUNTS[year]:,} in {CLASS_COUNTS[year]}: scores on it are not SHREC scores"
         )
     return ShapeCollection(f"shrec{year}", classes, sources, (), kind_of(sources), place)
+
+
+def _first_place(
+    year: Year,
+    data_root: Path | None,
+    pick: Callable[[tuple[FoundFile, ...]], tuple[Found, ...]],
+    contents: str,
+) -> tuple[Path, tuple[FoundFile, ...], tuple[Found, ...]]:
+    """The first folder with what is looked for, all files of the benchmark in it, and those that are picked."""
+    places = search_places(f"shrec{year}", data_root)
+    for place in places:
+        files = find_files(place, year)
+        if picked := pick(files):
+            return place, files, picked
+    raise missing_data(f"shrec{year}", contents, places, _NO_DOWNLOAD)
 
 
 def _divided(sketches: Sequence[FoundSketch], place: Path, tell: Callable[[str], None]) -> list[SketchFile]:

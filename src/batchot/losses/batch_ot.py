@@ -211,11 +211,4 @@ class BatchOTLoss(nn.Module):
         return _loss(batch, self.settings, self.distance)
 
     def extra_repr(self) -> str:
-        default = BatchOTSettings()
-        fields = [f.name for f in dataclasses.fields(self.settings)]
-        shown = ("margin", "gamma", "lam")
-        return ", ".join(
-            f"{name}={getattr(self.settings, name)!r}"
-            for name in fields
-            if name in shown or getattr(self.settings, name) != getattr(default, name)
-        )
+        return ", ".join(self.settings.shown())

@@ -6,9 +6,10 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from batchot.losses.batch import Distance, check_distance
+from batchot.losses.cross_modal_base import CrossModalBase
 from batchot.losses.cross_modal_terms import (
     AcrossWeights,
     Batches,
@@ -18,7 +19,6 @@ from batchot.losses.cross_modal_terms import (
     check_batches,
     listed,
     term_key,
-    weighted_sum,
 )
 from batchot.losses.report import PlanReport, plan_report
 from batchot.losses.settings import BatchOTSettings, preset
@@ -27,7 +27,7 @@ from batchot.losses.term_losses import as_batch, term_losses
 _FOUR_TERM_PRESETS = ("author-code-shrec",)
 
 
-class CrossModalBatchOTLoss(nn.Module):
+class CrossModalBatchOTLoss(CrossModalBase):
     r"""The loss of :func:`batchot.batch_ot_loss` within every modality and across every pair, each with its own plan.
 
     .. math::
@@ -86,8 +86,7 @@ class CrossModalBatchOTLoss(nn.Module):
         max_iterations: int = 1000,
         term_settings: Mapping[str, BatchOTSettings] | None = None,
     ) -> None:
-        super().__init__()
-        self.weights = TermWeights(within, across, four_terms)
+        super().__init__(TermWeights(within, across, four_terms))
         self.settings = BatchOTSettings(
             margin,
             pos_margin,
@@ -144,36 +143,6 @@ class CrossModalBatchOTLoss(nn.Module):
             four_terms = name in _FOUR_TERM_PRESETS
         return cls.from_settings(preset(name), within, across, four_terms=four_terms)
 
-    def forward(
-        self,
-        batches: Batches | Tensor,
-        sketch_labels: Tensor | None = None,
-        shape: Tensor | None = None,
-        shape_labels: Tensor | None = None,
-    ) -> Tensor:
-        """The weighted sum of the terms.
-
-        Args:
-            batches: embeddings (n_k, d) and labels (n_k,) by modality, of different sizes if need be; or the
-                embeddings of "sketch" (any first modality), with ``sketch_labels``, ``shape`` and ``shape_labels``.
-
-        Returns:
-            A tensor of no dimension, differentiable once. Classes of one modality alone have no positive pair across.
-        """
-        checked = check_batches(batches, sketch_labels, shape, shape_labels)
-        return weighted_sum(*self._losses(checked))
-
-    def terms(
-        self,
-        batches: Batches | Tensor,
-        sketch_labels: Tensor | None = None,
-        shape: Tensor | None = None,
-        shape_labels: Tensor | None = None,
-    ) -> dict[str, Tensor]:
-        """The value of every term by name, not weighted; arguments as for the loss itself."""
-        terms, losses = self._losses(check_batches(batches, sketch_labels, shape, shape_labels))
-        return {term.name: loss for term, loss in zip(terms, losses.unbind(), strict=True)}
-
     def report(
         self,
         batches: Batches | Tensor,
@@ -193,12 +162,8 @@ class CrossModalBatchOTLoss(nn.Module):
                 )
         return reports
 
-    def _losses(self, batches: Batches) -> tuple[Sequence[Term], Tensor]:
-        terms = self._terms(batches)
-        return terms, term_losses(batches, terms, self._settings_of(terms), self.distance)
-
-    def _terms(self, batches: Batches) -> Sequence[Term]:
-        return self.weights.terms({name: len(x) for name, (x, _) in batches.items()})
+    def _losses(self, terms: Sequence[Term], batches: Batches) -> Tensor:
+        return term_losses(batches, terms, self._settings_of(terms), self.distance)
 
     def _settings_of(self, terms: Sequence[Term]) -> Sequence[BatchOTSettings]:
         keys = [term_key(term.name) for term in terms]
@@ -210,12 +175,5 @@ class CrossModalBatchOTLoss(nn.Module):
 
     def extra_repr(self) -> str:
         """The weights and the options that differ from the defaults."""
-        default = BatchOTSettings()
-        shown = [f"within={self.weights.within}", f"across={self.weights.across}"]
-        if self.weights.four_terms:
-            shown.append("four_terms=True")
-        for field in dataclasses.fields(default):
-            value = getattr(self.settings, field.name)
-            if field.name in ("margin", "gamma", "lam") or value != getattr(default, field.name):
-                shown.append(f"{field.name}={value!r}")
-        return ", ".join(shown + [f"{name}: {settings}" for name, settings in self.term_settings.items()])
+        single = [f"{name}: {settings}" for name, settings in self.term_settings.items()]
+        return ", ".join([super().extra_repr(), *self.settings.shown(), *single])

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
-from batchot.losses.cross_modal_terms import (
-    AcrossWeights,
-    Batches,
-    Term,
-    TermWeights,
-    WithinWeights,
-    check_batches,
-    weighted_sum,
-)
+from batchot.losses.cross_modal_base import CrossModalBase
+from batchot.losses.cross_modal_terms import AcrossWeights, Batches, Term, TermWeights, WithinWeights
 from batchot.losses.term_losses import as_batch, zero_loss
 
 
-class CrossModal(nn.Module):
+class CrossModal(CrossModalBase):
     """A loss called as ``loss(embeddings, labels, ref_emb=, ref_labels=)``, summed over the terms of modalities.
 
     The terms, weights and calls are those of :class:`CrossModalBatchOTLoss`, so that losses can be compared at equal
@@ -45,35 +40,11 @@ class CrossModal(nn.Module):
         *,
         four_terms: bool = False,
     ) -> None:
-        super().__init__()
+        super().__init__(TermWeights(within, across, four_terms))
         self.loss = loss
-        self.weights = TermWeights(within, across, four_terms)
 
-    def forward(
-        self,
-        batches: Batches | Tensor,
-        sketch_labels: Tensor | None = None,
-        shape: Tensor | None = None,
-        shape_labels: Tensor | None = None,
-    ) -> Tensor:
-        """The weighted sum of the terms; arguments as for :class:`CrossModalBatchOTLoss`."""
-        checked = check_batches(batches, sketch_labels, shape, shape_labels)
-        terms = self._terms(checked)
-        return weighted_sum(terms, torch.stack([self._loss(term, checked) for term in terms]))
-
-    def terms(
-        self,
-        batches: Batches | Tensor,
-        sketch_labels: Tensor | None = None,
-        shape: Tensor | None = None,
-        shape_labels: Tensor | None = None,
-    ) -> dict[str, Tensor]:
-        """The value of every term by name, not weighted."""
-        checked = check_batches(batches, sketch_labels, shape, shape_labels)
-        return {term.name: self._loss(term, checked) for term in self._terms(checked)}
-
-    def _terms(self, batches: Batches) -> tuple[Term, ...]:
-        return self.weights.terms({name: len(x) for name, (x, _) in batches.items()})
+    def _losses(self, terms: Sequence[Term], batches: Batches) -> Tensor:
+        return torch.stack([self._loss(term, batches) for term in terms])
 
     def _loss(self, term: Term, batches: Batches) -> Tensor:
         if not term.has_pairs:
@@ -85,8 +56,3 @@ class CrossModal(nn.Module):
             else self.loss(batch.x, batch.labels, ref_emb=batch.y, ref_labels=batch.y_labels)
         )
         return value
-
-    def extra_repr(self) -> str:
-        """The weights of the terms."""
-        shown = f"within={self.weights.within}, across={self.weights.across}"
-        return f"{shown}, four_terms=True" if self.weights.four_terms else shown

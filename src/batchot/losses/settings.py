@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from types import MappingProxyType
 from typing import Literal
 
@@ -62,6 +62,15 @@ class BatchOTSettings:
                 f"margin must be at most {limit:g} with normalize=True and distance_power={self.distance_power}, got "
                 f"{self.margin}: normalised embeddings are never further apart, so no negative pair could be easy."
             )
+
+    def shown(self) -> list[str]:
+        """Margin, gamma, lam and what else differs from the defaults, each as "name=value"."""
+        default = BatchOTSettings()
+        return [
+            f"{name}={getattr(self, name)!r}"
+            for name in (field.name for field in fields(self))
+            if name in ("margin", "gamma", "lam") or getattr(self, name) != getattr(default, name)
+        ]
 
 
 # paper: the formulas as printed. gamma is the paper's; lam = 10 is from the range 5 to 20 of the sketch experiments;

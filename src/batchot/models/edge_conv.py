@@ -66,7 +66,7 @@ class EdgeConv(nn.Module):
             mean, variance, u, v = self._statistics(u, v, neighbours)
             scale = self.norm.weight * torch.rsqrt(variance + self.norm.eps)
             sign = torch.where(scale < 0, -1.0, 1.0).to(scale.dtype).detach()
-            extreme = F.embedding_bag(neighbours, u * sign, mode="max") * sign  # max or min over j of u_j
+            extreme = _max_of_rows(u * sign, neighbours) * sign  # max or min over j of u_j
             normalised = (extreme + v - mean) * scale + self.norm.bias
             return F.leaky_relu(normalised, 0.2).view(b, p, -1)
 
@@ -91,3 +91,10 @@ class EdgeConv(nn.Module):
             norm.running_mean.lerp_(mean_u + mean_v, norm.momentum)
             norm.running_var.lerp_(variance * (edges / max(edges - 1, 1)), norm.momentum)
         return torch.zeros_like(mean_u), variance, u, v
+
+
+def _max_of_rows(x: Tensor, rows: Tensor) -> Tensor:
+    """Maximum over groups of rows (n, k) of x (m, c), as (n, c)."""
+    if torch.onnx.is_in_onnx_export():  # ONNX has no such operation without the tensor of all edges
+        return x[rows].amax(1)
+    return F.embedding_bag(rows, x, mode="max")

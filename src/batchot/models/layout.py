@@ -27,6 +27,8 @@ def with_channels_last(x: Tensor) -> Tensor:
         >>> nn.Conv2d(1, 8, kernel_size=3)(x).is_contiguous(memory_format=torch.channels_last)
         True
     """
+    if torch.onnx.is_in_onnx_export():  # an exported network has no memory layout
+        return x
     if x.shape[1] > 1:
         return x.contiguous(memory_format=torch.channels_last)
     # One channel is first and last at once; strides say which is meant.

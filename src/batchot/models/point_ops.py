@@ -60,18 +60,16 @@ def nearest_neighbours(x: Tensor, k: int) -> Tensor:
     # Half precision has 3 digits: too few for a difference of squares, which is also why the mean goes first.
     x = x.to(torch.promote_types(x.dtype, torch.float32))
     x = x - x.mean(1, keepdim=True)
-    neighbours = torch.empty(b, p, k, dtype=torch.int64, device=x.device)
-    clouds = max(1, _PAIRS_AT_ONCE // (p * p))
     with torch.autocast(x.device.type, enabled=False):
-        for start in range(0, b, clouds):
-            part = x[start : start + clouds]
-            # ||x_i||^2 is the same for every j and left out.
-            scores = torch.baddbmm(
-                part.square().sum(2).unsqueeze(1), part, part.transpose(1, 2), alpha=-2
-            )  # (clouds, p, p)
-            found = scores.topk(k, dim=2, largest=False, sorted=False)
-            neighbours[start : start + clouds] = found.indices
-    return neighbours
+        if torch.onnx.is_in_onnx_export():  # one sequence of operations for any number of clouds
+            return _nearest(x, k)
+        return torch.cat([_nearest(part, k) for part in x.split(max(1, _PAIRS_AT_ONCE // (p * p)))])
+
+
+def _nearest(x: Tensor, k: int) -> Tensor:
+    # ||x_i||^2 is the same for every j and left out.
+    scores = torch.baddbmm(x.square().sum(2).unsqueeze(1), x, x.transpose(1, 2), alpha=-2)  # (b, p, p)
+    return scores.topk(k, dim=2, largest=False, sorted=False).indices
 
 
 class PointLayer(nn.Module):

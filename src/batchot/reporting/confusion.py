@@ -94,3 +94,24 @@ def confusion_table(confusion: Tensor, classes: Sequence[str]) -> str:
         f'<table class="confusion {size}"><thead><tr><td></td>{head}</tr></thead>\n'
         f"<tbody>{chr(10).join(lines)}</tbody></table>"
     )
+
+
+def confusion_view(text: str, confusion: Tensor, classes: Sequence[str], *, verb: str) -> str:
+    """Show the confusion matrix, and its largest errors in words.
+
+    Args:
+        text: what the rows and columns are, as HTML
+        confusion: counts, row: true class, column: predicted, (c, c)
+        classes: names, (c,)
+        verb: what stands between the two classes of an error
+    """
+    shown = len(shown_classes(confusion))
+    part = "" if shown == len(classes) else f" Of {len(classes)} classes the {shown} with the most errors."
+    words = "".join(
+        f"<li><b>{html.escape(classes[c.true])}</b> {verb} <b>{html.escape(classes[c.predicted])}</b>: "
+        f"{c.count} of {c.of} ({100 * c.count / c.of:.0f} %)</li>"
+        for c in most_confused(confusion, 12)
+    )
+    told = f'<h3>Most confused</h3><ol class="words">{words}</ol>' if words else "<p>None was confused.</p>"
+    matrix = confusion_table(confusion, classes)
+    return f'<p>{text}{part}</p><div class="matrix"><div class="scroll">{matrix}</div><div>{told}</div></div>'

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor
 
 from batchot.losses import BatchOTSettings
+from batchot.reporting.material import check_items
 
 if TYPE_CHECKING:
     from batchot.training.callbacks import Row
@@ -28,6 +28,7 @@ class Items:
         ValueError: lengths or types that do not fit, embeddings that are not finite
 
     Example:
+        >>> import torch
         >>> items = Items(torch.eye(2), torch.tensor([0, 3]), torch.zeros(2, 1, 8, 8, dtype=torch.uint8))
         >>> len(items), items.name(1)
         (2, '#1')
@@ -39,22 +40,7 @@ class Items:
     names: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
-        x, pictures, n = self.embeddings, self.thumbnails, len(self.labels)
-        if n == 0:
-            raise ValueError("a report needs test items; there is none")
-        if x.ndim != 2 or not x.is_floating_point():
-            raise ValueError(
-                f"embeddings must be floating point of shape (n, d), got {x.dtype} {tuple(x.shape)}"
-            )
-        if pictures.ndim != 4 or pictures.dtype != torch.uint8:
-            raise ValueError(
-                f"thumbnails must be uint8 of shape (n, c, h, w), got {pictures.dtype} {tuple(pictures.shape)}"
-            )
-        for what, value in (("embeddings", x), ("thumbnails", pictures), ("names", self.names)):
-            if value is not None and len(value) != n:
-                raise ValueError(f"{n} labels came with {len(value)} {what}; there must be one each")
-        if not bool(torch.isfinite(x).all()):
-            raise ValueError("embeddings hold NaN or infinite values: training has diverged")
+        check_items(self.embeddings, self.labels, self.thumbnails, {"names": self.names})
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -85,6 +71,7 @@ class CrossModalMaterial:
         ValueError: embeddings of different widths, labels without a class
 
     Example:
+        >>> import torch
         >>> blank = torch.zeros(2, 1, 8, 8, dtype=torch.uint8)
         >>> sketches = Items(torch.eye(2), torch.tensor([0, 1]), blank)
         >>> shapes = Items(torch.eye(2), torch.tensor([0, 2]), blank)

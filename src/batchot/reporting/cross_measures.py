@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from batchot.evaluation import ClassMeans
-from batchot.reporting.confusion import confusion_table, most_confused, shown_classes
+from batchot.reporting.confusion import confusion_view
 from batchot.reporting.cross_analysis import CrossAnalysis
 from batchot.reporting.markup import bar_cell, percent, table, themed_figure
 from batchot.reporting.retrieval import draw_precision_recall
@@ -110,21 +110,13 @@ def confusion_section(analysis: CrossAnalysis) -> str:
     confusion, labels = _confusion(analysis.query_labels, found)
     classes = [material.classes[label] for label in labels]
     right = int((analysis.query_labels == found).sum())
-    n, shown = len(found), len(shown_classes(confusion))
-    part = "" if shown == len(classes) else f" Of {len(classes)} classes the {shown} with the most errors."
-    intro = (
-        f"<p>Row: class of the {escape(material.query_name)}; column: class of the {escape(material.gallery_name)} "
+    n = len(found)
+    text = (
+        f"Row: class of the {escape(material.query_name)}; column: class of the {escape(material.gallery_name)} "
         f"that is found first; a cell is shaded by its share of the row. {right:,} of {n:,} are right "
-        f"({percent(right / n)}\u00a0%). Classes that are neither looked for nor found are left out.{part}</p>"
+        f"({percent(right / n)}\u00a0%). Classes that are neither looked for nor found are left out."
     )
-    words = "".join(
-        f"<li><b>{escape(classes[c.true])}</b> finds <b>{escape(classes[c.predicted])}</b>: "
-        f"{c.count} of {c.of} ({100 * c.count / c.of:.0f} %)</li>"
-        for c in most_confused(confusion, 12)
-    )
-    told = f'<h3>Most confused</h3><ol class="words">{words}</ol>' if words else "<p>None was confused.</p>"
-    matrix = confusion_table(confusion, classes)
-    return f'{intro}<div class="matrix"><div class="scroll">{matrix}</div><div>{told}</div></div>'
+    return confusion_view(text, confusion, classes, verb="finds")
 
 
 def _confusion(asked: Tensor, found: Tensor) -> tuple[Tensor, list[int]]:

@@ -10,11 +10,9 @@ from batchot.reporting.cross_material import CrossModalMaterial, Side
 from batchot.reporting.cross_measures import confusion_section, measures_section
 from batchot.reporting.cross_plans import plans_section
 from batchot.reporting.cross_retrieved import retrieved_section
-from batchot.reporting.embedding import class_symbol
 from batchot.reporting.markup import Thumbnails, themed_figure
 from batchot.reporting.page import assemble_page, headline_cards
-from batchot.reporting.sections import curves_section
-from batchot.reporting.theme import DARK, LIGHT
+from batchot.reporting.sections import curves_section, map_view
 
 _MANY = 40  # classes from which the pictures are smaller, so that the page stays a few megabytes
 
@@ -72,11 +70,6 @@ def _embedding_section(analysis: CrossAnalysis) -> str:
     plot = themed_figure(
         lambda theme: draw_shared_map(plane, material.classes, names, theme=theme), "map of both modalities"
     )
-    legend = "".join(
-        f'<span><i style="--light:{class_symbol(c, LIGHT)[1]};--dark:{class_symbol(c, DARK)[1]}">'
-        f"{class_symbol(c, LIGHT)[0]}</i>{escape(material.classes[c])}</span>"
-        for c in plane.asked
-    )
     n = int(plane.is_query.sum())
     text = (
         f"<p>Map by {plane.how} of {n:,} {escape(names[0])} (hollow) and {len(plane.points) - n:,} {escape(names[1])} "
@@ -84,4 +77,4 @@ def _embedding_section(analysis: CrossAnalysis) -> str:
         f"{escape(names[0])}, where there is room. Where the two modalities lie apart, the networks tell them apart "
         "and not only the classes.</p>"
     )
-    return f'{text}<div class="plots map">{plot}</div><div class="legend">{legend}</div>'
+    return map_view(text, plot, plane.asked, material.classes)

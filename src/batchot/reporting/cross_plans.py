@@ -8,17 +8,17 @@ from html import escape
 import torch
 from torch import Tensor
 
-from batchot.losses import BatchOTSettings
 from batchot.reporting.cross_analysis import CrossAnalysis
 from batchot.reporting.markup import Thumbnails, themed_figure
+from batchot.reporting.pairs import Pair
 from batchot.reporting.plan import (
     BatchPlan,
     draw_heat_map,
     draw_shares,
     heaviest_pairs,
-    mass_shares,
     solve_items,
 )
+from batchot.reporting.plan_section import mass_words, plan_card, settings_words
 
 _PAIRS = 8
 _SIZE = 32  # items of each modality: about the batch of the authors' program
@@ -69,8 +69,7 @@ def plans_section(analysis: CrossAnalysis, queries: Thumbnails, gallery: Thumbna
     out = (
         f"<p>One batch of {len(asked)} {escape(material.queries)} and {len(sought)} {escape(material.targets)} of the "
         f"same {classes} {'class' if classes == 1 else 'classes'}, drawn from the test items and sorted by class. "
-        f"{_words(settings)} A positive pair is badly placed by its distance, a negative pair by how far it is inside "
-        "the margin; the plan seeks what is badly placed.</p>"
+        f"{settings_words(settings)}</p>"
     )
     both = f"{material.query_name} / {material.gallery_name}"
     for name, first, second in (
@@ -88,14 +87,6 @@ def plans_section(analysis: CrossAnalysis, queries: Thumbnails, gallery: Thumbna
     return out
 
 
-def _words(s: BatchOTSettings) -> str:
-    how = "The run was trained with the uniform plan:" if s.plan == "uniform" else "Settings of the run:"
-    return (
-        f"{how} margin {s.margin:g}, positive margin {s.pos_margin:g}, &gamma; {s.gamma:g}, &lambda; {s.lam:g}"
-        f"{', normalised embeddings' if s.normalize else ''}."
-    )
-
-
 def _plan(plan: BatchPlan, name: str, classes: tuple[str, ...], columns: str) -> str:
     parts = (
         ("misplacement", partial(draw_heat_map, plan, "M", classes, columns=columns)),
@@ -103,14 +94,7 @@ def _plan(plan: BatchPlan, name: str, classes: tuple[str, ...], columns: str) ->
         ("shares of pairs and mass", partial(draw_shares, plan)),
     )
     figures = "".join(themed_figure(draw, f"{name}: {what}") for what, draw in parts)
-    shares = {kind: mass for kind, _, mass in mass_shares(plan)}
-    violated = shares["positive"] + shares["negative, violated"]
-    return (
-        f"<h3>{escape(name)}</h3>"
-        f"<p><b>{plan.effective_pairs:,.0f}</b> effective pairs (exp of the plan's entropy) of {plan.n_pairs:,}; "
-        f"<b>{100 * violated:.1f} %</b> of the mass on positive pairs and negative pairs inside the margin; "
-        f'{plan.iterations} iterations, marginal error {plan.marginal_error:.1e}.</p><div class="plots">{figures}</div>'
-    )
+    return f'<h3>{escape(name)}</h3>{mass_words(plan)}<div class="plots">{figures}</div>'
 
 
 def _heaviest(analysis: CrossAnalysis, plan: BatchPlan, queries: Thumbnails, gallery: Thumbnails) -> str:
@@ -119,10 +103,7 @@ def _heaviest(analysis: CrossAnalysis, plan: BatchPlan, queries: Thumbnails, gal
     for i, j in heaviest_pairs(plan, _PAIRS):
         first, second = int(plan.items[i]), int(plan.column_items[j])
         distance = float((analysis.queries[first] - analysis.gallery[second]).norm())
-        kind = "positive" if plan.labels[i] == plan.column_labels[j] else "negative"
+        positive = bool(plan.labels[i] == plan.column_labels[j])
         mass = float(plan.T[i, j]) * plan.n_pairs
-        note = f"distance {distance:.3f}"
-        pair = queries.figure(first, note) + gallery.figure(second, note)
-        told = f"<b>{mass:.2f}</b> &times; uniform<br>{kind}, {note}"
-        cards += f'<div class="pair"><p>{told}</p><div class="two">{pair}</div></div>\n'
+        cards += plan_card(queries, gallery, Pair(first, second, distance), mass, positive=positive)
     return f'<h3>Pairs of most mass across</h3><div class="pairs">{cards}</div>'

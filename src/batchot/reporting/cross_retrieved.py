@@ -14,6 +14,7 @@ from batchot.evaluation import RetrievalScores
 from batchot.reporting.cross_analysis import CrossAnalysis
 from batchot.reporting.markup import Thumbnails
 from batchot.reporting.neighbours import nearest_of
+from batchot.reporting.sections import query_row
 from batchot.reporting.sheet import Cell, draw_rows
 
 _SHOWN = 8  # items found by a query
@@ -95,15 +96,12 @@ def _row(
     found: Sequence[int],
 ) -> str:
     ap = f"AP {100 * float(scores.per_query.ap[asked.item]):.1f} %"
-    cells = ""
-    for rank, item in enumerate(found, start=1):
-        distance = float((analysis.gallery[item] - analysis.queries[asked.item]).norm())
-        wrong = bool(analysis.gallery_labels[item] != analysis.query_labels[asked.item])
-        cells += gallery.figure(item, f"rank {rank}, distance {distance:.3f}", wrong=wrong)
     shown = queries.figure(asked.item, f"{asked.kind} query, {ap}").replace(
         "</figcaption>", f"<span><b>{asked.kind}</b></span><span>{ap}</span></figcaption>"
     )
-    return f'<div class="query">{shown}<div class="row">{cells}</div></div>\n'
+    wrong = analysis.gallery_labels[list(found)] != analysis.query_labels[asked.item]
+    distances = [float((analysis.gallery[item] - analysis.queries[asked.item]).norm()) for item in found]
+    return query_row(shown, gallery, found, distances, wrong.tolist())
 
 
 def draw_retrieved(analysis: CrossAnalysis, *, title: str, rows: int = 16) -> bytes:

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
-from batchot.losses import BatchOTSettings
 from batchot.reporting.cross_material import CrossModalMaterial, Items
-from batchot.reporting.history import read_history
 from batchot.reporting.material import shrink
-from batchot.reporting.saved import read_archive, write_archive
-from batchot.training.files import RunFolder
+from batchot.reporting.saved import described, read_archive, read_described, write_archive
 
 _TEXTS = ("title", "about", "query_name", "gallery_name")
 _SIDES = ("query", "gallery")
@@ -44,18 +39,13 @@ def save_cross_material(root: Path, material: CrossModalMaterial) -> Path:
         RunError: the disk is full or not writable
     """
     arrays: dict[str, Tensor] = {}
-    about: dict[str, Any] = {name: getattr(material, name) for name in _TEXTS}
+    about = described(material, _TEXTS)
     for side in _SIDES:
         items: Items = getattr(material, side)
         arrays[f"{side}_embeddings"] = items.embeddings
         arrays[f"{side}_labels"] = items.labels
         arrays[f"{side}_thumbnails"] = shrink(items.thumbnails)
         about[f"{side}_names"] = items.names
-    about |= {
-        "classes": material.classes,
-        "normalized": material.normalized,
-        "loss": None if material.loss is None else dataclasses.asdict(material.loss),
-    }
     path = cross_material_file(root)
     write_archive(path, arrays, about)
     return path
@@ -73,7 +63,6 @@ def load_cross_material(root: Path) -> CrossModalMaterial:
     Raises:
         RunError: there is no such folder or file, or it is damaged
     """
-    folder = RunFolder(root)
     with read_archive(cross_material_file(root)) as (about, arrays):
         names = {side: about[f"{side}_names"] for side in _SIDES}
         query, gallery = (
@@ -85,14 +74,4 @@ def load_cross_material(root: Path) -> CrossModalMaterial:
             )
             for side in _SIDES
         )
-        loss = about["loss"]
-        return CrossModalMaterial(
-            config=folder.config.read_text(encoding="utf-8") if folder.config.is_file() else "",
-            rows=read_history(folder.history),
-            classes=tuple(about["classes"]),
-            query=query,
-            gallery=gallery,
-            normalized=bool(about["normalized"]),
-            loss=None if loss is None else BatchOTSettings(**loss),
-            **{name: about[name] for name in _TEXTS},
-        )
+        return CrossModalMaterial(**read_described(root, about, _TEXTS), query=query, gallery=gallery)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -63,36 +64,14 @@ class ReportMaterial:
     items: str = "images"
 
     def __post_init__(self) -> None:
-        n = len(self.labels)
-        if n == 0:
-            raise ValueError("a report needs test items; there is none")
-        if self.embeddings.ndim != 2 or not self.embeddings.is_floating_point():
-            raise ValueError(
-                "embeddings must be floating point of shape (n, d), "
-                f"got {self.embeddings.dtype} {tuple(self.embeddings.shape)}"
-            )
-        if self.thumbnails.ndim != 4 or self.thumbnails.dtype != torch.uint8:
-            raise ValueError(
-                "thumbnails must be uint8 of shape (n, c, h, w), "
-                f"got {self.thumbnails.dtype} {tuple(self.thumbnails.shape)}"
-            )
-        for what, value in (
-            ("embeddings", self.embeddings),
-            ("thumbnails", self.thumbnails),
-            ("names", self.names),
-            ("logits", self.logits),
-            ("predictions", self.predictions),
-        ):
-            if value is not None and len(value) != n:
-                raise ValueError(f"{n} labels came with {len(value)} {what}; there must be one each")
+        others = {"names": self.names, "logits": self.logits, "predictions": self.predictions}
+        check_items(self.embeddings, self.labels, self.thumbnails, others)
         for what, labels in (("labels", self.labels), ("predictions", self.predictions)):
             if labels is not None and not 0 <= int(labels.min()) <= int(labels.max()) < len(self.classes):
                 raise ValueError(
                     f"{what} run from {int(labels.min())} to {int(labels.max())}, "
                     f"but there are {len(self.classes)} classes"
                 )
-        if not bool(torch.isfinite(self.embeddings).all()):
-            raise ValueError("embeddings hold NaN or infinite values: training has diverged")
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -104,6 +83,41 @@ class ReportMaterial:
     def class_of(self, item: int) -> str:
         """Give the name of the class of an item."""
         return self.classes[int(self.labels[item])]
+
+
+def check_items(
+    embeddings: Tensor,
+    labels: Tensor,
+    thumbnails: Tensor,
+    others: Mapping[str, Tensor | tuple[str, ...] | None],
+) -> None:
+    """Check items as they come into a report.
+
+    Args:
+        embeddings: floating point, (n, d)
+        labels: (n,)
+        thumbnails: uint8, (n, c, h, w)
+        others: by name what there must be one each of, where it is there at all
+
+    Raises:
+        ValueError: lengths or types that do not fit, embeddings that are not finite
+    """
+    n = len(labels)
+    if n == 0:
+        raise ValueError("a report needs test items; there is none")
+    if embeddings.ndim != 2 or not embeddings.is_floating_point():
+        raise ValueError(
+            f"embeddings must be floating point of shape (n, d), got {embeddings.dtype} {tuple(embeddings.shape)}"
+        )
+    if thumbnails.ndim != 4 or thumbnails.dtype != torch.uint8:
+        raise ValueError(
+            f"thumbnails must be uint8 of shape (n, c, h, w), got {thumbnails.dtype} {tuple(thumbnails.shape)}"
+        )
+    for what, value in {"embeddings": embeddings, "thumbnails": thumbnails, **others}.items():
+        if value is not None and len(value) != n:
+            raise ValueError(f"{n} labels came with {len(value)} {what}; there must be one each")
+    if not bool(torch.isfinite(embeddings).all()):
+        raise ValueError("embeddings hold NaN or infinite values: training has diverged")
 
 
 def shrink(pictures: Tensor, *, side: int = 96, full: int = 2500, least: int = 24) -> Tensor:

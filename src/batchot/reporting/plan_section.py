@@ -49,22 +49,40 @@ def plan_section(analysis: Analysis, thumbnails: Thumbnails) -> str:
 
 
 def _words(analysis: Analysis, plan: BatchPlan) -> str:
-    s = plan.settings
     b, classes = len(plan.items), len(plan.labels.unique())
-    if analysis.material.loss is None:
+    told = settings_words(plan.settings, trained=analysis.material.loss is not None)
+    return (
+        f"<p>A batch of {b} test items of {classes} {'class' if classes == 1 else 'classes'} against itself, "
+        f"{plan.n_pairs:,} ordered pairs, sorted by class. {told}</p>{mass_words(plan)}"
+    )
+
+
+def settings_words(settings: BatchOTSettings, *, trained: bool = True) -> str:
+    """Say by which settings a plan is solved, and what it seeks.
+
+    Args:
+        settings: of the transport loss
+        trained: the run was trained with that loss
+    """
+    s = settings
+    if not trained:
         whose = "The run was trained with another loss; this is what the transport loss would see with its defaults:"
     elif s.plan == "uniform":
         whose = "The run was trained with the uniform plan:"
     else:
         whose = "Settings of the run:"
+    return (
+        f"{whose} margin {s.margin:g}, positive margin {s.pos_margin:g}, &gamma; {s.gamma:g}, &lambda; {s.lam:g}"
+        f"{', normalised embeddings' if s.normalize else ''}. A positive pair is badly placed by its distance, "
+        "a negative pair by how far it is inside the margin; the plan seeks what is badly placed."
+    )
+
+
+def mass_words(plan: BatchPlan) -> str:
+    """Say in a paragraph where the mass of a plan lies."""
     shares = {name: mass for name, _, mass in mass_shares(plan)}
     violated = shares["positive"] + shares["negative, violated"]
     return (
-        f"<p>A batch of {b} test items of {classes} {'class' if classes == 1 else 'classes'} against itself, "
-        f"{plan.n_pairs:,} ordered pairs, sorted by class. {whose} margin {s.margin:g}, positive margin "
-        f"{s.pos_margin:g}, &gamma; {s.gamma:g}, &lambda; {s.lam:g}"
-        f"{', normalised embeddings' if s.normalize else ''}. A positive pair is badly placed by its distance, "
-        "a negative pair by how far it is inside the margin; the plan seeks what is badly placed.</p>"
         f"<p><b>{plan.effective_pairs:,.0f}</b> effective pairs (exp of the plan's entropy) of "
         f"{plan.n_pairs:,}; <b>{100 * violated:.1f} %</b> of the mass on positive pairs and negative pairs "
         f"inside the margin; {plan.iterations} iterations, marginal error {plan.marginal_error:.1e}.</p>"
@@ -75,6 +93,19 @@ def _card(analysis: Analysis, thumbnails: Thumbnails, plan: BatchPlan, i: int, j
     first, second = int(plan.items[i]), int(plan.items[j])
     mass = float(plan.T[i, j] + plan.T[j, i]) / 2 * plan.n_pairs
     distance = float((analysis.x[first] - analysis.x[second]).norm())
-    kind = "positive" if plan.labels[i] == plan.labels[j] else "negative"
-    told = f"<b>{mass:.2f}</b> &times; uniform<br>{kind}, distance {distance:.3f}"
-    return pair_card(thumbnails, Pair(first, second, distance), told)
+    positive = bool(plan.labels[i] == plan.labels[j])
+    return plan_card(thumbnails, thumbnails, Pair(first, second, distance), mass, positive=positive)
+
+
+def plan_card(first: Thumbnails, second: Thumbnails, pair: Pair, mass: float, *, positive: bool) -> str:
+    """Make a card of a pair and its mass.
+
+    Args:
+        first, second: pictures of the rows and of the columns of the plan
+        pair: item of the first and item of the second
+        mass: in units of that of the uniform plan
+        positive: they are of one class
+    """
+    kind = "positive" if positive else "negative"
+    told = f"<b>{mass:.2f}</b> &times; uniform<br>{kind}, distance {pair.distance:.3f}"
+    return pair_card(first, second, pair, told)

@@ -6,7 +6,7 @@ import dataclasses
 import json
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from batchot.losses import BatchOTSettings
+from batchot.reporting.cross_material import CrossModalMaterial
 from batchot.reporting.history import read_history
 from batchot.reporting.material import ReportMaterial, shrink
 from batchot.training.files import RunError, RunFolder, write_atomically
@@ -55,16 +56,31 @@ def save_material(root: Path, material: ReportMaterial) -> Path:
     }
     optional = {"logits": material.logits, "predictions": material.predictions}
     arrays |= {name: value for name, value in optional.items() if value is not None}
-    about = {name: getattr(material, name) for name in _TEXTS}
-    about |= {
-        "classes": material.classes,
-        "names": material.names,
-        "normalized": material.normalized,
-        "loss": None if material.loss is None else dataclasses.asdict(material.loss),
-    }
+    about = described(material, _TEXTS) | {"names": material.names}
     path = material_file(root)
     write_archive(path, arrays, about)
     return path
+
+
+def described(material: ReportMaterial | CrossModalMaterial, texts: Sequence[str]) -> dict[str, Any]:
+    """Describe material of any kind in what JSON can hold: texts by name of the field, classes, and the loss."""
+    return {name: getattr(material, name) for name in texts} | {
+        "classes": material.classes,
+        "normalized": material.normalized,
+        "loss": None if material.loss is None else dataclasses.asdict(material.loss),
+    }
+
+
+def read_described(root: Path, about: Mapping[str, Any], texts: Sequence[str]) -> dict[str, Any]:
+    """Give the fields that `described` has kept, with the history and the settings that lie in the run folder."""
+    folder, loss = RunFolder(root), about["loss"]
+    return {name: about[name] for name in texts} | {
+        "config": folder.config.read_text(encoding="utf-8") if folder.config.is_file() else "",
+        "rows": read_history(folder.history),
+        "classes": tuple(about["classes"]),
+        "normalized": bool(about["normalized"]),
+        "loss": None if loss is None else BatchOTSettings(**loss),
+    }
 
 
 def write_archive(path: Path, arrays: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
@@ -136,16 +152,6 @@ def load_material(root: Path) -> ReportMaterial:
     Raises:
         RunError: there is no such folder or file, or it is damaged
     """
-    folder = RunFolder(root)
     with read_archive(material_file(root)) as (about, arrays):
-        loss = about["loss"]
-        return ReportMaterial(
-            config=folder.config.read_text(encoding="utf-8") if folder.config.is_file() else "",
-            rows=read_history(folder.history),
-            classes=tuple(about["classes"]),
-            names=None if about["names"] is None else tuple(about["names"]),
-            normalized=bool(about["normalized"]),
-            loss=None if loss is None else BatchOTSettings(**loss),
-            **{name: about[name] for name in _TEXTS},
-            **arrays,  # type: ignore[arg-type]
-        )
+        names = None if about["names"] is None else tuple(about["names"])
+        return ReportMaterial(**(read_described(root, about, _TEXTS) | arrays), names=names)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from batchot.reporting.analysis import Analysis
-from batchot.reporting.confusion import confusion_table, most_confused, shown_classes
+from batchot.reporting.confusion import confusion_view
 from batchot.reporting.curves import curve_panels, draw_panel
 from batchot.reporting.embedding import class_symbol, draw_plane_map
 from batchot.reporting.markup import Thumbnails, bar_cell, percent, table, themed_figure
@@ -54,26 +54,17 @@ def curves_section(rows: Sequence[Row]) -> str:
 
 def confusion_section(analysis: Analysis) -> str:
     """The confusion matrix, and its largest errors in words."""
-    found, predicted, classes = analysis.classified, analysis.predicted, analysis.material.classes
+    found, predicted = analysis.classified, analysis.predicted
     if found is None or predicted is None:
         return "<p>There are too few items to tell classes apart.</p>"
     wrong = int(found.confusion.sum() - found.confusion.diagonal().sum())
     n = len(analysis.material)
-    shown = len(shown_classes(found.confusion))
-    part = "" if shown == len(classes) else f" Of {len(classes)} classes the {shown} with the most errors."
-    intro = (
-        f"<p>Row: true class; column: class by {escape(predicted.by)}; a cell is shaded by its share of the row. "
+    text = (
+        f"Row: true class; column: class by {escape(predicted.by)}; a cell is shaded by its share of the row. "
         f"{n - wrong:,} of {n:,} are right ({percent(found.accuracy)}\u00a0%; mean over classes "
-        f"{percent(found.class_accuracy)}\u00a0%).{part}</p>"
+        f"{percent(found.class_accuracy)}\u00a0%)."
     )
-    words = "".join(
-        f"<li><b>{escape(classes[c.true])}</b> taken for <b>{escape(classes[c.predicted])}</b>: "
-        f"{c.count} of {c.of} ({100 * c.count / c.of:.0f} %)</li>"
-        for c in most_confused(found.confusion, 12)
-    )
-    told = f'<h3>Most confused</h3><ol class="words">{words}</ol>' if words else "<p>None was confused.</p>"
-    matrix = confusion_table(found.confusion, classes)
-    return f'{intro}<div class="matrix"><div class="scroll">{matrix}</div><div>{told}</div></div>'
+    return confusion_view(text, found.confusion, analysis.material.classes, verb="taken for")
 
 
 def retrieval_section(analysis: Analysis) -> str:
@@ -137,15 +128,35 @@ def neighbours_section(analysis: Analysis, thumbnails: Thumbnails) -> str:
 
 def _query_row(analysis: Analysis, thumbnails: Thumbnails, query: Query, found: list[int]) -> str:
     ap = f"AP {100 * float(analysis.average_precision[query.item]):.1f} %"
-    cells = ""
-    for rank, item in enumerate(found, start=1):
-        distance = float((analysis.x[item] - analysis.x[query.item]).norm())
-        wrong = bool(analysis.labels[item] != analysis.labels[query.item])
-        cells += thumbnails.figure(item, f"rank {rank}, distance {distance:.3f}", wrong=wrong)
     shown = thumbnails.figure(query.item, f"query, {ap}").replace(
         "</figcaption>", f"<span>{ap}</span></figcaption>"
     )
-    return f'<div class="query">{shown}<div class="row">{cells}</div></div>\n'
+    wrong = analysis.labels[found] != analysis.labels[query.item]
+    distances = [float((analysis.x[item] - analysis.x[query.item]).norm()) for item in found]
+    return query_row(shown, thumbnails, found, distances, wrong.tolist())
+
+
+def query_row(
+    asked: str,
+    thumbnails: Thumbnails,
+    found: Sequence[int],
+    distances: Sequence[float],
+    wrong: Sequence[bool],
+) -> str:
+    """Show a query and what it finds, nearest first.
+
+    Args:
+        asked: figure of the query, as HTML
+        thumbnails: of what is searched
+        found: items, (k,)
+        distances: from the query, (k,)
+        wrong: whether each is of another class, (k,)
+    """
+    cells = "".join(
+        thumbnails.figure(item, f"rank {rank}, distance {distance:.3f}", wrong=marked)
+        for rank, (item, distance, marked) in enumerate(zip(found, distances, wrong, strict=True), start=1)
+    )
+    return f'<div class="query">{asked}<div class="row">{cells}</div></div>\n'
 
 
 def pairs_section(analysis: Analysis, thumbnails: Thumbnails) -> str:
@@ -162,15 +173,17 @@ def pairs_section(analysis: Analysis, thumbnails: Thumbnails) -> str:
         pairs = hardest_pairs(
             analysis.x, analysis.labels, "positive" if kind == "positive" else "negative", _PAIRS
         )
-        shown = "".join(pair_card(thumbnails, pair, f"distance <b>{pair.distance:.3f}</b>") for pair in pairs)
+        shown = "".join(
+            pair_card(thumbnails, thumbnails, pair, f"distance <b>{pair.distance:.3f}</b>") for pair in pairs
+        )
         out += f"<h3>{heading}</h3>" + (f'<div class="pairs">{shown}</div>' if pairs else f"<p>{none}</p>")
     return out
 
 
-def pair_card(thumbnails: Thumbnails, pair: Pair, told: str) -> str:
-    """Make a card of two items; `told` is HTML."""
+def pair_card(first: Thumbnails, second: Thumbnails, pair: Pair, told: str) -> str:
+    """Make a card of an item i of the first and j of the second; `told` is HTML."""
     note = f"distance {pair.distance:.3f}"
-    both = thumbnails.figure(pair.i, note) + thumbnails.figure(pair.j, note)
+    both = first.figure(pair.i, note) + second.figure(pair.j, note)
     return f'<div class="pair"><p>{told}</p><div class="two">{both}</div></div>\n'
 
 
@@ -179,11 +192,22 @@ def embedding_section(analysis: Analysis) -> str:
     classes = analysis.material.classes
     plane = analysis.plane
     plot = themed_figure(lambda theme: draw_plane_map(plane, classes, named=True, theme=theme), "map")
-    present = sorted(set(plane.labels.tolist()))
+    text = f"<p>Map by {plane.how} of {len(plane.points):,} test items; the names stand at class medians.</p>"
+    return map_view(text, plot, sorted(set(plane.labels.tolist())), classes)
+
+
+def map_view(text: str, plot: str, labels: Sequence[int], classes: Sequence[str]) -> str:
+    """Show a map of items with a legend.
+
+    Args:
+        text: above it, as HTML
+        plot: the map, as HTML
+        labels: in the legend
+        classes: name of each label, as text
+    """
     legend = "".join(
         f'<span><i style="--light:{class_symbol(c, LIGHT)[1]};--dark:{class_symbol(c, DARK)[1]}">'
         f"{class_symbol(c, LIGHT)[0]}</i>{escape(classes[c])}</span>"
-        for c in present
+        for c in labels
     )
-    text = f"<p>Map by {plane.how} of {len(plane.points):,} test items; the names stand at class medians.</p>"
     return f'{text}<div class="plots map">{plot}</div><div class="legend">{legend}</div>'

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from batchot.data import EvaluationBatches, Preparation, Samples
+
 
 @torch.no_grad()
 def recalibrate(network: nn.Module, batches: Iterable[Tensor]) -> None:
@@ -46,3 +48,19 @@ def recalibrate(network: nn.Module, batches: Iterable[Tensor]) -> None:
         for norm, (training, momentum) in zip(norms, before, strict=True):
             norm.train(training)
             norm.momentum = momentum
+
+
+def calibration_batches(
+    samples: Samples, preparation: Preparation, size: int, count: int, generator: torch.Generator
+) -> EvaluationBatches:
+    """Draw the batches of training samples for `recalibrate`, the same ones for all epochs.
+
+    Args:
+        samples: of the training set
+        preparation: as they are evaluated
+        size: of a batch
+        count: number of batches, fewer where there are not so many samples
+        generator: chooses the samples
+    """
+    chosen = torch.randperm(len(samples), generator=generator)[: count * size]
+    return EvaluationBatches(samples.subset(chosen), preparation, size)

@@ -6,17 +6,12 @@ import math
 from pathlib import Path
 from typing import Literal
 
-from batchot.evaluation import (
-    RetrievalScores,
-    classification_scores,
-    head_predictions,
-    knn_predictions,
-    retrieval_scores,
-)
+from batchot.evaluation import RetrievalScores, knn_predictions, retrieval_scores
 from batchot.training.cross_inputs import load_cross
 from batchot.training.cross_run import embed_tower_samples
 from batchot.training.cross_trained import load_cross_run
 from batchot.training.device import Device, accelerator_of
+from batchot.training.score_table import MEASURES, accuracy_lines, averages, retrieval_lines
 
 
 def evaluate_cross(
@@ -65,27 +60,20 @@ def evaluate_cross(
             f"{len(queries.labels):,} queries, {len(gallery.labels):,} in the gallery",
         ),
         ("", "per query   per class"),
+        *retrieval_lines(scores),
+        averages("mAP padded as SHREC'13", padded.map, padded.macro.map),
     ]
-    for name in ("map", "nn", "ft", "st", "e", "dcg"):
-        micro, macro = getattr(scores, name), getattr(scores.macro, name)
-        table.append(("mAP" if name == "map" else name.upper(), f"{100 * micro:9.2f}   {100 * macro:9.2f}"))
-    micro, macro = padded.map, padded.macro.map
-    table.append(("mAP padded as SHREC'13", f"{100 * micro:9.2f}   {100 * macro:9.2f}"))
     if scores.n_skipped:
         table.append(("queries without a target", f"{scores.n_skipped:,}, left out"))
     k = min(recipe.evaluation.neighbours, len(gallery.labels))
     predictions = {
         f"{k} neighbours": knn_predictions(gallery.embeddings, gallery.labels, queries.embeddings, k=k)
     }
-    if queries.logits is not None:
-        predictions = {"head": head_predictions(queries.logits)} | predictions
-    for by, predicted in predictions.items():
-        found = classification_scores(predicted, queries.labels, len(embedder.classes))
-        table.append((f"accuracy ({by})", f"{100 * found.accuracy:9.2f}   {100 * found.class_accuracy:9.2f}"))
+    table += accuracy_lines(queries, predictions, len(embedder.classes))
     classes = scores.per_class
     table.append(("", "      mAP       NN       FT       ST        E      DCG"))
     for row, label in enumerate(classes.labels.tolist()):
-        values = [float(getattr(classes, name)[row]) for name in ("map", "nn", "ft", "st", "e", "dcg")]
+        values = [float(getattr(classes, name)[row]) for name in MEASURES]
         if not math.isnan(values[0]):
             text = "".join(f"{100 * value:9.2f}" for value in values)
             table.append((f"class {embedder.classes[label]}", text))

@@ -6,7 +6,7 @@ from torch import nn
 
 from batchot.losses import CrossModal, CrossModalBatchOTLoss
 from batchot.training.cross_recipe import CrossModalRecipe
-from batchot.training.losses import make_loss, normalizes
+from batchot.training.losses import batch_ot_settings, make_loss, normalizes
 
 
 def make_cross_loss(recipe: CrossModalRecipe, n_classes: int) -> CrossModalBatchOTLoss | CrossModal:
@@ -23,19 +23,8 @@ def make_cross_loss(recipe: CrossModalRecipe, n_classes: int) -> CrossModalBatch
     within = {name: together.within.get(name, 1.0) for name in recipe.towers}
     across = {(a, b): together.across.get(f"{a}-{b}", 1.0) for a, b in recipe.pairs}
     if settings.name in ("batch-ot", "uniform"):
-        return CrossModalBatchOTLoss(
-            within,
-            across,
-            four_terms=together.four_terms,
-            margin=settings.margin,
-            pos_margin=settings.pos_margin,
-            gamma=settings.gamma,
-            lam=settings.lam,
-            normalize=settings.normalize,
-            plan="uniform" if settings.name == "uniform" else "transport",
-            grad=settings.grad,
-            distance_power=settings.distance_power,
-            power=settings.power,
+        return CrossModalBatchOTLoss.from_settings(
+            batch_ot_settings(settings), within, across, four_terms=together.four_terms
         )
     width = recipe.towers[recipe.query].model.widths[-1]
     one = make_loss(settings, n_classes, width)

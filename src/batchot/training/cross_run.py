@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-
-import torch
 
 from batchot.data import EvaluationBatches, Samples
 from batchot.data.paired_loader import PairedTrainingBatches
 from batchot.data.seeding import generator_for
+from batchot.training.calibrate import calibration_batches
 from batchot.training.callbacks import Row
 from batchot.training.cross_inputs import CrossData, load_cross, paired_batches, preparations
 from batchot.training.cross_losses import make_cross_loss
@@ -18,8 +18,7 @@ from batchot.training.cross_recipe import CrossModalRecipe
 from batchot.training.cross_trained import CrossModalEmbedder, load_cross_run
 from batchot.training.files import RunFolder
 from batchot.training.inputs import input_shape
-from batchot.training.module import gather
-from batchot.training.run import Device, Job, Messages, fit_run
+from batchot.training.run import Device, Job, Messages, embed_all, fit_run
 from batchot.training.scores import Embedded
 
 
@@ -97,12 +96,13 @@ def _prepare(
     batches = PairedTrainingBatches(data.train, sampler, prepare, seed=recipe.seed)
     shapes = {name: input_shape(prepare[name], samples) for name, samples in data.train.items()}
     learner = CrossModalLearner(recipe, shapes, data.classes, len(batches), prepare)
-    for name, samples in data.train.items():
-        size = recipe.towers[name].batch.size
-        wanted = recipe.evaluation.recalibrate * size
-        if wanted:
-            some = torch.randperm(len(samples), generator=generator_for(f"calibration {name}", recipe.seed))
-            learner.calibration[name] = EvaluationBatches(samples.subset(some[:wanted]), prepare[name], size)
+    if count := recipe.evaluation.recalibrate:
+        for name, samples in data.train.items():
+            generator, size = (
+                generator_for(f"calibration {name}", recipe.seed),
+                recipe.towers[name].batch.size,
+            )
+            learner.calibration[name] = calibration_batches(samples, prepare[name], size, count, generator)
     size = recipe.evaluation.batch
     evaluation = (
         EvaluationBatches(data.queries, prepare[recipe.query], size),
@@ -111,7 +111,6 @@ def _prepare(
     return learner, batches, evaluation
 
 
-@torch.no_grad()
 def embed_tower_samples(embedder: CrossModalEmbedder, name: str, samples: Samples) -> Embedded:
     """Embed all samples of a set by a tower.
 
@@ -123,9 +122,4 @@ def embed_tower_samples(embedder: CrossModalEmbedder, name: str, samples: Sample
     Returns:
         Embeddings, logits and labels, on the CPU.
     """
-    parts = []
-    for indices in torch.arange(len(samples)).split(embedder.recipe.evaluation.batch):
-        out = embedder.outputs(name, samples.batch(indices))
-        logits = None if out.logits is None else out.logits.cpu()
-        parts.append((out.embeddings.cpu(), logits, samples.labels[indices]))
-    return gather(parts)
+    return embed_all(partial(embedder.outputs, name), samples, embedder.recipe.evaluation.batch)

@@ -6,20 +6,20 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from batchot.data import Normalization, Preparation
 from batchot.training.cross_network import CrossNetwork, embed_tower
 from batchot.training.cross_recipe import CrossModalRecipe
 from batchot.training.files import RunError
 from batchot.training.inputs import projection_of
-from batchot.training.network import Outputs, channels_last
+from batchot.training.network import Outputs
 from batchot.training.saved_run import read_saved
 from batchot.training.settings import load_any_recipe
-from batchot.training.trained import prepared_pixels
+from batchot.training.trained import RunEmbedder
 
 
-class CrossModalEmbedder(nn.Module):
+class CrossModalEmbedder(RunEmbedder):
     """The towers of a run in eval mode, each from its samples to embeddings in one space.
 
     Args:
@@ -31,6 +31,9 @@ class CrossModalEmbedder(nn.Module):
         normalized: L2-normalise the embeddings, as the loss does
     """
 
+    network: CrossNetwork
+    recipe: CrossModalRecipe
+
     def __init__(
         self,
         network: CrossNetwork,
@@ -40,14 +43,8 @@ class CrossModalEmbedder(nn.Module):
         metrics: dict[str, Any],
         normalized: bool,
     ) -> None:
-        super().__init__()
-        self.network = network
-        self.recipe = recipe
+        super().__init__(network, recipe, classes, metrics, normalized)
         self.preparations = preparations
-        self.classes = classes
-        self.metrics = metrics
-        self.normalized = normalized
-        self.eval()
 
     @property
     def towers(self) -> tuple[str, ...]:
@@ -67,10 +64,7 @@ class CrossModalEmbedder(nn.Module):
         """
         if tower not in self.towers:
             raise ValueError(f"there is no tower {tower!r}; there are {', '.join(self.towers)}")
-        samples = samples.to(next(self.network.parameters()).device)
-        x = prepared_pixels(self.preparations[tower], samples)
-        if self.recipe.channels_last:
-            x = channels_last(x)
+        x = self._prepared(self.preparations[tower], samples)
         flip = self.recipe.evaluation.flip
         return embed_tower(self.network, tower, x, normalize=self.normalized, flip=flip)
 

@@ -5,16 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from batchot.evaluation import (
-    classification_scores,
-    head_predictions,
-    knn_predictions,
-    retrieval_scores,
-    svm_predictions,
-)
+from batchot.evaluation import knn_predictions, retrieval_scores, svm_predictions
 from batchot.training.device import Device, accelerator_of
 from batchot.training.inputs import load_splits, reference_samples
 from batchot.training.run import embed_samples
+from batchot.training.score_table import accuracy_lines, retrieval_lines
 from batchot.training.trained import load_run
 
 
@@ -49,18 +44,10 @@ def evaluate(
     scores = retrieval_scores(
         test.embeddings, test.labels, distance="cosine" if embedder.normalized else "euclidean"
     )
-    table = [("", "per query   per class")]
-    for name in ("map", "nn", "ft", "st", "e", "dcg"):
-        micro, macro = getattr(scores, name), getattr(scores.macro, name)
-        table.append(("mAP" if name == "map" else name.upper(), f"{100 * micro:9.2f}   {100 * macro:9.2f}"))
     k = min(recipe.evaluation.neighbours, len(reference.labels))
     predictions = {
         "svm": svm_predictions(reference.embeddings, reference.labels, test.embeddings, max_train=None),
         f"{k} neighbours": knn_predictions(reference.embeddings, reference.labels, test.embeddings, k=k),
     }
-    if test.logits is not None:
-        predictions = {"head": head_predictions(test.logits)} | predictions
-    for by, predicted in predictions.items():
-        found = classification_scores(predicted, test.labels, len(embedder.classes))
-        table.append((f"accuracy ({by})", f"{100 * found.accuracy:9.2f}   {100 * found.class_accuracy:9.2f}"))
-    return table
+    accuracies = accuracy_lines(test, predictions, len(embedder.classes))
+    return [("", "per query   per class"), *retrieval_lines(scores), *accuracies]

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from batchot.losses import BatchOTLoss
+from batchot.losses import BatchOTLoss, BatchOTSettings
 from batchot.training.recipe import LossName, LossSettings, RecipeError
 from batchot.training.settings import suggestion
 
@@ -17,7 +17,16 @@ LossFactory = Callable[[LossSettings, int, int], nn.Module]
 
 
 def _batch_ot(settings: LossSettings, n_classes: int, embedding_dim: int) -> nn.Module:
-    return BatchOTLoss(
+    return BatchOTLoss.from_settings(batch_ot_settings(settings))
+
+
+def batch_ot_settings(settings: LossSettings) -> BatchOTSettings:
+    """Give the options of the transport loss, or of its uniform plan, that a recipe names.
+
+    >>> batch_ot_settings(LossSettings(name="uniform", lam=3.0)).plan
+    'uniform'
+    """
+    return BatchOTSettings(
         margin=settings.margin,
         pos_margin=settings.pos_margin,
         gamma=settings.gamma,

@@ -43,6 +43,7 @@ class Network(nn.Module):
         headless: bool = False,
     ) -> None:
         super().__init__()
+        self.input_shape = input_shape
         model, loss = recipe.model, recipe.loss
         features, out_features = _features(recipe, input_shape, load_pretrained)
         metric = MetricNet(

@@ -16,6 +16,7 @@ import torch
 import yaml
 from lightning.pytorch import Trainer, seed_everything
 from lightning.pytorch.loggers import TensorBoardLogger
+from torch import Tensor
 
 from batchot.data import (
     BalancedBatches,
@@ -28,6 +29,7 @@ from batchot.data import (
 )
 from batchot.data.resumable import ResumableBatches
 from batchot.data.seeding import generator_for
+from batchot.training.calibrate import calibration_batches
 from batchot.training.callbacks import (
     Averaging,
     Checkpoints,
@@ -45,6 +47,7 @@ from batchot.training.inputs import input_shape, load_splits, prepare, reference
 from batchot.training.learner import Learner
 from batchot.training.losses import make_loss
 from batchot.training.module import MetricLearner, gather
+from batchot.training.network import Outputs
 from batchot.training.recipe import Recipe, RecipeError
 from batchot.training.scores import Embedded
 from batchot.training.settings import first_difference, load_any_recipe, to_mapping
@@ -226,10 +229,9 @@ def _prepare(
     batches = TrainingBatches(train, _sampler(recipe, train), preparation, seed=recipe.seed)
     shape = input_shape(preparation, train)
     learner = MetricLearner(recipe, shape, train.classes, len(batches), preparation)
-    wanted = recipe.evaluation.recalibrate * recipe.batch.size
-    if wanted:
-        some = torch.randperm(len(train), generator=generator_for("calibration", recipe.seed))[:wanted]
-        learner.calibration = EvaluationBatches(train.subset(some), preparation, recipe.batch.size)
+    if count := recipe.evaluation.recalibrate:
+        generator = generator_for("calibration", recipe.seed)
+        learner.calibration = calibration_batches(train, preparation, recipe.batch.size, count, generator)
     size = recipe.evaluation.batch
     evaluation = (
         EvaluationBatches(splits.test, preparation, size),
@@ -330,7 +332,6 @@ def _fit(
         raise KeyboardInterrupt from error
 
 
-@torch.no_grad()
 def embed_samples(embedder: TrainedEmbedder, samples: Samples) -> Embedded:
     """Embed all samples of a set.
 
@@ -341,9 +342,24 @@ def embed_samples(embedder: TrainedEmbedder, samples: Samples) -> Embedded:
     Returns:
         Embeddings, logits and labels, on the CPU.
     """
+    return embed_all(embedder.outputs, samples, embedder.recipe.evaluation.batch)
+
+
+@torch.no_grad()
+def embed_all(outputs: Callable[[Tensor], Outputs], samples: Samples, size: int) -> Embedded:
+    """Embed all samples of a set by any network.
+
+    Args:
+        outputs: gives embeddings and logits of a batch as it was loaded
+        samples: as they were loaded
+        size: of a batch
+
+    Returns:
+        Embeddings, logits and labels, on the CPU.
+    """
     parts = []
-    for indices in torch.arange(len(samples)).split(embedder.recipe.evaluation.batch):
-        out = embedder.outputs(samples.batch(indices))
+    for indices in torch.arange(len(samples)).split(size):
+        out = outputs(samples.batch(indices))
         logits = None if out.logits is None else out.logits.cpu()
         parts.append((out.embeddings.cpu(), logits, samples.labels[indices]))
     return gather(parts)

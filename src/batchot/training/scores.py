@@ -8,6 +8,7 @@ from typing import Literal
 from torch import Tensor
 
 from batchot.evaluation import (
+    RetrievalScores,
     classification_scores,
     head_predictions,
     knn_predictions,
@@ -82,17 +83,7 @@ def score(
         )
     else:
         by, value = "knn", knn
-    return Scores(
-        map=retrieved.map,
-        nn=retrieved.nn,
-        ft=retrieved.ft,
-        st=retrieved.st,
-        e=retrieved.e,
-        dcg=retrieved.dcg,
-        accuracy=value,
-        accuracy_by=by,
-        knn_accuracy=knn,
-    )
+    return _scores(retrieved, value, by, knn)
 
 
 def score_across(
@@ -121,10 +112,15 @@ def score_across(
     k = min(neighbours, len(gallery.labels))
     nearest = knn_predictions(gallery.embeddings, gallery.labels, queries.embeddings, k=k)
     knn = classification_scores(nearest, queries.labels, n_classes).accuracy
-    head = queries.logits is not None
-    accuracy = knn
-    if queries.logits is not None:
-        accuracy = classification_scores(head_predictions(queries.logits), queries.labels, n_classes).accuracy
+    if queries.logits is None:
+        return _scores(retrieved, knn, "knn", knn)
+    head = classification_scores(head_predictions(queries.logits), queries.labels, n_classes).accuracy
+    return _scores(retrieved, head, "head", knn)
+
+
+def _scores(
+    retrieved: RetrievalScores, accuracy: float, by: Literal["head", "svm", "knn"], knn: float
+) -> Scores:
     return Scores(
         map=retrieved.map,
         nn=retrieved.nn,
@@ -133,6 +129,6 @@ def score_across(
         e=retrieved.e,
         dcg=retrieved.dcg,
         accuracy=accuracy,
-        accuracy_by="head" if head else "knn",
+        accuracy_by=by,
         knn_accuracy=knn,
     )

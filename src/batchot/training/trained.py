@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from batchot.data import Normalization, Preparation
+from batchot.training.cross_recipe import CrossModalRecipe
 from batchot.training.files import RunError
 from batchot.training.inputs import projection_of
 from batchot.training.network import Network, Outputs, channels_last, embed
@@ -17,7 +18,43 @@ from batchot.training.saved_run import read_saved
 from batchot.training.settings import load_recipe
 
 
-class TrainedEmbedder(nn.Module):
+class RunEmbedder(nn.Module):
+    """The network of a run of any kind in eval mode, and what is known of the run.
+
+    Args:
+        network: of the run
+        recipe: of the run
+        classes: names of the classes
+        metrics: content of metrics.json, empty before the first evaluation
+        normalized: L2-normalise the embeddings, as the loss does
+    """
+
+    network: nn.Module
+    recipe: Recipe | CrossModalRecipe
+
+    def __init__(
+        self,
+        network: nn.Module,
+        recipe: Recipe | CrossModalRecipe,
+        classes: tuple[str, ...],
+        metrics: dict[str, Any],
+        normalized: bool,
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.recipe = recipe
+        self.classes = classes
+        self.metrics = metrics
+        self.normalized = normalized
+        self.eval()
+
+    def _prepared(self, preparation: Preparation, samples: Tensor) -> Tensor:
+        """Give samples as the network takes them, where it is and as it lays them out."""
+        x = prepared_pixels(preparation, samples.to(next(self.network.parameters()).device))
+        return channels_last(x) if self.recipe.channels_last else x
+
+
+class TrainedEmbedder(RunEmbedder):
     """The network of a run in eval mode, from images, views or clouds to embeddings.
 
     Args:
@@ -29,6 +66,9 @@ class TrainedEmbedder(nn.Module):
         normalized: L2-normalise the embeddings, as the loss does
     """
 
+    network: Network
+    recipe: Recipe
+
     def __init__(
         self,
         network: Network,
@@ -38,14 +78,8 @@ class TrainedEmbedder(nn.Module):
         metrics: dict[str, Any],
         normalized: bool,
     ) -> None:
-        super().__init__()
-        self.network = network
-        self.recipe = recipe
+        super().__init__(network, recipe, classes, metrics, normalized)
         self.preparation = preparation
-        self.classes = classes
-        self.metrics = metrics
-        self.normalized = normalized
-        self.eval()
 
     @property
     def embedding_dim(self) -> int:
@@ -54,10 +88,7 @@ class TrainedEmbedder(nn.Module):
 
     def outputs(self, samples: Tensor) -> Outputs:
         """Give embeddings and, where there is a classifier, logits; see `forward`."""
-        samples = samples.to(next(self.network.parameters()).device)
-        x = prepared_pixels(self.preparation, samples)
-        if self.recipe.channels_last:
-            x = channels_last(x)
+        x = self._prepared(self.preparation, samples)
         return embed(self.network, x, normalize=self.normalized, flip=self.recipe.evaluation.flip)
 
     def forward(self, samples: Tensor) -> Tensor:
