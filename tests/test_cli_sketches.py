@@ -59,11 +59,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+def training(folder: Path, out: Path) -> list[str]:
+    """The command that trains a small run on the sketches and shapes of a folder."""
+    where = ["--data-root", str(folder), "--out", str(out), "--device=cpu"]
+    return ["train", "sketch-folder", *where, *SMALL]
+
+
 @pytest.fixture(scope="module")
 def run(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("cli run") / "run"
-    command = ["train", "sketch-folder", "--data-root", str(folder), "--out", str(out), "--device=cpu"]
-    assert main([*command, *SMALL]) == 0
+    assert main(training(folder, out)) == 0
     return out
 
 
@@ -109,38 +114,17 @@ def test_drawings_and_shapes_are_embedded_by_their_towers(run: Path, folder: Pat
 
 
 def test_training_on_drawings_of_the_shapes_themselves(folder: Path, tmp_path: Path) -> None:
-    out = tmp_path / "run"
-    command = [
-        "train",
-        "sketch-folder",
-        "--data-root",
-        str(folder),
-        "--out",
-        str(out),
-        "--device=cpu",
-        *SMALL,
-    ]
-    assert main([*command, "sketch.data.train_on=lines", "together.batches=2"]) == 0
+    out, both = tmp_path / "run", tmp_path / "both"
+    assert main([*training(folder, out), "sketch.data.train_on=lines", "together.batches=2"]) == 0
     assert load_run(out).classes == ("airplane", "bottle", "stairs", "vase")
-    both = tmp_path / "both"
-    command[5] = str(both)
     renamed = ["together.rename.sketch.vase=jar", "together.rename.shape.airplane=plane"]
-    assert main([*command, "sketch.data.train_on=both", "together.batches=2", *renamed]) == 0
+    assert main([*training(folder, both), "sketch.data.train_on=both", "together.batches=2", *renamed]) == 0
     assert load_run(both).classes == ("bottle", "jar", "plane", "stairs")
 
 
 def test_shapes_alone_are_enough(folder: Path, tmp_path: Path) -> None:
-    command = [
-        "train",
-        "sketch-folder",
-        "--data-root",
-        str(folder),
-        "--out",
-        str(tmp_path / "run"),
-        "--device=cpu",
-    ]
     lines = ["sketch.data.name=line-drawings", "together.batches=2"]
-    assert main([*command, *SMALL, *lines]) == 0
+    assert main([*training(folder, tmp_path / "run"), *lines]) == 0
 
 
 def test_point_clouds_ask_for_views(folder: Path, tmp_path: Path) -> None:

@@ -67,6 +67,7 @@ def page(browser, address: str, request: pytest.FixtureRequest) -> Iterator[obje
 def shoot(page, name: str) -> None:  # type: ignore[no-untyped-def]
     if folder := os.environ.get("BATCHOT_SCREENSHOTS"):
         Path(folder).mkdir(parents=True, exist_ok=True)
+        page.wait_for_load_state("networkidle")
         page.screenshot(path=str(Path(folder) / f"{name}.png"))
 
 

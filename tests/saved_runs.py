@@ -1,0 +1,66 @@
+"""Runs of networks that were never trained, for tests of what is done with the networks of runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+import yaml
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from batchot.training.cross_network import CrossNetwork
+from batchot.training.cross_recipe import CrossModalRecipe
+from batchot.training.files import RunFolder
+from batchot.training.network import Network
+from batchot.training.recipe import Recipe
+from batchot.training.settings import to_mapping
+
+CLASSES = ["bottle", "lamp “Ω”", "stairs"]
+PIXELS = {"mean": [0.4, 0.3], "std": [0.2, 0.25]}
+
+
+def save_run(out: Path, recipe: Recipe, shape: tuple[int, ...], *, normalized: bool = True) -> Path:
+    """Save a run of a single network; `shape` is that of a sample as the network gets it."""
+    torch.manual_seed(1)
+    network = Network(recipe, shape, len(CLASSES), load_pretrained=False)
+    return _save(out, recipe, network, {"input_shape": list(shape), **_pixels(shape)}, normalized)
+
+
+def save_cross_run(out: Path, recipe: CrossModalRecipe, shapes: dict[str, tuple[int, ...]]) -> Path:
+    """Save a cross-modal run."""
+    torch.manual_seed(1)
+    network = CrossNetwork(recipe, shapes, len(CLASSES), load_pretrained=False)
+    towers = {name: {"input_shape": list(shape), **_pixels(shape)} for name, shape in shapes.items()}
+    return _save(out, recipe, network, {"towers": towers}, True)
+
+
+def _pixels(shape: tuple[int, ...]) -> dict[str, list[float]]:
+    channels = 0 if len(shape) == 2 else shape[-3]
+    return {name: values[:channels] for name, values in PIXELS.items()}
+
+
+def _save(
+    out: Path,
+    recipe: Recipe | CrossModalRecipe,
+    network: nn.Module,
+    beside: dict[str, object],
+    normalized: bool,
+) -> Path:
+    for module in network.modules():
+        if isinstance(module, _BatchNorm):  # as if it had seen something; some scales are negative
+            assert module.running_mean is not None and module.running_var is not None
+            nn.init.normal_(module.running_mean, std=0.1)
+            nn.init.uniform_(module.running_var, 0.5, 1.5)
+            nn.init.uniform_(module.weight, -0.5, 1.5)
+        elif isinstance(module, nn.Conv2d | nn.Linear):  # PyTorch's own let all samples look alike
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+    folder = RunFolder(out)
+    folder.checkpoints.mkdir(parents=True)
+    folder.config.write_text(yaml.safe_dump(to_mapping(recipe), sort_keys=False))
+    folder.history.write_text("epoch,map,nn\n1,0.5,0.75\n2,0.4,0.7\n")
+    weights = {f"network.{name}": value for name, value in network.state_dict().items()}
+    content = {"state_dict": weights, "classes": CLASSES, "normalized": normalized, **beside}
+    for file in (folder.last, folder.best):
+        torch.save(content | {"optimizer_states": [{"a": torch.zeros(1000)}]}, file)
+    return out
