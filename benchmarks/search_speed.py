@@ -144,13 +144,12 @@ def main() -> None:
     row("batchot, exact", exact, 0, "")
     report = store.build_approximate()
     figures = measure(lambda q: [hit.id for hit in store.search(q, K)], queries, names)
-    row(f"batchot, approximate ({report.kind}, {report.probes} probes, refine {report.refine})", figures, report.seconds,
-        f"measured when built: {report.recall:.4f}")  # fmt: skip
+    name = f"batchot, approximate ({report.kind}, {report.probes} probes, refine {report.refine})"
+    row(name, figures, report.seconds, f"measured when built: {report.recall:.4f}")
     print(f"\n{dataclasses.asdict(report)}")
     size = sum(f.stat().st_size for f in options.folder.rglob("*") if f.is_file())
-    print(
-        f"on disk {size / 1e9:.2f} GB; memory at the peak {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.2f} GB\n"
-    )
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    print(f"on disk {size / 1e9:.2f} GB; memory at the peak {peak:.2f} GB\n")
     store.close()
     if not options.no_faiss:
         faiss_rows(x, queries, truth, threads)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from batchot.commands.common import Parser, UsageError, add_device, guarded, say
 
 if TYPE_CHECKING:
+    from batchot.search.build import Indexing
     from batchot.search.indexing import Indexed
 
 _GO_ON = "what was stored is kept: type the same command again to go on"
@@ -118,38 +119,27 @@ def _add_remove(actions: argparse._SubParsersAction[Parser]) -> None:
 
 
 def _build(options: argparse.Namespace) -> int:
-    from batchot.search.build import Progress, build_index
+    from batchot.search.build import build_index
 
-    _check_processes(options)
-    found = build_index(
-        options.run,
-        options.folder,
-        options.out,
-        up=options.up,
-        store=options.store,
-        prune=options.prune,
-        processes=options.processes,
-        device=options.device,
-        progress=Progress(sys.stderr.isatty(), say),
-    )
+    how = _how(options)
+    found = build_index(options.run, options.folder, options.out, store=options.store, how=how)
     return _told(found, options.out, options.prune)
 
 
 def _add(options: argparse.Namespace) -> int:
-    from batchot.search.build import Progress, add_to_index
+    from batchot.search.build import add_to_index
 
-    _check_processes(options)
-    found = add_to_index(
-        options.index,
-        options.path,
-        up=options.up,
-        class_name=options.class_name,
-        prune=options.prune,
-        processes=options.processes,
-        device=options.device,
-        progress=Progress(sys.stderr.isatty(), say),
-    )
+    found = add_to_index(options.index, options.path, class_name=options.class_name, how=_how(options))
     return _told(found, options.index, options.prune)
+
+
+def _how(options: argparse.Namespace) -> Indexing:
+    from batchot.search.build import Indexing, Progress
+
+    if options.processes is not None and options.processes < 1:
+        raise UsageError(f"--processes must be at least 1, got {options.processes}")
+    progress = Progress(sys.stderr.isatty(), say)
+    return Indexing(options.up, options.prune, options.processes, options.device, progress)
 
 
 def _remove(options: argparse.Namespace) -> int:
@@ -193,11 +183,6 @@ def _verify(options: argparse.Namespace) -> int:
         return 1
     print(f"{options.index} is sound")
     return 0
-
-
-def _check_processes(options: argparse.Namespace) -> None:
-    if options.processes is not None and options.processes < 1:
-        raise UsageError(f"--processes must be at least 1, got {options.processes}")
 
 
 def _told(found: Indexed, out: Path, pruned: bool) -> int:

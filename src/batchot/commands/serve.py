@@ -66,13 +66,13 @@ def serve(argv: list[str]) -> int:
         )
 
     def work() -> int:
-        from batchot.search.extra import require
         from batchot.search.sandbox import Limits, Sandbox
         from batchot.search.searcher import Searcher
         from batchot.serve.app import make_app
         from batchot.serve.guard import Protection
+        from batchot.shapes.extra import require
 
-        uvicorn = require("uvicorn")
+        uvicorn = require("uvicorn", "search")
         limits = Limits(
             time=options.upload_seconds, memory=options.upload_memory_mb << 20, bytes=options.upload_mb << 20
         )

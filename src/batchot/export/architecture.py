@@ -81,7 +81,7 @@ class TowerArchitecture:
         Raises:
             TypeError: a part is missing or unknown
         """
-        read = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        read: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
         if read.get("projection") is not None:
             read["projection"] = Projection(**read["projection"])
         return cls(**read)

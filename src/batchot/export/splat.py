@@ -36,7 +36,11 @@ class SplatViews(nn.Module):
         self.size = size
         # Rounded to single precision one by one, as the renderer does, whose pixels these have to be.
         rounded = torch.tensor(
-            [0.0 if math.isinf(seen.distance) else 1 / seen.distance, 1 / (seen.extent * (1 + margin)), radius],
+            [
+                0.0 if math.isinf(seen.distance) else 1 / seen.distance,
+                1 / (seen.extent * (1 + margin)),
+                radius,
+            ],
             dtype=torch.float32,
         ).tolist()
         self.inverse_distance, self.inverse_extent, self.radius = rounded
@@ -55,7 +59,8 @@ class SplatViews(nn.Module):
             + self.rotations[:, k, 2, None] * z
             for k in range(3)
         )  # (b, v, p)
-        scale = self.inverse_extent / (1 - self.inverse_distance * back)
+        # A number divided by a tensor would be rounded twice, as a reciprocal and a product.
+        scale = torch.full_like(back, self.inverse_extent) / (1 - self.inverse_distance * back)
         column = (right * scale + 1) * (self.size / 2)
         row = (1 - up * scale) * (self.size / 2)
         grey = (128.5 + 127 * back).clamp(1, 255).floor()

@@ -54,7 +54,7 @@ def nearest_neighbours(x: Tensor, k: int) -> Tensor:
         >>> nearest_neighbours(torch.tensor([[[0.0], [1.0], [5.0]]]), k=2).sort().values.tolist()
         [[[0, 1], [0, 1], [1, 2]]]
     """
-    b, p, _ = x.shape
+    _, p, _ = x.shape
     if not 1 <= k <= p:
         raise ValueError(f"k must be between 1 and the number of points {p}, got {k}")
     # Half precision has 3 digits: too few for a difference of squares, which is also why the mean goes first.

@@ -14,8 +14,7 @@ if TYPE_CHECKING:
 EXACT_BELOW = 50_000
 """With fewer shapes search is exact: comparing with all takes a few milliseconds (benchmarks/search_speed.py)."""
 RECALL = 0.97
-"""Recall@10 that is asked for. Stored vectors, by which it is measured, are found a little better than fresh ones: 0.95 is
-wanted of these."""
+"""Recall@10 that is asked for of stored vectors, which are found a little better than fresh ones: of these, 0.95."""
 _K = 10
 _QUERIES = 200
 # probes and refine, the cheapest first

@@ -45,17 +45,27 @@ class Progress:
     tell: Tell = lambda text: None
 
 
+@dataclass(frozen=True)
+class Indexing:
+    """How shapes are put into an index.
+
+    Args:
+        up: the axis of the files that points up
+        prune: take out shapes of the folder whose files are gone
+        processes: that read and draw; as many as there are cores if None
+        device: "auto" takes a GPU if there is one
+        progress: how it is shown
+    """
+
+    up: Up = "auto"
+    prune: bool = False
+    processes: int | None = None
+    device: Device = "auto"
+    progress: Progress = Progress()
+
+
 def build_index(
-    run: Path,
-    folder: Path,
-    out: Path,
-    *,
-    up: Up = "auto",
-    store: str | None = None,
-    prune: bool = False,
-    processes: int | None = None,
-    device: Device = "auto",
-    progress: Progress = Progress(),
+    run: Path, folder: Path, out: Path, *, store: str | None = None, how: Indexing = Indexing()
 ) -> Indexed:
     """Embed the shapes of a folder and put them into an index; one that exists is brought up to date.
 
@@ -63,12 +73,8 @@ def build_index(
         run: run folder of ``batchot train``, or of ``batchot export``
         folder: shapes, in class folders or without classes
         out: folder of the index
-        up: the axis of the files that points up
         store: address of a store elsewhere, such as s3://bucket/shapes; None: in the folder of the index
-        prune: take out shapes whose files are gone
-        processes: that read and draw; as many as there are cores if None
-        device: "auto" takes a GPU if there is one
-        progress: how it is shown
+        how: see `Indexing`
 
     Returns:
         What became of the shapes.
@@ -79,54 +85,29 @@ def build_index(
         batchot.training.files.RunError: there is no run
     """
     index = IndexFolder(out)
-    with writing(index, progress.tell):
-        manifest = _open_or_start(index, run, store, device)
-        return _put(index, manifest, folder, up, None, prune, processes, device, progress)
+    with writing(index, how.progress.tell):
+        manifest = _open_or_start(index, run, store, how.device)
+        return _put(index, manifest, folder, None, how)
 
 
 def add_to_index(
-    out: Path,
-    path: Path,
-    *,
-    up: Up = "auto",
-    class_name: str | None = None,
-    prune: bool = False,
-    processes: int | None = None,
-    device: Device = "auto",
-    progress: Progress = Progress(),
+    out: Path, path: Path, *, class_name: str | None = None, how: Indexing = Indexing()
 ) -> Indexed:
     """Put further shapes into an index.
 
     Args:
         out: folder of the index
         path: a shape, or a folder of them
-        up: the axis of the files that points up
         class_name: their class; None: that of their folders
-        prune: take out shapes of that folder whose files are gone
-        processes: that read and draw
-        device: "auto" takes a GPU if there is one
-        progress: how it is shown
+        how: see `Indexing`
 
     Raises:
         SearchError: there is no index, or it cannot be written
     """
     index = IndexFolder(out)
-    manifest = Manifest.read(index.manifest)
-    with writing(index, progress.tell):
-        manifest = Manifest.read(index.manifest)
-        return _put(index, manifest, path, up, class_name, prune, processes, device, progress)
-
-
-def finish_index(out: Path, progress: Progress = Progress()) -> Manifest:
-    """Make what depends on all shapes of an index: approximate search where it is large, calibration and map.
-
-    Raises:
-        SearchError: there is no index, or it cannot be written
-    """
-    index = IndexFolder(out)
-    manifest = Manifest.read(index.manifest)
-    with ShapeStore.open(index.store_uri(manifest)) as store:
-        return _finish(index, manifest, store, progress)
+    Manifest.read(index.manifest)  # a folder that is none is not made one
+    with writing(index, how.progress.tell):
+        return _put(index, Manifest.read(index.manifest), path, class_name, how)
 
 
 @contextmanager
@@ -189,19 +170,12 @@ def _open_or_start(index: IndexFolder, run: Path, store: str | None, device: Dev
 
 
 def _put(
-    index: IndexFolder,
-    manifest: Manifest,
-    path: Path,
-    up: Up,
-    class_name: str | None,
-    prune: bool,
-    processes: int | None,
-    device: Device,
-    progress: Progress,
+    index: IndexFolder, manifest: Manifest, path: Path, class_name: str | None, how: Indexing
 ) -> Indexed:
+    progress = how.progress
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*without a test shape")  # nothing is tested here
-        collection = collection_of(path, up)
+        collection = collection_of(path, how.up)
     if class_name is not None:
         collection = dataclasses.replace(
             collection,
@@ -214,8 +188,8 @@ def _put(
     has_classes = (
         class_name is not None or collection.classes != NO_CLASSES or (path / NO_CLASSES[0]).is_dir()
     )
-    root = _root(manifest, path if path.is_dir() else path.parent, up)
-    encoder = _encoder_of(index, manifest, device)
+    root = _root(manifest, path if path.is_dir() else path.parent, how.up)
+    encoder = _encoder_of(index, manifest, how.device)
     progress.tell(f"{path}: {len(collection):,} shapes")
     with ShapeStore.open(index.store_uri(manifest)) as store:
         if root not in manifest.roots:
@@ -229,18 +203,18 @@ def _put(
             encoder,
             contents=index.contents,
             classes=has_classes,
-            processes=processes,
+            processes=how.processes,
             progress=progress.bars,
         )
         if path.is_file():
             found.gone = []  # only that file was looked at
-        if prune and found.gone:
+        if how.prune and found.gone:
             store.remove(found.gone)
         if not len(store):
             raise SearchError(
                 f"none of the {len(collection):,} shapes of {path} could be read: {found.failures[0]}"
             )
-        if before.complete and not (found.added or found.changed or (prune and found.gone)):
+        if before.complete and not (found.added or found.changed or (how.prune and found.gone)):
             before.write(index.manifest)  # what depends on all shapes is as it was
         else:
             _finish(index, manifest, store, progress)

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from batchot.search.encoder import EXPORTED
 from batchot.search.errors import SearchError
-from batchot.search.extra import require
 from batchot.search.inputs import Inputs
+from batchot.shapes.extra import require
 
 FORMAT = 1
 """Changed when an older package could not read what is written into batchot.json."""
@@ -71,7 +71,7 @@ class OnnxEncoder:
 
     def shapes(self, samples: NDArray) -> NDArray[np.float32]:
         """Embed shapes, see `batchot.search.encoder.Encoder`."""
-        return _embed(self._shapes, samples)
+        return _embed(self._shapes, samples, self.dimensions)
 
     def drawings(self, samples: NDArray) -> NDArray[np.float32]:
         """Embed drawings, see `batchot.search.encoder.Encoder`.
@@ -81,13 +81,15 @@ class OnnxEncoder:
         """
         if self._drawings is None:
             raise SearchError(f"{self.path} takes no drawings; export a run that was trained with sketches")
-        return _embed(self._drawings, samples)
+        return _embed(self._drawings, samples, self.dimensions)
 
 
-def _embed(network: Callable[[NDArray], NDArray], samples: NDArray) -> NDArray[np.float32]:
+def _embed(network: Callable[[NDArray], NDArray], samples: NDArray, d: int) -> NDArray[np.float32]:
+    if len(samples) == 0:  # networks take no empty batch
+        return np.zeros((0, d), np.float32)
     size = samples.shape[1] ** 2 if samples.ndim == 3 else math.prod(samples.shape[1:])
     at_once = max(1, min(_AT_ONCE, _NUMBERS_AT_ONCE // max(1, size)))
-    starts = range(0, max(1, len(samples)), at_once)  # of no samples the network gives no embeddings
+    starts = range(0, len(samples), at_once)
     return np.concatenate([network(samples[start : start + at_once]) for start in starts])
 
 

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from batchot.search.extra import require
 from batchot.shapes.cameras import Cameras, cameras_from_eyes
+from batchot.shapes.extra import require
 from batchot.shapes.render import render_views
 from batchot.shapes.shape import Mesh, Shape
 
@@ -105,7 +105,7 @@ def _fewer_faces(mesh: Mesh) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     if not len(faces):
         return mesh.vertices, mesh.faces[:MOST_FACES]
     if len(faces) > MOST_FACES:
-        simplify = require("fast_simplification").simplify
+        simplify = require("fast_simplification", "search").simplify
         fewer, triangles = simplify(
             vertices.astype(np.float32), faces.astype(np.int32), target_count=MOST_FACES
         )

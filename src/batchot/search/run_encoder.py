@@ -64,7 +64,7 @@ class RunEncoder:
 
     def shapes(self, samples: NDArray) -> NDArray[np.float32]:
         """Embed shapes, see `batchot.search.encoder.Encoder`."""
-        return _embed(self._shapes, samples)
+        return _embed(self._shapes, samples, self.dimensions)
 
     def drawings(self, samples: NDArray) -> NDArray[np.float32]:
         """Embed drawings, see `batchot.search.encoder.Encoder`.
@@ -76,10 +76,12 @@ class RunEncoder:
             raise SearchError(
                 f"{self.path} takes no drawings; train a run with sketches (batchot train sketch-folder)"
             )
-        return _embed(self._drawings, samples)
+        return _embed(self._drawings, samples, self.dimensions)
 
 
-def _embed(network: Callable[[Tensor], Tensor], samples: NDArray) -> NDArray[np.float32]:
+def _embed(network: Callable[[Tensor], Tensor], samples: NDArray, d: int) -> NDArray[np.float32]:
+    if len(samples) == 0:  # networks take no empty batch
+        return np.zeros((0, d), np.float32)
     with torch.inference_mode():
         parts = [
             network(torch.from_numpy(np.array(samples[start : start + _AT_ONCE]))).float().cpu()

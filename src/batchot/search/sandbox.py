@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import math
 import queue
-import signal
-import subprocess
-import sys
-import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -22,8 +18,8 @@ from batchot.search.inputs import Inputs
 from batchot.search.prepare import Prepared, What
 from batchot.search.query_kind import shown_name
 from batchot.search.sandbox_worker import MAIN
+from batchot.shapes.child_process import ChildDied, ChildProcess
 from batchot.shapes.render_many import usable_cores
-from batchot.shapes.render_pool import worker_environment
 from batchot.shapes.source import ShapeSource
 
 _MOST_ANSWER = 1 << 30
@@ -52,24 +48,11 @@ FILE_LIMITS = Limits(time=300.0, memory=8 << 30, bytes=1 << 30, faces=10_000_000
 """For the user's own files."""
 
 
-class _Died(Exception):
-    pass
-
-
-class _Worker:
-    """One process; it is stopped by ``kill`` from any thread."""
+class _Worker(ChildProcess):
+    """One process that reads files."""
 
     def __init__(self, inputs: Inputs, limits: Limits, files: bool) -> None:
-        self.stderr = tempfile.TemporaryFile()  # noqa: SIM115  closed with the process
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", MAIN],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self.stderr,
-            env=worker_environment(),
-            # A group of its own: Ctrl-C in the terminal reaches us alone, and we decide.
-            process_group=0,
-        )
+        super().__init__(MAIN)
         setup = {
             "inputs": inputs.to_json(),
             "time_limit": limits.time,
@@ -81,7 +64,7 @@ class _Worker:
         }
         answer, _ = self.ask(setup, (), _START_SECONDS)
         if answer.get("status") != "ready":
-            raise _Died("it did not start")
+            raise ChildDied("it did not start")
 
     def ask(
         self, task: dict[str, Any], blobs: Sequence[bytes], seconds: float
@@ -90,49 +73,26 @@ class _Worker:
 
         Raises:
             TimeoutError: it took too long; it is no more
-            _Died: it is no more
+            ChildDied: it is no more
         """
-        assert self.process.stdin is not None and self.process.stdout is not None
         late = threading.Event()
 
         def stop() -> None:
             late.set()
-            self.process.kill()
+            self.kill()
 
         timer = threading.Timer(seconds, stop)
         timer.daemon = True
         timer.start()
         try:
-            write_frame(self.process.stdin, task, blobs)
-            return read_frame(self.process.stdout, _MOST_ANSWER)
+            write_frame(self.stdin, task, blobs)
+            return read_frame(self.stdout, _MOST_ANSWER)
         except (OSError, FrameError, ValueError) as error:
             if late.is_set():
                 raise TimeoutError from error
-            raise _Died(self._last_words()) from error
+            raise ChildDied(self.last_words()) from error
         finally:
             timer.cancel()
-
-    def close(self) -> None:
-        self.process.kill()
-        self.process.wait()
-        for stream in (self.process.stdin, self.process.stdout, self.stderr):
-            try:
-                if stream is not None:
-                    stream.close()
-            except OSError:  # what was still to be sent to it
-                continue
-
-    def _last_words(self) -> str:
-        self.process.kill()
-        status = self.process.wait()
-        try:
-            self.stderr.seek(0)
-            lines = self.stderr.read().decode(errors="replace").strip().splitlines()
-        except ValueError:  # closed meanwhile
-            lines = []
-        if status < 0:
-            return f"it was ended by {signal.Signals(-status).name}"
-        return lines[-1] if lines else f"it ended with status {status}"
 
 
 class Sandbox:
@@ -309,7 +269,7 @@ class Sandbox:
                 raise QueryRefused(
                     f"{shown} takes longer than {self.limits.time:g} s; simplify it", "time"
                 ) from None
-            except _Died as death:
+            except ChildDied as death:
                 self._drop(worker)
                 if self._closed:
                     raise SearchError("the search was closed while a file was read") from death
@@ -378,7 +338,7 @@ class Sandbox:
     def _start(self) -> _Worker:
         try:
             worker = _Worker(self.inputs, self.limits, self.files)
-        except (_Died, TimeoutError, OSError) as error:
+        except (ChildDied, TimeoutError, OSError) as error:
             raise SearchError(f"no process that reads files could be started: {error}") from error
         with self._lock:
             if not self._closed:

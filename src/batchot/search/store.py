@@ -19,9 +19,9 @@ from batchot.search.approximate import (
     choose_probing,
 )
 from batchot.search.errors import SearchError
-from batchot.search.extra import require
 from batchot.search.filters import Filters, ids, quoted
 from batchot.search.records import Hit, ShapeRecord
+from batchot.shapes.extra import require
 
 if TYPE_CHECKING:
     from batchot.search.schema import pa
@@ -354,7 +354,7 @@ def _matrix(column: Any, d: int) -> NDArray[np.float32]:
 
 
 def _connect(uri: str, storage_options: Mapping[str, str] | None) -> Any:
-    lancedb = require("lancedb")
+    lancedb = require("lancedb", "search")
     if uri.startswith("db://"):
         cloud = {
             "api_key": os.environ.get("LANCEDB_API_KEY"),

@@ -13,10 +13,10 @@ from fastapi.responses import FileResponse, HTMLResponse, Response
 from fastapi.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
-from batchot.search.extra import require
 from batchot.search.searcher import Searcher
 from batchot.serve.api import add_api
 from batchot.serve.guard import Guard, Protection
+from batchot.shapes.extra import require
 
 _ABOUT = (
     "Look up shapes of an index by a mesh, a point cloud, a picture or a drawing. Errors are "
@@ -37,7 +37,7 @@ def make_app(searcher: Searcher, protection: Protection) -> ASGIApp:
     Raises:
         MissingExtraError: NiceGUI is not installed
     """
-    require("nicegui")
+    require("nicegui", "search")
     from nicegui import ui
 
     from batchot import __version__
@@ -80,7 +80,7 @@ def _add_download(app: FastAPI, searcher: Searcher) -> None:
 
 def _add_docs(app: FastAPI) -> None:
     """The description as a page, from files that lie on this machine."""
-    bundle = Path(require("swagger_ui_bundle").swagger_ui_path)
+    bundle = Path(require("swagger_ui_bundle", "search").swagger_ui_path)
     app.mount("/api/docs/assets", StaticFiles(directory=bundle), name="swagger")
 
     @app.get("/api/docs", include_in_schema=False)

@@ -1,4 +1,4 @@
-"""Packages that only shapes need, imported when they are used."""
+"""Packages that only some features need, imported when they are used."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from types import ModuleType
 from batchot.shapes.errors import MissingExtraError
 
 
-def require(module: str) -> ModuleType:
-    """The module of that name, which the extra ``shapes`` installs.
+def require(module: str, extra: str = "shapes") -> ModuleType:
+    """The module of that name, which an extra installs.
 
     Args:
         module: its import name, such as ``"trimesh"``.
+        extra: the extra of batchot that installs it.
 
     Returns:
         The imported module.
@@ -29,5 +30,5 @@ def require(module: str) -> ModuleType:
         return importlib.import_module(module)
     except ImportError as error:
         raise MissingExtraError(
-            f"{module} is needed for this and cannot be imported ({error}): pip install 'batchot[shapes]'"
+            f"{module} is needed for this and cannot be imported ({error}): pip install 'batchot[{extra}]'"
         ) from error

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 import queue
-import signal
-import subprocess
-import sys
-import tempfile
 import threading
 import uuid
 from collections import deque
@@ -18,11 +13,11 @@ from pathlib import Path
 from typing import Literal
 
 from batchot.shapes.atomic import ViewCacheError
+from batchot.shapes.child_process import ChildDied, ChildProcess
 from batchot.shapes.render_worker import MAIN, Answer, Setup, Task
 from batchot.shapes.view_settings import ViewSettings
 
 TRIES = 2
-_ONE_THREAD = ("OMP", "NUMBA", "OPENBLAS", "MKL", "VECLIB_MAXIMUM", "NUMEXPR")
 
 
 @dataclass(frozen=True)
@@ -34,60 +29,26 @@ class Outcome:
     reason: str = ""
 
 
-class _Died(Exception):
-    """The process is no more."""
-
-
-class _Worker:
-    """One process; it is stopped by ``kill`` from any thread."""
+class _Worker(ChildProcess):
+    """One process that renders."""
 
     def __init__(self, settings: ViewSettings, parts: Path, time_limit: float | None) -> None:
+        super().__init__(MAIN)
         self.temporary = parts / f"{uuid.uuid4().hex}.part"
-        self.stderr = tempfile.TemporaryFile()  # noqa: SIM115  closed with the process
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", MAIN],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self.stderr,
-            env=worker_environment(),
-            # A group of its own: Ctrl-C in the terminal reaches us alone, and we decide.
-            process_group=0 if os.name == "posix" else None,
-        )
         self.setup = Setup(settings, self.temporary, time_limit)
 
     def ask(self, message: Setup | Task) -> Answer:
-        assert self.process.stdin is not None and self.process.stdout is not None
         try:
-            self.process.stdin.write(pickle.dumps(message))
-            self.process.stdin.flush()
-            answer: Answer = pickle.load(self.process.stdout)
+            self.stdin.write(pickle.dumps(message))
+            self.stdin.flush()
+            answer: Answer = pickle.load(self.stdout)
         except (OSError, EOFError, pickle.UnpicklingError) as error:
-            raise _Died(self._last_words()) from error
+            raise ChildDied(self.last_words()) from error
         return answer
 
-    def kill(self) -> None:
-        self.process.kill()
-
     def close(self) -> None:
-        self.process.kill()
-        self.process.wait()
-        for stream in (self.process.stdin, self.process.stdout, self.stderr):
-            try:
-                if stream is not None:
-                    stream.close()
-            except OSError:  # what was still to be sent to it
-                continue
+        super().close()
         self.temporary.unlink(missing_ok=True)
-
-    def _last_words(self) -> str:
-        self.process.kill()
-        status = self.process.wait()
-        self.stderr.seek(0)
-        lines = self.stderr.read().decode(errors="replace").strip().splitlines()
-        if status < 0:
-            name = signal.Signals(-status).name
-            return f"it was ended by {name}" + (", perhaps for lack of memory" if name == "SIGKILL" else "")
-        return lines[-1] if lines else f"it ended with status {status}"
 
 
 class _Pool:
@@ -136,7 +97,7 @@ class _Pool:
             timer.start()
         try:
             answer = worker.ask(task)
-        except _Died as death:
+        except ChildDied as death:
             self.end_worker()
             if self.stopped:
                 return None
@@ -169,7 +130,7 @@ class _Pool:
             try:
                 worker.ask(worker.setup)
                 return worker
-            except _Died as death:
+            except ChildDied as death:
                 self.end_worker()
                 if last_try and not self.stopped:
                     raise ViewCacheError(f"no process that renders could be started: {death}") from death
@@ -230,10 +191,3 @@ def render_tasks(
         for thread in threads:
             if thread.ident is not None:
                 thread.join()
-
-
-def worker_environment() -> dict[str, str]:
-    """The environment of a process that works for this one: it finds what this one can import, and has one thread."""
-    paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
-    threads = {f"{library}_NUM_THREADS": "1" for library in _ONE_THREAD}
-    return {**os.environ, **threads, "PYTHONPATH": paths}

@@ -1,0 +1,63 @@
+"""``batchot export``: a trained network as ONNX and safetensors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from batchot.commands.common import Parser, guarded, say
+
+
+def export(argv: list[str]) -> int:
+    """Run the command.
+
+    Args:
+        argv: its arguments
+
+    Returns:
+        Exit status: 0; 1 where the run or the folder is at fault.
+    """
+    parser = Parser(
+        prog="batchot export",
+        description="Write a trained network, with all that is done to its samples, as ONNX and as safetensors, with a "
+        "model card. The ONNX files are run and compared with the run before the folder is there. "
+        "batchot index and search take the folder in the place of a run.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("run", type=Path, metavar="RUN", help="run folder of batchot train")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write")
+    parser.add_argument(
+        "--format",
+        dest="formats",
+        nargs="+",
+        choices=("onnx", "safetensors"),
+        default=["onnx", "safetensors"],
+        help="default: both",
+    )
+    parser.add_argument(
+        "--checkpoint",
+        choices=("last", "best"),
+        default="last",
+        help="the last epoch (default), or that of the highest mean average precision",
+    )
+    parser.add_argument("--force", action="store_true", help="replace an older export in DIR")
+    options = parser.parse_args(argv)
+
+    def work() -> int:
+        from batchot.export.folder import export_run
+
+        done = export_run(
+            options.run,
+            options.out,
+            formats=tuple(dict.fromkeys(options.formats)),
+            checkpoint=options.checkpoint,
+            force=options.force,
+            tell=say,
+        )
+        for name, size in done.files.items():
+            print(f"{name}: {size:,} bytes")
+        for name, difference in done.differences.items():
+            print(f"{name}: embeddings of onnxruntime and of the run differ by at most {difference:.1e}")
+        print(f"exported: {done.folder}")
+        return 0
+
+    return guarded(work)

@@ -1,0 +1,30 @@
+"""Trained networks as ONNX and safetensors, and back.
+
+The names below are loaded when they are first used: reading an export needs nothing of what trains networks.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from batchot.export.errors import ExportError
+    from batchot.export.folder import Exported, export_run
+    from batchot.export.loading import ExportedNetwork, load_exported
+
+_HOMES = {
+    "ExportError": "errors",
+    "Exported": "folder",
+    "ExportedNetwork": "loading",
+    "export_run": "folder",
+    "load_exported": "loading",
+}
+
+__all__ = ["ExportError", "Exported", "ExportedNetwork", "export_run", "load_exported"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(f"batchot.export.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'batchot.export' has no attribute {name!r}")

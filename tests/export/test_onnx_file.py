@@ -1,0 +1,23 @@
+"""ONNX files beyond the ordinary."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from batchot.export.loading import load_exported
+from batchot.export.onnx_file import largest_difference, write_onnx
+
+
+def test_weights_in_a_file_of_their_own(exported: Path, tmp_path: Path) -> None:
+    tower = load_exported(exported).towers["model"]
+    whole = (exported / "model.onnx").stat().st_size
+    files = write_onnx(tower, tmp_path / "model.onnx", metadata={"a": "b"}, external_above=1000)
+    sizes = {file.name: file.stat().st_size for file in files}
+    assert set(sizes) == {"model.onnx", "model.onnx.data"}
+    assert sizes["model.onnx"] < 0.25 * whole < 0.75 * whole < sizes["model.onnx.data"]
+    assert largest_difference(tower, tmp_path / "model.onnx") < 1e-5
+    (tmp_path / "model.onnx.data").unlink()
+    with pytest.raises(Exception, match=r"onnxruntime does not take model.onnx .*"):
+        largest_difference(tower, tmp_path / "model.onnx")
