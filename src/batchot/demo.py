@@ -39,6 +39,7 @@ def main() -> None:
         "for the scores by epoch, what is confused with what, what test shapes found, and the transport plan."
     )
     print("\nNext, with meshes of your own in FOLDER/CLASS/: batchot train folder --data-root FOLDER")
+    print("To search among them: batchot index build RUN FOLDER --out INDEX, then batchot serve INDEX")
 
 
 if __name__ == "__main__":

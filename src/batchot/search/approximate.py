@@ -17,8 +17,7 @@ RECALL = 0.97
 """Recall@10 that is asked for of stored vectors, which are found a little better than fresh ones: of these, 0.95."""
 _K = 10
 _QUERIES = 200
-# probes and refine, the cheapest first
-_STEPS = ((16, 3), (16, 5), (24, 5), (24, 8), (32, 8), (48, 10), (64, 16), (128, 32), (256, 64), (512, 64))
+_STEPS = (8, 16, 32, 64, 128, 256, 512)
 
 
 @dataclass(frozen=True)
@@ -27,11 +26,9 @@ class Probing:
 
     Args:
         probes: cells that are looked into
-        refine: times the wanted number of shapes that are compared with exactly
     """
 
     probes: int = 32
-    refine: int = 8
 
 
 @dataclass(frozen=True)
@@ -42,7 +39,6 @@ class ApproximateReport:
         kind: of the index
         recall: share of the ten nearest that are found, over 200 stored shapes as queries, themselves left out
         probes: see `Probing`
-        refine: see `Probing`
         shapes: how many there were
         queries: by how many the recall was measured
         seconds: that building took
@@ -51,49 +47,32 @@ class ApproximateReport:
     kind: str
     recall: float
     probes: int
-    refine: int
     shapes: int
     queries: int
     seconds: float
 
 
-def build_index(table: Any, n: int, dimensions: int) -> float:
-    """Build the index of a table.
+def build_index(table: Any, n: int) -> float:
+    """Build the index of a table: cells of whole vectors (IVF_FLAT).
+
+    Vectors that are quantised (IVF_PQ) must be compared again with the stored ones, whose reading takes longer than
+    scanning whole ones: benchmarks/search_speed.py.
 
     Args:
         table: of LanceDB
         n: its rows
-        dimensions: of the embeddings
 
     Returns:
         Seconds that it took.
     """
-    from lancedb.index import BTree, IvfPq, IvfSq
+    from lancedb.index import BTree, IvfFlat
 
     start = time.perf_counter()
     partitions = int(min(max(np.sqrt(n), 1), n // 20 or 1))
-    parts = sub_vectors(dimensions)
-    if parts is None:
-        config: Any = IvfSq(distance_type="l2", num_partitions=partitions)
-    else:
-        config = IvfPq(
-            distance_type="l2", num_partitions=partitions, num_sub_vectors=parts, max_iterations=20
-        )
+    config = IvfFlat(distance_type="l2", num_partitions=partitions, max_iterations=20)
     table.create_index("vector", config=config, replace=True)
     table.create_index("id", config=BTree(), replace=True)  # previews and thumbnails are looked up by it
     return time.perf_counter() - start
-
-
-def sub_vectors(dimensions: int) -> int | None:
-    """Give into how many parts embeddings are cut for product quantisation: of four numbers each, or a few more.
-
-    >>> sub_vectors(128), sub_vectors(100), sub_vectors(101)
-    (32, 25, None)
-    """
-    for width in (4, 5, 6, 8, 7, 3, 2):
-        if dimensions % width == 0 and dimensions > width:
-            return dimensions // width
-    return None
 
 
 def choose_probing(store: ShapeStore, seconds: float) -> ApproximateReport:
@@ -120,11 +99,10 @@ def choose_probing(store: ShapeStore, seconds: float) -> ApproximateReport:
 
     truth = found(True)
     recall = 0.0
-    for probes, refine in _STEPS:
-        store.probing = Probing(probes, refine)
+    for probes in _STEPS:
+        store.probing = Probing(probes)
         hits = found(False)
         recall = float(np.mean([len(a & b) / max(len(b), 1) for a, b in zip(hits, truth, strict=True)]))
         if recall >= RECALL:
             break
-    kind = "IVF_SQ" if sub_vectors(store.dimensions) is None else "IVF_PQ"
-    return ApproximateReport(kind, recall, probes, refine, n, len(queries), seconds)
+    return ApproximateReport("IVF_FLAT", recall, probes, n, len(queries), seconds)

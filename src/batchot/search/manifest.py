@@ -73,7 +73,7 @@ class Manifest:
         """How the approximate index is searched, where there is one."""
         if self.approximate is None:
             return None
-        return Probing(int(self.approximate["probes"]), int(self.approximate["refine"]))
+        return Probing(int(self.approximate["probes"]))
 
     def write(self, path: Path) -> Manifest:
         """Write it, whole or not at all, with the date and the version of now.

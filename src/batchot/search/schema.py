@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,9 +13,9 @@ from batchot.search.errors import SearchError
 from batchot.search.records import Hit, ShapeRecord
 
 TABLE = "shapes"
-HIT_COLUMNS = (
-    "id", "name", "folder", "class_name", "kind", "faces", "vertices", "size", "path", "member",
-)  # fmt: skip
+HIT_COLUMNS = ("id", "card")
+"""What a search reads of each result: one column with all that is shown, as every further one costs a read."""
+_CARD = ("name", "folder", "class_name", "kind", "faces", "vertices", "size", "path", "member")
 
 
 def table_schema(dimensions: int) -> pa.Schema:
@@ -26,7 +27,7 @@ def table_schema(dimensions: int) -> pa.Schema:
     >>> table_schema(4).field("vector").type.list_size
     4
     """
-    text, number = pa.string(), pa.int64()
+    text = pa.string()
     return pa.schema(
         [
             pa.field("id", text, nullable=False),
@@ -34,12 +35,8 @@ def table_schema(dimensions: int) -> pa.Schema:
             pa.field("folder", text, nullable=False),
             pa.field("class_name", text, nullable=False),
             pa.field("path", text, nullable=False),
-            pa.field("member", text),
             pa.field("content", text, nullable=False),
-            pa.field("kind", text, nullable=False),
-            pa.field("faces", number, nullable=False),
-            pa.field("vertices", number, nullable=False),
-            pa.field("size", pa.list_(pa.float64(), 3), nullable=False),
+            pa.field("card", text, nullable=False),
             pa.field("vector", pa.list_(pa.float32(), dimensions), nullable=False),
             pa.field("thumbnail", pa.large_binary(), nullable=False),
             pa.field("preview", pa.large_binary(), nullable=False),
@@ -64,34 +61,26 @@ def rows_of(records: Sequence[ShapeRecord], schema: pa.Schema) -> pa.Table:
                 f"{record.name}: the embedding must be {d} finite numbers, got shape {record.vector.shape}; "
                 "the index was built with another network"
             )
-    names = [name for name in schema.names if name not in ("vector", "size")]
-    columns: dict[str, Any] = {name: [getattr(record, name) for record in records] for name in names}
+    texts = [name for name in schema.names if name not in ("card", "vector", "thumbnail", "preview")]
+    columns: dict[str, Any] = {name: [_stored(getattr(record, name)) for record in records] for name in texts}
+    columns["card"] = [
+        json.dumps({name: _plain(getattr(record, name)) for name in _CARD}) for record in records
+    ]
     vectors = np.stack([record.vector for record in records]).astype(np.float32)
-    sizes = np.array([record.size for record in records], np.float64)
     columns["vector"] = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), d)
-    columns["size"] = pa.FixedSizeListArray.from_arrays(pa.array(sizes.ravel()), 3)
-    columns |= {
-        name: [_stored(text) for text in columns[name]] for name in ("name", "folder", "path", "class_name")
-    }
+    columns |= {name: [getattr(record, name) for record in records] for name in ("thumbnail", "preview")}
     return pa.table({name: columns[name] for name in schema.names}, schema=schema)
 
 
 def hit_of(row: Mapping[str, Any]) -> Hit:
     """Give a row as a result; `_distance`, where it has one, is squared."""
-    size = row["size"]
-    return Hit(
-        id=row["id"],
-        name=row["name"],
-        folder=row["folder"],
-        class_name=row["class_name"],
-        kind=row["kind"],
-        faces=row["faces"],
-        vertices=row["vertices"],
-        size=(size[0], size[1], size[2]),
-        path=row["path"],
-        member=row["member"],
-        distance=float(np.sqrt(max(row.get("_distance", 0.0), 0.0))),
-    )
+    card = json.loads(row["card"])
+    distance = float(np.sqrt(max(row.get("_distance", 0.0), 0.0)))
+    return Hit(id=row["id"], distance=distance, **{**card, "size": tuple(card["size"])})
+
+
+def _plain(value: Any) -> Any:
+    return _stored(value) if isinstance(value, str) else value
 
 
 def _stored(text: str) -> str:

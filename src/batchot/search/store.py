@@ -266,10 +266,7 @@ class ShapeStore:
             query = query.distance_type("l2").select([*HIT_COLUMNS, "_distance"]).limit(k)
             if (where := (filters or Filters()).where()) is not None:
                 query = query.where(where, prefilter=True)
-            if exact:
-                query = query.bypass_vector_index()
-            else:
-                query = query.nprobes(self.probing.probes).refine_factor(self.probing.refine)
+            query = query.bypass_vector_index() if exact else query.nprobes(self.probing.probes)
             rows = query.to_arrow().to_pylist()
         return sorted((hit_of(row) for row in rows), key=lambda hit: (hit.distance, hit.id))
 
@@ -289,9 +286,9 @@ class ShapeStore:
             SearchError: there are too few shapes, or the disk is full
         """
         with _named(self.uri):
-            seconds = build_index(self._table, len(self), self.dimensions)
+            seconds = build_index(self._table, len(self))
         report = choose_probing(self, seconds)
-        self.probing = Probing(report.probes, report.refine)
+        self.probing = Probing(report.probes)
         return report
 
     def optimize(self) -> None:
