@@ -35,9 +35,9 @@ TINY_RUN = [
 CLASSES = ("bottle", "stairs", "airplane")
 
 
-def draw_sketch(path: Path, class_name: str, seed: int) -> Path:
+def draw_sketch(path: Path, class_name: str, seed: int, *, size: int = 48) -> Path:
     """Draw one of the built-in shapes from the side."""
-    drawing = render_views(generate_shape(class_name, seed), "box-6", size=48, channels=("lines",))[0, 0]
+    drawing = render_views(generate_shape(class_name, seed), "box-6", size=size, channels=("lines",))[0, 0]
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(drawing).save(path)
     return path

@@ -95,14 +95,14 @@ def wait_for_other(page, before: list[str]) -> None:  # type: ignore[no-untyped-
     )
 
 
-def guitar(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+def guitar(tmp_path: Path) -> Path:
     """A guitar that somebody drew, where the real data is there; else one of the built-in shapes."""
     packed = Path(__file__).resolve().parents[3] / "shared" / "data"
     if packed.is_dir():
         folder = _unpacked(packed, tmp_path)
         if folder is not None:
             return sorted((folder / "guitar" / "test").glob("*.png"))[0]
-    return draw_sketch(tmp_path / "drawn.png", "bottle", 3)
+    return draw_sketch(tmp_path / "drawn.png", "bottle", 3, size=200)
 
 
 def _unpacked(packed: Path, to: Path) -> Path | None:
@@ -114,8 +114,8 @@ def _unpacked(packed: Path, to: Path) -> Path | None:
     return to / "shrec14_sketches" if done.returncode == 0 else None
 
 
-def test_draw_stroke_by_stroke(page, request: pytest.FixtureRequest, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
-    strokes = strokes_of(guitar(request, tmp_path))
+def test_draw_stroke_by_stroke(page, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    strokes = strokes_of(guitar(tmp_path))
     assert len(strokes) >= 2
     draw(page, strokes[:1])
     page.wait_for_selector(".card", timeout=20_000)  # while it is being drawn
