@@ -9,24 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from batchot import load_run, render_views
+from batchot import load_run
 from batchot.cli import main
-from batchot.shapes.library import generate_shape
 from data.shrec_formats import shrec13, shrec14, write_zipped
+from search_support import TINY_RUN, draw_sketch
 from shape_folders import write_off
-
-SMALL = [
-    "epochs=1",
-    "precision=32",
-    "batch.size=6",
-    "batch.classes_per_batch=2",
-    "model.widths=[16,8]",
-    "model.backbone=resnet10-w4-s4",
-    "sketch.data.image_size=32",
-    "shape.shapes.size=32",
-    "shape.shapes.cameras=box-6",
-    "evaluation.recalibrate=1",
-]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -34,13 +21,6 @@ def cache(tmp_path_factory: pytest.TempPathFactory):  # type: ignore[no-untyped-
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         yield
-
-
-def draw_sketch(path: Path, class_name: str, seed: int) -> None:
-    """Draw one of the built-in shapes from the side."""
-    drawing = render_views(generate_shape(class_name, seed), "box-6", size=48, channels=("lines",))[0, 0]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(drawing).save(path)
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +42,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def training(folder: Path, out: Path) -> list[str]:
     """The command that trains a small run on the sketches and shapes of a folder."""
     where = ["--data-root", str(folder), "--out", str(out), "--device=cpu"]
-    return ["train", "sketch-folder", *where, *SMALL]
+    return ["train", "sketch-folder", *where, *TINY_RUN]
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +65,7 @@ def test_what_is_left_out_is_said_first(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = ["train", "sketch-folder", "--data-root", str(folder), "--out", str(tmp_path / "run")]
-    assert main([*command, *SMALL, "together.negatives=2", "--device=cpu"]) == 0
+    assert main([*command, *TINY_RUN, "together.negatives=2", "--device=cpu"]) == 0
     said = capsys.readouterr()
     text = said.out + said.err
     assert "empty.png" in text and "blank.png" in text
@@ -164,7 +144,7 @@ def test_shrec_as_it_is_published(year: str, tmp_path: Path, capsys: pytest.Capt
     write_zipped(tmp_path, shrec13() if year == "13" else shrec14())
     out = tmp_path / "run"
     command = ["train", f"shrec{year}", "--data-root", str(tmp_path), "--out", str(out), "--device=cpu"]
-    assert main([*command, *SMALL]) == 0
+    assert main([*command, *TINY_RUN]) == 0
     assert "training on 6 sketch of 1 x 32 x 32, 6 shape of 6 x 2 x 32 x 32" in capsys.readouterr().out
     assert main(["evaluate", str(out), "--device=cpu"]) == 0
     assert "3 queries, 6 in the gallery" in capsys.readouterr().out
