@@ -1,8 +1,10 @@
 """Losses: batch-wise optimal transport on a batch of embeddings, between modalities, and with cross-entropy."""
 
+from batchot.losses.anchors import ClassAnchors
 from batchot.losses.batch_ot import BatchOTLoss, batch_ot_loss
 from batchot.losses.cross_modal import CrossModalBatchOTLoss
 from batchot.losses.cross_modal_any import CrossModal
+from batchot.losses.histogram import PlanHistogram
 from batchot.losses.joint import JointLoss
 from batchot.losses.report import PlanReport, plan_report
 from batchot.losses.settings import PRESETS, BatchOTSettings
@@ -11,9 +13,11 @@ __all__ = [
     "PRESETS",
     "BatchOTLoss",
     "BatchOTSettings",
+    "ClassAnchors",
     "CrossModal",
     "CrossModalBatchOTLoss",
     "JointLoss",
+    "PlanHistogram",
     "PlanReport",
     "batch_ot_loss",
     "plan_report",

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from batchot.losses.anchors import ClassAnchors
 from batchot.losses.batch import (
     Batch,
     Distance,
@@ -131,7 +132,16 @@ def batch_plan(M: Tensor, batch: Batch, settings: BatchOTSettings) -> Plan:
 
 
 class BatchOTLoss(nn.Module):
-    """The loss of :func:`batch_ot_loss` with its options stored; called like pytorch-metric-learning's losses.
+    r"""The loss of :func:`batch_ot_loss` with its options stored; called like pytorch-metric-learning's losses.
+
+    With ``num_classes`` and ``embedding_size`` a second transport problem is added, of the batch X against one fixed
+    anchor a class, A (see :class:`~batchot.losses.ClassAnchors`), with the same M, gamma and lambda and the marginals
+    1/n and 1/C:
+
+    .. math:: L = (1 - w) \, \tfrac{1}{2} \sum_{ij} T_{ij} M_{ij}(X, X) + w \sum_{ik} T^A_{ik} M_{ik}(X, A)
+
+    (no 1/2 there, as an anchor does not move). It learns faster where a batch shows few samples of each of many
+    classes; the paper has no anchors. ``docs/research.md`` says what was measured.
 
     Where pytorch-metric-learning has been imported, an instance also is one of its ``BaseMetricLossFunction``, so
     that its wrappers and trainers accept it.
@@ -139,10 +149,19 @@ class BatchOTLoss(nn.Module):
     Args:
         margin, pos_margin, gamma, lam, normalize, plan, grad, distance, distance_power, power, tolerance,
             max_iterations: see :func:`batch_ot_loss`.
+        num_classes, embedding_size: C and d, for class anchors; labels must then be 0 to C - 1. None: no anchors.
+        anchor_weight: w, in [0, 1].
+
+    Raises:
+        ValueError: a value is not allowed, or anchors are asked for without normalised embeddings or with a distance
+            of one's own.
 
     Example:
         >>> import torch
         >>> loss = BatchOTLoss(lam=5.0, gamma=3.0)
+        >>> loss(torch.eye(4), torch.tensor([0, 0, 1, 1])) > 0
+        tensor(True)
+        >>> loss = BatchOTLoss(num_classes=2, embedding_size=4)
         >>> loss(torch.eye(4), torch.tensor([0, 0, 1, 1])) > 0
         tensor(True)
     """
@@ -170,6 +189,9 @@ class BatchOTLoss(nn.Module):
         power: Literal[1, 2] = 1,
         tolerance: float = 1e-6,
         max_iterations: int = 1000,
+        num_classes: int | None = None,
+        embedding_size: int | None = None,
+        anchor_weight: float = 0.5,
     ) -> None:
         super().__init__()
         self.settings = BatchOTSettings(
@@ -187,11 +209,26 @@ class BatchOTLoss(nn.Module):
         )
         check_distance(distance)
         self.distance = distance
+        self.anchor_weight = 0.0 if num_classes is None else anchor_weight
+        self.anchors: ClassAnchors | None = None
+        if num_classes is not None or embedding_size is not None:
+            if num_classes is None or embedding_size is None:
+                raise ValueError("class anchors need num_classes and embedding_size.")
+            if not 0 <= anchor_weight <= 1:
+                raise ValueError(f"anchor_weight must be between 0 and 1, got {anchor_weight}.")
+            if not normalize or distance is not None:
+                raise ValueError(
+                    "class anchors lie on the unit sphere: they need normalize=True and no distance."
+                )
+            if anchor_weight > 0:
+                self.anchors = ClassAnchors(num_classes, embedding_size)
 
     @classmethod
-    def from_settings(cls, settings: BatchOTSettings, distance: Distance | None = None) -> BatchOTLoss:
-        """The loss with these settings."""
-        return cls(distance=distance, **dataclasses.asdict(settings))
+    def from_settings(
+        cls, settings: BatchOTSettings, distance: Distance | None = None, **anchors: Any
+    ) -> BatchOTLoss:
+        """The loss with these settings; `anchors` are num_classes, embedding_size and anchor_weight."""
+        return cls(distance=distance, **dataclasses.asdict(settings), **anchors)
 
     @classmethod
     def from_preset(cls, name: str) -> BatchOTLoss:
@@ -208,7 +245,25 @@ class BatchOTLoss(nn.Module):
     ) -> Tensor:
         """The loss of a batch; see :func:`batch_ot_loss`."""
         batch = check_batch(embeddings, labels, indices_tuple, ref_emb, ref_labels)
-        return _loss(batch, self.settings, self.distance)
+        if self.anchors is None:
+            return _loss(batch, self.settings, self.distance)
+        own = self._to_anchors(batch, self.anchors)
+        if self.anchor_weight == 1:
+            return own
+        return (1 - self.anchor_weight) * _loss(batch, self.settings, None) + self.anchor_weight * own
+
+    def _to_anchors(self, batch: Batch, anchors: ClassAnchors) -> Tensor:
+        """The transport problem of the samples, of both batches if there are two, against the anchors."""
+        if batch.labels is None or (batch.y is not None and batch.y_labels is None):
+            raise ValueError("class anchors need labels of all samples, also where indices_tuple is given.")
+        x, labels = batch.x, batch.labels
+        if batch.y is not None and batch.y_labels is not None:
+            x, labels = torch.cat([x, batch.y]), torch.cat([labels, batch.y_labels])
+        anchors.check(x, labels)
+        points = anchors.points.to(x.device)
+        against = Batch(x, labels, points, anchors.labels.to(x.device), None)
+        return 2 * _loss(against, self.settings, None)
 
     def extra_repr(self) -> str:
-        return ", ".join(self.settings.shown())
+        weight = [] if self.anchors is None else [f"anchor_weight={self.anchor_weight:g}"]
+        return ", ".join([*self.settings.shown(), *weight])

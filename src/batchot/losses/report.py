@@ -8,22 +8,39 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from batchot.losses.batch import Distance, batch_misplacement, check_batch, check_distance, positive_pairs
+from batchot.losses.batch import (
+    Batch,
+    Distance,
+    at_working_precision,
+    batch_misplacement,
+    check_batch,
+    check_distance,
+    positive_pairs,
+)
 from batchot.losses.batch_ot import batch_plan
+from batchot.losses.histogram import PlanHistogram, plan_histogram
 from batchot.losses.settings import BatchOTSettings
+from batchot.transport import pair_distances
 
 
 @dataclass(frozen=True)
 class PlanReport:
-    """Where the mass of a plan lies; shares are fractions of its total mass."""
+    """Where the mass of a plan lies; shares are fractions of its total mass or of the allowed pairs."""
 
     violated_mass: float  # share of the mass on pairs with M_ij > 0
     violated_pairs: float  # share of the allowed pairs with M_ij > 0: violated_mass under the uniform plan
     positive_mass: float  # share of the mass on positive pairs
+    positive_pairs: float  # share of the allowed pairs that are positive
     effective_pairs: float  # exp(entropy of the plan)
+    allowed_pairs: int  # pairs that may have mass, the most that effective_pairs can be
     entropy: float  # nats
+    gradient: (
+        float | None
+    )  # mean over the allowed pairs of |T_ij dM_ij/dx_i| / 2; None with a distance of one's own
+    positive_gradient: float | None  # share of the sum of these that comes from positive pairs
     marginal_error: float  # sum of the absolute errors of all marginals
     iterations: int  # of the solver
+    histogram: PlanHistogram  # of the pairs and of the mass by D
 
 
 def plan_report(
@@ -35,15 +52,17 @@ def plan_report(
     *,
     settings: BatchOTSettings | None = None,
     distance: Distance | None = None,
+    bins: int = 20,
 ) -> PlanReport:
     """Report on the plan that the loss with these settings uses for this batch.
 
     Args:
         embeddings, labels, indices_tuple, ref_emb, ref_labels, distance: as in :func:`batchot.batch_ot_loss`.
         settings: ``loss.settings`` of a :class:`batchot.BatchOTLoss`; the defaults when None.
+        bins: of the histogram of D.
 
     Returns:
-        A :class:`PlanReport` of plain floats.
+        A :class:`PlanReport` of plain numbers.
 
     Example:
         >>> import torch
@@ -60,13 +79,35 @@ def plan_report(
         T = plan.coupling
         total = T.sum().clamp(min=torch.finfo(T.dtype).tiny)
         allowed = T > 0
+        count = allowed.sum().clamp(min=1)
         violated = (M > 0) & allowed
+        positive = positive_pairs(batch)
+        gradient, positive_gradient = None, None
+        if distance is None:
+            pull = _gradients(M, T, batch, settings)
+            gradient = float(pull.sum() / count)
+            positive_gradient = float(pull[positive].sum() / pull.sum().clamp(min=1e-30))
         return PlanReport(
             violated_mass=float((T * violated).sum() / total),
-            violated_pairs=float(violated.sum() / allowed.sum().clamp(min=1)),
-            positive_mass=float((T * positive_pairs(batch)).sum() / total),
+            violated_pairs=float(violated.sum() / count),
+            positive_mass=float((T * positive).sum() / total),
+            positive_pairs=float((positive & allowed).sum() / count),
             effective_pairs=float(plan.effective_pairs),
+            allowed_pairs=int(allowed.sum()),
             entropy=float(plan.entropy),
+            gradient=gradient,
+            positive_gradient=positive_gradient,
             marginal_error=float(plan.marginal_error),
             iterations=plan.iterations,
+            histogram=plan_histogram(torch.exp(-settings.gamma * M), T, positive, bins),
         )
+
+
+def _gradients(M: Tensor, T: Tensor, batch: Batch, settings: BatchOTSettings) -> Tensor:
+    """Norm of what each pair pulls at the (normalised) embedding of its row: T |dM/d delta| |d delta/dx| / 2."""
+    x, y = (at_working_precision(z, settings.normalize) for z in (batch.x, batch.y))
+    assert x is not None
+    distance = pair_distances(x, y, power=1)
+    slope = torch.ones_like(distance) if settings.distance_power == 1 else 2 * distance
+    hinge = (M > 0).to(M.dtype) if settings.power == 1 else 2 * M.sqrt()
+    return 0.5 * T * hinge * slope
