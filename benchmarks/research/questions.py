@@ -1,0 +1,59 @@
+"""Two other questions to a recipe: classes that training has not seen, and views as points of the transport problem."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from batchot.data import Splits
+from batchot.training.module import MetricLearner
+from batchot.training.network import Network, Outputs
+
+
+def unseen_classes(load: Callable[..., Splits]) -> Callable[..., Splits]:
+    """Train on the classes with even numbers, test on the odd ones."""
+
+    def loaded(*given: Any, **named: Any) -> Splits:
+        splits = load(*given, **named)
+        even = (splits.train.labels % 2 == 0).nonzero()[:, 0]
+        odd = (splits.test.labels % 2 == 1).nonzero()[:, 0]
+        return dataclasses.replace(splits, train=splits.train.subset(even), test=splits.test.subset(odd))
+
+    return loaded
+
+
+def views_as_points(pooled_too: bool) -> None:
+    """Let each view of a shape have an embedding and a place in the batch of the loss.
+
+    Args:
+        pooled_too: the loss is half of that of the views and half of that of the pooled shapes, and these are what is
+            tested; else a shape is tested as the mean of the unit embeddings of its views
+    """
+    of_shapes = MetricLearner.loss
+
+    def forward(network: Network, samples: Tensor) -> Outputs:
+        backbone: Any = network.embedder.backbone
+        features = backbone.view_features(samples)  # (b, v, f)
+        views = network.embedder.head(features.flatten(0, 1)).float()
+        if pooled_too:
+            pooled = network.embedder.head(backbone.pooling(features)).float()
+            return Outputs(torch.cat([pooled, views]) if network.training else pooled, None)
+        if network.training:
+            return Outputs(views, None)
+        return Outputs(F.normalize(views).unflatten(0, features.shape[:2]).mean(1), None)
+
+    def loss(learner: MetricLearner, embeddings: Tensor, logits: Tensor | None, labels: Tensor) -> Tensor:
+        b = len(labels)
+        first = b if pooled_too else 0
+        views = embeddings[first:]
+        value = of_shapes(learner, views, None, labels.repeat_interleave(len(views) // b))
+        return 0.5 * of_shapes(learner, embeddings[:b], None, labels) + 0.5 * value if pooled_too else value
+
+    Network.forward = forward  # type: ignore[method-assign]
+    MetricLearner.loss = loss  # type: ignore[method-assign]
+    MetricLearner._report_plan = lambda *given: None  # type: ignore[method-assign]  # of shapes, not of views
