@@ -21,6 +21,8 @@ COMMANDS = {
     "serve": "serve INDEX    search in a web page, by drawing",
     "export": "export RUN     write a trained network as ONNX and safetensors",
     "report": "report RUN     make the report of a run again",
+    "compare": "compare RECIPE train with one loss after another, at equal terms",
+    "reproduce": "reproduce      the paper's benchmarks: its figures, ours, how to run them",
     "render": "render PATH    draw the views of shapes",
     "audit": "audit PATH     test views for leaks of the class",
     "recipes": "recipes        list the recipes",

@@ -76,3 +76,21 @@ def guarded(work: Callable[[], int], resume: str = "") -> int:
         return fail(f"stopped at once; {resume}" if resume else "interrupted", INTERRUPTED)
     except OSError as error:
         return fail(f"{error.filename or ''}: {error.strerror or error}".lstrip(": "), FAILURE)
+
+
+def recipe_named(recipe: str, data_root: Path | None) -> str:
+    """Give the recipe that "folder" stands for: that for shapes or that for images, by what lies there."""
+    if recipe != "folder":
+        return recipe
+    from batchot.data.folder_kind import folder_kind
+
+    if data_root is None:
+        raise UsageError(
+            "folder: give --data-root, a folder with CLASS/FILE, or train/CLASS/FILE and test/CLASS/FILE"
+        )
+    if not data_root.is_dir():
+        raise UsageError(f"folder: --data-root {data_root} is not a folder")
+    kind = folder_kind(data_root)
+    if kind is None:
+        raise UsageError(f"folder: {data_root} holds neither shapes nor images whose ending is known")
+    return f"{kind}-folder"

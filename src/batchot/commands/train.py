@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from batchot.commands.common import Parser, UsageError, data_root_of, guarded, say
+from batchot.commands.common import Parser, UsageError, data_root_of, guarded, recipe_named, say
 from batchot.training.cross_recipe import CrossModalRecipe
 from batchot.training.cross_settings import cross_settings_help, together_types
 from batchot.training.recipe import Recipe
@@ -184,31 +184,13 @@ def _recipe_of(
         raise UsageError("--resume needs --out: which run is to go on?")
     if options.recipe is not None:
         data_root = options.data_root or data_root_of(options.out)
-        return load_any_recipe(_named(options.recipe, data_root), overrides), data_root
+        return load_any_recipe(recipe_named(options.recipe, data_root), overrides), data_root
     if not options.resume:
         raise UsageError(f"which recipe? There are {', '.join(recipe_names())}")
     config = options.out / "config.yaml"
     if not config.is_file():
         raise UsageError(f"--resume: there is no run in {options.out}")
     return load_any_recipe(str(config), overrides), options.data_root or data_root_of(options.out)
-
-
-def _named(recipe: str, data_root: Path | None) -> str:
-    """Give the recipe that "folder" stands for: that for shapes or that for images, by what lies there."""
-    if recipe != "folder":
-        return recipe
-    from batchot.data.folder_kind import folder_kind
-
-    if data_root is None:
-        raise UsageError(
-            "folder: give --data-root, a folder with CLASS/FILE, or train/CLASS/FILE and test/CLASS/FILE"
-        )
-    if not data_root.is_dir():
-        raise UsageError(f"folder: --data-root {data_root} is not a folder")
-    kind = folder_kind(data_root)
-    if kind is None:
-        raise UsageError(f"folder: {data_root} holds neither shapes nor images whose ending is known")
-    return f"{kind}-folder"
 
 
 def _free_folder(recipe: Recipe | CrossModalRecipe) -> Path:

@@ -14,6 +14,7 @@ from batchot.losses import BatchOTSettings
 
 if TYPE_CHECKING:
     from batchot.training.callbacks import Row
+    from batchot.training.plan_history import PlanRow
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +37,7 @@ class ReportMaterial:
         normalized: embeddings are compared by their directions, as the loss does
         loss: settings of the transport loss; None where another loss trained the network
         items: what the items are called, "images" or "shapes"
+        plans: lines of plan.csv, what the plan did over the training; may be empty
 
     Raises:
         ValueError: lengths or types that do not fit, embeddings that are not finite
@@ -62,6 +64,7 @@ class ReportMaterial:
     normalized: bool = True
     loss: BatchOTSettings | None = None
     items: str = "images"
+    plans: tuple[PlanRow, ...] = ()
 
     def __post_init__(self) -> None:
         others = {"names": self.names, "logits": self.logits, "predictions": self.predictions}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from batchot.reporting.analysis import Analysis
 from batchot.reporting.markup import Thumbnails
 from batchot.reporting.material import ReportMaterial
+from batchot.reporting.plan_history import plan_history_section
 from batchot.reporting.plan_section import plan_section
 from batchot.reporting.sections import (
     confusion_section,
@@ -39,6 +40,8 @@ def make_page(material: ReportMaterial, analysis: Analysis | None = None) -> str
     """
     analysis = analysis or Analysis(material)
     thumbnails = Thumbnails(material)
+    trained = plan_history_section(material.plans)
+    over_training = (("plan-history", "Plan over the training", trained),) if trained else ()
     sections = (
         ("curves", "Curves", curves_section(material.rows)),
         ("confusion", "Confusion matrix", confusion_section(analysis)),
@@ -46,6 +49,7 @@ def make_page(material: ReportMaterial, analysis: Analysis | None = None) -> str
         ("neighbours", "Nearest neighbours", neighbours_section(analysis, thumbnails)),
         ("pairs", "Hardest pairs", pairs_section(analysis, thumbnails)),
         ("plan", "Transport plan", plan_section(analysis, thumbnails)),
+        *over_training,
         ("embedding", "Embedding", embedding_section(analysis)),
     )
     return assemble_page(material.title, material.about, _headline(analysis), sections, material.config)

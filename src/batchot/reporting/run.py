@@ -18,6 +18,7 @@ from batchot.reporting.saved import load_material, save_material
 from batchot.reporting.theme import figure_png
 from batchot.reporting.thumbnails import thumbnails_of
 from batchot.training.files import RunFolder, write_bytes, write_text
+from batchot.training.plan_history import read_plans
 
 if TYPE_CHECKING:
     from batchot.training.run import TrainedRun
@@ -105,4 +106,5 @@ def material_of_run(run: TrainedRun) -> ReportMaterial:
         logits=run.test.logits,
         normalized=normalizes(loss),
         loss=loss.settings if isinstance(loss, BatchOTLoss) else None,
+        plans=read_plans(run.folder.plans),
     )

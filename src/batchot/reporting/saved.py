@@ -20,6 +20,7 @@ from batchot.reporting.cross_material import CrossModalMaterial
 from batchot.reporting.history import read_history
 from batchot.reporting.material import ReportMaterial, shrink
 from batchot.training.files import RunError, RunFolder, write_atomically
+from batchot.training.plan_history import read_plans
 
 _FORMAT = 1
 _TEXTS = ("title", "about", "predicted_by", "items")
@@ -154,4 +155,8 @@ def load_material(root: Path) -> ReportMaterial:
     """
     with read_archive(material_file(root)) as (about, arrays):
         names = None if about["names"] is None else tuple(about["names"])
-        return ReportMaterial(**(read_described(root, about, _TEXTS) | arrays), names=names)
+        return ReportMaterial(
+            **(read_described(root, about, _TEXTS) | arrays),
+            names=names,
+            plans=read_plans(RunFolder(root).plans),
+        )

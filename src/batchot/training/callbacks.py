@@ -19,6 +19,7 @@ from torch import Tensor
 
 from batchot.training.files import RunFolder, RunInterrupted, write_csv, write_json
 from batchot.training.learner import Learner
+from batchot.training.plan_history import plan_row
 
 
 @dataclass(frozen=True)
@@ -41,10 +42,12 @@ class Row:
     effective_pairs: float | None
     marginal_error: float | None
     seed: int
+    positive_mass: float | None = None
+    gradient: float | None = None  # mean norm of the gradient that a pair gives
 
 
 class History(Callback):
-    """Keep a row an epoch, and write history.csv and metrics.json from them.
+    """Keep a row an epoch, and write history.csv, metrics.json and plan.csv.
 
     Args:
         folder: run folder
@@ -55,6 +58,7 @@ class History(Callback):
         self.folder = folder
         self.on_epoch = on_epoch
         self.rows: list[Row] = []
+        self.plans: list[dict[str, float | None]] = []
         self.loss_sum = torch.zeros((), dtype=torch.float64)
         self.batches = 0
         self._seconds = 0.0
@@ -98,6 +102,9 @@ class History(Callback):
         """Add up the losses of the epoch."""
         self.loss_sum += _loss(outputs).double().cpu()
         self.batches += 1
+        assert isinstance(pl_module, Learner)
+        self.plans += [plan_row(step, pl_module.steps_per_epoch, plan) for step, plan in pl_module.plans]
+        pl_module.plans = []
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Stop the clock."""
@@ -121,6 +128,8 @@ class History(Callback):
             effective_pairs=None if plan is None else plan.effective_pairs,
             marginal_error=None if plan is None else plan.marginal_error,
             seed=pl_module.recipe.seed,
+            positive_mass=None if plan is None else plan.positive_mass,
+            gradient=None if plan is None else plan.gradient,
             **{name: measured.get(name) for name in names},
         )
         pl_module.scores, pl_module.plan = None, None
@@ -135,6 +144,8 @@ class History(Callback):
         """Write history.csv and metrics.json."""
         if self.rows:
             write_csv(self.folder.history, [dataclasses.asdict(row) for row in self.rows])
+        if self.plans:
+            write_csv(self.folder.plans, self.plans)
         if self.evaluated is not None:
             values = dataclasses.asdict(self.evaluated)
             write_json(self.folder.metrics, {k: v for k, v in values.items() if v is not None})
@@ -146,6 +157,7 @@ class History(Callback):
             "loss_sum": float(self.loss_sum),
             "batches": self.batches,
             "seconds": self.seconds(),
+            "plans": self.plans,
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -153,6 +165,7 @@ class History(Callback):
         self.rows = [Row(**row) for row in state_dict["rows"]]
         self.loss_sum = torch.tensor(state_dict["loss_sum"], dtype=torch.float64)
         self.batches = state_dict["batches"]
+        self.plans = state_dict.get("plans", [])  # an older checkpoint has none
         self._seconds = self._before = state_dict["seconds"]
 
 

@@ -68,6 +68,8 @@ class CrossModalRecipe:
     def __post_init__(self) -> None:
         if len(self.towers) < 2:
             raise RecipeError(f"towers: {len(self.towers)} is too few; a cross-modal recipe has two or more")
+        if self.loss.anchors and self.loss.name in ("batch-ot", "uniform"):
+            raise RecipeError("loss.anchors has no effect here: it applies to recipes of a single network")
         widths = {name: tower.model.widths[-1] for name, tower in self.towers.items()}
         if len(set(widths.values())) > 1:
             raise RecipeError(f"model.widths: all towers must end in one width, these end in {widths}")

@@ -20,6 +20,10 @@ class RunError(RuntimeError):
     """A run cannot start, go on or be read; the message says why and what to do."""
 
 
+class Diverged(RunError):
+    """The loss of a run, or its embeddings, are no longer finite."""
+
+
 def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     """Write a file whole or not at all: into a temporary file beside it, then renamed over it.
 
@@ -96,6 +100,7 @@ class RunFolder:
         self.config = root / "config.yaml"
         self.metrics = root / "metrics.json"
         self.history = root / "history.csv"
+        self.plans = root / "plan.csv"
         self.checkpoints = root / "checkpoints"
         self.last = self.checkpoints / "last.ckpt"
         self.best = self.checkpoints / "best.ckpt"

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from batchot.losses import PlanReport
 from batchot.training.cross_recipe import CrossModalRecipe
-from batchot.training.files import RunError
+from batchot.training.files import Diverged
 from batchot.training.optimisers import make_optimiser, make_schedule
 from batchot.training.recipe import Recipe
 from batchot.training.scores import Scores
@@ -37,6 +37,7 @@ class Learner(LightningModule):
         self.steps_per_epoch = steps_per_epoch
         self.scores: Scores | None = None  # of the epoch that was evaluated last
         self.plan: PlanReport | None = None  # of the last batch of an epoch
+        self.plans: list[tuple[int, PlanReport]] = []  # of a step (from 1) that is looked at
 
     def configure_optimizers(self) -> Any:
         """Optimiser, and the schedule that sets its rates at every step."""
@@ -53,10 +54,10 @@ class Learner(LightningModule):
         """Stop the run where training has diverged.
 
         Raises:
-            RunError: the loss is NaN or infinite
+            Diverged: the loss is NaN or infinite
         """
         if not bool(torch.isfinite(loss)):
-            raise RunError(
+            raise Diverged(
                 f"{self.where(batch_idx)}: the loss is {float(loss)}: training diverged. "
                 "Lower optim.lr, set optim.clip=1, or set loss.normalize=true."
             )
@@ -71,6 +72,7 @@ class Learner(LightningModule):
             {
                 f"{prefix}/violated_mass": plan.violated_mass,
                 f"{prefix}/violated_pairs": plan.violated_pairs,
+                f"{prefix}/positive_mass": plan.positive_mass,
                 f"{prefix}/effective_pairs": plan.effective_pairs,
                 f"{prefix}/marginal_error": plan.marginal_error,
             },

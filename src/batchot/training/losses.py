@@ -17,7 +17,12 @@ LossFactory = Callable[[LossSettings, int, int], nn.Module]
 
 
 def _batch_ot(settings: LossSettings, n_classes: int, embedding_dim: int) -> nn.Module:
-    return BatchOTLoss.from_settings(batch_ot_settings(settings))
+    made = batch_ot_settings(settings)
+    if settings.anchors == 0:
+        return BatchOTLoss.from_settings(made)
+    return BatchOTLoss.from_settings(
+        made, num_classes=n_classes, embedding_size=embedding_dim, anchor_weight=settings.anchors
+    )
 
 
 def batch_ot_settings(settings: LossSettings) -> BatchOTSettings:
@@ -49,9 +54,21 @@ def _library_class(class_name: str) -> Any:
     return getattr(losses, class_name)
 
 
+def _parameters(made: Any) -> list[str]:
+    """Names of the arguments of a class, and of the loss it is derived from where it hands arguments on to it."""
+    given = inspect.signature(made.__init__).parameters.values()
+    names = [p.name for p in given if p.kind is p.POSITIONAL_OR_KEYWORD and p.name != "self"]
+    kinds = {p.kind for p in given}
+    # mat_based_loss of GenericPairLoss is a function that the derived loss gives itself
+    parents = [p for p in made.__bases__ if p.__name__.endswith("Loss") and p.__name__ != "GenericPairLoss"]
+    if parents and kinds & {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}:
+        names += [name for parent in parents for name in _parameters(parent) if name not in names]
+    return names
+
+
 def _library(class_name: str, settings: LossSettings, n_classes: int, embedding_dim: int) -> nn.Module:
     made = _library_class(class_name)
-    names = [p.name for p in inspect.signature(made).parameters.values() if p.kind is not p.VAR_KEYWORD]
+    names = _parameters(made)
     given = {"num_classes": n_classes, "embedding_size": embedding_dim}
     supplied = {name: value for name, value in given.items() if name in names}
     allowed = [name for name in names if name not in supplied]
@@ -77,6 +94,23 @@ LOSSES: dict[LossName, LossFactory] = {
     "multi-similarity": partial(_library, "MultiSimilarityLoss"),
     "supcon": partial(_library, "SupConLoss"),
     "proxy-anchor": partial(_library, "ProxyAnchorLoss"),
+    "arcface": partial(_library, "ArcFaceLoss"),
+    "circle": partial(_library, "CircleLoss"),
+    "cosface": partial(_library, "CosFaceLoss"),
+    "fast-ap": partial(_library, "FastAPLoss"),
+    "intra-pair-variance": partial(_library, "IntraPairVarianceLoss"),
+    "margin": partial(_library, "MarginLoss"),
+    "nca": partial(_library, "NCALoss"),
+    "normalized-softmax": partial(_library, "NormalizedSoftmaxLoss"),
+    "ntxent": partial(_library, "NTXentLoss"),
+    "pnp": partial(_library, "PNPLoss"),
+    "proxy-nca": partial(_library, "ProxyNCALoss"),
+    "signal-to-noise": partial(_library, "SignalToNoiseRatioContrastiveLoss"),
+    "smooth-ap": partial(_library, "SmoothAPLoss"),
+    "soft-triple": partial(_library, "SoftTripleLoss"),
+    "sub-center-arcface": partial(_library, "SubCenterArcFaceLoss"),
+    "threshold-consistent": partial(_library, "ThresholdConsistentMarginLoss"),
+    "tuplet-margin": partial(_library, "TupletMarginLoss"),
 }
 
 

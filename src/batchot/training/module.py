@@ -10,10 +10,11 @@ from torch import Tensor, nn
 from batchot.data import EvaluationBatches, Preparation
 from batchot.losses import BatchOTLoss, JointLoss, plan_report
 from batchot.training.calibrate import recalibrate
-from batchot.training.files import RunError
+from batchot.training.files import Diverged, RunError
 from batchot.training.learner import Learner
 from batchot.training.losses import make_loss, normalizes
 from batchot.training.network import Network, channels_last, embed
+from batchot.training.plan_history import looked_at
 from batchot.training.recipe import LossSettings, Recipe
 from batchot.training.scores import Embedded, score
 
@@ -95,27 +96,33 @@ class MetricLearner(Learner):
         embeddings, logits = self.network(self._layout(samples))
         try:
             loss = self.loss(embeddings, logits, labels)
-        except ValueError as error:
-            raise RunError(f"{self.where(batch_idx)}: {error}") from error
+        except ValueError as error:  # the loss refuses embeddings that are not finite or too far apart
+            finite = bool(torch.isfinite(embeddings).all())
+            kind = RunError if finite and "diverged" not in str(error) else Diverged
+            raise kind(f"{self.where(batch_idx)}: {error}") from error
         self.check_finite(loss, batch_idx)
         self.log("train/loss", loss)
-        if batch_idx == self.steps_per_epoch - 1:
-            self._report_plan(embeddings.detach(), labels)
+        last = batch_idx == self.steps_per_epoch - 1
+        if last or looked_at(self.global_step + 1):
+            self._report_plan(embeddings.detach(), labels, last)
         return loss
 
     def _layout(self, samples: Tensor) -> Tensor:
         return channels_last(samples) if self.recipe.channels_last else samples
 
-    def _report_plan(self, embeddings: Tensor, labels: Tensor) -> None:
+    def _report_plan(self, embeddings: Tensor, labels: Tensor, last: bool) -> None:
         loss = self.objective.metric.loss
         if not isinstance(loss, BatchOTLoss):
             return
         if self.recipe.loss.against == "halves":
             (x, y), (x_labels, y_labels) = embeddings.chunk(2), labels.chunk(2)
-            self.plan = plan_report(x, x_labels, ref_emb=y, ref_labels=y_labels, settings=loss.settings)
+            plan = plan_report(x, x_labels, ref_emb=y, ref_labels=y_labels, settings=loss.settings)
         else:
-            self.plan = plan_report(embeddings, labels, settings=loss.settings)
-        self.show_plan(self.plan)
+            plan = plan_report(embeddings, labels, settings=loss.settings)
+        self.plans.append((self.global_step + 1, plan))
+        if last:
+            self.plan = plan
+            self.show_plan(plan)
 
     def on_validation_epoch_start(self) -> None:
         """Forget the embeddings of the epoch before."""

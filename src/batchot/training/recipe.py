@@ -15,6 +15,23 @@ LossName = Literal[
     "multi-similarity",
     "supcon",
     "proxy-anchor",
+    "arcface",
+    "circle",
+    "cosface",
+    "fast-ap",
+    "intra-pair-variance",
+    "margin",
+    "nca",
+    "normalized-softmax",
+    "ntxent",
+    "pnp",
+    "proxy-nca",
+    "signal-to-noise",
+    "smooth-ap",
+    "soft-triple",
+    "sub-center-arcface",
+    "threshold-consistent",
+    "tuplet-margin",
 ]
 
 
@@ -256,6 +273,7 @@ class LossSettings:
         grad: "detach" holds the plan fixed, "implicit" differentiates through it (batch-ot)
         distance_power: distances between embeddings are ||x - y|| to this power (batch-ot and uniform)
         power: power of the hinges of M (batch-ot and uniform)
+        anchors: weight of the transport to class anchors (batch-ot and uniform; 0: none, as in the paper)
         against: pairs within the batch ("self"), or between its first and second half ("halves")
         options: keyword arguments of a loss of pytorch-metric-learning
         weight: factor of the metric loss
@@ -274,6 +292,7 @@ class LossSettings:
     grad: Literal["detach", "implicit"] = "detach"
     distance_power: Literal[1, 2] = 2
     power: Literal[1, 2] = 1
+    anchors: float = 0.0
     against: Literal["self", "halves"] = "self"
     options: dict[str, float] = field(default_factory=dict)
     weight: float = 1.0
@@ -293,6 +312,13 @@ class LossSettings:
             "loss.margin",
             self.margin,
             f"<= {farthest:g} with loss.normalize=true, as normalised embeddings are never further apart",
+        )
+        _require(0 <= self.anchors <= 1, "loss.anchors", self.anchors, "in [0, 1]")
+        _require(
+            self.anchors == 0 or self.normalize or self.name not in ("batch-ot", "uniform"),
+            "loss.anchors",
+            self.anchors,
+            "0 with loss.normalize=false, as the anchors lie on the unit sphere",
         )
         _require(self.weight >= 0, "loss.weight", self.weight, ">= 0")
         _require(

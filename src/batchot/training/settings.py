@@ -19,7 +19,17 @@ if TYPE_CHECKING:
     from batchot.training.cross_recipe import CrossModalRecipe
 
 _OWN_LOSSES = ("batch-ot", "uniform")
-_OWN_LOSS_SETTINGS = ("margin", "pos_margin", "gamma", "lam", "normalize", "grad", "distance_power", "power")
+_OWN_LOSS_SETTINGS = (
+    "margin",
+    "pos_margin",
+    "gamma",
+    "lam",
+    "normalize",
+    "grad",
+    "distance_power",
+    "power",
+    "anchors",
+)
 _UNIFORM_IGNORES = ("gamma", "lam", "grad")
 
 

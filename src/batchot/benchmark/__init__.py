@@ -1,0 +1,7 @@
+"""Comparisons of losses at equal terms, and the benchmarks of the paper."""
+
+from batchot.benchmark.compare import Comparison, compare
+from batchot.benchmark.contenders import Contender, contender
+from batchot.benchmark.statistics import Interval, mean_interval
+
+__all__ = ["Comparison", "Contender", "Interval", "compare", "contender", "mean_interval"]

@@ -1,0 +1,105 @@
+"""A training run that is to be done, as a file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from batchot.training.cross_recipe import CrossModalRecipe
+from batchot.training.device import Device
+from batchot.training.files import RunError, write_text
+from batchot.training.recipe import Recipe
+from batchot.training.settings import build, flat, to_mapping
+
+JOB, DIVERGED, FINISHED = "job.json", "diverged.txt", "finished"
+
+
+@dataclass(frozen=True)
+class Job:
+    """What `batchot.benchmark.worker` does.
+
+    Args:
+        recipe: what is trained
+        data_root: where the data lies
+        device: as `batchot train --device`
+        threads: of the numerical libraries
+        keep: leave checkpoints and TensorBoard files
+        command: kept in config.yaml
+        commit: of the code that started the run
+    """
+
+    recipe: Recipe
+    data_root: Path | None = None
+    device: Device = "auto"
+    threads: int = 1
+    keep: bool = False
+    command: str = ""
+    commit: str | None = None
+
+
+def write_job(folder: Path, job: Job) -> None:
+    """Write job.json.
+
+    Args:
+        folder: run folder
+        job: what is to be done
+
+    Raises:
+        RunError: cannot be written
+    """
+    values: dict[str, Any] = {
+        "recipe": to_mapping(job.recipe),
+        "data_root": None if job.data_root is None else str(job.data_root.resolve()),
+        "device": job.device,
+        "threads": job.threads,
+        "keep": job.keep,
+        "command": job.command,
+        "commit": job.commit,
+    }
+    write_text(folder / JOB, json.dumps(values, indent=2) + "\n")
+
+
+def read_job(folder: Path) -> Job:
+    """Read job.json.
+
+    Args:
+        folder: run folder
+
+    Returns:
+        The job.
+
+    Raises:
+        RunError: it is missing or damaged
+    """
+    path = folder / JOB
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        recipe = build(flat(values["recipe"], str(path)), str(path))
+        root = values["data_root"]
+        return Job(
+            recipe,
+            None if root is None else Path(root),
+            values["device"],
+            values["threads"],
+            values["keep"],
+            values["command"],
+            values["commit"],
+        )
+    except (OSError, json.JSONDecodeError, KeyError, TypeError) as error:
+        raise RunError(f"{path} is missing or damaged ({error}); remove {folder} and start again") from error
+
+
+def key_of(recipe: Recipe | CrossModalRecipe) -> str:
+    """Give a short name for all that determines a run, so that a run is found again by what it is.
+
+    >>> from batchot.training.settings import load_recipe
+    >>> key_of(load_recipe("digits")) == key_of(load_recipe("digits", [("loss.lam", "3")]))
+    False
+    """
+    values = to_mapping(recipe)
+    for told in ("name", "about", "checkpoint_minutes"):  # change nothing
+        values.pop(told)
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]

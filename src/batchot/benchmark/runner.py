@@ -1,0 +1,146 @@
+"""Processes that train, several at once, each stopped in good order with the others."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from batchot.benchmark.job import DIVERGED, FINISHED, Job, key_of, write_job
+from batchot.benchmark.worker import DIVERGED_STATUS
+from batchot.reporting.history import read_history
+from batchot.training.callbacks import Row
+from batchot.training.files import RunError, RunFolder, RunInterrupted
+
+_PATIENCE = 120.0  # seconds that a process may take to write its checkpoint
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A run that is over.
+
+    Args:
+        folder: of the run
+        rows: an epoch each
+        diverged: the message, where training diverged
+        commit: of the code
+        here: whether it was done now and not by an earlier process
+    """
+
+    folder: Path
+    rows: tuple[Row, ...]
+    diverged: str | None
+    commit: str | None
+    here: bool
+
+    @property
+    def map(self) -> float | None:
+        """mAP of the last evaluated epoch."""
+        return next((row.map for row in reversed(self.rows) if row.map is not None), None)
+
+
+class Runner:
+    """Runs training jobs in processes, at most so many at once; runs that are there already are not run again.
+
+    Args:
+        root: each run has the folder root / group / key, the key made of all its settings
+        processes: at most so many at once
+    """
+
+    def __init__(self, root: Path, processes: int) -> None:
+        self.root = root
+        self._slots = threading.BoundedSemaphore(processes)
+        self._lock = threading.Lock()
+        self._running: set[subprocess.Popen[bytes]] = set()
+        self._stopping = False
+
+    def run(self, group: str, job: Job) -> Outcome:
+        """Do a job, or find it done.
+
+        Args:
+            group: folder below the root
+            job: what is to be done
+
+        Returns:
+            How it went.
+
+        Raises:
+            RunError: it failed for a reason that is no result: data, disk, a killed process
+            RunInterrupted: `stop` was called
+        """
+        folder = self.root / group / key_of(job.recipe)
+        if not _is_over(folder):
+            with self._slots:
+                self._train(folder, job)
+            return _outcome(folder, here=True)
+        return _outcome(folder, here=False)
+
+    def _train(self, folder: Path, job: Job) -> None:
+        if self._stopping:
+            raise RunInterrupted
+        if not RunFolder(folder).holds_run():  # a run that goes on keeps the commit that it was begun with
+            write_job(folder, job)
+        environment = dict(os.environ)
+        for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
+            environment[name] = str(job.threads)
+        with (folder / "log.txt").open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "batchot.benchmark.worker", str(folder)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                start_new_session=True,  # Ctrl-C is for the process that started this one, which tells it
+            )
+            with self._lock:
+                self._running.add(process)
+            if self._stopping:  # asked for while the process was being started
+                process.terminate()
+            status = process.wait()
+            with self._lock:
+                self._running.discard(process)
+        if self._stopping and status != 0:
+            raise RunInterrupted
+        if status not in (0, DIVERGED_STATUS):
+            raise RunError(f"{folder}: {_why(folder, status)}")
+
+    def stop(self, tell: Callable[[str], None] = lambda text: None) -> None:
+        """Let all processes write a checkpoint and end."""
+        self._stopping = True
+        with self._lock:
+            running = list(self._running)
+        if running:
+            tell(f"stopping {len(running)} runs, which write their checkpoints")
+        for process in running:
+            process.send_signal(signal.SIGTERM)
+        end = time.monotonic() + _PATIENCE
+        for process in running:
+            try:
+                process.wait(max(0.1, end - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+def _is_over(folder: Path) -> bool:
+    return (folder / FINISHED).exists() or (folder / DIVERGED).exists()
+
+
+def _outcome(folder: Path, *, here: bool) -> Outcome:
+    from batchot.benchmark.job import read_job
+
+    path = folder / DIVERGED
+    diverged = path.read_text(encoding="utf-8").strip() if path.exists() else None
+    return Outcome(folder, read_history(RunFolder(folder).history), diverged, read_job(folder).commit, here)
+
+
+def _why(folder: Path, status: int) -> str:
+    if status < 0:
+        return f"the process was ended by {signal.Signals(-status).name} (out of memory?); the same command goes on"
+    lines = (folder / "log.txt").read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    return lines[-1] if lines else f"failed with status {status}"

@@ -1,0 +1,86 @@
+"""One run of a comparison in a process of its own: ``python -m batchot.benchmark.worker FOLDER``."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sys
+import threading
+import time
+import warnings
+from pathlib import Path
+
+from batchot.benchmark.job import DIVERGED, FINISHED, read_job
+from batchot.training.files import RunInterrupted
+
+INTERRUPTED_STATUS, DIVERGED_STATUS = 130, 3
+
+
+def main(folder: Path) -> int:
+    """Train by the job in a folder, going on where an earlier process was stopped.
+
+    Args:
+        folder: holds job.json
+
+    Returns:
+        Exit status: 0; 3 where training diverged, which is a result; 130 interrupted; 1 another error.
+    """
+    job = read_job(folder)
+    _stop_with_parent()
+    import torch
+
+    torch.set_num_threads(job.threads)
+    from batchot.data.errors import DataError
+    from batchot.training.files import Diverged, RunError, RunFolder, write_text
+    from batchot.training.recipe import RecipeError
+    from batchot.training.run import Messages, train
+
+    messages = Messages(
+        note=lambda text: print(text, flush=True),
+        epoch=lambda row: print(f"epoch {row.epoch}: loss {row.loss:.4f}, mAP {row.map}", flush=True),
+    )
+    try:
+        train(
+            job.recipe,
+            folder,
+            data_root=job.data_root,
+            device=job.device,
+            resume=RunFolder(folder).holds_run(),
+            command=job.command,
+            messages=messages,
+        )
+    except RunInterrupted:
+        return INTERRUPTED_STATUS
+    except Diverged as error:
+        write_text(folder / DIVERGED, f"{error}\n")
+        return DIVERGED_STATUS
+    except (DataError, RunError, RecipeError, ImportError) as error:
+        print(error, file=sys.stderr, flush=True)
+        return 1
+    (folder / FINISHED).touch()
+    if not job.keep:
+        _remove_weights(folder)
+    return 0
+
+
+def _remove_weights(folder: Path) -> None:
+    for name in ("checkpoints", "tensorboard"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+
+
+def _stop_with_parent() -> None:
+    """Stop as on Ctrl-C when the process that started this one is gone, or two would write into one folder."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1.0)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+if __name__ == "__main__":
+    warnings.simplefilter("ignore")
+    sys.exit(main(Path(sys.argv[1])))
