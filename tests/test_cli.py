@@ -82,8 +82,8 @@ def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
     [
         (
             ["trian", "mnist"],
-            "there are train, evaluate, embed, index, search, serve, export, report, compare, reproduce, render, audit, "
-            "recipes; did you mean train?",
+            "there are train, evaluate, embed, index, search, serve, export, report, compare, reproduce, render, "
+            "audit, recipes; did you mean train?",
         ),
         (["train"], "which recipe? There are cifar10"),
         (["train", "mnsit"], "did you mean mnist?"),
