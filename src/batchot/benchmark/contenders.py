@@ -11,17 +11,16 @@ from batchot.losses.settings import PRESETS
 from batchot.training.recipe import LossName, RecipeError
 from batchot.training.settings import suggestion
 
-# lifted and npairs trailed the others by more than ten points wherever they were tried; they can be asked for.
+# lifted and npairs trailed the others by more than ten points wherever they were tried, circle by as much on CIFAR-10
+# as it comes; they can be asked for. Nine losses of three seeds on MNIST take two cores less than an hour.
 DEFAULT = (
     "batch-ot:anchors=0.5",
     "batch-ot:anchors=0",
-    "uniform:anchors=0.5",
     "uniform:anchors=0",
     "contrastive",
     "triplet",
     "multi-similarity",
     "supcon",
-    "circle",
     "proxy-anchor",
     "normalized-softmax",
 )
