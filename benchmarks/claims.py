@@ -32,7 +32,7 @@ def read(path: Path) -> Curves:
 def shown(interval: Interval | None) -> str:
     """Write a difference; bold where it is above chance."""
     if interval is None or interval.half is None:
-        return "–"
+        return "-"
     text = f"{interval.mean:+.2f} ± {interval.half:.2f}"
     return f"**{text}**" if interval.sign > 0 else text
 
@@ -55,7 +55,9 @@ def reached(curves: Curves, ours: str) -> str:
     last = max(curves[ours])
     mean = {loss: mean_interval(list(curves[loss][last].values())).mean for loss in peers}
     best = max(peers, key=mean.__getitem__)
-    when = [e for e in sorted(curves[ours]) if mean_interval(list(curves[ours][e].values())).mean >= mean[best]]
+    when = [
+        e for e in sorted(curves[ours]) if mean_interval(list(curves[ours][e].values())).mean >= mean[best]
+    ]
     return f"{best} {mean[best]:.2f}: {f'epoch {when[0]} of {last}' if when else 'not reached'}"
 
 
