@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor
 
 
@@ -43,19 +42,29 @@ class Problem:
     def m(self) -> int:
         return self.n if self.y is None else self.y.shape[0]
 
-    @property
-    def d(self) -> int:
-        return self.x.shape[1]
 
-    def new_gradients(self) -> tuple[Tensor, Tensor]:
-        """Room for dL/dx (n, d) and dL/dy (m, d) in float32; of no elements where not needed."""
-        shape_x = self.x.shape if self.need_grad else (0, self.d)
-        shape_y = self.y.shape if self.need_grad and self.y is not None else (0, self.d)
-        return self.x.new_empty(shape_x, dtype=torch.float32), self.x.new_empty(shape_y, dtype=torch.float32)
+@dataclass(frozen=True)
+class Tiles:
+    """Sizes of tiles, all powers of two of at least 16. Smaller ones than these serve tests."""
+
+    BM: int = 128  # rows of a tile of G = X Y^T
+    BN: int = 128  # its columns
+    BD: int = 128  # columns of X and Y that are multiplied at a time, at most
+    pass_rows: int = 16  # rows of a program's tile of a stored K
+    pass_columns: int = 256  # its columns, which lie together in memory
+    step: int = 1024  # entries that a step of the scalings takes at a time
+
+    def of_product(self, d: int) -> dict[str, Any]:
+        """The compile-time values of a kernel that computes G for embeddings of dimension d."""
+        width = 16
+        while width < min(d, self.BD):
+            width *= 2
+        warps = max(4, min(8, self.BM * self.BN // 2048))
+        return {"BM": self.BM, "BN": self.BN, "BD": width, "CHUNKS": -(-d // width), "num_warps": warps}
 
 
 class Result(NamedTuple):
-    """What a path computes, all on the device of the embeddings."""
+    """What is computed, all on the device of the embeddings."""
 
     loss: Tensor  # ()
     error: Tensor  # (), marginal error of the plan

@@ -1,0 +1,137 @@
+"""Compile every GPU kernel of the loss ahead of time and print what it needs; no GPU is used.
+
+    python benchmarks/gpu_compile.py                    # all kernels, sm_80 and sm_90
+    python benchmarks/gpu_compile.py --capability 90 --only small_kernel
+
+Registers a thread, bytes spilled to local memory (stack), shared memory a program, size of the code.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+os.environ.pop("TRITON_INTERPRET", None)  # read when kernels are defined
+warnings.filterwarnings("ignore", message="TRITON_DEFAULT_FP_FUSION")
+
+TYPES = {"float32": "*fp32", "bfloat16": "*bf16", "float16": "*fp16"}
+
+
+class Case(NamedTuple):
+    """A kernel with the types of its arguments and its compile-time values."""
+
+    name: str
+    kernel: Any
+    signature: dict[str, str]
+    constants: dict[str, Any]
+    warps: int
+    stages: int = 3
+
+
+def cases() -> Iterator[Case]:
+    """The variants that `batchot.losses.gpu` launches for common sizes."""
+    from batchot.losses.gpu import small
+
+    for n, m, d, dtype, itself in (
+        (64, 64, 128, "float32", True),
+        (128, 128, 128, "float32", True),
+        (128, 128, 512, "bfloat16", True),
+        (64, 64, 128, "float32", False),
+        (128, 128, 128, "float32", False),
+    ):
+        blocks = small.blocks(n, m, d)
+        warps = blocks.pop("num_warps")
+        flags = {"ITSELF": itself, "NORMALIZE": True, "UNIFORM": False, "NEED_GRAD": True, "PRECISION": "tf32x3"}
+        yield case(
+            f"small {n} x {m} {dtype}{'' if itself else ' two'}", small.small_kernel, dtype, {**blocks, **flags}, warps
+        )
+
+
+FLOATS = {"margin", "pos_margin", "gamma", "lam", "tolerance"}
+LABELS = {"lx_ptr", "ly_ptr"}
+EMBEDDINGS = {"x_ptr", "y_ptr"}
+
+
+def case(name: str, kernel: Any, dtype: str, constants: dict[str, Any], warps: int, stages: int = 3) -> Case:
+    def kind(argument: str) -> str:
+        if argument in constants:
+            return "constexpr"
+        if argument in EMBEDDINGS:
+            return TYPES[dtype]
+        if argument in LABELS:
+            return "*i64"
+        if argument.endswith("_ptr"):
+            return "*fp32"
+        return "fp32" if argument in FLOATS else "i32"
+
+    return Case(name, kernel, {a: kind(a) for a in kernel.arg_names}, constants, warps, stages)
+
+
+def compile_case(case: Case, capability: int) -> dict[str, int]:
+    """Registers, spilled bytes, shared memory and code size of a kernel compiled for that capability."""
+    import triton
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    # As at a launch: pointers and sizes that are multiples of 16 are told to the compiler.
+    aligned = {
+        (k,): [["tt.divisibility", 16]] for k, name in enumerate(case.signature) if case.signature[name][0] == "*"
+    }
+    source = ASTSource(fn=case.kernel, signature=case.signature, constexprs=case.constants, attrs=aligned)
+    compiled = triton.compile(
+        source,
+        target=GPUTarget("cuda", capability, 32),
+        options={"num_warps": case.warps, "num_stages": case.stages},
+    )
+    cubin = compiled.asm["cubin"]
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "kernel.cubin"
+        file.write_bytes(cubin)
+        told = subprocess.run(
+            [cuobjdump(), "-res-usage", str(file)], check=True, capture_output=True, text=True
+        ).stdout
+    registers, stack = (int(re.findall(rf"{word}:(\d+)", told)[-1]) for word in ("REG", "STACK"))
+    return {"registers": registers, "stack": stack, "shared": compiled.metadata.shared, "code": len(cubin)}
+
+
+def cuobjdump() -> str:
+    """The program of that name which comes with Triton."""
+    found = importlib.util.find_spec("triton")
+    file = Path(found.origin or "").parent / "backends" / "nvidia" / "bin" / "cuobjdump" if found else Path("-")
+    if not file.is_file():
+        sys.exit(f"cuobjdump is not at {file}; it comes with Triton for Linux x86_64 (pip install triton).")
+    return str(file)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--capability", type=int, nargs="+", default=[80, 90])
+    parser.add_argument("--only", default="", help="part of a kernel's name")
+    options = parser.parse_args()
+    cuobjdump()
+    print(f"{'kernel':<36} {'sm':>3} {'warps':>5} {'registers':>9} {'stack':>6} {'shared':>7} {'code':>7} {'seconds':>8}")
+    for each in cases():
+        if options.only not in each.name:
+            continue
+        for capability in options.capability:
+            start = time.perf_counter()
+            used = compile_case(each, capability)
+            print(
+                f"{each.name:<36} {capability:>3} {each.warps:>5} {used['registers']:>9} {used['stack']:>6} "
+                f"{used['shared']:>7} {used['code']:>7} {time.perf_counter() - start:>8.1f}",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Kernels of the loss for GPUs, written in Triton."""

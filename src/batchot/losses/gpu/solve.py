@@ -1,0 +1,52 @@
+"""Which kernels a problem is given to, and their order: prepare, scale (unless uniform), loss and gradient."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+
+from batchot.losses.gpu.gradient import loss_and_gradient
+from batchot.losses.gpu.passes import kernel_matrix, scale_stored, scale_tiled
+from batchot.losses.gpu.prepare import prepare_both
+from batchot.losses.gpu.problem import Problem, Result, Tiles
+from batchot.losses.gpu.small import LARGEST, scale_small
+
+Path = Literal["small", "stored", "tiled"]
+
+# On an H100 a pass over a stored K costs 4 bytes a pair, 1.2 ps of 3.35 TB/s; computing the pair again costs 3 * 2 d
+# flops (three TF32 products make one of float32), 1.9 ps of 400 TFLOP/s at d = 128 and 7.7 ps at d = 512, besides two
+# exponentials. So K is stored as long as it takes little memory.
+STORED_BYTES = 256 * 2**20
+
+
+def choose_path(n: int, m: int) -> Path:
+    """How the scalings of an n x m problem are found."""
+    if max(n, m) <= LARGEST:
+        return "small"
+    return "stored" if 4 * n * m <= STORED_BYTES else "tiled"
+
+
+def solve(p: Problem, path: Path | None = None, tiles: Tiles | None = None) -> Result:
+    """Loss, marginal error and gradients of a problem; path and tile sizes are chosen by its size unless given."""
+    options = p.options
+    path = choose_path(p.n, p.m) if path is None else path
+    last = tiles or (Tiles() if max(p.n, p.m) > 1024 else Tiles(BM=16, BN=64))
+    tiles = tiles or (Tiles() if max(p.n, p.m) > 1024 else Tiles(BM=32, BN=64))
+    x, y = prepare_both(p)
+    if options.uniform:
+        u = v = x.squared  # not read
+        error = torch.zeros((), device=p.x.device)
+    elif path == "small":
+        u, v, error = scale_small(x, y, options)
+    else:
+        if path == "stored":
+            w = scale_stored(x, y, kernel_matrix(x, y, options, tiles), options, tiles)
+        else:
+            w = scale_tiled(x, y, options, tiles)
+        u, v, error = w.best_u, w.v, w.error[0]
+    loss, grad_x = loss_and_gradient(x, y, u, v, options, p.need_grad, last)
+    if p.y is None or not p.need_grad:
+        return Result(loss, error, grad_x, grad_x.new_empty(0, p.x.shape[1]))
+    _, grad_y = loss_and_gradient(y, x, v, u, options, True, last)
+    return Result(loss, error, grad_x, grad_y)
