@@ -40,38 +40,61 @@ class Case(NamedTuple):
 
 def cases() -> Iterator[Case]:
     """The variants that `batchot.losses.gpu` launches for common sizes."""
-    from batchot.losses.gpu import small
+    from batchot.losses.gpu import gradient, iterate, passes, prepare, small
+    from batchot.losses.gpu.problem import Tiles
 
-    for n, m, d, dtype, itself in (
-        (64, 64, 128, "float32", True),
-        (128, 128, 128, "float32", True),
-        (128, 128, 512, "bfloat16", True),
-        (64, 64, 128, "float32", False),
-        (128, 128, 128, "float32", False),
-    ):
-        blocks = small.blocks(n, m, d)
-        warps = blocks.pop("num_warps")
-        flags = {"ITSELF": itself, "NORMALIZE": True, "UNIFORM": False, "NEED_GRAD": True, "PRECISION": "tf32x3"}
+    for dtype in ("float32", "bfloat16"):
+        yield case(f"prepare {dtype}", prepare.prepare_kernel, dtype, {"NORMALIZE": True, "BM": 16, "BD": 32}, 4)
+    precision = {"PRECISION": "tf32x3"}
+    for n, itself in ((64, True), (128, True), (64, False), (128, False)):
+        sizes = small.shape(n, n, 128)
         yield case(
-            f"small {n} x {m} {dtype}{'' if itself else ' two'}", small.small_kernel, dtype, {**blocks, **flags}, warps
+            f"small {n}{'' if itself else ', two batches'}", small.small_kernel, constants={**sizes, **precision, "ITSELF": itself}
         )
+    modes = {"symmetric": iterate.SYMMETRIC, "rows": iterate.ROWS, "columns": iterate.COLUMNS}
+    for n in (512, 4096):
+        tiles = Tiles.for_size(n)
+        flags = {"ITSELF": True, "NORMALIZE": True, "UNIFORM": False, "NEED_GRAD": True, **precision}
+        for d in (128, 512):
+            sizes = tiles.of_product(d)
+            yield case(f"gradient, n = {n}, d = {d}", gradient.gradient_kernel, constants={**tiles.of_gradient(d), **flags})
+        sizes = tiles.of_product(128)
+        yield case(f"kernel matrix, n = {n}", passes.kernel_matrix_kernel, constants={**sizes, **precision, "ITSELF": True})
+    for name, mode in modes.items():
+        wide = (16, 256) if name != "columns" else (256, 16)
+        yield case(
+            f"stored pass, {name}",
+            passes.stored_pass_kernel,
+            constants={"MODE": mode.value, "BM": wide[0], "BN": wide[1], "BLOCK": 1024, "num_warps": 8},
+            ones={"row_stride"} if name == "columns" else {"column_stride"},
+        )
+        for d in (128, 512):
+            yield case(
+                f"tiled pass, {name}, d = {d}",
+                passes.tiled_pass_kernel,
+                constants={**Tiles().of_product(d), **precision, "MODE": mode.value, "BLOCK": 1024},
+            )
 
 
-FLOATS = {"margin", "pos_margin", "gamma", "lam", "tolerance"}
-LABELS = {"lx_ptr", "ly_ptr"}
-EMBEDDINGS = {"x_ptr", "y_ptr"}
+FLOATS = {"margin", "pos_margin", "gamma", "lam", "tolerance", "mass"}
+POINTERS = {"lx_ptr": "*i64", "ly_ptr": "*i64", "vectors_ptr": "*fp64", "state_ptr": "*i32", "loss_ptr": "*fp64"}
 
 
-def case(name: str, kernel: Any, dtype: str, constants: dict[str, Any], warps: int, stages: int = 3) -> Case:
+def case(
+    name: str, kernel: Any, dtype: str = "float32", constants: dict[str, Any] | None = None, warps: int = 0,
+    ones: set[str] | None = None,
+) -> Case:  # fmt: skip
+    constants = {**(constants or {}), **{argument: 1 for argument in ones or ()}}
+    warps = constants.pop("num_warps", warps)
+    stages = constants.pop("num_stages", 3)
+
     def kind(argument: str) -> str:
         if argument in constants:
             return "constexpr"
-        if argument in EMBEDDINGS:
+        if argument == "raw_ptr":
             return TYPES[dtype]
-        if argument in LABELS:
-            return "*i64"
         if argument.endswith("_ptr"):
-            return "*fp32"
+            return POINTERS.get(argument, "*fp32")
         return "fp32" if argument in FLOATS else "i32"
 
     return Case(name, kernel, {a: kind(a) for a in kernel.arg_names}, constants, warps, stages)
@@ -83,9 +106,11 @@ def compile_case(case: Case, capability: int) -> dict[str, int]:
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
 
-    # As at a launch: pointers and sizes that are multiples of 16 are told to the compiler.
+    # As at a launch: the compiler is told of pointers and sizes that are multiples of 16.
     aligned = {
-        (k,): [["tt.divisibility", 16]] for k, name in enumerate(case.signature) if case.signature[name][0] == "*"
+        (k,): [["tt.divisibility", 16]]
+        for k, (name, kind) in enumerate(case.signature.items())
+        if kind[0] == "*" or (kind == "i32" and name != "is_last")
     }
     source = ASTSource(fn=case.kernel, signature=case.signature, constexprs=case.constants, attrs=aligned)
     compiled = triton.compile(

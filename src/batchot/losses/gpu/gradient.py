@@ -45,13 +45,14 @@ def gradient_kernel(  # type: ignore[no-untyped-def]
     BM: tl.constexpr,
     BN: tl.constexpr,
     BD: tl.constexpr,
+    BC: tl.constexpr,
     PRECISION: tl.constexpr,
 ):
     """Rows of program 0 and columns d of program 1 of the gradient on raw x; the part of the loss of these rows."""
     i = tl.program_id(0) * BM + tl.arange(0, BM)
     chunk = tl.program_id(1)
     rows = i < n
-    k = chunk * BD + tl.arange(0, BD)
+    k = chunk * BC + tl.arange(0, BC)
     x2 = tl.load(x2_ptr + i, mask=rows, other=0.0)
     lx = tl.load(lx_ptr + i, mask=rows, other=0)
     if not UNIFORM:
@@ -59,7 +60,7 @@ def gradient_kernel(  # type: ignore[no-untyped-def]
     loss = tl.zeros([BM], tl.float64)
     rho = tl.zeros([BM], tl.float32)
     along = tl.zeros([BM], tl.float32)
-    WY = tl.zeros([BM, BD], tl.float32)
+    WY = tl.zeros([BM, BC], tl.float32)
     for first in range(0, m, BN):
         j = first + tl.arange(0, BN)
         y2 = tl.load(y2_ptr + j, mask=j < m, other=0.0)
@@ -106,11 +107,11 @@ def loss_and_gradient(
     n, d = x.x.shape
     m = len(y.x)
     itself = x is y
-    sizes = tiles.of_product(d)
+    sizes = tiles.of_gradient(d)
     programs = triton.cdiv(n, tiles.BM)
     loss = torch.empty(programs, dtype=torch.float64, device=u.device)
     grad = torch.empty(x.x.shape if need_grad else (0, d), dtype=torch.float32, device=u.device)
-    gradient_kernel[(programs, sizes["CHUNKS"] if need_grad else 1)](
+    gradient_kernel[(programs, triton.cdiv(d, sizes["BC"]) if need_grad else 1)](
         x.x,
         y.x,
         x.squared,

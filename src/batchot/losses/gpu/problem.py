@@ -49,18 +49,34 @@ class Tiles:
 
     BM: int = 128  # rows of a tile of G = X Y^T
     BN: int = 128  # its columns
-    BD: int = 128  # columns of X and Y that are multiplied at a time, at most
+    BD: int = 32  # columns of X and Y that are multiplied at a time, at most
+    BC: int = 128  # columns of a program's part of the gradient, at most
     pass_rows: int = 16  # rows of a program's tile of a stored K
     pass_columns: int = 256  # its columns, which lie together in memory
     step: int = 1024  # entries that a step of the scalings takes at a time
 
+    @classmethod
+    def for_size(cls, size: int) -> Tiles:
+        """Tiles for a batch of that size: small ones where large ones would leave multiprocessors without work."""
+        return cls() if size > 2048 else cls(BM=32, BN=64)
+
+    def of_gradient(self, d: int) -> dict[str, Any]:
+        """The compile-time values of the gradient's kernel, which holds BM x BN of G and BM x BC of the gradient."""
+        return {**self.of_product(d), "BC": _cover(d, self.BC)}
+
     def of_product(self, d: int) -> dict[str, Any]:
         """The compile-time values of a kernel that computes G for embeddings of dimension d."""
-        width = 16
-        while width < min(d, self.BD):
-            width *= 2
-        warps = max(4, min(8, self.BM * self.BN // 2048))
+        width = _cover(d, self.BD)
+        warps = max(4, min(8, self.BM * self.BN // 1024))
         return {"BM": self.BM, "BN": self.BN, "BD": width, "CHUNKS": -(-d // width), "num_warps": warps}
+
+
+def _cover(d: int, most: int) -> int:
+    """The smallest power of two from 16 that covers d, or the most that is allowed."""
+    width = 16
+    while width < min(d, most):
+        width *= 2
+    return width
 
 
 class Result(NamedTuple):

@@ -98,7 +98,7 @@ def shape(n: int, m: int, d: int) -> dict[str, int]:
     """The kernel's tile and its number of warps: at most 32 registers a thread hold K."""
     bm, bn = max(16, triton.next_power_of_2(n)), max(16, triton.next_power_of_2(m))
     bd = 32 if d > 16 else 16
-    return {"BM": bm, "BN": bn, "BD": bd, "CHUNKS": triton.cdiv(d, bd), "num_warps": min(16, max(4, bm * bn // 1024))}
+    return {"BM": bm, "BN": bn, "BD": bd, "CHUNKS": triton.cdiv(d, bd), "num_warps": min(16, max(4, bm * bn // 512))}
 
 
 def scale_small(x: Prepared, y: Prepared, options: Options) -> tuple[Tensor, Tensor, Tensor]:

@@ -31,8 +31,7 @@ def solve(p: Problem, path: Path | None = None, tiles: Tiles | None = None) -> R
     """Loss, marginal error and gradients of a problem; path and tile sizes are chosen by its size unless given."""
     options = p.options
     path = choose_path(p.n, p.m) if path is None else path
-    last = tiles or (Tiles() if max(p.n, p.m) > 1024 else Tiles(BM=16, BN=64))
-    tiles = tiles or (Tiles() if max(p.n, p.m) > 1024 else Tiles(BM=32, BN=64))
+    tiles = Tiles.for_size(max(p.n, p.m)) if tiles is None else tiles
     x, y = prepare_both(p)
     if options.uniform:
         u = v = x.squared  # not read
@@ -45,8 +44,8 @@ def solve(p: Problem, path: Path | None = None, tiles: Tiles | None = None) -> R
         else:
             w = scale_tiled(x, y, options, tiles)
         u, v, error = w.best_u, w.v, w.error[0]
-    loss, grad_x = loss_and_gradient(x, y, u, v, options, p.need_grad, last)
+    loss, grad_x = loss_and_gradient(x, y, u, v, options, p.need_grad, tiles)
     if p.y is None or not p.need_grad:
         return Result(loss, error, grad_x, grad_x.new_empty(0, p.x.shape[1]))
-    _, grad_y = loss_and_gradient(y, x, v, u, options, True, last)
+    _, grad_y = loss_and_gradient(y, x, v, u, options, True, tiles)
     return Result(loss, error, grad_x, grad_y)
