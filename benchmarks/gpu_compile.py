@@ -40,40 +40,39 @@ class Case(NamedTuple):
 
 def cases() -> Iterator[Case]:
     """The variants that `batchot.losses.gpu` launches for common sizes."""
-    from batchot.losses.gpu import gradient, iterate, passes, prepare, small
+    from batchot.losses.gpu import gradient, iterate, passes, persistent, prepare, small
     from batchot.losses.gpu.problem import Tiles
 
     for dtype in ("float32", "bfloat16"):
         yield case(f"prepare {dtype}", prepare.prepare_kernel, dtype, {"NORMALIZE": True, "BM": 16, "BD": 32}, 4)
     precision = {"PRECISION": "tf32x3"}
-    for n, itself in ((64, True), (128, True), (64, False), (128, False)):
-        sizes = small.shape(n, n, 128)
-        yield case(
-            f"small {n}{'' if itself else ', two batches'}", small.small_kernel, constants={**sizes, **precision, "ITSELF": itself}
-        )
-    modes = {"symmetric": iterate.SYMMETRIC, "rows": iterate.ROWS, "columns": iterate.COLUMNS}
+    for n, itself in ((64, True), (128, True), (128, False)):
+        flags = {**small.shape(n, n), "ITSELF": itself}
+        yield case(f"small {n}{'' if itself else ', two batches'}", small.small_kernel, constants=flags)
     for n in (512, 4096):
         tiles = Tiles.for_size(n)
         flags = {"ITSELF": True, "NORMALIZE": True, "UNIFORM": False, "NEED_GRAD": True, **precision}
         for d in (128, 512):
-            sizes = tiles.of_product(d)
-            yield case(f"gradient, n = {n}, d = {d}", gradient.gradient_kernel, constants={**tiles.of_gradient(d), **flags})
-        sizes = tiles.of_product(128)
-        yield case(f"kernel matrix, n = {n}", passes.kernel_matrix_kernel, constants={**sizes, **precision, "ITSELF": True})
+            name = f"gradient, n = {n}, d = {d}"
+            yield case(name, gradient.gradient_kernel, constants={**tiles.of_gradient(d), **flags})
+        flags = {**tiles.of_product(128), **precision, "ITSELF": True}
+        yield case(f"kernel matrix, n = {n}", passes.kernel_matrix_kernel, constants=flags)
+    wide = {"BM": 16, "BN": 256, "BLOCK": 1024}
+    for itself in (True, False):
+        for programs in (1, 64):
+            flags = {**wide, "ITSELF": itself, "PROGRAMS": programs, "num_warps": 16}
+            name = f"persistent, {programs} programs{'' if itself else ', two'}"
+            yield case(name, persistent.persistent_kernel, constants=flags)
+    modes = {"symmetric": iterate.SYMMETRIC, "rows": iterate.ROWS, "columns": iterate.COLUMNS}
     for name, mode in modes.items():
-        wide = (16, 256) if name != "columns" else (256, 16)
-        yield case(
-            f"stored pass, {name}",
-            passes.stored_pass_kernel,
-            constants={"MODE": mode.value, "BM": wide[0], "BN": wide[1], "BLOCK": 1024, "num_warps": 8},
-            ones={"row_stride"} if name == "columns" else {"column_stride"},
-        )
-        for d in (128, 512):
-            yield case(
-                f"tiled pass, {name}, d = {d}",
-                passes.tiled_pass_kernel,
-                constants={**Tiles().of_product(d), **precision, "MODE": mode.value, "BLOCK": 1024},
-            )
+        flags = {**wide, "MODE": mode.value, "num_warps": 8}
+        turned = name == "columns"
+        if turned:
+            flags.update(BM=256, BN=16)
+        ones = {"row_stride" if turned else "column_stride"}
+        yield case(f"stored pass, {name}", passes.stored_pass_kernel, constants=flags, ones=ones)
+        flags = {**Tiles().of_product(128), **precision, "MODE": mode.value, "BLOCK": 1024}
+        yield case(f"tiled pass, {name}", passes.tiled_pass_kernel, constants=flags)
 
 
 FLOATS = {"margin", "pos_margin", "gamma", "lam", "tolerance", "mass"}

@@ -12,7 +12,9 @@ from batchot.losses.batch import Batch
 from batchot.losses.gpu.problem import Options, Problem, Tiles
 from batchot.losses.settings import BatchOTSettings
 
-TINY = Tiles(BM=16, BN=32, BD=16, BC=16, pass_rows=16, pass_columns=32, step=32)
+TINY = Tiles(
+    BM=16, BN=32, BD=16, gradient_BM=16, gradient_BN=32, BC=16, pass_rows=16, pass_columns=32, step=32
+)
 
 
 class Outcome(NamedTuple):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from batchot.losses.batch import Batch
 from batchot.losses.settings import BatchOTSettings
 
-PATHS = ["small", "stored", "tiled"]
+PATHS = ["small", "persistent", "stored", "tiled"]
 
 
 def found(batch: Batch, options: BatchOTSettings, device: torch.device, path: str) -> tuple[Outcome, float]:

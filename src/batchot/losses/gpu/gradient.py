@@ -108,7 +108,7 @@ def loss_and_gradient(
     m = len(y.x)
     itself = x is y
     sizes = tiles.of_gradient(d)
-    programs = triton.cdiv(n, tiles.BM)
+    programs = triton.cdiv(n, sizes["BM"])
     loss = torch.empty(programs, dtype=torch.float64, device=u.device)
     grad = torch.empty(x.x.shape if need_grad else (0, d), dtype=torch.float32, device=u.device)
     gradient_kernel[(programs, triton.cdiv(d, sizes["BC"]) if need_grad else 1)](

@@ -20,7 +20,7 @@ from batchot.losses.gpu.iterate import (
     sums_of_tiles,
 )
 from batchot.losses.gpu.prepare import Prepared
-from batchot.losses.gpu.problem import Options, Tiles
+from batchot.losses.gpu.problem import Options, Scalings, Tiles
 from batchot.losses.gpu.workspace import Workspace
 
 LAUNCHES = 96  # steps at most, whatever max_iterations says: a launch that finds the work done takes 1 to 2 us
@@ -96,13 +96,13 @@ def kernel_matrix(x: Prepared, y: Prepared, options: Options, tiles: Tiles) -> T
     return K
 
 
-def scale_stored(x: Prepared, y: Prepared, K: Tensor, options: Options, tiles: Tiles) -> Workspace:
-    """The scalings u (n,) and v (m,) of a stored K and the marginal error left."""
-    w = Workspace.new(len(x.x), len(y.x), x is y, K.device)
+def scale_stored(K: Tensor, itself: bool, options: Options, tiles: Tiles) -> Scalings:
+    """The scalings of K (n, m) by passes over it."""
+    w = Workspace.new(*K.shape, itself, K.device)
 
     def run(mode: int, given: Tensor, turned: bool, is_last: bool) -> None:
         rows, columns = K.shape[::-1] if turned else K.shape
-        row_stride, column_stride = (1, len(y.x)) if turned else (len(y.x), 1)
+        row_stride, column_stride = K.stride()[::-1] if turned else K.stride()
         # Along the columns of K neighbouring rows of the pass are neighbours in memory: a tile that is wide there.
         shape = (tiles.pass_columns, tiles.pass_rows) if turned else (tiles.pass_rows, tiles.pass_columns)
         stored_pass_kernel[(triton.cdiv(rows, shape[0]),)](
@@ -111,11 +111,11 @@ def scale_stored(x: Prepared, y: Prepared, K: Tensor, options: Options, tiles: T
             MODE=mode, BM=shape[0], BN=shape[1], BLOCK=tiles.step, num_warps=8,
         )  # fmt: skip
 
-    _iterate(run, w, x is y, options)
-    return w
+    _iterate(run, itself, w, options)
+    return Scalings(w.best_u, w.v, w.error[0])
 
 
-def scale_tiled(x: Prepared, y: Prepared, options: Options, tiles: Tiles) -> Workspace:
+def scale_tiled(x: Prepared, y: Prepared, options: Options, tiles: Tiles) -> Scalings:
     """The same without a K in memory."""
     w = Workspace.new(len(x.x), len(y.x), x is y, x.x.device)
 
@@ -130,11 +130,11 @@ def scale_tiled(x: Prepared, y: Prepared, options: Options, tiles: Tiles) -> Wor
             MODE=mode, BLOCK=tiles.step, PRECISION=options.precision, **tiles.of_product(d),
         )  # fmt: skip
 
-    _iterate(run, w, x is y, options)
-    return w
+    _iterate(run, x is y, w, options)
+    return Scalings(w.best_u, w.v, w.error[0])
 
 
-def _iterate(run, w: Workspace, itself: bool, options: Options) -> None:  # type: ignore[no-untyped-def]
+def _iterate(run, itself: bool, w: Workspace, options: Options) -> None:  # type: ignore[no-untyped-def]
     steps = min(LAUNCHES, options.max_iterations)
     for step in range(steps):
         is_last = step == steps - 1

@@ -45,11 +45,17 @@ class Problem:
 
 @dataclass(frozen=True)
 class Tiles:
-    """Sizes of tiles, all powers of two of at least 16. Smaller ones than these serve tests."""
+    """Sizes of tiles, all powers of two of at least 16.
 
-    BM: int = 128  # rows of a tile of G = X Y^T
-    BN: int = 128  # its columns
+    Those for large batches are the largest that compile without spilling registers on compute capability 9.0
+    (benchmarks/gpu_compile.py); tests use tiny ones.
+    """
+
+    BM: int = 128  # rows of a tile of G = X Y^T in a pass
+    BN: int = 64  # its columns
     BD: int = 32  # columns of X and Y that are multiplied at a time, at most
+    gradient_BM: int = 64  # rows of a tile of G in the pass of the gradient
+    gradient_BN: int = 64  # its columns
     BC: int = 128  # columns of a program's part of the gradient, at most
     pass_rows: int = 16  # rows of a program's tile of a stored K
     pass_columns: int = 256  # its columns, which lie together in memory
@@ -58,17 +64,27 @@ class Tiles:
     @classmethod
     def for_size(cls, size: int) -> Tiles:
         """Tiles for a batch of that size: small ones where large ones would leave multiprocessors without work."""
-        return cls() if size > 2048 else cls(BM=32, BN=64)
-
-    def of_gradient(self, d: int) -> dict[str, Any]:
-        """The compile-time values of the gradient's kernel, which holds BM x BN of G and BM x BC of the gradient."""
-        return {**self.of_product(d), "BC": _cover(d, self.BC)}
+        return cls() if size > 2048 else cls(BM=32, BN=64, gradient_BM=32, BC=64)
 
     def of_product(self, d: int) -> dict[str, Any]:
         """The compile-time values of a kernel that computes G for embeddings of dimension d."""
-        width = _cover(d, self.BD)
-        warps = max(4, min(8, self.BM * self.BN // 1024))
-        return {"BM": self.BM, "BN": self.BN, "BD": width, "CHUNKS": -(-d // width), "num_warps": warps}
+        return {**_product(self.BM, self.BN, self.BD, d), "num_stages": 3}
+
+    def of_gradient(self, d: int) -> dict[str, Any]:
+        """The compile-time values of the gradient's kernel, which holds a tile of G and BM x BC of the gradient."""
+        width = _cover(d, self.BC)
+        product = _product(self.gradient_BM, self.gradient_BN, self.BD, d)
+        return {**product, "BC": width, "num_warps": _warps(self.gradient_BM * width), "num_stages": 2}
+
+
+def _product(BM: int, BN: int, BD: int, d: int) -> dict[str, Any]:
+    width = _cover(d, BD)
+    return {"BM": BM, "BN": BN, "BD": width, "CHUNKS": -(-d // width), "num_warps": _warps(BM * BN)}
+
+
+def _warps(entries: int) -> int:
+    """Warps that share a tile of float32: up to 32 registers of each thread hold it."""
+    return max(4, min(8, entries // 1024))
 
 
 def _cover(d: int, most: int) -> int:
@@ -77,6 +93,14 @@ def _cover(d: int, most: int) -> int:
     while width < min(d, most):
         width *= 2
     return width
+
+
+class Scalings(NamedTuple):
+    """diag(u) K diag(v) is the plan; all on the device of the embeddings."""
+
+    u: Tensor  # (n,)
+    v: Tensor  # (m,), the same as u for a batch against itself
+    error: Tensor  # (), the marginal error left
 
 
 class Result(NamedTuple):

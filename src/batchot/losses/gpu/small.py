@@ -7,9 +7,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from batchot.losses.gpu.device import MEMORY, coefficients, kernel_tile
-from batchot.losses.gpu.prepare import Prepared
-from batchot.losses.gpu.problem import Options
+from batchot.losses.gpu.device import MEMORY, coefficients, load_rows
+from batchot.losses.gpu.problem import Options, Scalings, Tiles
 
 LARGEST = 128  # rows and columns: K is then 64 KiB, a quarter of the registers of a multiprocessor
 
@@ -75,17 +74,12 @@ def sinkhorn(K, a, b, m, tolerance, max_iterations, ITSELF: tl.constexpr, BM: tl
 
 @triton.jit
 def small_kernel(  # type: ignore[no-untyped-def]
-    x_ptr, y_ptr, x2_ptr, y2_ptr, lx_ptr, ly_ptr, u_ptr, v_ptr, error_ptr, n, m, d,
-    margin, pos_margin, gamma, lam, tolerance, max_iterations,
-    ITSELF: tl.constexpr, CHUNKS: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, BD: tl.constexpr,
-    PRECISION: tl.constexpr,
+    K_ptr, u_ptr, v_ptr, error_ptr, n, m, tolerance, max_iterations,
+    ITSELF: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr,
 ):  # fmt: skip
-    """The scalings u (n,) and v (m,) of the plan and its marginal error."""
+    """The scalings u (n,) and v (m,) of K (n, m) and the marginal error left."""
     i, j = tl.arange(0, BM), tl.arange(0, BN)
-    K = kernel_tile(
-        x_ptr, y_ptr, x2_ptr, y2_ptr, lx_ptr, ly_ptr, i, j, n, m, d, margin, pos_margin, gamma, lam,
-        ITSELF, CHUNKS, BD, PRECISION,
-    )  # fmt: skip
+    K = load_rows(K_ptr, i, j, n, m)
     log_v, error = sinkhorn(K, 1.0 / n, 1.0 / m, m, tolerance, max_iterations, ITSELF, BN)
     v = tl.where(j < m, tl.exp(log_v).to(tl.float32), 0.0)
     tl.store(v_ptr + j, v, mask=j < m)
@@ -94,21 +88,17 @@ def small_kernel(  # type: ignore[no-untyped-def]
     tl.store(error_ptr, error)
 
 
-def shape(n: int, m: int, d: int) -> dict[str, int]:
+def shape(n: int, m: int) -> dict[str, int]:
     """The kernel's tile and its number of warps: at most 32 registers a thread hold K."""
     bm, bn = max(16, triton.next_power_of_2(n)), max(16, triton.next_power_of_2(m))
-    bd = 32 if d > 16 else 16
-    return {"BM": bm, "BN": bn, "BD": bd, "CHUNKS": triton.cdiv(d, bd), "num_warps": min(16, max(4, bm * bn // 512))}
+    return {"BM": bm, "BN": bn, "num_warps": min(16, max(4, bm * bn // 512))}
 
 
-def scale_small(x: Prepared, y: Prepared, options: Options) -> tuple[Tensor, Tensor, Tensor]:
-    """The scalings u (n,) and v (m,) and the marginal error left, () on the device."""
-    (n, d), m = x.x.shape, len(y.x)
-    v, u = torch.empty(m + n, dtype=torch.float32, device=x.x.device).split([m, n])
-    error = torch.empty((), dtype=torch.float32, device=x.x.device)
+def scale_small(K: Tensor, itself: bool, options: Options, _: Tiles) -> Scalings:
+    """The scalings u (n,) and v (m,) of K (n, m), by one launch."""
+    n, m = K.shape
+    v, u, error = torch.empty(m + n + 1, dtype=torch.float32, device=K.device).split([m, n, 1])
     small_kernel[(1,)](
-        x.x, y.x, x.squared, y.squared, x.labels, y.labels, u, v, error, n, m, d,
-        options.margin, options.pos_margin, options.gamma, options.lam, options.tolerance, options.max_iterations,
-        ITSELF=x is y, PRECISION=options.precision, **shape(n, m, d),
-    )  # fmt: skip
-    return v if x is y else u, v, error
+        K, u, v, error, n, m, options.tolerance, options.max_iterations, ITSELF=itself, **shape(n, m)
+    )
+    return Scalings(v if itself else u, v, error[0])

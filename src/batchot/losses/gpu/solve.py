@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
+from torch import Tensor
 
+from batchot.losses.gpu import persistent, small
 from batchot.losses.gpu.gradient import loss_and_gradient
 from batchot.losses.gpu.passes import kernel_matrix, scale_stored, scale_tiled
 from batchot.losses.gpu.prepare import prepare_both
-from batchot.losses.gpu.problem import Problem, Result, Tiles
-from batchot.losses.gpu.small import LARGEST, scale_small
+from batchot.losses.gpu.problem import Options, Problem, Result, Scalings, Tiles
 
-Path = Literal["small", "stored", "tiled"]
+Path = Literal["small", "persistent", "cooperative", "stored", "tiled"]
 
 # On an H100 a pass over a stored K costs 4 bytes a pair, 1.2 ps of 3.35 TB/s; computing the pair again costs 3 * 2 d
 # flops (three TF32 products make one of float32), 1.9 ps of 400 TFLOP/s at d = 128 and 7.7 ps at d = 512, besides two
@@ -20,10 +21,25 @@ Path = Literal["small", "stored", "tiled"]
 STORED_BYTES = 256 * 2**20
 
 
+def _scale_cooperatively(K: Tensor, itself: bool, options: Options, tiles: Tiles) -> Scalings:
+    programs = persistent.cooperative_programs(K, tiles)
+    return persistent.scale_persistent(K, itself, options, tiles, programs)
+
+
+_SCALE = {
+    "small": small.scale_small,
+    "persistent": persistent.scale_persistent,
+    "cooperative": _scale_cooperatively,
+    "stored": scale_stored,
+}
+
+
 def choose_path(n: int, m: int) -> Path:
     """How the scalings of an n x m problem are found."""
-    if max(n, m) <= LARGEST:
+    if max(n, m) <= small.LARGEST:
         return "small"
+    if max(n, m) <= persistent.LARGEST:
+        return "persistent"
     return "stored" if 4 * n * m <= STORED_BYTES else "tiled"
 
 
@@ -36,14 +52,12 @@ def solve(p: Problem, path: Path | None = None, tiles: Tiles | None = None) -> R
     if options.uniform:
         u = v = x.squared  # not read
         error = torch.zeros((), device=p.x.device)
-    elif path == "small":
-        u, v, error = scale_small(x, y, options)
+    elif path == "tiled":
+        u, v, error = scale_tiled(x, y, options, tiles)
     else:
-        if path == "stored":
-            w = scale_stored(x, y, kernel_matrix(x, y, options, tiles), options, tiles)
-        else:
-            w = scale_tiled(x, y, options, tiles)
-        u, v, error = w.best_u, w.v, w.error[0]
+        K = kernel_matrix(x, y, options, tiles)
+        u, v, error = _SCALE[path](K, x is y, options, tiles)
+        del K
     loss, grad_x = loss_and_gradient(x, y, u, v, options, p.need_grad, tiles)
     if p.y is None or not p.need_grad:
         return Result(loss, error, grad_x, grad_x.new_empty(0, p.x.shape[1]))
