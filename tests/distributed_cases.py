@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import importlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -12,7 +15,9 @@ from pytorch_metric_learning import losses as pml
 from torch import Tensor, nn
 
 from batchot import BatchOTLoss, DistributedLoss
-from batchot.losses import blocks
+from batchot.losses import blocks, distributed
+
+solving: Any = importlib.import_module("batchot.losses.blocks.solve")
 
 WIDTH = 12
 
@@ -71,11 +76,7 @@ def rows_of(sizes: tuple[int, ...], world: int) -> list[slice]:
     if world == 2:
         sizes = (sizes[0], sum(sizes[1:]))
     edges = [0, *torch.tensor(sizes).cumsum(0).tolist()]
-    return (
-        [slice(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]
-        if world > 1
-        else [slice(0, edges[-1])]
-    )
+    return [slice(a, b) for a, b in pairwise(edges)] if world > 1 else [slice(0, edges[-1])]
 
 
 def data_of(case: Case) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
@@ -110,7 +111,7 @@ def result_of(name: str, average: bool = True, steps: int = 2) -> Result:
     values, grads = [], []
     for _ in range(steps):
         value = loss(*arguments)
-        values.append(float(value))
+        values.append(value.item())
         grads += torch.autograd.grad(value, leaves)
     state = {k.removeprefix("loss."): v.clone() for k, v in loss.state_dict().items()}
     if hasattr(case.make(), "embedding_memory"):
@@ -123,14 +124,70 @@ def all_cases() -> dict[str, Result]:
     return {name: result_of(name) for name in CASES}
 
 
-def summed_and_tiled() -> dict[str, Result]:
-    """Gradients for a sum over processes, and rows that are never stored."""
-    results = {"summed": result_of("default", average=False)}
-    from batchot.losses.blocks import solve
-    import importlib
-
-    module = importlib.import_module("batchot.losses.blocks.solve")
-    assert solve is blocks.solve
-    module.STORED_PAIRS = 1
-    results |= {f"tiled {name}": result_of(name) for name in ("default", "two batches", "uniform")}
+def other_ways() -> dict[str, Any]:
+    """Gradients for a sum over processes; rows that are never stored; wrong input; a network under DDP."""
+    results: dict[str, Any] = {"summed": result_of("default", average=False)}
+    solving.STORED_PAIRS = 1  # this process ends after this
+    for name in TILED:
+        results[f"tiled {name}"] = result_of(name)
+    with unsolved_counted() as counted:
+        result_of("default")
+        results["rows"] = counted[:]
+    results["refused"] = {what: refused(arguments) for what, arguments in wrong_input().items()}
+    results["network"] = gradients_of_a_network()
     return results
+
+
+TILED = ("default", "two batches", "uniform", "anchors", "two batches, uniform")
+
+
+@contextmanager
+def unsolved_counted() -> Iterator[list[int]]:
+    """How many rows this process solves, a call after another."""
+    counted: list[int] = []
+    solve = distributed.solve
+
+    def counting(rows: blocks.Rows, *others: Any) -> blocks.Weighed:
+        counted.append(len(rows.x))
+        return solve(rows, *others)
+
+    distributed.solve = counting  # type: ignore[assignment]
+    try:
+        yield counted
+    finally:
+        distributed.solve = solve
+
+
+def wrong_input() -> dict[str, tuple[Any, ...]]:
+    """What rank 1 brings is not right, or not what rank 0 brings."""
+    odd = dist.get_rank() == 1
+    x, labels = torch.eye(4), torch.tensor([0, 0, 1, 1])
+    return {
+        "type of labels": (x, labels.float() if odd else labels),
+        "width": (torch.eye(4, 5) if odd else x, labels),
+        "second batch": (x, labels, None, x + 1, labels) if odd else (x, labels),
+        "NaN": (x * float("nan") if odd else x, labels),
+        "empty": (x[:0], labels[:0]) if odd else (x, labels),
+    }
+
+
+def refused(arguments: tuple[Any, ...]) -> str:
+    try:
+        DistributedLoss(BatchOTLoss())(*arguments)
+    except ValueError as error:
+        return f"{type(error).__name__}: {error}"
+    return "accepted"
+
+
+def gradients_of_a_network() -> list[Tensor]:
+    """Of a network that DistributedDataParallel averages, or of one process."""
+    torch.manual_seed(1)
+    network: nn.Module = nn.Sequential(nn.Linear(WIDTH, 9), nn.Tanh(), nn.Linear(9, 6))
+    x, labels, _, _ = data_of(CASES["default"])
+    loss: nn.Module = BatchOTLoss()
+    if dist.is_initialized():
+        part = rows_of(CASES["default"].sizes, dist.get_world_size())[dist.get_rank()]
+        x, labels = x[part], labels[part]
+        network, loss = nn.parallel.DistributedDataParallel(network), DistributedLoss(loss)
+    loss(network(x), labels).backward()
+    return [p.grad for p in network.parameters() if p.grad is not None]
