@@ -15,7 +15,7 @@ from pytorch_metric_learning import losses as pml
 from torch import Tensor, nn
 
 from batchot import BatchOTLoss, DistributedLoss
-from batchot.losses import blocks, distributed
+from batchot.losses import blocks
 
 solving: Any = importlib.import_module("batchot.losses.blocks.solve")
 
@@ -145,17 +145,17 @@ TILED = ("default", "two batches", "uniform", "anchors", "two batches, uniform")
 def unsolved_counted() -> Iterator[list[int]]:
     """How many rows this process solves, a call after another."""
     counted: list[int] = []
-    solve = distributed.solve
+    solve = solving.solve
 
     def counting(rows: blocks.Rows, *others: Any) -> blocks.Weighed:
         counted.append(len(rows.x))
         return solve(rows, *others)
 
-    distributed.solve = counting  # type: ignore[assignment]
+    solving.solve = counting
     try:
         yield counted
     finally:
-        distributed.solve = solve
+        solving.solve = solve
 
 
 def wrong_input() -> dict[str, tuple[Any, ...]]:

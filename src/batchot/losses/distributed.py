@@ -15,8 +15,7 @@ from torch.autograd.function import once_differentiable
 from batchot.losses.anchors import ClassAnchors
 from batchot.losses.batch import Batch, at_working_precision, check_batch, check_misplacement
 from batchot.losses.batch_ot import BatchOTLoss
-from batchot.losses.blocks import Rows, solve
-from batchot.losses.blocks.solve import Unsolved
+from batchot.losses.blocks import Rows, Unsolved
 from batchot.losses.fused import compiled_kernels, has_closed_form, prepare, suits_kernels, through_norm
 from batchot.losses.gathering import Parts, agree
 from batchot.losses.settings import BatchOTSettings
@@ -173,6 +172,8 @@ class _RowsLoss(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, y: Tensor | None, labels: Tensor, columns: _Columns, settings: BatchOTSettings
     ) -> Tensor:
+        from batchot.losses.blocks.solve import solve
+
         need_x, need_y = ctx.needs_input_grad[:2]
         of_x, of_y = columns.of_x, columns.of_y
         points = at_working_precision(columns.points, normalize=False)

@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from batchot.losses.batch import Batch, check_misplacement
+from batchot.losses.blocks import Rows
 from batchot.losses.settings import BatchOTSettings
 
 _MAX_LAM = 40.0  # exp(-lam) times the scalings stays inside float32; above it, the general solver
@@ -114,7 +115,7 @@ def fused_loss(batch: Batch, settings: BatchOTSettings) -> Tensor:
 def _forward(
     x: Tensor, y: Tensor | None, batch: Batch, settings: BatchOTSettings, need_grad: bool
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    from batchot.losses.blocks import Rows, solve
+    from batchot.losses.blocks.solve import solve
 
     assert batch.labels is not None
     x, x_norm, centre = prepare(x, settings.normalize, None)

@@ -2,11 +2,9 @@
 
 The solver asks three things of rows (:class:`~batchot.losses.blocks.rows.RowBlock`): K v; half a step of Sinkhorn's
 iteration; the loss and its gradient once the scalings u and v are known. Who holds K, and whether it is held at all,
-is nobody else's affair.
+is nobody else's affair. ``blocks.solve`` needs numba; what is named here does not.
 """
 
-from batchot.losses.blocks.rows import RowBlock, Rows, Weighed
-from batchot.losses.blocks.scaling import Alone, Exchange
-from batchot.losses.blocks.solve import block_of, solve
+from batchot.losses.blocks.rows import Exchange, RowBlock, Rows, Unsolved, Weighed
 
-__all__ = ["Alone", "Exchange", "RowBlock", "Rows", "Weighed", "block_of", "solve"]
+__all__ = ["Exchange", "RowBlock", "Rows", "Unsolved", "Weighed"]

@@ -66,3 +66,23 @@ class RowBlock(Protocol):
 
     def weigh(self, u: np.ndarray, v: np.ndarray, need_x: bool, need_y: bool) -> Weighed:
         """Loss and gradient of T_ij = u_i K_ij v_j (or u_i v_j for the uniform plan), u (n,), v (m,) float32."""
+
+
+class Exchange(Protocol):
+    """How the holders of the rows of one problem tell each other what they found."""
+
+    def all_rows(self, part: np.ndarray) -> np.ndarray:
+        """The parts of all holders one after the other: float64 (n,) to (N,)."""
+
+    def sum(self, part: np.ndarray) -> np.ndarray:
+        """The sum of the parts of all holders, float64 of any shape."""
+
+    def sum_rows(self, part: Tensor) -> Tensor:
+        """The sum of the parts of all holders, (m, d)."""
+
+
+class Unsolved(Exception):
+    """The iteration did not reach the tolerance on rows that this process does not hold all of.
+
+    Every holder raises it at the same step, so that all can go on together by another way.
+    """

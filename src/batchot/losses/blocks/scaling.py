@@ -3,27 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from batchot.losses import kernels
-from batchot.losses.blocks.rows import RowBlock, Rows
-
-
-class Exchange(Protocol):
-    """How the holders of the rows of one problem tell each other what they found."""
-
-    def all_rows(self, part: np.ndarray) -> np.ndarray:
-        """The parts of all holders one after the other: float64 (n,) to (N,)."""
-
-    def sum(self, part: np.ndarray) -> np.ndarray:
-        """The sum of the parts of all holders, float64 of any shape."""
-
-    def sum_rows(self, part: Tensor) -> Tensor:
-        """The sum of the parts of all holders, (m, d)."""
+from batchot.losses.blocks.rows import Exchange, RowBlock, Rows
 
 
 class Alone:

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from batchot.losses.blocks.device import DeviceRows
-from batchot.losses.blocks.rows import RowBlock, Rows, Weighed
-from batchot.losses.blocks.scaling import Alone, Exchange, Scalings, precision, scale
+from batchot.losses.blocks.rows import Exchange, RowBlock, Rows, Unsolved, Weighed
+from batchot.losses.blocks.scaling import Alone, Scalings, precision, scale
 from batchot.losses.blocks.stored import StoredRows
 from batchot.losses.blocks.threads import THREADED_PAIRS
 from batchot.losses.blocks.tiled import TiledRows
@@ -18,13 +18,6 @@ from batchot.transport import SinkhornWarning, sinkhorn
 
 STORED_PAIRS = 1 << 27  # more than that, and G and K would take over 1 GiB
 _GENERAL_PAIRS = 1 << 24  # beyond, the general solver would run for minutes
-
-
-class Unsolved(Exception):
-    """The iteration did not reach the tolerance on rows that this process does not hold all of.
-
-    Every holder raises it at the same step, so that all can go on together by another way.
-    """
 
 
 def block_of(rows: Rows, stack: ExitStack) -> RowBlock:
