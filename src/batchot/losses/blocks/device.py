@@ -76,6 +76,14 @@ class DeviceRows:
         return torch.cat(us).cpu().numpy(), c.cpu().numpy()
 
     @torch.no_grad()
+    def column_sums(self, u: np.ndarray) -> np.ndarray:
+        of = self._vector(u)
+        c = torch.zeros(len(self.rows.y), dtype=torch.float64, device=of.device)
+        for i in self._strips():
+            c += (self._kernel(self._hinge(i)[0], i) * of[i].unsqueeze(1)).sum(0, dtype=torch.float64)
+        return c.cpu().numpy()
+
+    @torch.no_grad()
     def weigh(self, u: np.ndarray, v: np.ndarray, need_x: bool, need_y: bool) -> Weighed:
         rows, at, of = self.rows, self._vector(v), self._vector(u)
         grad_x = torch.empty_like(rows.x) if need_x else None

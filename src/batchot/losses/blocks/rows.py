@@ -64,6 +64,9 @@ class RowBlock(Protocol):
     def half_step(self, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """u = a / (K v), float32 (n,), and these rows' part of K^T u, float64 (m,)."""
 
+    def column_sums(self, u: np.ndarray) -> np.ndarray:
+        """These rows' part of K^T u, float64 (m,)."""
+
     def weigh(self, u: np.ndarray, v: np.ndarray, need_x: bool, need_y: bool) -> Weighed:
         """Loss and gradient of T_ij = u_i K_ij v_j (or u_i v_j for the uniform plan), u (n,), v (m,) float32."""
 

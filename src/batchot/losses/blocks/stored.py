@@ -66,6 +66,10 @@ class StoredRows:
 
         return u, np.sum(self.over_rows(part), axis=0)
 
+    def column_sums(self, u: np.ndarray) -> np.ndarray:
+        sums: np.ndarray = torch.mv(torch.from_numpy(self.K).T, torch.from_numpy(u)).double().numpy()
+        return sums
+
     def weigh(self, u: np.ndarray, v: np.ndarray, need_x: bool, need_y: bool) -> Weighed:
         n, m = self.K.shape
         rows, o = self.rows, self.options

@@ -82,21 +82,32 @@ class TiledRows:
         sums = np.zeros(self.n)
         u = v if self.rows.whole else np.zeros(self.n, np.float32)
         for tile in self._tiles():
-            self._add_sums(tile, u, v, sums)
+            self._add_sums(tile, u, v, sums[tile.i], sums[tile.j] if tile.twice else None)
         return sums
 
-    def _add_sums(self, tile: _Tile, u: np.ndarray, v: np.ndarray, sums: np.ndarray) -> None:
+    def column_sums(self, u: np.ndarray) -> np.ndarray:
+        if self.rows.whole:
+            return self.row_sums(u)
+        sums, v, unread = np.zeros(self.m), np.zeros(self.m, np.float32), np.zeros(self.n)
+        for tile in self._tiles():
+            self._add_sums(tile, u, v, unread[tile.i], sums[tile.j])
+        return sums
+
+    def _add_sums(
+        self, tile: _Tile, u: np.ndarray, v: np.ndarray, of_rows: np.ndarray, of_columns: np.ndarray | None
+    ) -> None:
+        """Add K v and K^T u of a tile."""
         cost, kernel, diagonal = self._problem(tile)
-        ui, vj, r = u[tile.i], v[tile.j], sums[tile.i]
+        ui, vj = u[tile.i], v[tile.j]
 
         def part(first: int, last: int) -> np.ndarray:
-            c = np.zeros(tile.shape[1] if tile.twice else 0)
-            kernel_sums(*cost, *kernel, diagonal, ui, vj, first, last, r, c)
+            c = np.zeros(0 if of_columns is None else tile.shape[1])
+            kernel_sums(*cost, *kernel, diagonal, ui, vj, first, last, of_rows, c)
             return c
 
         for c in self._over(tile.shape[0], part):
-            if tile.twice:
-                sums[tile.j] += c
+            if of_columns is not None:
+                of_columns += c
 
     def half_step(self, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         u, c = np.empty(self.n, np.float32), np.zeros(self.m)
