@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from batchot.evaluation import classification_scores, retrieval_scores
-    from batchot.losses import BatchOTLoss, CrossModalBatchOTLoss, JointLoss, batch_ot_loss, plan_report
+    from batchot.losses import (
+        BatchOTLoss,
+        CrossModalBatchOTLoss,
+        DistributedLoss,
+        JointLoss,
+        batch_ot_loss,
+        plan_report,
+    )
     from batchot.shapes.read import load_shape
     from batchot.shapes.render import render_views
     from batchot.training import load_run
@@ -25,6 +32,7 @@ except PackageNotFoundError:  # run from a source tree that was never installed
 _HOMES = {
     "BatchOTLoss": "batchot.losses",
     "CrossModalBatchOTLoss": "batchot.losses",
+    "DistributedLoss": "batchot.losses",
     "JointLoss": "batchot.losses",
     "Plan": "batchot.transport",
     "batch_ot_loss": "batchot.losses",
@@ -41,6 +49,7 @@ _HOMES = {
 __all__ = [
     "BatchOTLoss",
     "CrossModalBatchOTLoss",
+    "DistributedLoss",
     "JointLoss",
     "Plan",
     "batch_ot_loss",
