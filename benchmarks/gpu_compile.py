@@ -44,7 +44,9 @@ def cases() -> Iterator[Case]:
     from batchot.losses.gpu.problem import Tiles
 
     for dtype in ("float32", "bfloat16"):
-        yield case(f"prepare {dtype}", prepare.prepare_kernel, dtype, {"NORMALIZE": True, "BM": 16, "BD": 32}, 4)
+        yield case(
+            f"prepare {dtype}", prepare.prepare_kernel, dtype, {"NORMALIZE": True, "BM": 16, "BD": 32}, 4
+        )
     precision = {"PRECISION": "tf32x3"}
     for n, itself in ((64, True), (128, True), (128, False)):
         flags = {**small.shape(n, n), "ITSELF": itself}
@@ -76,7 +78,13 @@ def cases() -> Iterator[Case]:
 
 
 FLOATS = {"margin", "pos_margin", "gamma", "lam", "tolerance", "mass"}
-POINTERS = {"lx_ptr": "*i64", "ly_ptr": "*i64", "vectors_ptr": "*fp64", "state_ptr": "*i32", "loss_ptr": "*fp64"}
+POINTERS = {
+    "lx_ptr": "*i64",
+    "ly_ptr": "*i64",
+    "vectors_ptr": "*fp64",
+    "state_ptr": "*i32",
+    "loss_ptr": "*fp64",
+}
 
 
 def case(
@@ -131,19 +139,25 @@ def compile_case(case: Case, capability: int) -> dict[str, int]:
 def cuobjdump() -> str:
     """The program of that name which comes with Triton."""
     found = importlib.util.find_spec("triton")
-    file = Path(found.origin or "").parent / "backends" / "nvidia" / "bin" / "cuobjdump" if found else Path("-")
+    file = (
+        Path(found.origin or "").parent / "backends" / "nvidia" / "bin" / "cuobjdump" if found else Path("-")
+    )
     if not file.is_file():
         sys.exit(f"cuobjdump is not at {file}; it comes with Triton for Linux x86_64 (pip install triton).")
     return str(file)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--capability", type=int, nargs="+", default=[80, 90])
     parser.add_argument("--only", default="", help="part of a kernel's name")
     options = parser.parse_args()
     cuobjdump()
-    print(f"{'kernel':<36} {'sm':>3} {'warps':>5} {'registers':>9} {'stack':>6} {'shared':>7} {'code':>7} {'seconds':>8}")
+    print(
+        f"{'kernel':<36} {'sm':>3} {'warps':>5} {'registers':>9} {'stack':>6} {'shared':>7} {'code':>7} {'seconds':>8}"
+    )
     for each in cases():
         if options.only not in each.name:
             continue

@@ -41,13 +41,18 @@ def random_batch(
     return Batch(x, lx, y, ly, None)
 
 
-def problem(batch: Batch, settings: BatchOTSettings, device: torch.device, precision: str = "ieee") -> Problem:
+def problem(
+    batch: Batch, settings: BatchOTSettings, device: torch.device, precision: str = "ieee"
+) -> Problem:
     """What `gpu_loss` hands to the kernels."""
     s = settings
+    uniform = s.plan == "uniform"
     options = Options(
-        s.margin, s.pos_margin, s.gamma, s.lam, s.normalize, s.plan == "uniform", s.tolerance, s.max_iterations, precision
+        s.margin, s.pos_margin, s.gamma, s.lam, s.normalize, uniform, s.tolerance, s.max_iterations, precision
     )  # fmt: skip
-    x, y, lx, ly = (None if t is None else t.to(device) for t in (batch.x, batch.y, batch.labels, batch.y_labels))
+    x, y, lx, ly = (
+        None if t is None else t.to(device) for t in (batch.x, batch.y, batch.labels, batch.y_labels)
+    )
     assert x is not None and lx is not None
     return Problem(x, y, lx.long(), None if ly is None else ly.long(), True, options)
 

@@ -109,9 +109,12 @@ def _loss(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     from batchot.losses.gpu.solve import solve
 
-    options = Options(margin, pos_margin, gamma, lam, normalize, uniform, tolerance, max_iterations, precision)
+    options = Options(
+        margin, pos_margin, gamma, lam, normalize, uniform, tolerance, max_iterations, precision
+    )
     y = None if y is None else _rows(y)
-    return tuple(solve(Problem(_rows(x), y, lx.contiguous(), _contiguous(ly), need_grad, options)))
+    done = solve(Problem(_rows(x), y, lx.contiguous(), _contiguous(ly), need_grad, options))
+    return done.loss, done.error, done.grad_x, done.grad_y
 
 
 def _rows(x: Tensor) -> Tensor:
@@ -128,8 +131,8 @@ def _(x: Tensor, y: Tensor | None, *rest: Any) -> tuple[Tensor, Tensor, Tensor, 
     need_grad = rest[-1]
     like_x = x.shape if need_grad else (0, x.shape[1])
     like_y = y.shape if need_grad and y is not None else (0, x.shape[1])
-    new = {"dtype": torch.float32}
-    return x.new_empty((), **new), x.new_empty((), **new), x.new_empty(like_x, **new), x.new_empty(like_y, **new)
+    x = x.to(torch.float32)  # fake: no data are copied
+    return x.new_empty(()), x.new_empty(()), x.new_empty(like_x), x.new_empty(like_y)
 
 
 def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:

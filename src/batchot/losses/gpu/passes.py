@@ -23,7 +23,9 @@ from batchot.losses.gpu.prepare import Prepared
 from batchot.losses.gpu.problem import Options, Scalings, Tiles
 from batchot.losses.gpu.workspace import Workspace
 
-LAUNCHES = 96  # steps at most, whatever max_iterations says: a launch that finds the work done takes 1 to 2 us
+LAUNCHES = (
+    96  # steps at most, whatever max_iterations says: a launch that finds the work done takes 1 to 2 us
+)
 
 
 @triton.jit
@@ -98,7 +100,7 @@ def kernel_matrix(x: Prepared, y: Prepared, options: Options, tiles: Tiles) -> T
 
 def scale_stored(K: Tensor, itself: bool, options: Options, tiles: Tiles) -> Scalings:
     """The scalings of K (n, m) by passes over it."""
-    w = Workspace.new(*K.shape, itself, K.device)
+    w = Workspace.new(K.shape[0], K.shape[1], itself, K.device)
 
     def run(mode: int, given: Tensor, turned: bool, is_last: bool) -> None:
         rows, columns = K.shape[::-1] if turned else K.shape
@@ -112,7 +114,7 @@ def scale_stored(K: Tensor, itself: bool, options: Options, tiles: Tiles) -> Sca
         )  # fmt: skip
 
     _iterate(run, itself, w, options)
-    return Scalings(w.best_u, w.v, w.error[0])
+    return Scalings(w.best_u, w.v, w.error)
 
 
 def scale_tiled(x: Prepared, y: Prepared, options: Options, tiles: Tiles) -> Scalings:
@@ -131,7 +133,7 @@ def scale_tiled(x: Prepared, y: Prepared, options: Options, tiles: Tiles) -> Sca
         )  # fmt: skip
 
     _iterate(run, x is y, w, options)
-    return Scalings(w.best_u, w.v, w.error[0])
+    return Scalings(w.best_u, w.v, w.error)
 
 
 def _iterate(run, itself: bool, w: Workspace, options: Options) -> None:  # type: ignore[no-untyped-def]

@@ -108,7 +108,7 @@ def scale_persistent(K: Tensor, itself: bool, options: Options, tiles: Tiles, pr
         ITSELF=itself, PROGRAMS=programs, BM=tiles.pass_rows, BN=tiles.pass_columns, BLOCK=tiles.step, num_warps=16,
         **together,
     )  # fmt: skip
-    return Scalings(w.best_u, w.v, w.error[0])
+    return Scalings(w.best_u, w.v, w.error)
 
 
 def cooperative_programs(K: Tensor, tiles: Tiles) -> int:

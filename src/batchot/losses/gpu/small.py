@@ -97,8 +97,9 @@ def shape(n: int, m: int) -> dict[str, int]:
 def scale_small(K: Tensor, itself: bool, options: Options, _: Tiles) -> Scalings:
     """The scalings u (n,) and v (m,) of K (n, m), by one launch."""
     n, m = K.shape
-    v, u, error = torch.empty(m + n + 1, dtype=torch.float32, device=K.device).split([m, n, 1])
+    v, u = torch.empty(m + n, dtype=torch.float32, device=K.device).split([m, n])
+    error = torch.empty((), dtype=torch.float32, device=K.device)
     small_kernel[(1,)](
         K, u, v, error, n, m, options.tolerance, options.max_iterations, ITSELF=itself, **shape(n, m)
     )
-    return Scalings(v if itself else u, v, error[0])
+    return Scalings(v if itself else u, v, error)

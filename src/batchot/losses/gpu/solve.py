@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -26,7 +27,7 @@ def _scale_cooperatively(K: Tensor, itself: bool, options: Options, tiles: Tiles
     return persistent.scale_persistent(K, itself, options, tiles, programs)
 
 
-_SCALE = {
+_SCALE: dict[str, Callable[[Tensor, bool, Options, Tiles], Scalings]] = {
     "small": small.scale_small,
     "persistent": persistent.scale_persistent,
     "cooperative": _scale_cooperatively,

@@ -21,15 +21,18 @@ class Workspace(NamedTuple):
     vectors: Tensor  # (4, m), float64: log v, the best, its image, the last image
     differences: Tensor  # (9, m)
     state: Tensor  # (8,), int32: tickets, whether all is done, steps in memory and in all
-    error: Tensor  # (1,), marginal error of the best v
+    error: Tensor  # (), marginal error of the best v
 
     @classmethod
     def new(cls, n: int, m: int, itself: bool, device: torch.device) -> Workspace:
-        """Room for a problem whose scalings begin at 1: three allocations."""
+        """Room for a problem whose scalings begin at 1: four allocations."""
         zeros = torch.zeros(4 * m + _FLAGS, dtype=torch.float64, device=device)
         ones = torch.ones(m, dtype=torch.float32, device=device)
-        rest = torch.empty((_DIFFERENCES + 1) * m + (0 if itself else 2 * n) + 1, dtype=torch.float32, device=device)
-        sums, differences, scalings, error = rest.split([m, _DIFFERENCES * m, len(rest) - (_DIFFERENCES + 1) * m - 1, 1])
+        rest = torch.empty(
+            (_DIFFERENCES + 1) * m + (0 if itself else 2 * n), dtype=torch.float32, device=device
+        )
+        sums, differences, scalings = rest.split([m, _DIFFERENCES * m, 0 if itself else 2 * n])
+        error = torch.empty((), dtype=torch.float32, device=device)
         u, best_u = (ones, ones) if itself else scalings.view(2, n).unbind()
         state = zeros[4 * m :].view(torch.int32)
         return cls(ones, u, best_u, sums, zeros[: 4 * m].view(4, m), differences, state, error)
