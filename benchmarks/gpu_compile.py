@@ -1,7 +1,7 @@
 """Compile every GPU kernel of the loss ahead of time and print what it needs; no GPU is used.
 
     python benchmarks/gpu_compile.py                    # all kernels, sm_80 and sm_90
-    python benchmarks/gpu_compile.py --capability 90 --only small_kernel
+    python benchmarks/gpu_compile.py --capability 90 --only small
 
 Registers a thread, bytes spilled to local memory (stack), shared memory a program, size of the code.
 """
@@ -152,14 +152,14 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--capability", type=int, nargs="+", default=[80, 90])
-    parser.add_argument("--only", default="", help="part of a kernel's name")
+    parser.add_argument("--only", nargs="+", default=[""], help="parts of the kernels' names")
     options = parser.parse_args()
     cuobjdump()
     print(
         f"{'kernel':<36} {'sm':>3} {'warps':>5} {'registers':>9} {'stack':>6} {'shared':>7} {'code':>7} {'seconds':>8}"
     )
     for each in cases():
-        if options.only not in each.name:
+        if not any(part in each.name for part in options.only):
             continue
         for capability in options.capability:
             start = time.perf_counter()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from importlib.util import find_spec
 from typing import Any
 
@@ -113,7 +114,9 @@ def _loss(
         margin, pos_margin, gamma, lam, normalize, uniform, tolerance, max_iterations, precision
     )
     y = None if y is None else _rows(y)
-    done = solve(Problem(_rows(x), y, lx.contiguous(), _contiguous(ly), need_grad, options))
+    # Triton launches on the current device, which need not be that of the tensors.
+    with torch.cuda.device(x.device) if x.is_cuda else nullcontext():
+        done = solve(Problem(_rows(x), y, lx.contiguous(), _contiguous(ly), need_grad, options))
     return done.loss, done.error, done.grad_x, done.grad_y
 
 

@@ -60,6 +60,8 @@ def solve(p: Problem, path: Path | None = None, tiles: Tiles | None = None) -> R
         u, v, error = _SCALE[path](K, x is y, options, tiles)
         del K
     loss, grad_x = loss_and_gradient(x, y, u, v, options, p.need_grad, tiles)
+    if path == "cooperative":  # programs that waited in vain say so in the error
+        loss = torch.where(error.isnan(), error, loss)
     if p.y is None or not p.need_grad:
         return Result(loss, error, grad_x, grad_x.new_empty(0, p.x.shape[1]))
     _, grad_y = loss_and_gradient(y, x, v, u, options, True, tiles)
