@@ -4,8 +4,8 @@
     python benchmarks/gpu_numerics.py --steps
     python benchmarks/gpu_numerics.py --precision
 
-Steps: of the half step x <- x + (log a - log(u K u)) / 2 of a batch against itself, in float64, until the marginal error
-is 1e-6, by how many past differences Anderson's acceleration combines (0: none). 400 means that it was not done then.
+Steps: of the half step x <- x + (log a - log(u K u)) / 2 of a batch against itself, in float64, until the marginal
+error is 1e-6, by how many past differences Anderson's acceleration combines (0: none). 400: it was not done then.
 Precision: loss and gradient where every product is three TF32 products (x = high + low; low * low is left out), added
 eight at a time and rounded toward zero in between, which is a cautious model of a tensor core; against float64.
 """

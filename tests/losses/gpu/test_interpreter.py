@@ -21,7 +21,7 @@ def test_kernels_in_the_interpreter() -> None:
     root = HERE.parents[2]
     path = [str(root / "src"), str(root / "tests"), os.environ.get("PYTHONPATH", "")]
     done = subprocess.run(
-        [sys.executable, "-m", "pytest",  "-p", "no:cacheprovider", "-p", "no:xdist", str(HERE)],
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:xdist", str(HERE)],
         cwd=root,
         env={
             **os.environ,
