@@ -83,7 +83,9 @@ def test_one_graph_under_compile(backend: str, device: torch.device) -> None:
     weight = torch.eye(8, device=device, requires_grad=True)
 
     def step(x: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        return gpu_loss(Batch(x @ weight, labels, None, None, None), BatchOTSettings())
+        batch = Batch(x @ weight, labels, None, None, None)
+        assert is_gpu_fusible(batch, BatchOTSettings()) == batch.x.is_cuda
+        return gpu_loss(batch, BatchOTSettings())
 
     wanted = torch.autograd.grad(step(batch.x, batch.labels), weight)[0]
     compiled = torch.compile(step, backend=backend, fullgraph=True)

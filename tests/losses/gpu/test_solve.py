@@ -20,7 +20,8 @@ def found(batch: Batch, options: BatchOTSettings, device: torch.device, path: st
     from batchot.losses.gpu.solve import solve
 
     # In the interpreter each launch costs 5 ms, also one that finds the work done.
-    options = dataclasses.replace(options, max_iterations=min(options.max_iterations, 30))
+    most = 30 if options.lam <= 20.0 else 100
+    options = dataclasses.replace(options, max_iterations=min(options.max_iterations, most))
     loss, error, grad_x, grad_y = solve(problem(batch, options, device), path, TINY)
     return Outcome(loss.cpu().double(), grad_x, grad_y if batch.y is not None else None), float(error)
 

@@ -22,12 +22,15 @@ _PRECISION = "tf32x3"
 
 def is_gpu_fusible(batch: Batch, settings: BatchOTSettings) -> bool:
     """Whether :func:`gpu_loss` computes this case; the others take the general path with the same result."""
+    return HAS_TRITON and _is_capable(batch.x.device) and _suits(batch, settings)
+
+
+@torch.compiler.assume_constant_result
+def _is_capable(device: torch.device) -> bool:
     return (
-        HAS_TRITON
-        and batch.x.is_cuda
+        device.type == "cuda"
         and torch.version.cuda is not None
-        and torch.cuda.get_device_capability(batch.x.device) >= _OLDEST
-        and _suits(batch, settings)
+        and torch.cuda.get_device_capability(device) >= _OLDEST
     )
 
 
