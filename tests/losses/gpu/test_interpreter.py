@@ -35,3 +35,15 @@ def test_kernels_in_the_interpreter() -> None:
     )
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
     assert " passed" in done.stdout
+
+
+def test_importing_the_package_needs_no_triton() -> None:
+    program = (
+        "import sys; sys.modules['triton'] = None; from batchot.losses.gpu import gpu_loss; print('done')"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(HERE.parents[2] / "src")}
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "done"

@@ -140,4 +140,4 @@ def loss_and_gradient(
         PRECISION=options.precision,
         **sizes,
     )
-    return loss.sum().float(), grad
+    return loss.sum(dtype=torch.float32), grad

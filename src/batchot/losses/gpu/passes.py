@@ -35,8 +35,9 @@ def kernel_matrix_kernel(  # type: ignore[no-untyped-def]
     PRECISION: tl.constexpr,
 ):  # fmt: skip
     """K (n, m)."""
-    i = tl.program_id(0) * BM + tl.arange(0, BM)
-    j = tl.program_id(1) * BN + tl.arange(0, BN)
+    across = tl.cdiv(m, BN)  # one axis of programs: the second one ends at 65,535
+    i = tl.program_id(0) // across * BM + tl.arange(0, BM)
+    j = tl.program_id(0) % across * BN + tl.arange(0, BN)
     K = kernel_tile(
         x_ptr, y_ptr, x2_ptr, y2_ptr, lx_ptr, ly_ptr, i, j, n, m, d, margin, pos_margin, gamma, lam,
         ITSELF, CHUNKS, BD, PRECISION,
@@ -90,7 +91,7 @@ def kernel_matrix(x: Prepared, y: Prepared, options: Options, tiles: Tiles) -> T
     """K (n, m) in float32."""
     (n, d), m = x.x.shape, len(y.x)
     K = torch.empty(n, m, dtype=torch.float32, device=x.x.device)
-    kernel_matrix_kernel[(triton.cdiv(n, tiles.BM), triton.cdiv(m, tiles.BN))](
+    kernel_matrix_kernel[(triton.cdiv(n, tiles.BM) * triton.cdiv(m, tiles.BN),)](
         x.x, y.x, x.squared, y.squared, x.labels, y.labels, K, n, m, d,
         options.margin, options.pos_margin, options.gamma, options.lam,
         ITSELF=x is y, PRECISION=options.precision, **tiles.of_product(d),

@@ -52,7 +52,7 @@ def solve(p: Problem, path: Path | None = None, tiles: Tiles | None = None) -> R
     x, y = prepare_both(p)
     if options.uniform:
         u = v = x.squared  # not read
-        error = torch.zeros((), device=p.x.device)
+        error = torch.zeros((), dtype=torch.float32, device=p.x.device)
     elif path == "tiled":
         u, v, error = scale_tiled(x, y, options, tiles)
     else:
