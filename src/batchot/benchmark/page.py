@@ -10,7 +10,7 @@ import yaml
 
 from batchot.benchmark.compare import Compared, Result
 from batchot.benchmark.figures import draw_measure, draw_trials
-from batchot.benchmark.results import cell, chosen_text, commits, lead_text, reached_text
+from batchot.benchmark.results import cell, chosen_text, commits, lead_text, machines, reached_text
 from batchot.benchmark.summary import (
     MEASURES,
     evaluated_epochs,
@@ -138,6 +138,7 @@ def _how_section(compared: Compared, values: dict[str, Any]) -> str:
         "date": f"{values['started']} to {values['finished']} (UTC; an earlier session may have done part of the runs)",
         "machine": f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gib']} GiB"
         + (f", {machine['gpu']}" if machine["gpu"] else ", no GPU"),
+        "runs on": "; ".join(machines(compared.results)),
         "at once": f"{values['processes']} runs of {values['threads']} threads",
         "versions": ", ".join(f"{k} {v}" for k, v in machine["versions"].items() if v),
         "commit": ", ".join(commits(compared.results)),

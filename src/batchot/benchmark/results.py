@@ -79,6 +79,16 @@ def commits(results: Sequence[Result]) -> list[str]:
     return sorted(set(found), key=lambda name: (-found.count(name), name))
 
 
+def machines(results: Sequence[Result]) -> list[str]:
+    """Give the processors and GPUs that the runs were on, the most frequent first."""
+    found = [
+        ", ".join(filter(None, (run.measured["machine"]["processor"], run.measured["machine"]["gpu"])))
+        for result in results
+        for run in result.runs.values()
+    ]
+    return sorted(set(found), key=lambda name: (-found.count(name), name))
+
+
 def _loss_values(result: Result, first: Result, epochs: Sequence[int], goal: float | None) -> dict[str, Any]:
     def at(epoch: int) -> dict[str, Any]:
         intervals = {m: _plain(interval_at(result, epoch, m)) for m in MEASURES}
@@ -97,6 +107,7 @@ def _loss_values(result: Result, first: Result, epochs: Sequence[int], goal: flo
                 "seed": seed,
                 "folder": run.folder.name,
                 "commit": run.commit,
+                **run.measured,
                 "diverged": run.diverged,
                 "rows": [dataclasses.asdict(row) for row in run.rows],
             }
@@ -111,14 +122,14 @@ def _plain(interval: Interval | None) -> dict[str, Any] | None:
 
 def epoch_rows(compared: Compared, values: dict[str, Any]) -> list[dict[str, Any]]:
     """Give a row for every epoch of every run that counts, with where and when it was measured."""
-    machine = values["machine"]
     rows = []
     for result in compared.results:
         for seed, run in sorted(result.runs.items()):
             about = {"loss": result.contender.name, "recipe": values["recipe"]["name"], "seed": seed}
+            machine = run.measured["machine"]
             where = {
                 "commit": run.commit,
-                "finished": values["finished"],
+                "finished": run.measured["finished"],
                 "processor": machine["processor"],
                 "gpu": machine["gpu"],
                 "torch": machine["versions"]["torch"],
