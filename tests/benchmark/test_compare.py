@@ -19,7 +19,7 @@ from batchot.benchmark.compare import Compared, Comparison, compare
 from batchot.benchmark.folder import claim
 from batchot.benchmark.job import FINISHED, MEASURED, Job
 from batchot.benchmark.page import make_comparison_page
-from batchot.benchmark.results import machines, write_results
+from batchot.benchmark.results import machines, markdown, write_results
 from batchot.benchmark.runner import Runner
 from batchot.benchmark.statistics import mean_interval
 from batchot.benchmark.summary import interval_at, lead, reached, target_of, values_at
@@ -197,7 +197,7 @@ def test_what_lies_in_the_test_set_changes_nothing_of_the_tuning(tmp_path: Path)
             (root / file).write_bytes(data)
         small = (("epochs", "1"), ("batch.size", "30"), ("evaluation.train_samples", "100"))
         comparison = Comparison(
-            "mnist", small, ("batch-ot",), (1,), 2, data_root=root, device="cpu", processes=2, validation=0.2
+            "mnist", small, ("batch-ot",), (1,), 1, data_root=root, device="cpu", processes=2, validation=0.2
         )
         found += compare(comparison, tmp_path / f"out-{name}").results
     one, another = found
@@ -210,10 +210,16 @@ def test_divergence_is_a_result_and_counts_as_nothing(tmp_path: Path) -> None:
     comparison = dataclasses.replace(
         COMPARISON, overrides=overrides, losses=("batch-ot",), seeds=(1,), trials=0
     )
-    (result,) = compare(comparison, tmp_path).results
+    compared = compare(comparison, tmp_path)
+    (result,) = compared.results
     assert result.runs[1].diverged is not None
     assert "NaN" in result.runs[1].diverged
     assert values_at(result, 2, "map") == {1: 0.0}
+    note = "batch-ot: training diverged in 1 of 1 runs, which count as 0."
+    page = make_comparison_page(compared, write_results(compared, tmp_path))
+    for told in (markdown(compared), page):
+        assert "No run was measured." in told  # it diverged before it was evaluated
+        assert note in told
 
 
 def test_other_failures_end_the_comparison_and_say_where(tmp_path: Path) -> None:
