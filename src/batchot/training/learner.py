@@ -8,7 +8,7 @@ import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
-from batchot.losses import PlanReport
+from batchot.losses import PlanReport, cached_forward
 from batchot.training.cross_recipe import CrossModalRecipe
 from batchot.training.files import Diverged
 from batchot.training.optimisers import make_optimiser, make_schedule
@@ -49,6 +49,10 @@ class Learner(LightningModule):
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Let what is random in a step depend on the seed and the step alone, so that it can be resumed."""
         torch.manual_seed(self.recipe.seed * 1_000_003 + self.global_step)
+
+    def run_network(self, *inputs: Any, chunk: int) -> Any:
+        """Give what the network says about a training batch: at once, or in chunks where the recipe has them."""
+        return cached_forward(self.network, *inputs, chunk=chunk) if chunk else self.network(*inputs)
 
     def check_finite(self, loss: Tensor, batch_idx: int) -> None:
         """Stop the run where training has diverged.

@@ -231,7 +231,7 @@ def _prepare(
     learner = MetricLearner(recipe, shape, train.classes, len(batches), preparation)
     if count := recipe.evaluation.recalibrate:
         generator = generator_for("calibration", recipe.seed)
-        learner.calibration = calibration_batches(train, preparation, recipe.batch.size, count, generator)
+        learner.calibration = calibration_batches(train, preparation, recipe.batch, count, generator)
     size = recipe.evaluation.batch
     evaluation = (
         EvaluationBatches(splits.test, preparation, size),
