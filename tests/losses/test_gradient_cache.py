@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
+import gradient_cache_process
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 from torch.profiler import ProfilerActivity, profile
 
 from batchot import BatchOTLoss, GradientCache, cached_forward
@@ -26,7 +28,13 @@ class Small(nn.Module):
     def __init__(self, *between: nn.Module) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            nn.Conv2d(1, 4, 3), *between, nn.ReLU(), nn.Flatten(), nn.Linear(64, 16), nn.Tanh(), nn.Linear(16, 5)
+            nn.Conv2d(1, 4, 3),
+            *between,
+            nn.ReLU(),
+            nn.Flatten(),
+            nn.Linear(64, 16),
+            nn.Tanh(),
+            nn.Linear(16, 5),
         )
         self.seen: list[int] = []
 
@@ -74,7 +82,7 @@ def test_loss_and_gradients_are_those_of_the_whole_batch(
     assert max(network.seen) <= chunk
     value.backward()
     assert max(network.seen) <= chunk
-    assert abs(float(value) - float(whole)) <= tolerance
+    assert abs(value.item() - whole.item()) <= tolerance
     assert_close(gradients(network), expected, tolerance)
 
 
@@ -90,7 +98,9 @@ def published(network: nn.Module, x: Tensor, labels: Tensor, loss: Callable[...,
 
 
 @pytest.mark.parametrize(
-    "loss", [BatchOTLoss(), lambda z, labels: nn.functional.cross_entropy(z, labels)], ids=["batch-ot", "other"]
+    "loss",
+    [BatchOTLoss(), lambda z, labels: nn.functional.cross_entropy(z, labels)],
+    ids=["batch-ot", "other"],
 )
 def test_equals_the_published_algorithm(loss: Callable[..., Tensor], samples: tuple[Tensor, Tensor]) -> None:
     network = small()
@@ -137,7 +147,9 @@ def test_batch_normalisation_is_that_of_chunks_and_its_statistics_move_once(
     assert_close(gradients(network), gradients(twin), 1e-6)
     for name, expected in twin.named_buffers():
         assert torch.equal(network.get_buffer(name), expected), name
-        assert network.get_buffer(name) is buffers[name]  # the same tensor, which an average of weights may hold
+        assert (
+            network.get_buffer(name) is buffers[name]
+        )  # the same tensor, which an average of weights may hold
     assert int(network.get_buffer("layers.1.num_batches_tracked")) == 3
 
 
@@ -266,7 +278,9 @@ def test_memory_is_that_of_a_chunk() -> None:
         (lambda n, x: cached_forward(_Mean("text"), x, chunk=2), "got str"),
     ],
 )
-def test_bad_values(make: Callable[[nn.Module, Tensor], Any], says: str, samples: tuple[Tensor, Tensor]) -> None:
+def test_bad_values(
+    make: Callable[[nn.Module, Tensor], Any], says: str, samples: tuple[Tensor, Tensor]
+) -> None:
     with pytest.raises(ValueError, match=says):
         make(small(), samples[0])
 
@@ -278,3 +292,26 @@ class _Mean(nn.Module):
 
     def forward(self, x: Tensor) -> Any:
         return self.instead or x.mean()
+
+
+def test_two_processes_send_the_mean_of_their_gradients_once(tmp_path: Path) -> None:
+    torch.multiprocessing.spawn(gradient_cache_process.work, (str(tmp_path),), nprocs=2)
+    saved = torch.load(tmp_path / "out.pt")
+    means: dict[str, Tensor] = {}
+    for rank in range(2):
+        network, (x, labels) = gradient_cache_process.network(), gradient_cache_process.part(rank)
+        BatchOTLoss()(network(x), labels).backward()
+        for name, grad in gradients(network).items():
+            means[name] = means.get(name, torch.zeros_like(grad)) + grad / 2
+    assert_close(saved["grads"], means, 1e-5)
+    assert len(saved["sent"]) == len(set(saved["sent"]))
+
+
+def test_distributed_data_parallel_belongs_outside(tmp_path: Path) -> None:
+    distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
+    try:
+        wrapped = nn.parallel.DistributedDataParallel(small())
+        with pytest.raises(ValueError, match="must be outermost"):
+            GradientCache(wrapped, 4)
+    finally:
+        distributed.destroy_process_group()

@@ -65,12 +65,7 @@ def cached_forward(network: nn.Module, *inputs: Any, chunk: int, **named: Any) -
         >>> bool((network.weight.grad - in_chunks).abs().max() < 1e-5)
         True
     """
-    if chunk < 1:
-        raise ValueError(f"chunk must be at least 1 sample, got {chunk}")
-    if isinstance(network, DistributedDataParallel):
-        raise ValueError(
-            "DistributedDataParallel must be outermost: DistributedDataParallel(GradientCache(network, chunk))"
-        )
+    _check(network, chunk)
     leaves, structure = tree_flatten((inputs, named))
     rows = _rows(leaves)
     if rows <= chunk:
@@ -115,8 +110,7 @@ class GradientCache(nn.Module):
 
     def __init__(self, network: nn.Module, chunk: int) -> None:
         super().__init__()
-        if chunk < 1:
-            raise ValueError(f"chunk must be at least 1 sample, got {chunk}")
+        _check(network, chunk)
         self.network = network
         self.chunk = chunk
 
@@ -127,6 +121,15 @@ class GradientCache(nn.Module):
     def extra_repr(self) -> str:
         """The size of a chunk, for ``print``."""
         return f"chunk={self.chunk}"
+
+
+def _check(network: nn.Module, chunk: int) -> None:
+    if chunk < 1:
+        raise ValueError(f"chunk must be at least 1 sample, got {chunk}")
+    if isinstance(network, DistributedDataParallel):
+        raise ValueError(
+            "DistributedDataParallel must be outermost: DistributedDataParallel(GradientCache(network, chunk))"
+        )
 
 
 def _checkpointed(network: nn.Module, structure: Any, leaves: Sequence[Any]) -> Any:
