@@ -6,12 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import gradient_cache_process
 import pytest
 import torch
 from torch import Tensor, distributed, nn
 from torch.profiler import ProfilerActivity, profile
 
+import gradient_cache_process
 from batchot import BatchOTLoss, GradientCache, cached_forward
 
 N = 13  # samples; no chunk size below divides it, but 1
