@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from batchot.evaluation import classification_scores, retrieval_scores
-    from batchot.losses import BatchOTLoss, CrossModalBatchOTLoss, JointLoss, batch_ot_loss, plan_report
+    from batchot.losses import (
+        BatchOTLoss,
+        CrossModalBatchOTLoss,
+        DistributedLoss,
+        JointLoss,
+        batch_ot_loss,
+        plan_report,
+    )
     from batchot.losses.gradient_cache import GradientCache, cached_forward
     from batchot.shapes.read import load_shape
     from batchot.shapes.render import render_views
@@ -27,6 +34,7 @@ _HOMES = {
     "BatchOTLoss": "batchot.losses",
     "CrossModalBatchOTLoss": "batchot.losses",
     "GradientCache": "batchot.losses",
+    "DistributedLoss": "batchot.losses",
     "JointLoss": "batchot.losses",
     "Plan": "batchot.transport",
     "batch_ot_loss": "batchot.losses",
@@ -44,6 +52,7 @@ _HOMES = {
 __all__ = [
     "BatchOTLoss",
     "CrossModalBatchOTLoss",
+    "DistributedLoss",
     "GradientCache",
     "JointLoss",
     "Plan",

@@ -4,6 +4,7 @@ from batchot.losses.anchors import ClassAnchors
 from batchot.losses.batch_ot import BatchOTLoss, batch_ot_loss
 from batchot.losses.cross_modal import CrossModalBatchOTLoss
 from batchot.losses.cross_modal_any import CrossModal
+from batchot.losses.distributed import DistributedLoss
 from batchot.losses.gradient_cache import GradientCache, cached_forward
 from batchot.losses.histogram import PlanHistogram
 from batchot.losses.joint import JointLoss
@@ -17,6 +18,7 @@ __all__ = [
     "ClassAnchors",
     "CrossModal",
     "CrossModalBatchOTLoss",
+    "DistributedLoss",
     "GradientCache",
     "JointLoss",
     "PlanHistogram",
