@@ -3,7 +3,7 @@
     python benchmarks/throughput.py                                  # on data that is made here
     python benchmarks/throughput.py --data-root D --kinds mnist cifar10 modelnet40 modelnet40-points
     python benchmarks/throughput.py --accuracy --data-root D         # bf16 against float32: time, mAP after an epoch
-    python benchmarks/throughput.py --memory                         # a batch of 1,024 at once and in chunks
+    python benchmarks/throughput.py --memory                         # a large batch at once and in chunks
 
 A row is a recipe in one of its variants. The variants take turns, a few steps each, so that a busy machine hits all
 alike; times are medians over the turns. "making" is what it costs to make a batch while the network rests, as a share
@@ -57,6 +57,7 @@ VARIANTS = {
     "bf16, channels-last": "precision=bf16 channels_last=true",
     "bf16, channels-last, chunks": "precision=bf16 channels_last=true batch.chunk=8",
 }
+LARGE = {"lenet": 1024, "mvcnn": 256}  # samples of a batch of --memory
 PARTS = ("waiting", "forward", "loss", "backward", "optimiser")
 CLASSES = 8
 
@@ -244,54 +245,37 @@ def compare_accuracy(root: Path, options: argparse.Namespace) -> None:
 
 
 def memory_of(kind: str, chunk: int, precision: str) -> None:
-    """Print what steps of a batch of 1,024 take, in this process."""
+    """Print what steps of a large batch take, in this process."""
     from batchot.training.network import channels_last
 
     views = kind == "mvcnn"
-    changes = f"batch.size=1024 batch.chunk={chunk} precision={precision}"
+    size = LARGE[kind]
+    changes = f"batch.size={size} batch.chunk={chunk} precision={precision}"
     recipe = load_recipe("modelnet40" if views else "mnist", pairs(changes))
     shape = (6, 1, 64, 64) if views else (1, 28, 28)
     preparation: Any = argparse.Namespace(normalization=None)
     learner = MetricLearner(recipe, shape, tuple("abcdefghij"), 1, preparation)
-    x, labels = channels_last(torch.randn(1024, *shape)), torch.arange(1024) % 10
-    embeddings = torch.randn(1024, recipe.model.widths[-1], requires_grad=True)
-    learner.loss(
-        embeddings, torch.randn(1024, 10, requires_grad=True), labels
-    ).backward()  # what the loss takes
+    x, labels = channels_last(torch.randn(size, *shape)), torch.arange(size) % 10
+    embeddings, logits = (torch.randn(size, d, requires_grad=True) for d in (recipe.model.widths[-1], 10))
+    learner.loss(embeddings, logits, labels).backward()  # so that what the loss takes is not counted
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    seconds = []
-    for _ in range(2):
-        started = time.perf_counter()
-        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
-            outputs = learner.run_network(x, chunk=chunk)
-        learner.loss(*outputs, labels).backward()
-        seconds.append(time.perf_counter() - started)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    print(f"{peak / 2**10:.0f} {min(seconds):.3f}")
+    with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+        outputs = learner.run_network(x, chunk=chunk)
+    learner.loss(*outputs, labels).backward()
+    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**10)
 
 
-def compare_memory(options: argparse.Namespace) -> None:
-    print(
-        "a step of 1,024 samples: peak resident memory above that of data, weights and loss, MiB; time as a ratio"
-    )
-    for kind, chunks in (("lenet", (0, 256, 64)), ("mvcnn", (0, 128, 32))):
+def compare_memory() -> None:
+    print(f"a step of {LARGE} samples: peak resident memory above data, weights and what a loss takes, MiB")
+    # large blocks go back to the system at once, so that what is freed is not counted as used
+    environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "1048576"}
+    for kind, chunks in (("lenet", (0, 256, 32)), ("mvcnn", (0, 64, 16))):
         for precision in ("32", "bf16"):
-            found: dict[int, list[tuple[float, float]]] = {chunk: [] for chunk in chunks}
-            for _ in range(options.turns):
-                for chunk in chunks:
-                    command = [sys.executable, __file__, "--one-memory", kind, str(chunk), precision]
-                    # large blocks go back to the system at once, so that what is freed is not counted as used
-                    environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "1048576"}
-                    out = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
-                    mib, seconds = map(float, out.stdout.split())
-                    found[chunk].append((mib, seconds))
-            for chunk, rows in found.items():
-                ratio = statistics.median(a[1] / b[1] for a, b in zip(rows, found[0], strict=True))
-                mib = statistics.median(row[0] for row in rows)
-                print(
-                    f"{kind:<6} precision {precision:<5} chunk {chunk or 'off':<5} {mib:>7.0f} MiB  time {ratio:.2f}",
-                    flush=True,
-                )
+            for chunk in chunks:
+                command = [sys.executable, __file__, "--one-memory", kind, str(chunk), precision]
+                out = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+                mib = float(out.stdout)
+                print(f"{kind:<6} precision {precision:<5} chunk {chunk or 'off':<5} {mib:>7.0f}", flush=True)
 
 
 def main() -> None:
@@ -310,7 +294,7 @@ def main() -> None:
     parser.add_argument("--per-class", type=int, default=30, help="samples that are made of each class")
     parser.add_argument("--seeds", type=int, default=3, help="of --accuracy")
     parser.add_argument("--accuracy", action="store_true", help="float32 against bf16 over an epoch")
-    parser.add_argument("--memory", action="store_true", help="a batch of 1,024 at once and in chunks")
+    parser.add_argument("--memory", action="store_true", help="a large batch at once and in chunks")
     parser.add_argument("--one-memory", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one_memory:
@@ -318,7 +302,7 @@ def main() -> None:
         return
     print(f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}")
     if options.memory:
-        compare_memory(options)
+        compare_memory()
         return
     if options.accuracy:
         compare_accuracy(options.data_root, options)

@@ -33,8 +33,8 @@ except PackageNotFoundError:  # run from a source tree that was never installed
 _HOMES = {
     "BatchOTLoss": "batchot.losses",
     "CrossModalBatchOTLoss": "batchot.losses",
-    "GradientCache": "batchot.losses",
     "DistributedLoss": "batchot.losses",
+    "GradientCache": "batchot.losses",
     "JointLoss": "batchot.losses",
     "Plan": "batchot.transport",
     "batch_ot_loss": "batchot.losses",

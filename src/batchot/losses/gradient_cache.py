@@ -66,11 +66,18 @@ def cached_forward(network: nn.Module, *inputs: Any, chunk: int, **named: Any) -
         True
     """
     _check(network, chunk)
-    leaves, structure = tree_flatten((inputs, named))
-    rows = _rows(leaves)
-    if rows <= chunk:
+    rows = _rows(tree_flatten((inputs, named))[0])
+    return forward_in_parts(network, -(-rows // chunk), *inputs, **named)
+
+
+def forward_in_parts(network: nn.Module, parts: int, *inputs: Any, **named: Any) -> Any:
+    """Do what :func:`cached_forward` does, in a given number of chunks.
+
+    Processes whose networks talk to each other, as SyncBatchNorm does, must all have the same number of them.
+    """
+    if parts <= 1:
         return network(*inputs, **named)
-    parts = -(-rows // chunk)
+    leaves, structure = tree_flatten((inputs, named))
     # tensor_split makes equal parts, so that no chunk of one sample is left over, which batch normalisation refuses
     columns = [leaf.tensor_split(parts) if _has_rows(leaf) else (leaf,) * parts for leaf in leaves]
     outputs: list[list[Any]] = []
