@@ -294,9 +294,20 @@ class _Mean(nn.Module):
         return self.instead or x.mean()
 
 
-def test_two_processes_send_the_mean_of_their_gradients_once(tmp_path: Path) -> None:
-    torch.multiprocessing.spawn(gradient_cache_process.work, (str(tmp_path),), nprocs=2)
-    saved = torch.load(tmp_path / "out.pt")
+@pytest.fixture(scope="module")
+def two_processes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Loss and gradients under DistributedDataParallel, each process with a loss "alone" and both "together"."""
+    folder = tmp_path_factory.mktemp("processes")
+    torch.multiprocessing.spawn(gradient_cache_process.work, (str(folder),), nprocs=2)
+    saved: dict[str, Any] = torch.load(folder / "out.pt")
+    return saved
+
+
+def test_two_processes_have_the_mean_of_their_gradients(two_processes: dict[str, Any]) -> None:
+    saved = two_processes["alone"]
+    assert (
+        len(saved["sent"]) == len(set(saved["sent"])) > 0
+    )  # each bucket of gradients once, not once a chunk
     means: dict[str, Tensor] = {}
     for rank in range(2):
         network, (x, labels) = gradient_cache_process.network(), gradient_cache_process.part(rank)
@@ -304,7 +315,18 @@ def test_two_processes_send_the_mean_of_their_gradients_once(tmp_path: Path) -> 
         for name, grad in gradients(network).items():
             means[name] = means.get(name, torch.zeros_like(grad)) + grad / 2
     assert_close(saved["grads"], means, 1e-5)
-    assert len(saved["sent"]) == len(set(saved["sent"]))
+
+
+def test_two_processes_with_one_loss_are_one_process_with_the_whole_batch(
+    two_processes: dict[str, Any],
+) -> None:
+    saved = two_processes["together"]
+    network = gradient_cache_process.network()
+    x, labels = (torch.cat(both) for both in zip(*map(gradient_cache_process.part, range(2)), strict=True))
+    whole = BatchOTLoss()(network(x), labels)
+    whole.backward()
+    assert abs(whole.item() - saved["loss"].item()) < 1e-5
+    assert_close(saved["grads"], gradients(network), 1e-5)
 
 
 def test_distributed_data_parallel_belongs_outside(tmp_path: Path) -> None:
