@@ -55,7 +55,7 @@ VARIANTS = {
     "channels-last": "precision=32 channels_last=true",
     "bf16": "precision=bf16 channels_last=false",
     "bf16, channels-last": "precision=bf16 channels_last=true",
-    "bf16, channels-last, chunks": "precision=bf16 channels_last=true batch.chunk=8",
+    "bf16, channels-last, chunks": "precision=bf16 channels_last=true batch.chunk={quarter}",
 }
 LARGE = {"lenet": 1024, "mvcnn": 256}  # samples of a batch of --memory
 PARTS = ("waiting", "forward", "loss", "backward", "optimiser")
@@ -190,7 +190,9 @@ def measure(kind: str, root: Path, options: argparse.Namespace) -> None:
     size = pairs(f"batch.size={options.batch}") if options.batch else []
     jobs: dict[str, Job] = {}
     for variant in options.variants:
-        overrides = [*pairs(changes), *size, *pairs(VARIANTS[variant])]
+        plain = load_any_recipe(name, [*pairs(changes), *size])
+        quarter = max(batch_sizes(plain)) // 4
+        overrides = [*pairs(changes), *size, *pairs(VARIANTS[variant].format(quarter=quarter))]
         jobs[variant] = Job(load_any_recipe(name, overrides), root / folder, options.ahead)
     making = []
     for turn in range(options.turns + 1):
@@ -198,7 +200,7 @@ def measure(kind: str, root: Path, options: argparse.Namespace) -> None:
             job.turn(options.steps, warm=turn == 0)
         making.append(next(iter(jobs.values())).making())
     first = jobs[options.variants[0]]
-    samples = _samples_a_batch(first.recipe)
+    samples = sum(batch_sizes(first.recipe))
     print(f"\n{kind} (recipe {name}, {samples} samples a batch; loaded in {first.loading:.1f} s)")
     columns = "".join(f"{part:>11}" for part in (*PARTS, "making"))
     print(f"{'':<30}{'samples/s':>10}{'speed':>8}{columns}")
@@ -213,10 +215,11 @@ def measure(kind: str, root: Path, options: argparse.Namespace) -> None:
         print(f"{variant:<30}{samples / step:>10.0f}{speed:>8.2f}{shares}{made}", flush=True)
 
 
-def _samples_a_batch(recipe: Any) -> int:
-    if isinstance(recipe, Recipe):
-        return recipe.batch.size
-    return sum(tower.batch.size for tower in recipe.towers.values())
+def batch_sizes(recipe: Any) -> list[int]:
+    """Samples a batch of each tower; a recipe of one network is one tower."""
+    return [
+        tower.batch.size for tower in ([recipe] if isinstance(recipe, Recipe) else recipe.towers.values())
+    ]
 
 
 def compare_accuracy(root: Path, options: argparse.Namespace) -> None:
