@@ -146,7 +146,13 @@ class Job:
         if isinstance(self.learner, MetricLearner):
             return self.learner.loss(*outputs, batch[1])
         labelled = {name: (outputs[name].embeddings, y) for name, (_, y) in batch.items()}
-        return self.learner._loss(outputs, labelled)
+        settings = self.recipe.loss
+        value: torch.Tensor = settings.weight * self.learner.objective(labelled)
+        for name, out in outputs.items():
+            if out.logits is not None:
+                entropy = torch.nn.functional.cross_entropy(out.logits, batch[name][1])
+                value = value + settings.cross_entropy_weight * entropy / len(outputs)
+        return value
 
     def turn(self, steps: int, warm: bool) -> None:
         """Train some steps, and note the mean seconds of each part of them."""
