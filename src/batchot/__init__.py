@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         batch_ot_loss,
         plan_report,
     )
+    from batchot.losses.gradient_cache import GradientCache, cached_forward
     from batchot.shapes.read import load_shape
     from batchot.shapes.render import render_views
     from batchot.training import load_run
@@ -33,9 +34,11 @@ _HOMES = {
     "BatchOTLoss": "batchot.losses",
     "CrossModalBatchOTLoss": "batchot.losses",
     "DistributedLoss": "batchot.losses",
+    "GradientCache": "batchot.losses",
     "JointLoss": "batchot.losses",
     "Plan": "batchot.transport",
     "batch_ot_loss": "batchot.losses",
+    "cached_forward": "batchot.losses",
     "classification_scores": "batchot.evaluation",
     "ground_distance": "batchot.transport",
     "load_run": "batchot.training",
@@ -50,9 +53,11 @@ __all__ = [
     "BatchOTLoss",
     "CrossModalBatchOTLoss",
     "DistributedLoss",
+    "GradientCache",
     "JointLoss",
     "Plan",
     "batch_ot_loss",
+    "cached_forward",
     "classification_scores",
     "ground_distance",
     "load_run",
