@@ -34,7 +34,7 @@ def check_batch(
     ref_labels: Tensor | None,
 ) -> Batch:
     """The arguments of a loss call as a :class:`Batch`, or an error that says what arrived."""
-    check_embeddings("embeddings", embeddings)
+    check_embeddings("embeddings", embeddings, finite=not embeddings.is_cuda)
     if ref_emb is None and ref_labels is not None:
         raise ValueError("ref_labels were given without ref_emb.")
     if labels is None and indices_tuple is None:
@@ -44,7 +44,7 @@ def check_batch(
     if ref_emb is embeddings:  # as in pytorch-metric-learning, the same tensor is the same batch
         ref_emb, ref_labels = None, None
     if ref_emb is not None:
-        check_embeddings("ref_emb", ref_emb)
+        check_embeddings("ref_emb", ref_emb, finite=not ref_emb.is_cuda)
         if ref_emb.shape[1] != embeddings.shape[1]:
             raise ValueError(
                 f"embeddings and ref_emb must have one dimension, got {embeddings.shape[1]} and {ref_emb.shape[1]}."
@@ -62,14 +62,29 @@ def check_batch(
     return Batch(embeddings, labels, ref_emb, ref_labels, indices_tuple)
 
 
-def check_embeddings(name: str, x: Tensor) -> None:
-    """Refuse embeddings that are not a finite (n, d) of at least one row, under the name that the caller knows."""
+def check_embeddings(name: str, x: Tensor, finite: bool = True) -> None:
+    """Refuse embeddings that are not a finite (n, d) of at least one row, under the name that the caller knows.
+
+    To look for NaN is to wait for the device: with finite=False that is left for later (see check_finite).
+    """
     if x.ndim != 2:
         raise ValueError(f"{name} must have shape (n, d), got {tuple(x.shape)}.")
     if x.shape[0] == 0 or x.shape[1] == 0:
         raise ValueError(f"{name} are empty, shape {tuple(x.shape)}.")
     if not x.is_floating_point():
         raise ValueError(f"{name} must be floating point, got {x.dtype}.")
+    if finite:
+        _check_finite(name, x)
+
+
+def check_finite(batch: Batch) -> None:
+    """Refuse embeddings that hold NaN or infinite values, naming their rows."""
+    _check_finite("embeddings", batch.x)
+    if batch.y is not None:
+        _check_finite("ref_emb", batch.y)
+
+
+def _check_finite(name: str, x: Tensor) -> None:
     # One sum finds every NaN and Inf (a finite overflow only costs the closer look).
     if not bool(torch.isfinite(x.detach().sum())):
         bad = (~torch.isfinite(x.detach())).any(1).nonzero().squeeze(1).tolist()

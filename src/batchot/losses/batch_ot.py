@@ -17,6 +17,7 @@ from batchot.losses.batch import (
     batch_misplacement,
     check_batch,
     check_distance,
+    check_finite,
     check_misplacement,
     forbidden_pairs,
 )
@@ -108,8 +109,20 @@ def batch_ot_loss(
 
 
 def _loss(batch: Batch, settings: BatchOTSettings, distance: Distance | None) -> Tensor:
+    if distance is None and batch.x.is_cuda:
+        from batchot.losses.gpu import gpu_loss, is_gpu_fusible
+
+        if is_gpu_fusible(batch, settings):
+            return gpu_loss(batch, settings)  # waits for nothing: NaN in it is NaN in the loss
+    if batch.x.is_cuda:
+        check_finite(batch)
     if distance is None and is_fusible(batch, settings):
         return fused_loss(batch, settings)
+    return general_loss(batch, settings, distance)
+
+
+def general_loss(batch: Batch, settings: BatchOTSettings, distance: Distance | None) -> Tensor:
+    """The loss by plain PyTorch and autograd, whatever the options, the type and the device."""
     M = batch_misplacement(batch, settings, distance)
     check_misplacement(M, batch)
     T = batch_plan(M, batch, settings).coupling

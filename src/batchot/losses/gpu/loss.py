@@ -11,7 +11,7 @@ from torch import Tensor
 
 from batchot.losses.batch import Batch
 from batchot.losses.fused import suits_kernels
-from batchot.losses.gpu.problem import Options, Problem
+from batchot.losses.gpu.problem import Options, Problem, Tiles
 from batchot.losses.gpu.watch import watch
 from batchot.losses.settings import BatchOTSettings
 
@@ -22,7 +22,21 @@ _PRECISION = "tf32x3"
 
 def is_gpu_fusible(batch: Batch, settings: BatchOTSettings) -> bool:
     """Whether :func:`gpu_loss` computes this case; the others take the general path with the same result."""
-    return HAS_TRITON and _is_capable(batch.x.device) and _suits(batch, settings)
+    return HAS_TRITON and _is_capable(batch.x.device) and _suits(batch, settings) and _agrees(batch)
+
+
+def _agrees(batch: Batch) -> bool:
+    return _kernels_agree(batch.x.device, len(batch.x), len(batch.x if batch.y is None else batch.y))
+
+
+@torch.compiler.assume_constant_result
+def _kernels_agree(device: torch.device, n: int, m: int) -> bool:
+    if torch.cuda.is_current_stream_capturing():  # nothing can be compared now; the calls that warmed up have
+        return True
+    from batchot.losses.gpu.check import kernels_agree
+    from batchot.losses.gpu.solve import choose_path
+
+    return kernels_agree(device, choose_path(n, m), Tiles.for_size(max(n, m)))
 
 
 @torch.compiler.assume_constant_result
