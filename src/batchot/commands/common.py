@@ -60,6 +60,7 @@ def data_root_of(run: Path | None) -> Path | None:
 def guarded(work: Callable[[], int], resume: str = "") -> int:
     """Turn the errors that a user can mend into one message."""
     from batchot.data.errors import DataError
+    from batchot.engine.engine import EngineError
     from batchot.export.errors import ExportError
     from batchot.search.errors import SearchError
     from batchot.shapes.atomic import ViewCacheError
@@ -68,7 +69,16 @@ def guarded(work: Callable[[], int], resume: str = "") -> int:
 
     try:
         return work()
-    except (DataError, ExportError, RunError, SearchError, ShapeError, ViewCacheError, ImportError) as error:
+    except (
+        DataError,
+        EngineError,
+        ExportError,
+        RunError,
+        SearchError,
+        ShapeError,
+        ViewCacheError,
+        ImportError,
+    ) as error:
         return fail(str(error), FAILURE)
     except RunInterrupted:
         return fail(f"interrupted; {resume}", INTERRUPTED)

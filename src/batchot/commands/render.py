@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from batchot.commands.common import Parser, UsageError, guarded, say
+from batchot.commands.engines import add_engine, check_engine, engine_of
 from batchot.commands.views import add_view_options, view_settings_of
 
 if TYPE_CHECKING:
@@ -41,8 +42,10 @@ def render(argv: list[str]) -> int:
     parser.add_argument(
         "--retry", action="store_true", help="try again what took too long or killed its process before"
     )
+    add_engine(parser)
     add_view_options(parser)
     options = parser.parse_args(argv)
+    check_engine(options)
     settings = view_settings_of(options)
     if (options.processes is not None and options.processes < 1) or not options.time_limit > 0:
         raise UsageError("--processes and --time-limit must be positive")
@@ -56,16 +59,18 @@ def render(argv: list[str]) -> int:
 
         collection = collection_of(options.path, options.up)
         sources = (*collection.train, *collection.test)
-        cache = render_collection(
-            sources,
-            settings,
-            view_folder(),
-            processes=options.processes,
-            time_limit=options.time_limit,
-            retry_failed=options.retry,
-            progress=sys.stderr.isatty(),
-            on_message=say,
-        )
+        with engine_of(options) as engine:
+            cache = render_collection(
+                sources,
+                settings,
+                view_folder(),
+                processes=options.processes,
+                time_limit=options.time_limit,
+                retry_failed=options.retry,
+                progress=sys.stderr.isatty(),
+                on_message=say,
+                engine=engine,
+            )
         print("\n".join(cache.lines()))
         there = [source for source in sources if source in cache]
         if options.out is not None:
