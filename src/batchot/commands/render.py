@@ -40,7 +40,9 @@ def render(argv: list[str]) -> int:
     parser.add_argument("--out", type=Path, help="write PNG files into this folder, one a view and channel")
     parser.add_argument("--sheet", type=Path, help="write a contact sheet, a row a shape, as this PNG file")
     parser.add_argument(
-        "--shards", type=Path, help="write WebDataset tars with an index into this folder, for batchot train shards"
+        "--shards",
+        type=Path,
+        help="write WebDataset tars with an index into this folder, for batchot train shards",
     )
     parser.add_argument("--shard-mb", type=int, help="size of a shard in MiB, about (256)")
     parser.add_argument("--sheet-rows", type=int, default=40, help="shapes on the contact sheet (40)")
@@ -100,7 +102,9 @@ def _write_shards(
 
     size = SHARD_BYTES if options.shard_mb is None else options.shard_mb << 20
     progress = sys.stderr.isatty()
-    index = write_shards(collection, cache, options.shards, shard_bytes=size, engine=engine, progress=progress)
+    index = write_shards(
+        collection, cache, options.shards, shard_bytes=size, engine=engine, progress=progress
+    )
     n_bytes = sum(shard.bytes for shard in index.shards)
     print(f"{len(index.shards):,} shards, {n_bytes / 1e6:,.1f} MB in {options.shards}")
 

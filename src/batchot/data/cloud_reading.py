@@ -7,9 +7,9 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
-from contextlib import ExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self, get_args
 

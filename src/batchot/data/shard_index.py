@@ -113,8 +113,14 @@ class Rows:
     def write(self, folder: Path) -> str:
         """Write ``samples.npz``, whole or not at all; its SHA-256."""
         buffer = io.BytesIO()
-        arrays = {"labels": self.labels, "offsets": self.offsets, "checksums": self.checksums}
-        np.savez(buffer, names=_joined(self.names), contents=_joined(self.contents), **arrays)
+        np.savez(
+            buffer,
+            names=_joined(self.names),
+            labels=self.labels,
+            offsets=self.offsets,
+            checksums=self.checksums,
+            contents=_joined(self.contents),
+        )
         write_whole(folder / SAMPLES, [buffer.getvalue()])
         return hashlib.sha256(buffer.getvalue()).hexdigest()
 

@@ -60,7 +60,9 @@ def write_shards(
     """
     tasks = list(_tasks(collection, cache, folder, shard_bytes))
     if not tasks:
-        raise DataError(f"no shape of {collection.name} could be rendered: there is nothing to write to {folder}")
+        raise DataError(
+            f"no shape of {collection.name} could be rendered: there is nothing to write to {folder}"
+        )
     planned = ShardIndex(
         collection.name,
         collection.classes,
@@ -145,5 +147,3 @@ def _written(
             if isinstance(answer, Lost):
                 raise EngineError(f"{tasks[number].path} could not be written: {answer}")
             yield number, answer
-
-

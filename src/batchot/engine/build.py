@@ -20,7 +20,11 @@ def this_build() -> dict[str, str]:
     ['batchot', 'numba', 'numpy', 'python', 'torch']
     """
     libraries = {name: _version(name) for name in _COMPUTING}
-    return {"python": platform.python_version(), "batchot": f"{_version('batchot')}, code {_code()}", **libraries}
+    return {
+        "python": platform.python_version(),
+        "batchot": f"{_version('batchot')}, code {_code()}",
+        **libraries,
+    }
 
 
 def difference(here: dict[str, str], there: dict[str, str]) -> str | None:
@@ -30,7 +34,10 @@ def difference(here: dict[str, str], there: dict[str, str]) -> str | None:
     'torch 2.12.0, not 2.13.0'
     """
     found = [f"{name} {there.get(name, 'missing')}, not {value}" for name, value in here.items()]
-    return "; ".join(text for text, name in zip(found, here, strict=True) if there.get(name) != here[name]) or None
+    return (
+        "; ".join(text for text, name in zip(found, here, strict=True) if there.get(name) != here[name])
+        or None
+    )
 
 
 def _version(name: str) -> str:

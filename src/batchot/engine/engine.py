@@ -35,7 +35,7 @@ class Lost:
 class Worker(Protocol):
     """What a worker does: made once on its machine, then called for each task."""
 
-    def __call__(self, task: Any) -> Any:
+    def __call__(self, task: Any, /) -> Any:
         """Do a task; what is raised ends the whole work."""
 
     def close(self) -> None:

@@ -96,10 +96,11 @@ def check_address(address: str) -> None:
     Raises:
         EngineError: what is wrong with it
 
-    >>> check_address("head")
-    Traceback (most recent call last):
-    ...
-    batchot.engine.engine.EngineError: --ray-address head: give HOST:PORT of the head, as ray start --head says it, or auto
+    >>> try:
+    ...     check_address("head")
+    ... except EngineError as error:
+    ...     print(error)
+    --ray-address head: give HOST:PORT of the head, as ray start --head says it, or auto
     """
     host, colon, port = address.rpartition(":")
     if not colon or "/" in host or not port.isdigit() or not 0 < int(port) < 65536:

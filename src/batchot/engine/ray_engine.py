@@ -74,7 +74,9 @@ class RayEngine:
         places: where the workers sit that are at work now
     """
 
-    def __init__(self, ray: ModuleType, workers: int, tell: Callable[[str], None] = lambda text: None) -> None:
+    def __init__(
+        self, ray: ModuleType, workers: int, tell: Callable[[str], None] = lambda text: None
+    ) -> None:
         self.ray, self.workers, self.tell = ray, workers, tell
         self.places: set[Place] = set()
 
@@ -95,7 +97,9 @@ class RayEngine:
 class RayPool:
     """Workers made alike; see `batchot.engine.engine.Pool`. They are started when there is work for them."""
 
-    def __init__(self, engine: RayEngine, make: Callable[[], Worker], shared: Sequence[Seen], gpu: bool) -> None:
+    def __init__(
+        self, engine: RayEngine, make: Callable[[], Worker], shared: Sequence[Seen], gpu: bool
+    ) -> None:
         self._engine, self._ray = engine, engine.ray
         self._setup = (this_build(), str(Path.cwd()), tuple(shared), pickle.dumps(make))
         self._seat = engine.ray.remote(Seat).options(num_cpus=1, num_gpus=int(gpu), max_restarts=0)
@@ -209,4 +213,3 @@ def _reason(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
     told = [line for line in lines if "exit" in line.lower() or "Error" in line]
     return (told[-1] if told else lines[-1] if lines else type(error).__name__)[:300]
-

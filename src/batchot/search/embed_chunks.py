@@ -6,7 +6,7 @@ the network sees has `CHUNK` rows: so an index holds the same numbers whoever ma
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -61,8 +61,12 @@ class OnWorkers:
 
 
 def embed_chunks(
-    sources: Sequence[ShapeSource], encoder: Encoder, *, processes: int | None = None, on: OnWorkers | None = None
-) -> Iterator[tuple[int, Embedding | QueryRefused]]:
+    sources: Sequence[ShapeSource],
+    encoder: Encoder,
+    *,
+    processes: int | None = None,
+    on: OnWorkers | None = None,
+) -> Generator[tuple[int, Embedding | QueryRefused], None, None]:
     """Make shapes ready and embed them.
 
     Args:
@@ -88,7 +92,7 @@ def embed_chunks(
 
     from batchot.training.device import accelerator_of
 
-    kind = accelerator_of(on.device)
+    kind: Device = "cpu" if accelerator_of(on.device) == "cpu" else "cuda"
     make = partial(ChunkSeat, on.model.absolute(), kind, torch.get_num_threads())
     with on.engine.pool(make, shared=(on.model, sources[0].path.parent), gpu=kind != "cpu") as pool:
         for number, answer in pool.run(chunks):
@@ -149,9 +153,7 @@ def _numbered(
         yield numbers[source_id(source)], result
 
 
-def _embedded(
-    chunk: Sequence[Prepared | QueryRefused], encoder: Encoder
-) -> list[Embedding | QueryRefused]:
+def _embedded(chunk: Sequence[Prepared | QueryRefused], encoder: Encoder) -> list[Embedding | QueryRefused]:
     samples = [prepared.sample for prepared in chunk if isinstance(prepared, Prepared)]
     if not samples:
         return [prepared for prepared in chunk if isinstance(prepared, QueryRefused)]

@@ -150,6 +150,4 @@ def samples_of(
         )
     from batchot.data.clouds import load_clouds
 
-    return load_clouds(
-        collection, recipe.shapes.points, too_few="repeat", progress=progress, engine=engine
-    )
+    return load_clouds(collection, recipe.shapes.points, too_few="repeat", progress=progress, engine=engine)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,9 +13,11 @@ from tqdm import tqdm
 
 from batchot.data.views import Views
 from batchot.engine.engine import EngineError, Lost
+from batchot.training.cross_trained import load_cross_run
 from batchot.training.device import Device, accelerator_of
-from batchot.training.loading import load_run
 from batchot.training.module import gather
+from batchot.training.network import Outputs
+from batchot.training.trained import load_run
 
 if TYPE_CHECKING:
     from batchot.data import Samples
@@ -35,8 +37,11 @@ class EmbedSeat:
 
     def __init__(self, run: Path, tower: str | None, device: str, threads: int) -> None:
         torch.set_num_threads(threads)
-        embedder = load_run(run, device)
-        self._outputs = embedder.outputs if tower is None else partial(embedder.outputs, tower)
+        self._outputs: Callable[[Tensor], Outputs]
+        if tower is None:
+            self._outputs = load_run(run, device).outputs
+        else:
+            self._outputs = partial(load_cross_run(run, device).outputs, tower)
 
     @torch.no_grad()
     def __call__(self, samples: Samples) -> tuple[Tensor, Tensor | None]:
@@ -105,7 +110,9 @@ def _sent(batches: Sequence[tuple[Samples, Tensor]]) -> Iterator[Samples]:
 
 
 def _of(
-    part: Samples, size: int, results: Iterator[tuple[tuple[Samples, Tensor], tuple[Tensor, Tensor | None] | None]]
+    part: Samples,
+    size: int,
+    results: Iterator[tuple[tuple[Samples, Tensor], tuple[Tensor, Tensor | None] | None]],
 ) -> Iterator[tuple[Tensor, Tensor | None, Tensor]]:
     for _ in range(-(-len(part) // size)):
         (_, indices), answer = next(results)
