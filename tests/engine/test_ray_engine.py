@@ -51,7 +51,7 @@ def test_what_a_worker_raises_is_raised(cluster: str) -> None:
     with (
         ray_engine.ray_engine(workers=1) as engine,
         engine.pool(Doubler) as pool,
-        pytest.raises(LookupError, match="^'?this task cannot be done"),
+        pytest.raises(LookupError, match=r"this task cannot be done"),
     ):
         list(pool.run(["fail"]))
 
@@ -88,7 +88,7 @@ def test_a_worker_that_does_not_see_a_folder_is_refused(cluster: str, tmp_path: 
     folder.mkdir()
     with ray_engine.ray_engine(workers=1) as engine, engine.pool(Doubler, shared=[folder]) as pool:
         folder.rmdir()
-        with pytest.raises(EngineError, match="does not see .*only here.* where all machines see it"):
+        with pytest.raises(EngineError, match=r"does not see .*only here.* where all machines see it"):
             list(pool.run([1]))
 
 

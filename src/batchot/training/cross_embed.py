@@ -65,7 +65,7 @@ def embed_by_tower(
     def embedded(parts: list[Samples]) -> list[Embedded]:
         if engine is None:
             return [embed_tower_samples(embedder, name, part) for part in parts]
-        from batchot.training.embed_seat import embed_over
+        from batchot.training.embed_over import embed_over
 
         size = embedder.recipe.evaluation.batch
         return embed_over(engine, run, parts, size, tower=name, device=device, progress=progress)

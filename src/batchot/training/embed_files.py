@@ -99,7 +99,7 @@ def embed_files(
     if engine is None:
         embedded = [embed_samples(embedder, part) for part in parts]
     else:
-        from batchot.training.embed_seat import embed_over
+        from batchot.training.embed_over import embed_over
 
         size = embedder.recipe.evaluation.batch
         embedded = embed_over(engine, run, parts, size, device=device, progress=progress)
