@@ -5,8 +5,8 @@
 
 Three times each of render and embed, as a user types them, each into a cache folder of its own: one process, the
 Ray workers, and the Ray workers of which one is killed (SIGKILL) when half of the views are there. All files are
-compared byte by byte. Torch has one thread in every process. The network is an untrained run of the recipe
-shape-folder (one epoch on a few shapes), because its weights do not matter here.
+compared byte by byte. Torch has one thread in every process. The network is that of the recipe shape-folder
+after one epoch on a few shapes, because its weights do not matter here.
 """
 
 from __future__ import annotations
@@ -23,8 +23,6 @@ from pathlib import Path
 
 from batchot.shapes.library import CLASS_NAMES, write_library
 
-SETTINGS = ["--cameras", "circle-12", "--size", "64", "--channels", "shaded,depth"]
-
 
 def main() -> None:
     """Run it and print a table; exit status 1 where the files differ."""
@@ -34,6 +32,7 @@ def main() -> None:
     parser.add_argument("--shapes", type=int, default=2000, help="built-in shapes (2000)")
     parser.add_argument("--folder", type=Path, help="a folder of shapes instead")
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--size", type=int, default=64, help="height and width of a view, pixels (64)")
     parser.add_argument("--out", type=Path, required=True, help="scratch folder, empty or new")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
@@ -42,13 +41,16 @@ def main() -> None:
     out = options.out.resolve()
     per_class = -(-options.shapes // len(CLASS_NAMES))
     folder = options.folder or write_library(out / "shapes", per_class=per_class)
-    run = some_run(out)
-    warm_up(out)
+    seen = ["--cameras", "circle-12", "--channels", "shaded,depth", "--size", str(options.size)]
+    run = some_run(out, options.size)
+    warm_up(out, seen)
     ray = ["--engine", "ray", "--workers", str(options.workers)]
     rows = {
-        "one process": measure(out / "one", folder, run, ["--processes", "1"], [], None),
-        f"{options.workers} Ray workers": measure(out / "ray", folder, run, ray, ray, None),
-        "the same, one killed half way": measure(out / "killed", folder, run, ray, ray, out / "one"),
+        "one process": measure(out / "one", folder, run, [*seen, "--processes", "1"], [], None),
+        f"{options.workers} Ray workers": measure(out / "ray", folder, run, [*seen, *ray], ray, None),
+        "the same, one killed half way": measure(
+            out / "killed", folder, run, [*seen, *ray], ray, out / "one"
+        ),
     }
     reference = contents(out / "one")
     print(f"\n{len([name for name in reference if name.endswith('.npy')]):,} shapes of {folder}")
@@ -71,7 +73,7 @@ def measure(
 ) -> tuple[float, float]:
     """Seconds of rendering and of embedding with the views there."""
     killer = Killer(place, kill_as_in) if kill_as_in is not None else None
-    first = command(place, ["render", str(folder), *SETTINGS, *render], killer)
+    first = command(place, ["render", str(folder), *render], killer)
     arguments = ["embed", str(run), str(folder), "--out", str(place / "embeddings.npz"), "--device", "cpu"]
     second = command(place, [*arguments, *embed], None)
     if killer is not None and not killer.killed:
@@ -141,7 +143,7 @@ def contents(place: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in [*views(place), place / "embeddings.npz"]}
 
 
-def some_run(out: Path) -> Path:
+def some_run(out: Path, size: int) -> Path:
     """A run whose network is that of the recipe."""
     few = write_library(out / "few", per_class=8, classes=CLASS_NAMES[:8])
     arguments = [
@@ -154,13 +156,13 @@ def some_run(out: Path) -> Path:
         "--device",
         "cpu",
     ]
-    command(out / "training", [*arguments, "epochs=1", "precision=32", "evaluation.recalibrate=0"], None)
+    command(out / "training", [*arguments, "epochs=1", "precision=32", f"shapes.size={size}"], None)
     return out / "run"
 
 
-def warm_up(out: Path) -> None:
+def warm_up(out: Path, seen: list[str]) -> None:
     """Compile what is compiled at the first use on a machine."""
-    command(out / "warm", ["render", str(out / "few"), *SETTINGS], None)
+    command(out / "warm", ["render", str(out / "few"), *seen], None)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import threading
+import time
 from functools import partial
 from pathlib import Path
 
@@ -32,7 +33,9 @@ def test_every_task_is_answered_and_the_fatal_one_is_named(cluster: str) -> None
     assert "tried once more" in told[0] and "given up" in told[-1]
 
 
-def test_a_worker_killed_from_outside_changes_no_answer(cluster: str) -> None:
+def test_a_worker_killed_from_outside_changes_no_answer(
+    cluster: str, capfd: pytest.CaptureFixture[str]
+) -> None:
     told: list[str] = []
     make = partial(Doubler, 0.02)
     with ray_engine.ray_engine(workers=2, tell=told.append) as engine, engine.pool(make) as pool:
@@ -45,6 +48,8 @@ def test_a_worker_killed_from_outside_changes_no_answer(cluster: str) -> None:
                 killed.append(place)
     assert answers == {k: 2 * k for k in range(80)}
     assert len(told) == 1 and str(killed[0]) in told[0]
+    time.sleep(0.5)  # Ray's own report would come now
+    assert capfd.readouterr() == ("", "")
 
 
 def test_what_a_worker_raises_is_raised(cluster: str) -> None:

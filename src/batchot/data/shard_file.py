@@ -162,7 +162,7 @@ def sample_bytes(shape: ViewShape) -> int:
     """About how many bytes a sample takes in a shard.
 
     >>> sample_bytes((1, 1, 64, 64))
-    6656
+    6144
     """
     pixels = int(np.prod(shape)) + len(npy_header(shape))
     return 3 * _BLOCK + pixels + -pixels % _BLOCK
