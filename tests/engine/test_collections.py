@@ -25,23 +25,12 @@ from batchot.shapes.render_many import render_collection
 from batchot.shapes.view_cache import ViewCache
 from batchot.shapes.view_settings import ViewSettings
 from oracles.shape_sources import HostileSource, write_tetrahedra
-from shape_folders import write_folder
+from shape_folders import SMALL_RUN, write_folder
 
 SETTINGS = ViewSettings(cameras="box-6", size=24, antialias=1)
 VIEWS = ["--cameras=box-6", "--size=24", "--antialias=1"]
 DEEDS = ("segfault", "hang", "memory", "killed once")
 RAY = ["--engine=ray", "--workers=2"]
-SMALL = [
-    "epochs=1",
-    "precision=32",
-    "batch.size=6",
-    "batch.classes_per_batch=3",
-    "model.widths=[16,8]",
-    "model.backbone=resnet10-w4-s4",
-    "shapes.size=32",
-    "shapes.cameras=box-6",
-    "evaluation.batch=4",
-]
 
 
 def hostile(root: Path, n: int, deed: str, seed: int = 0) -> list[HostileSource]:
@@ -71,7 +60,7 @@ def run(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(root / "cache"))
         train = ["train", "folder", "--data-root", str(folder), "--out", str(root / "run"), "--device=cpu"]
-        assert main([*train, *SMALL]) == 0
+        assert main([*train, *SMALL_RUN, "evaluation.batch=4"]) == 0
         yield root / "run"
 
 

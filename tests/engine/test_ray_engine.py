@@ -69,6 +69,22 @@ def test_too_few_cpus(cluster: str) -> None:
         pass
 
 
+def test_a_busy_cluster(cluster: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with ray_engine.ray_engine(workers=2) as engine, engine.pool(partial(Doubler, 0.01)) as others:
+        busy = others.run(range(1000))
+        for _ in range(20):  # until both sit
+            next(busy)
+        monkeypatch.setattr(ray_engine, "_START_SECONDS", 1.0)
+        with (
+            engine.pool(Doubler) as pool,
+            pytest.raises(EngineError, match=r"within 1 s: of 2 CPUs of the Ray cluster 0 are free"),
+        ):
+            list(pool.run([1]))
+        busy.close()  # left early: what was under way is not mixed with what comes
+        monkeypatch.setattr(ray_engine, "_START_SECONDS", 120.0)
+        assert dict(others.run([5, 6])) == {0: 10, 1: 12}
+
+
 def test_no_gpu(cluster: str) -> None:
     with ray_engine.ray_engine(workers=1) as engine:
         if engine.ray.cluster_resources().get("GPU"):

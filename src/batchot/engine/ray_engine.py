@@ -121,7 +121,16 @@ class RayPool:
             EngineError: no worker can be started
             Exception: what a worker has raised
         """
-        stream = ((number, task, 1) for number, task in enumerate(tasks))
+        try:
+            yield from self._run(enumerate(tasks))
+        finally:
+            for actor, place, *_ in self._busy.values():  # left early: nobody wants these answers
+                self._ray.kill(actor)
+                self._engine.places.discard(place)
+            self._busy.clear()
+
+    def _run(self, tasks: Iterator[tuple[int, Any]]) -> Iterator[tuple[int, Any | Lost]]:
+        stream = ((number, task, 1) for number, task in tasks)
         waiting = deque(islice(stream, self._engine.workers))
         for _ in range(len(waiting) - len(self._idle) - len(self._starting)):
             self._hire()
@@ -146,6 +155,7 @@ class RayPool:
             number, task, attempt, answer = self._answered(done[0])
             if not isinstance(answer, Lost):
                 yield number, answer
+                last_sign = time.monotonic()  # the caller's time is not the workers'
             elif attempt < TRIES:
                 waiting.append((number, task, attempt + 1))
             else:
