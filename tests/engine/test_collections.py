@@ -18,7 +18,7 @@ import pytest
 
 from batchot.cli import main
 from batchot.data.clouds import Clouds, load_clouds
-from batchot.data.shape_collection import load_collection
+from batchot.data.shape_collection import ShapeCollection, load_collection
 from batchot.engine.ray_engine import ray_engine
 from batchot.search.store import ShapeStore
 from batchot.shapes.render_many import render_collection
@@ -169,6 +169,22 @@ def test_clouds(cluster: str, folder: Path, tmp_path: Path, monkeypatch: pytest.
         assert one.points.equal(other.points) and one.names == other.names and one.failures == other.failures
     assert len(alone[0].failures) == 1
     assert files(tmp_path / "alone") == files(tmp_path / "spread")
+
+
+def test_a_mesh_that_kills_the_worker_that_samples_it(
+    cluster: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    fatal = replace(hostile(tmp_path / "fatal", 1, "killed", seed=1)[0], name="fatal")
+    sources = (*write_tetrahedra(tmp_path / "good", 4, n_classes=1), fatal)
+    collection = ShapeCollection("some", ("class_0",), sources, (), "meshes", tmp_path)
+    with (
+        ray_engine(workers=2) as engine,
+        pytest.warns(UserWarning, match="1 of 5 shapes of some cannot be read"),
+    ):
+        train, _ = load_clouds(collection, 16, progress=False, engine=engine)
+    assert train.names == tuple(source.name for source in sources[:4])
+    assert "lost 3 times" in train.failures[0].reason and str(fatal.path) in train.failures[0].reason
 
 
 def test_shards(
