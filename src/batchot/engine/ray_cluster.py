@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import sys
 from collections.abc import Iterator
@@ -62,10 +63,11 @@ def joined(address: str | None, cpus: int) -> Iterator[ModuleType]:
     if ray.is_initialized():
         yield ray
         return
+    logs: str | None = None
     quiet = {"log_to_driver": False, "logging_level": "error", "configure_logging": True}
     try:
         if address is None:
-            ray.init(
+            context = ray.init(
                 address="local",
                 num_cpus=cpus,
                 include_dashboard=False,
@@ -73,6 +75,7 @@ def joined(address: str | None, cpus: int) -> Iterator[ModuleType]:
                 runtime_env={"env_vars": {"PYTHONPATH": _import_path()}},
                 **quiet,
             )
+            logs = context.address_info["session_dir"]
         else:
             # The workers run this very package, wherever it lies here.
             package = str(Path(__file__).parent.parent)
@@ -85,6 +88,8 @@ def joined(address: str | None, cpus: int) -> Iterator[ModuleType]:
         yield ray
     finally:
         ray.shutdown()
+        if logs is not None:
+            shutil.rmtree(logs, ignore_errors=True)  # Ray leaves a folder of logs in /tmp/ray for each start
 
 
 def check_address(address: str) -> None:
