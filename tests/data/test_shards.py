@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from batchot.commands.common import recipe_named
 from batchot.data import BalancedBatches, DataError, PlainBatches, Preparation, Splits, TrainingBatches
 from batchot.data.shape_collection import ShapeCollection
 from batchot.data.shape_folder import load_shape_folder
@@ -205,6 +206,7 @@ def test_training_on_them_is_training_on_the_folder(tmp_path: Path, monkeypatch:
     collection = load_shape_folder(folder)
     cache = first.splits.train.cache
     write_shards(collection, cache, tmp_path / "shards", shard_bytes=SMALL_SHARD)
+    assert recipe_named("folder", tmp_path / "shards") == "shards"
     sharded = load_recipe("shards", small)
     second = train(sharded, tmp_path / "b", data_root=tmp_path / "shards", device="cpu")
     assert isinstance(second.splits.train, ShardedViews)
