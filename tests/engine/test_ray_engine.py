@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -50,6 +53,49 @@ def test_a_worker_killed_from_outside_changes_no_answer(
     assert len(told) == 1 and str(killed[0]) in told[0]
     time.sleep(0.5)  # Ray's own report would come now
     assert capfd.readouterr() == ("", "")
+
+
+TWO_MACHINES = """
+from functools import partial
+from importlib.util import find_spec
+from batchot.engine.ray_cluster import import_ray
+from batchot.engine.ray_engine import ray_engine
+from oracles.engine_workers import Doubler
+ray = import_ray()
+from ray.cluster_utils import Cluster
+size = {"num_cpus": 1, "object_store_memory": 100 << 20}
+cluster = Cluster(initialize_head=True, head_node_args={**size, "include_dashboard": False})
+second = cluster.add_node(**size)
+cluster.wait_for_nodes()
+ray.init(address=cluster.address, log_to_driver=False, logging_level="error")
+told, answers = [], {}
+
+def tasks():  # until the machine is gone, and some more
+    number = more = 0
+    while second is not None or (more := more + 1) < 50:
+        yield number
+        number += 1
+
+with ray_engine(workers=2, tell=told.append) as engine, engine.pool(partial(Doubler, 0.02)) as pool:
+    for number, answer in pool.run(tasks()):
+        answers[number] = answer
+        if second is not None and len(engine.places) == 2:
+            cluster.remove_node(second, allow_graceful=False)
+            second = None
+print(second is None, answers == {k: 2 * k for k in range(len(answers))}, len(told))
+ray.shutdown()
+cluster.shutdown()
+"""
+
+
+def test_a_machine_that_is_lost_changes_no_answer() -> None:
+    if find_spec("ray") is None:
+        pytest.skip("Ray is not installed: pip install 'batchot[ray]'")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(
+        [sys.executable, "-c", TWO_MACHINES], env=environment, capture_output=True, text=True, timeout=180
+    )
+    assert done.stdout.splitlines()[-1:] == ["True True 1"], done.stdout + done.stderr
 
 
 def test_what_a_worker_raises_is_raised(cluster: str) -> None:
@@ -171,6 +217,6 @@ def test_a_cluster_answers(cluster: str) -> None:
 
 
 def test_ray_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "ray", None)
+    monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(EngineError, match=r"pip install 'batchot\[ray\]'"):
         import_ray()
