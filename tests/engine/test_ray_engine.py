@@ -56,6 +56,7 @@ def test_a_worker_killed_from_outside_changes_no_answer(
 
 
 TWO_MACHINES = """
+import time
 from functools import partial
 from importlib.util import find_spec
 from batchot.engine.ray_cluster import import_ray
@@ -70,9 +71,10 @@ cluster.wait_for_nodes()
 ray.init(address=cluster.address, log_to_driver=False, logging_level="error")
 told, answers = [], {}
 
-def tasks():  # until the machine is gone, and some more
+def tasks():  # until it is noticed that the machine is gone, and some more
     number = more = 0
-    while second is not None or (more := more + 1) < 50:
+    end = time.monotonic() + 100
+    while time.monotonic() < end and (not told or (more := more + 1) < 50):
         yield number
         number += 1
 
