@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from batchot.evaluation import classification_scores, retrieval_scores
-    from batchot.losses import BatchOTLoss, CrossModalBatchOTLoss, JointLoss, batch_ot_loss, plan_report
+    from batchot.losses import (
+        BatchOTLoss,
+        CrossModalBatchOTLoss,
+        DistributedLoss,
+        JointLoss,
+        batch_ot_loss,
+        plan_report,
+    )
+    from batchot.losses.gradient_cache import GradientCache, cached_forward
     from batchot.shapes.read import load_shape
     from batchot.shapes.render import render_views
     from batchot.training import load_run
@@ -25,9 +33,12 @@ except PackageNotFoundError:  # run from a source tree that was never installed
 _HOMES = {
     "BatchOTLoss": "batchot.losses",
     "CrossModalBatchOTLoss": "batchot.losses",
+    "DistributedLoss": "batchot.losses",
+    "GradientCache": "batchot.losses",
     "JointLoss": "batchot.losses",
     "Plan": "batchot.transport",
     "batch_ot_loss": "batchot.losses",
+    "cached_forward": "batchot.losses",
     "classification_scores": "batchot.evaluation",
     "ground_distance": "batchot.transport",
     "load_run": "batchot.training",
@@ -41,9 +52,12 @@ _HOMES = {
 __all__ = [
     "BatchOTLoss",
     "CrossModalBatchOTLoss",
+    "DistributedLoss",
+    "GradientCache",
     "JointLoss",
     "Plan",
     "batch_ot_loss",
+    "cached_forward",
     "classification_scores",
     "ground_distance",
     "load_run",

@@ -11,18 +11,22 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from batchot.benchmark.compare import Compared, Comparison, compare
-from batchot.benchmark.job import FINISHED, Job
+from batchot.benchmark.folder import claim
+from batchot.benchmark.job import FINISHED, MEASURED, Job
 from batchot.benchmark.page import make_comparison_page
-from batchot.benchmark.results import write_results
+from batchot.benchmark.results import machines, markdown, write_results
 from batchot.benchmark.runner import Runner
 from batchot.benchmark.statistics import mean_interval
 from batchot.benchmark.summary import interval_at, lead, reached, target_of, values_at
 from batchot.cli import main
 from batchot.training.files import RunError
 from batchot.training.settings import load_recipe
+from data.published_formats import idx_bytes
 from shape_folders import write_folder
 
 SMALL = (
@@ -94,7 +98,10 @@ def test_results_are_what_the_runs_say(done) -> None:
                 rows = list(csv.DictReader(file))
             mine = [line for line in lines if (line["loss"], line["seed"]) == (loss["name"], str(seed))]
             assert [line["map"] for line in mine] == [row["map"] for row in rows]
-            assert all(line["processor"] and line["finished"] and line["torch"] for line in mine)
+            measured = json.loads((out / "runs" / loss["name"] / folder / MEASURED).read_text())
+            assert {line["finished"] for line in mine} == {measured["finished"]}
+            assert {line["processor"] for line in mine} == {measured["machine"]["processor"]}
+            assert all(line["torch"] for line in mine)
         last = loss["epochs"][-1]["map"]
         expected = mean_interval([run["rows"][-1]["map"] for run in loss["runs"]])
         assert (last["mean"], last["half"]) == (expected.mean, expected.half)
@@ -121,15 +128,98 @@ def test_more_seeds_and_losses_add_to_what_is_there(done) -> None:
     assert sum("(was there)" not in line for line in told) == 1
 
 
+def test_runs_keep_when_and_where_they_were_measured(done) -> None:
+    compared, out, _ = done
+    run = compared.results[1].runs[2]
+    path = run.folder / MEASURED
+    was = path.read_text()
+    elsewhere = {
+        "finished": "2020-02-02T02:02:02+00:00",
+        "machine": {**run.measured["machine"], "processor": "Z80"},
+    }
+    path.write_text(json.dumps(elsewhere))
+    try:
+        again = compare(COMPARISON, out)
+        assert machines(again.results) == [run.measured["machine"]["processor"], "Z80"]
+        values = write_results(again, out)
+        with (out / "results.csv").open() as file:
+            old = [line for line in csv.DictReader(file) if line["processor"] == "Z80"]
+        assert {(line["loss"], line["seed"], line["finished"][:4]) for line in old} == {
+            ("supcon", "2", "2020")
+        }
+        assert "Z80" in make_comparison_page(again, values)
+    finally:
+        path.write_text(was)
+
+
+def test_a_folder_is_of_one_comparison(done, tmp_path: Path) -> None:
+    compared, out, _ = done
+    write_results(compared, out)
+    before = (out / "results.json").read_text()
+    for change in ({"overrides": (*SMALL, ("epochs", "3"))}, {"recipe": "mnist"}, {"joint": True}):
+        with pytest.raises(RunError, match=r"holds another comparison, with .*give another --out"):
+            compare(dataclasses.replace(COMPARISON, **change), out)
+    assert (out / "results.json").read_text() == before
+    folders = dataclasses.replace(COMPARISON, recipe="image-folder", overrides=(), data_root=tmp_path / "a")
+    claim(tmp_path, folders)
+    claim(tmp_path, dataclasses.replace(folders, seeds=(5,), trials=9, losses=("triplet",)))
+    with pytest.raises(RunError, match=r"--data-root=.*a .here .*b."):
+        claim(tmp_path, dataclasses.replace(folders, data_root=tmp_path / "b"))
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.yaml").touch()
+    with pytest.raises(RunError, match="holds a training run"):
+        compare(COMPARISON, tmp_path / "run")
+
+
+def test_what_lies_in_the_test_set_changes_nothing_of_the_tuning(tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    patterns = generator.integers(0, 256, (10, 28, 28))
+
+    def images(labels: NDArray[np.int64]) -> NDArray[np.uint8]:
+        noise = generator.integers(0, 256, (len(labels), 28, 28))
+        return (0.4 * patterns[labels] + 0.6 * noise).astype(np.uint8)
+
+    labels = {"train": np.arange(200) % 10, "t10k": np.arange(100) % 10}
+    files = {
+        f"{stem}-{kind}-ubyte": idx_bytes(values.astype(np.uint8))
+        for stem, y in labels.items()
+        for kind, values in (("images-idx3", images(y)), ("labels-idx1", y))
+    }
+    other = {
+        **files,
+        "t10k-labels-idx1-ubyte": idx_bytes(generator.permutation(labels["t10k"]).astype(np.uint8)),
+    }
+    found = []
+    for name, content in (("one", files), ("other", other)):
+        root = tmp_path / name
+        root.mkdir()
+        for file, data in content.items():
+            (root / file).write_bytes(data)
+        small = (("epochs", "1"), ("batch.size", "30"), ("evaluation.train_samples", "100"))
+        comparison = Comparison(
+            "mnist", small, ("batch-ot",), (1,), 1, data_root=root, device="cpu", processes=2, validation=0.2
+        )
+        found += compare(comparison, tmp_path / f"out-{name}").results
+    one, another = found
+    assert one.trials == another.trials
+    assert one.runs[1].map != another.runs[1].map  # where it counts, the test set is looked at
+
+
 def test_divergence_is_a_result_and_counts_as_nothing(tmp_path: Path) -> None:
     overrides = (*SMALL, ("loss.normalize", "false"), ("optim.name", "sgd"), ("optim.lr", "1e30"))
     comparison = dataclasses.replace(
         COMPARISON, overrides=overrides, losses=("batch-ot",), seeds=(1,), trials=0
     )
-    (result,) = compare(comparison, tmp_path).results
+    compared = compare(comparison, tmp_path)
+    (result,) = compared.results
     assert result.runs[1].diverged is not None
     assert "NaN" in result.runs[1].diverged
     assert values_at(result, 2, "map") == {1: 0.0}
+    note = "batch-ot: training diverged in 1 of 1 runs, which count as 0."
+    page = make_comparison_page(compared, write_results(compared, tmp_path))
+    for told in (markdown(compared), page):
+        assert "No run was measured." in told  # it diverged before it was evaluated
+        assert note in told
 
 
 def test_other_failures_end_the_comparison_and_say_where(tmp_path: Path) -> None:
@@ -220,6 +310,8 @@ def test_a_run_ends_when_its_comparison_was_killed(tmp_path: Path) -> None:
         (["digits", "loss.lamm=3"], "did you mean loss.lam"),
         (["shrec13"], "cross-modal"),
         (["digits", "--target", "300"], "--target"),
+        (["digits", "--processes", "0"], "--processes"),
+        (["digits", "seed=4"], "belongs to --seeds"),
     ],
 )
 def test_mistakes_are_told_before_any_work(

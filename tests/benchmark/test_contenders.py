@@ -91,6 +91,8 @@ def test_a_comparison_is_checked_when_it_is_made() -> None:
         ({"validation": 1.0}, "--validation"),
         ({"losses": ("supcon", "supcon")}, "different losses"),
         ({"overrides": (("data.validation", "0.2"),)}, "data.validation"),
+        ({"tuning": (("data.validation", "0.2"),)}, "data.validation"),
+        ({"overrides": (("seed", "4"),)}, "belongs to --seeds"),
     ):
         with pytest.raises(RecipeError, match=message):
             dataclasses.replace(good, **change)

@@ -49,6 +49,9 @@ def test_rows_without_data_say_so(
     assert text.count("| no data here |") == len(ROWS)
     for name in ("MNIST", "CIFAR-10", "SHREC'13", "SHREC'14", "ModelNet10", "ModelNet40"):
         assert f"- {name}: " in text
+    assert text.count("give its folder with --data-root") == 6  # and not the first line of the reason alone
+    for row in ROWS:
+        assert f"    batchot train {row.recipe} --data-root" in text
     assert not (tmp_path / "out").exists()  # nothing to run, nothing is left behind
 
 

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from batchot.benchmark.contenders import DEFAULT, Contender, contender
+from batchot.benchmark.folder import claim
 from batchot.benchmark.job import Job
 from batchot.benchmark.machine import commit
 from batchot.benchmark.runner import Outcome, Runner
@@ -73,10 +74,15 @@ class Comparison:
             raise RecipeError(f"--validation: {self.validation} is not allowed; it must be between 0 and 1")
         if len(set(self.losses)) != len(self.losses) or not self.losses:
             raise RecipeError("--losses: one or more different losses")
-        if load_recipe(self.recipe, self.overrides).data.validation and self.trials:
-            raise RecipeError(
-                "data.validation: belongs to --validation here, the runs that count are on the test set"
-            )
+        for name, _ in (*self.overrides, *self.tuning):  # would be set over by what they are here
+            if name == "seed":
+                raise RecipeError("seed: belongs to --seeds here")
+            if name == "data.validation":
+                raise RecipeError(
+                    "data.validation: belongs to --validation here, the runs that count are on the test set"
+                )
+        if load_recipe(self.recipe, self.overrides).data.validation:
+            raise RecipeError(f"{self.recipe}: data.validation must be 0 here, see --validation")
 
     def contenders(self) -> list[Contender]:
         """The losses with their settings."""
@@ -158,7 +164,7 @@ def compare(comparison: Comparison, out: Path, tell: Callable[[str], None] = lam
 
     Raises:
         RecipeError: a loss or a setting is wrong, which is found before anything is trained
-        RunError: a run failed, or another process is at work in `out`
+        RunError: a run failed, or `out` is of another comparison, or another process is at work there
         RunInterrupted: Ctrl-C or SIGTERM; runs have written their checkpoints
     """
     losses = comparison.contenders()
@@ -169,6 +175,7 @@ def compare(comparison: Comparison, out: Path, tell: Callable[[str], None] = lam
         out.mkdir(parents=True, exist_ok=True)
         lock = FileLock(out / ".lock", timeout=0)
         with lock:
+            claim(out, comparison)
             return _compare(comparison, losses, out, tell)
     except Timeout as error:
         raise RunError(

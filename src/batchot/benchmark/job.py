@@ -14,7 +14,7 @@ from batchot.training.files import RunError, write_text
 from batchot.training.recipe import Recipe
 from batchot.training.settings import build, flat, to_mapping
 
-JOB, DIVERGED, FINISHED = "job.json", "diverged.txt", "finished"
+JOB, DIVERGED, FINISHED, MEASURED = "job.json", "diverged.txt", "finished", "measured.json"
 
 
 @dataclass(frozen=True)

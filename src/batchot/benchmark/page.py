@@ -10,7 +10,15 @@ import yaml
 
 from batchot.benchmark.compare import Compared, Result
 from batchot.benchmark.figures import draw_measure, draw_trials
-from batchot.benchmark.results import cell, chosen_text, commits, lead_text, reached_text
+from batchot.benchmark.results import (
+    cell,
+    chosen_text,
+    commits,
+    diverged_notes,
+    lead_text,
+    machines,
+    reached_text,
+)
 from batchot.benchmark.summary import (
     MEASURES,
     evaluated_epochs,
@@ -62,8 +70,9 @@ def _headline(compared: Compared) -> str:
 
 def _table_section(compared: Compared, values: dict[str, Any]) -> str:
     results, epochs = compared.results, evaluated_epochs(compared.results)
+    note = "".join(f"<p>{escape(text)}</p>" for text in diverged_notes(results))
     if not epochs:
-        return "<p>No run was measured.</p>"
+        return f"<p>No run was measured.</p>{note}"
     shown, last, goal = shown_epochs(epochs), epochs[-1], values["target"]
     header = ["loss", *(f"mAP, epoch {e}" for e in shown), f"NN, epoch {last}", f"accuracy, epoch {last}"]
     header += [f"epochs (seconds) to {100 * goal:.2f}"] if goal is not None else []
@@ -75,12 +84,6 @@ def _table_section(compared: Compared, values: dict[str, Any]) -> str:
         if goal is not None:
             cells.append(reached_text(reached(result, goal)))
         rows.append(cells)
-    gone = [r for r in results if any(run.diverged for run in r.runs.values())]
-    note = "".join(
-        f"<p>{escape(r.contender.name)}: training diverged in "
-        f"{sum(run.diverged is not None for run in r.runs.values())} of {len(r.runs)} runs, which count as 0.</p>"
-        for r in gone
-    )
     return (
         table(header, rows, names=1)
         + '<p class="muted">Mean over the seeds ± half the 95 % interval by Student\'s t, in percent, on the test '
@@ -138,6 +141,7 @@ def _how_section(compared: Compared, values: dict[str, Any]) -> str:
         "date": f"{values['started']} to {values['finished']} (UTC; an earlier session may have done part of the runs)",
         "machine": f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gib']} GiB"
         + (f", {machine['gpu']}" if machine["gpu"] else ", no GPU"),
+        "runs on": "; ".join(machines(compared.results)),
         "at once": f"{values['processes']} runs of {values['threads']} threads",
         "versions": ", ".join(f"{k} {v}" for k, v in machine["versions"].items() if v),
         "commit": ", ".join(commits(compared.results)),

@@ -159,7 +159,7 @@ def missing_data(recipe: Recipe | CrossModalRecipe, data_root: Path | None) -> s
             else:
                 load_dataset(part.data.name, root_of(part, data_root), download=False)  # type: ignore[arg-type]
     except (DataError, RecipeError) as error:
-        return str(error).splitlines()[0]
+        return " ".join(str(error).split())
     return None
 
 
@@ -218,9 +218,14 @@ def markdown_table(rows: Sequence[Reproduced], out: Path, data_root: Path | None
     if missing:
         lines += ["", "Data that is not here:", ""]
         lines += [f"- {name}: {why}" for name, why in missing]
-    todo = [f for f in rows if not f.seeds and not f.missing]
+    todo = [f for f in rows if not f.seeds]
     if todo:
-        lines += ["", "How to run the rows that were not, or all at once with `batchot reproduce --run`:", ""]
+        lines += [
+            "",
+            "How to run the rows that were not, or with `batchot reproduce --run` all whose data is here; these "
+            "commands download MNIST, CIFAR-10 and ModelNet:",
+            "",
+        ]
         lines += [f"    {f.row.command(0, out, data_root)}" for f in todo]
     return "\n".join(lines) + "\n"
 

@@ -79,6 +79,16 @@ def commits(results: Sequence[Result]) -> list[str]:
     return sorted(set(found), key=lambda name: (-found.count(name), name))
 
 
+def machines(results: Sequence[Result]) -> list[str]:
+    """Give the processors and GPUs that the runs were on, the most frequent first."""
+    found = [
+        ", ".join(filter(None, (run.measured["machine"]["processor"], run.measured["machine"]["gpu"])))
+        for result in results
+        for run in result.runs.values()
+    ]
+    return sorted(set(found), key=lambda name: (-found.count(name), name))
+
+
 def _loss_values(result: Result, first: Result, epochs: Sequence[int], goal: float | None) -> dict[str, Any]:
     def at(epoch: int) -> dict[str, Any]:
         intervals = {m: _plain(interval_at(result, epoch, m)) for m in MEASURES}
@@ -97,6 +107,7 @@ def _loss_values(result: Result, first: Result, epochs: Sequence[int], goal: flo
                 "seed": seed,
                 "folder": run.folder.name,
                 "commit": run.commit,
+                **run.measured,
                 "diverged": run.diverged,
                 "rows": [dataclasses.asdict(row) for row in run.rows],
             }
@@ -111,14 +122,14 @@ def _plain(interval: Interval | None) -> dict[str, Any] | None:
 
 def epoch_rows(compared: Compared, values: dict[str, Any]) -> list[dict[str, Any]]:
     """Give a row for every epoch of every run that counts, with where and when it was measured."""
-    machine = values["machine"]
     rows = []
     for result in compared.results:
         for seed, run in sorted(result.runs.items()):
             about = {"loss": result.contender.name, "recipe": values["recipe"]["name"], "seed": seed}
+            machine = run.measured["machine"]
             where = {
                 "commit": run.commit,
-                "finished": values["finished"],
+                "finished": run.measured["finished"],
                 "processor": machine["processor"],
                 "gpu": machine["gpu"],
                 "torch": machine["versions"]["torch"],
@@ -134,7 +145,7 @@ def markdown(compared: Compared, target: float | None = None) -> str:
     """Give the tables of a comparison as Markdown: mean ± half of the 95 % interval, in percent."""
     results, epochs = compared.results, evaluated_epochs(compared.results)
     if not epochs:
-        return "No run was measured.\n"
+        return "\n\n".join(["No run was measured.", *diverged_notes(results)]) + "\n"
     goal, last, shown = _goal(compared, target), epochs[-1], shown_epochs(epochs)
     name = load_recipe(compared.comparison.recipe, compared.comparison.overrides).name
     heads = [name, *(f"mAP, epoch {e}" for e in shown), f"NN, epoch {last}", f"accuracy, epoch {last}"]
@@ -148,6 +159,8 @@ def markdown(compared: Compared, target: float | None = None) -> str:
         if goal is not None:
             cells.append(reached_text(reached(result, goal)))
         lines.append(_line(cells))
+    for note in diverged_notes(results):
+        lines += ["", note]
     lines += ["", f"Lead of {results[0].contender.name} in mAP, paired by seed:", ""]
     heads = ["over", *(f"epoch {e}" for e in shown)]
     lines += [_line(heads), _line(["---"] * len(heads))]
@@ -157,6 +170,17 @@ def markdown(compared: Compared, target: float | None = None) -> str:
         lines += ["", "Chosen of " + f"{compared.comparison.trials} trials each:", ""]
         lines += [f"- {r.contender.name}: {chosen_text(r)}" for r in results]
     return "\n".join(lines) + "\n"
+
+
+def diverged_notes(results: Sequence[Result]) -> list[str]:
+    """Name the losses of which runs diverged, a sentence each."""
+    notes = []
+    for result in results:
+        gone = sum(run.diverged is not None for run in result.runs.values())
+        if gone:
+            name, n = result.contender.name, len(result.runs)
+            notes.append(f"{name}: training diverged in {gone} of {n} runs, which count as 0.")
+    return notes
 
 
 def chosen_text(result: Result) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -11,8 +12,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from batchot.benchmark.job import DIVERGED, FINISHED, Job, key_of, write_job
+from batchot.benchmark.job import DIVERGED, FINISHED, MEASURED, Job, key_of, read_job, write_job
 from batchot.benchmark.worker import DIVERGED_STATUS
 from batchot.reporting.history import read_history
 from batchot.training.callbacks import Row
@@ -30,6 +32,7 @@ class Outcome:
         rows: an epoch each
         diverged: the message, where training diverged
         commit: of the code
+        measured: when it was finished, and on which machine
         here: whether it was done now and not by an earlier process
     """
 
@@ -37,6 +40,7 @@ class Outcome:
     rows: tuple[Row, ...]
     diverged: str | None
     commit: str | None
+    measured: dict[str, Any]
     here: bool
 
     @property
@@ -132,11 +136,18 @@ def _is_over(folder: Path) -> bool:
 
 
 def _outcome(folder: Path, *, here: bool) -> Outcome:
-    from batchot.benchmark.job import read_job
-
     path = folder / DIVERGED
     diverged = path.read_text(encoding="utf-8").strip() if path.exists() else None
-    return Outcome(folder, read_history(RunFolder(folder).history), diverged, read_job(folder).commit, here)
+    rows = read_history(RunFolder(folder).history)
+    return Outcome(folder, rows, diverged, read_job(folder).commit, _measured(folder), here)
+
+
+def _measured(folder: Path) -> dict[str, Any]:
+    path = folder / MEASURED
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path} is missing or damaged ({error}); remove {folder} and start again") from error
 
 
 def _why(folder: Path, status: int) -> str:

@@ -9,9 +9,10 @@ import sys
 import threading
 import time
 import warnings
+from datetime import UTC, datetime
 from pathlib import Path
 
-from batchot.benchmark.job import DIVERGED, FINISHED, read_job
+from batchot.benchmark.job import DIVERGED, FINISHED, MEASURED, read_job
 from batchot.training.files import RunInterrupted
 
 INTERRUPTED_STATUS, DIVERGED_STATUS = 130, 3
@@ -53,15 +54,26 @@ def main(folder: Path) -> int:
     except RunInterrupted:
         return INTERRUPTED_STATUS
     except Diverged as error:
+        _write_measured(folder)
         write_text(folder / DIVERGED, f"{error}\n")
         return DIVERGED_STATUS
     except (DataError, RunError, RecipeError, ImportError) as error:
         print(error, file=sys.stderr, flush=True)
         return 1
+    _write_measured(folder)
     (folder / FINISHED).touch()
     if not job.keep:
         _remove_weights(folder)
     return 0
+
+
+def _write_measured(folder: Path) -> None:
+    """Write when and where: a comparison may go on another day, on another machine."""
+    from batchot.benchmark.machine import describe_machine
+    from batchot.training.files import write_json
+
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    write_json(folder / MEASURED, {"finished": now, "machine": describe_machine()})
 
 
 def _remove_weights(folder: Path) -> None:

@@ -86,7 +86,7 @@ def compare(argv: list[str]) -> int:
     command = shlex.join(["batchot", "compare", *argv])
     from batchot.benchmark.compare import Comparison
 
-    processes = options.processes or _processes(options.device)
+    processes = _processes(options.device) if options.processes is None else options.processes
     comparison = Comparison(
         recipe_named(options.recipe, options.data_root),
         tuple(overrides),
@@ -98,7 +98,7 @@ def compare(argv: list[str]) -> int:
         data_root=options.data_root,
         device=options.device,
         processes=processes,
-        threads=max(1, _cores() // processes),
+        threads=max(1, _cores() // max(1, processes)),
         keep=options.keep,
         command=command,
         **({"losses": tuple(options.losses)} if options.losses else {}),
@@ -110,7 +110,6 @@ def compare(argv: list[str]) -> int:
         from batchot.benchmark.results import markdown, write_results
         from batchot.training.files import write_text
 
-        print(f"folder of the comparison: {out}", flush=True)
         compared = compare(comparison, out, say)
         target = None if options.target is None else options.target / 100
         values = write_results(compared, out, target)

@@ -24,7 +24,10 @@ def reproduce(argv: list[str]) -> int:
         allow_abbrev=False,
     )
     parser.add_argument(
-        "benchmarks", nargs="*", metavar="BENCHMARK", help="such as MNIST or modelnet40 (default: all)"
+        "benchmarks",
+        nargs="*",
+        metavar="BENCHMARK",
+        help="a benchmark such as CIFAR-10, or one recipe such as cifar10-long (default: all)",
     )
     parser.add_argument("--run", action="store_true", help="train what was not run; hours without a GPU")
     parser.add_argument("--seeds", type=int, default=1, metavar="N", help="seeds 0 to N - 1 (default: 1)")

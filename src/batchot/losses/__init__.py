@@ -4,6 +4,8 @@ from batchot.losses.anchors import ClassAnchors
 from batchot.losses.batch_ot import BatchOTLoss, batch_ot_loss
 from batchot.losses.cross_modal import CrossModalBatchOTLoss
 from batchot.losses.cross_modal_any import CrossModal
+from batchot.losses.distributed import DistributedLoss
+from batchot.losses.gradient_cache import GradientCache, cached_forward
 from batchot.losses.histogram import PlanHistogram
 from batchot.losses.joint import JointLoss
 from batchot.losses.report import PlanReport, plan_report
@@ -16,9 +18,12 @@ __all__ = [
     "ClassAnchors",
     "CrossModal",
     "CrossModalBatchOTLoss",
+    "DistributedLoss",
+    "GradientCache",
     "JointLoss",
     "PlanHistogram",
     "PlanReport",
     "batch_ot_loss",
+    "cached_forward",
     "plan_report",
 ]

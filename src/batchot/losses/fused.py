@@ -1,4 +1,4 @@
-"""The loss and its gradient in one pass on a CPU, without a graph of n x m matrices.
+"""The loss and its gradient in one pass, without a graph of n x m matrices.
 
 With T held fixed the gradient is known in closed form: with w_ij = T_ij / 2 * dM_ij/d(d2_ij),
 
@@ -10,24 +10,22 @@ so the forward pass leaves two (n, d) matrices behind and the backward pass only
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from functools import cache
 from types import ModuleType
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from batchot.losses.batch import Batch, check_misplacement
+from batchot.losses.blocks import Rows
 from batchot.losses.settings import BatchOTSettings
 
 _MAX_LAM = 40.0  # exp(-lam) times the scalings stays inside float32; above it, the general solver
 _FINEST_TOLERANCE = 1e-6  # of float32 kernels
-_THREADED_PAIRS = 1 << 18  # below, starting threads costs more than they save
+# On other devices and in float64 the general path is quick enough below, and holds eight or so matrices of n x m.
+_TILED_PAIRS = 1 << 26
 
 
 @cache
@@ -51,27 +49,33 @@ def compiled_kernels() -> ModuleType | None:
 
 def is_fusible(batch: Batch, settings: BatchOTSettings) -> bool:
     """Whether :func:`fused_loss` computes this case; the others take the general path with the same result."""
-    return (
-        batch.x.device.type == "cpu"
-        and batch.x.dtype != torch.float64
-        and (batch.y is None or batch.y.dtype != torch.float64)
-        and batch.indices_tuple is None
-        and batch.labels is not None
-        and suits_kernels(settings)
-        and len(batch.x) > 1
-        and compiled_kernels() is not None
-    )
+    if (
+        batch.indices_tuple is not None
+        or batch.labels is None
+        or len(batch.x) < 2
+        or not has_closed_form(settings)
+    ):
+        return False
+    double = torch.float64 in (batch.x.dtype, None if batch.y is None else batch.y.dtype)
+    if batch.x.device.type == "cpu" and not double:
+        return suits_kernels(settings) and compiled_kernels() is not None
+    pairs = len(batch.x) * len(batch.x if batch.y is None else batch.y)
+    return pairs > _TILED_PAIRS and (double or suits_kernels(settings)) and compiled_kernels() is not None
 
 
-def suits_kernels(settings: BatchOTSettings) -> bool:
-    """Whether the compiled float32 loops compute the loss with these options."""
+def has_closed_form(settings: BatchOTSettings) -> bool:
+    """Whether the gradient is the one above and the kernel fits into numbers."""
     return (
         settings.grad == "detach"
         and settings.distance_power == 2
         and settings.power == 1
         and (settings.plan == "uniform" or settings.lam <= _MAX_LAM)
-        and settings.tolerance >= _FINEST_TOLERANCE
     )
+
+
+def suits_kernels(settings: BatchOTSettings) -> bool:
+    """Whether the compiled float32 loops compute the loss with these options."""
+    return has_closed_form(settings) and settings.tolerance >= _FINEST_TOLERANCE
 
 
 class _FusedLoss(torch.autograd.Function):
@@ -100,8 +104,9 @@ class _FusedLoss(torch.autograd.Function):
 
 def fused_loss(batch: Batch, settings: BatchOTSettings) -> Tensor:
     """The loss of a fusible batch, differentiable once."""
-    with torch.autocast("cpu", enabled=False):
-        x, y = batch.x.float(), None if batch.y is None else batch.y.float()
+    with torch.autocast(batch.x.device.type, enabled=False):
+        x = batch.x if batch.x.dtype == torch.float64 else batch.x.float()
+        y = None if batch.y is None else batch.y.to(x.dtype)
         need_grad = torch.is_grad_enabled() and (x.requires_grad or (y is not None and y.requires_grad))
         loss: Tensor = _FusedLoss.apply(x, y, batch, settings, need_grad)
     return loss
@@ -110,18 +115,23 @@ def fused_loss(batch: Batch, settings: BatchOTSettings) -> Tensor:
 def _forward(
     x: Tensor, y: Tensor | None, batch: Batch, settings: BatchOTSettings, need_grad: bool
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    from batchot.losses.blocks.solve import solve
+
+    assert batch.labels is not None
     x, x_norm, centre = prepare(x, settings.normalize, None)
-    if y is not None:
+    if y is None:
+        rows = Rows(x, x, batch.labels, batch.labels, 0, len(x), settings)
+    else:
+        assert batch.y_labels is not None
         y, y_norm, _ = prepare(y, settings.normalize, centre)
-    loss, w, rho, kappa = _loss_and_weights(x, y, batch, settings)
-    if not need_grad:
-        return loss, None, None
-    if y is None:  # w is symmetric: rows and columns give the same
-        grad_x = torch.addmm(rho.unsqueeze(1) * x, w, x, alpha=-1.0).mul_(4.0)
-        return loss, through_norm(grad_x, x, x_norm), None
-    grad_x = torch.addmm(rho.unsqueeze(1) * x, w, y, alpha=-1.0).mul_(2.0)
-    grad_y = torch.addmm(kappa.unsqueeze(1) * y, w.T, x, alpha=-1.0).mul_(2.0)
-    return loss, through_norm(grad_x, x, x_norm), through_norm(grad_y, y, y_norm)
+        rows = Rows(x, y, batch.labels, batch.y_labels, None, len(x), settings)
+    solved = solve(rows, need_x=need_grad, need_y=need_grad)
+    check_misplacement(solved.loss, batch)
+    loss = torch.tensor(solved.loss, dtype=x.dtype, device=x.device)
+    grad_x = None if solved.grad_x is None else through_norm(solved.grad_x, x, x_norm)
+    if y is None or solved.grad_y is None:
+        return loss, grad_x, None
+    return loss, grad_x, through_norm(solved.grad_y, y, y_norm)
 
 
 def prepare(x: Tensor, normalize: bool, centre: Tensor | None) -> tuple[Tensor, Tensor | None, Tensor | None]:
@@ -138,142 +148,3 @@ def through_norm(grad: Tensor, x: Tensor, norm: Tensor | None) -> Tensor:
     if norm is None:
         return grad
     return grad.sub_(x * (x * grad).sum(1, keepdim=True)).div_(norm)
-
-
-def _loss_and_weights(
-    x: Tensor, y: Tensor | None, batch: Batch, settings: BatchOTSettings
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """L, w (n, m), its row sums and its column sums."""
-    k = compiled_kernels()
-    assert k is not None and batch.labels is not None
-    itself = y is None
-    y = x if y is None else y
-    n, m = len(x), len(y)
-    if itself:
-        lx = ly = integer_labels(batch.labels)[0]
-    else:
-        assert batch.y_labels is not None
-        lx, ly = integer_labels(batch.labels, batch.y_labels)
-    G = torch.mm(x, y.T).numpy()
-    x2 = (x * x).sum(1).numpy()
-    y2 = x2 if itself else (y * y).sum(1).numpy()
-    K = np.empty((n, m), np.float32)
-    a, b = 1.0 / n, 1.0 / m
-    margin, pos_margin = np.float32(settings.margin), np.float32(settings.pos_margin)
-    uniform = settings.plan == "uniform"
-    with ExitStack() as stack:
-        over_rows = _row_runner(n, m, stack)
-        if uniform:
-            u = np.full(n, 1.0 / (n - 1) / n if itself else a * b, np.float32)
-            v = np.ones(m, np.float32)
-        else:
-            gamma, lam = np.float32(settings.gamma), np.float32(settings.lam)
-            over_rows(
-                lambda i, j: k.kernel_rows(G, x2, y2, lx, ly, margin, pos_margin, gamma, lam, itself, i, j, K)
-            )
-            u, v, error = _scale(k, K, a, b, itself, settings, over_rows)
-            if not error <= settings.tolerance:
-                check_misplacement(float(K.sum()), batch)
-                u, v = _scale_generally(K, itself, settings)
-        rho = np.empty(n, np.float32)
-        column_parts: list[np.ndarray] = []
-
-        def weigh(i: int, j: int) -> float:
-            kappa = np.zeros(0 if itself else m, np.float64)
-            column_parts.append(kappa)
-            return k.weight_rows(
-                G, x2, y2, lx, ly, margin, pos_margin, u, v, itself, uniform, i, j, K, rho, kappa
-            )
-
-        loss = sum(over_rows(weigh))
-    check_misplacement(loss, batch)
-    kappa = rho if itself else np.sum(column_parts, axis=0).astype(np.float32)
-    return (
-        torch.tensor(loss, dtype=torch.float32),
-        torch.from_numpy(K),
-        torch.from_numpy(rho),
-        torch.from_numpy(kappa),
-    )
-
-
-def integer_labels(*labels: Tensor) -> list[np.ndarray]:
-    """Label vectors as int32 with the same meaning (narrow, so that comparisons vectorise with float32)."""
-    given = [each.detach().numpy() for each in labels]
-    with np.errstate(invalid="ignore"):  # a value that does not fit fails the comparison below
-        narrow = [each.astype(np.int32) for each in given]
-    if all((small == each).all() for small, each in zip(narrow, given, strict=True)):
-        return narrow
-    _, codes = np.unique(np.concatenate(given), return_inverse=True)
-    return np.split(codes.astype(np.int32), np.cumsum([len(each) for each in given])[:-1])
-
-
-def _row_runner(n: int, m: int, stack: ExitStack) -> Callable[[Callable[[int, int], Any]], list[Any]]:
-    """A function that applies work(first, last) to all rows: at once, or shared among torch's number of threads."""
-    threads = min(torch.get_num_threads(), n)
-    if n * m < _THREADED_PAIRS or threads == 1:
-        return lambda work: [work(0, n)]
-    # Threads of this call alone: nothing is left over that a fork or a second caller could trip on.
-    pool = stack.enter_context(ThreadPoolExecutor(threads))
-    edges = np.linspace(0, n, threads + 1).astype(int).tolist()
-    return lambda work: list(pool.map(work, edges[:-1], edges[1:]))
-
-
-def _scale(
-    k: ModuleType,
-    K: np.ndarray,
-    a: float,
-    b: float,
-    itself: bool,
-    settings: BatchOTSettings,
-    over_rows: Callable[[Callable[[int, int], Any]], list[Any]],
-) -> tuple[np.ndarray, np.ndarray, float]:
-    """The scalings u (n,) and v (m,) of K, and the marginal error left."""
-    n, m = K.shape
-    u = np.empty(n, np.float32)
-    if n * m < _THREADED_PAIRS:
-        from batchot.losses.newton_kernels import scale
-
-        v = np.empty(m, np.float32)
-        error = scale(K, itself, settings.tolerance, settings.max_iterations, u, v)
-        return u, v, error
-    X, R = np.empty((k.MEMORY, m)), np.empty((k.MEMORY, m))
-    error = np.inf
-    if itself:
-        r = np.empty(n)
-        u.fill(1.0)
-        over_rows(lambda i, j: k.matvec_rows(K, u, i, j, r))
-        x = np.full(n, 0.5 * np.log(n * a / r.sum()))
-        u[:] = np.exp(x)
-        for step in range(settings.max_iterations):
-            over_rows(lambda i, j: k.matvec_rows(K, u, i, j, r))
-            kept = u.copy()
-            error = 2.0 * k.symmetric_step(x, r, a, step, X, R, u)
-            if error <= settings.tolerance or not np.isfinite(error):
-                break
-        return kept, kept, error
-    x, v, r = np.zeros(m), np.ones(m, np.float32), np.empty(n)
-    for step in range(settings.max_iterations):
-
-        def half_step(i: int, j: int) -> np.ndarray:
-            part = np.zeros(m)
-            k.half_step_rows(K, v, a, i, j, u, r, part)
-            return part
-
-        c = np.sum(over_rows(half_step), axis=0)
-        kept = v.copy()
-        error = k.column_step(x, c, v, b, step, X, R)
-        if error <= settings.tolerance or not np.isfinite(error):
-            break
-    return u, kept, error
-
-
-def _scale_generally(K: np.ndarray, itself: bool, settings: BatchOTSettings) -> tuple[np.ndarray, np.ndarray]:
-    """The scalings by the general solver, for a problem on which float32 or the acceleration failed."""
-    from batchot.transport import sinkhorn
-
-    n, m = K.shape
-    D = torch.from_numpy(K).double().clamp(min=np.exp(-_MAX_LAM)).log_().neg_()
-    mask = torch.eye(n, dtype=torch.bool) if itself else None
-    plan = sinkhorn(D, 1.0, mask=mask, max_iterations=settings.max_iterations, tolerance=settings.tolerance)
-    K[:] = plan.coupling.float().numpy()
-    return np.ones(n, np.float32), np.ones(m, np.float32)

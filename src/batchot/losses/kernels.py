@@ -31,6 +31,7 @@ _P5 = np.float32(5.0000001201e-1)
 _FAST = {"reassoc", "contract", "nsz"}  # lets sums and products be vectorised; NaN and Inf keep their meaning
 _CHUNK = 256  # columns summed in float32 before the sum goes to float64
 _MEMORY = 6  # past iterates that Anderson's acceleration combines
+NO_DIAGONAL = -(1 << 40)  # for rows and columns that are different samples
 
 
 @intrinsic
@@ -60,9 +61,9 @@ def _exp(x):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True, fastmath=_FAST, error_model="numpy")
-def kernel_rows(G, x2, y2, lx, ly, margin, pos_margin, gamma, lam, itself, first, last, K):  # type: ignore[no-untyped-def]
-    """K_ij = exp(-lam exp(-gamma M_ij)) for rows first..last; G = X Y^T, x2 and y2 squared norms. 0 on the diagonal
-    of a batch against itself."""
+def kernel_rows(G, x2, y2, lx, ly, margin, pos_margin, gamma, lam, diagonal, first, last, K):  # type: ignore[no-untyped-def]
+    """K_ij = exp(-lam exp(-gamma M_ij)) for rows first..last; G = X Y^T, x2 and y2 squared norms. 0 where row and
+    column are the same sample: at j = i + diagonal (NO_DIAGONAL: nowhere)."""
     for i in range(first, last):
         xi, li = x2[i], lx[i]
         g, k = G[i], K[i]
@@ -70,8 +71,8 @@ def kernel_rows(G, x2, y2, lx, ly, margin, pos_margin, gamma, lam, itself, first
             d2 = max(xi + y2[j] - _TWO * g[j], _ZERO)
             M = max(d2 - pos_margin if li == ly[j] else margin - d2, _ZERO)
             k[j] = _exp(-lam * _exp(-gamma * M))
-        if itself:
-            K[i, i] = _ZERO
+        if 0 <= i + diagonal < G.shape[1]:
+            K[i, i + diagonal] = _ZERO
 
 
 @njit(inline="always", fastmath=_FAST)
@@ -101,10 +102,11 @@ def _weigh(G, xi, y2, li, ly, margin, pos_margin, ui, v, uniform, K):  # type: i
 
 
 @njit(nogil=True, cache=True, fastmath=_FAST, error_model="numpy")
-def weight_rows(G, x2, y2, lx, ly, margin, pos_margin, u, v, itself, uniform, first, last, K, rho, kappa):  # type: ignore[no-untyped-def]
+def weight_rows(G, x2, y2, lx, ly, margin, pos_margin, u, v, diagonal, uniform, first, last, K, rho, kappa):  # type: ignore[no-untyped-def]
     """Loss of rows first..last; K becomes w_ij = T_ij / 2 * dM_ij/d(d2_ij), rho its row sums, kappa its column sums.
 
-    T_ij = u_i K_ij v_j, or u_i v_j for the uniform plan (K is then only written).
+    T_ij = u_i K_ij v_j, or u_i v_j for the uniform plan (K is then only written). diagonal: see kernel_rows. A kappa
+    of length 0 is left out, as the row sums of a symmetric w are its column sums.
     """
     m = G.shape[1]
     loss = 0.0
@@ -128,15 +130,17 @@ def weight_rows(G, x2, y2, lx, ly, margin, pos_margin, u, v, itself, uniform, fi
             )
             loss += part
             row_sum += weight
-        if itself:  # the diagonal carries no mass: K is 0 there already, the uniform plan is not
-            row_sum -= K[i, i]
+        own = i + diagonal
+        if (
+            0 <= own < m
+        ):  # a sample beside itself carries no mass: K is 0 there already, the uniform plan is not
+            row_sum -= K[i, own]
             if uniform and pos_margin == _ZERO:
-                loss -= K[i, i] * max(xi + y2[i] - _TWO * G[i, i], _ZERO)
-            K[i, i] = _ZERO
+                loss -= K[i, own] * max(xi + y2[own] - _TWO * G[i, own], _ZERO)
+            K[i, own] = _ZERO
         rho[i] = row_sum
-        if not itself:
-            for j in range(m):
-                kappa[j] += K[i, j]
+        for j in range(kappa.shape[0]):
+            kappa[j] += K[i, j]
     return loss
 
 

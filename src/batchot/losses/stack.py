@@ -17,8 +17,9 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from batchot.losses.blocks.options import integer_labels
 from batchot.losses.cross_modal_terms import Batches, Term
-from batchot.losses.fused import compiled_kernels, integer_labels, prepare, suits_kernels, through_norm
+from batchot.losses.fused import compiled_kernels, prepare, suits_kernels, through_norm
 from batchot.losses.settings import BatchOTSettings
 
 _MAX_ROWS = 512  # beyond, a term is large enough for a call (and threads) of its own

@@ -7,7 +7,7 @@ from numba import njit
 
 # numba keeps compiled code by the date of the file that it stands in: touch this one after a change
 # to one that it imports.
-from batchot.losses.kernels import kernel_rows, weight_rows
+from batchot.losses.kernels import NO_DIAGONAL, kernel_rows, weight_rows
 from batchot.losses.newton_kernels import scale
 
 _ONE = np.float32(1.0)
@@ -25,11 +25,12 @@ def solve_blocks(G, labels, blocks, uniform, numbers, max_iterations, W, losses)
     squares = np.empty(N, np.float32)
     for i in range(N):
         squares[i] = G[i, i]
-    kappa = np.empty(N)
+    unread = np.empty(0)  # column sums, which the Laplacian below sums itself
     rho = np.empty(N, np.float32)
     for p in range(blocks.shape[0]):
         r0, r1, c0, c1 = blocks[p, 0], blocks[p, 1], blocks[p, 2], blocks[p, 3]
         itself = r0 == c0 and r1 == c1
+        diagonal = 0 if itself else NO_DIAGONAL
         n, m = r1 - r0, c1 - c0
         margin, pos_margin = np.float32(numbers[p, 0]), np.float32(numbers[p, 1])
         gamma, lam, tolerance = np.float32(numbers[p, 2]), np.float32(numbers[p, 3]), numbers[p, 4]
@@ -45,12 +46,11 @@ def solve_blocks(G, labels, blocks, uniform, numbers, max_iterations, W, losses)
             u[:] = 1.0 / n / ((n - 1) if itself else m)
             v[:] = _ONE
         else:
-            kernel_rows(g, x2, y2, lx, ly, margin, pos_margin, gamma, lam, itself, 0, n, K)
+            kernel_rows(g, x2, y2, lx, ly, margin, pos_margin, gamma, lam, diagonal, 0, n, K)
             if not scale(K, itself, tolerance, max_iterations[p], u, v) <= tolerance:
                 return False
-        kappa[:m] = 0.0
         losses[p] = weight_rows(
-            g, x2, y2, lx, ly, margin, pos_margin, u, v, itself, uniform[p], 0, n, K, rho[:n], kappa[:m]
+            g, x2, y2, lx, ly, margin, pos_margin, u, v, diagonal, uniform[p], 0, n, K, rho[:n], unread
         )
         W[r0:r1, c0:c1] = K
     return True

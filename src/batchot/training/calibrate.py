@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from batchot.data import EvaluationBatches, Preparation, Samples
+from batchot.training.recipe import BatchSettings
 
 
 @torch.no_grad()
@@ -51,16 +52,20 @@ def recalibrate(network: nn.Module, batches: Iterable[Tensor]) -> None:
 
 
 def calibration_batches(
-    samples: Samples, preparation: Preparation, size: int, count: int, generator: torch.Generator
+    samples: Samples,
+    preparation: Preparation,
+    batch: BatchSettings,
+    count: int,
+    generator: torch.Generator,
 ) -> EvaluationBatches:
     """Draw the batches of training samples for `recalibrate`, the same ones for all epochs.
 
     Args:
         samples: of the training set
         preparation: as they are evaluated
-        size: of a batch
+        batch: of the training; where it is divided into chunks, the statistics are those of chunks too
         count: number of batches, fewer where there are not so many samples
         generator: chooses the samples
     """
-    chosen = torch.randperm(len(samples), generator=generator)[: count * size]
-    return EvaluationBatches(samples.subset(chosen), preparation, size)
+    chosen = torch.randperm(len(samples), generator=generator)[: count * batch.size]
+    return EvaluationBatches(samples.subset(chosen), preparation, batch.at_once)

@@ -58,7 +58,10 @@ class CrossModalLearner(Learner):
 
     def training_step(self, batch: TowerBatches, batch_idx: int) -> Tensor:
         """Give the loss of a batch of each tower."""
-        outputs = {name: self.network(name, self._layout(x)) for name, (x, _) in batch.items()}
+        outputs: dict[str, Outputs] = {
+            name: self.run_network(name, self._layout(x), chunk=self.recipe.towers[name].batch.chunk)
+            for name, (x, _) in batch.items()
+        }
         embedded = {name: (outputs[name].embeddings, labels) for name, (_, labels) in batch.items()}
         try:
             with torch.autocast(self.device.type, enabled=False):

@@ -98,11 +98,8 @@ def _prepare(
     learner = CrossModalLearner(recipe, shapes, data.classes, len(batches), prepare)
     if count := recipe.evaluation.recalibrate:
         for name, samples in data.train.items():
-            generator, size = (
-                generator_for(f"calibration {name}", recipe.seed),
-                recipe.towers[name].batch.size,
-            )
-            learner.calibration[name] = calibration_batches(samples, prepare[name], size, count, generator)
+            generator, batch = generator_for(f"calibration {name}", recipe.seed), recipe.towers[name].batch
+            learner.calibration[name] = calibration_batches(samples, prepare[name], batch, count, generator)
     size = recipe.evaluation.batch
     evaluation = (
         EvaluationBatches(data.queries, prepare[recipe.query], size),

@@ -6,9 +6,10 @@ from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 
 from batchot.losses import PlanReport
+from batchot.losses.gradient_cache import forward_in_parts
 from batchot.training.cross_recipe import CrossModalRecipe
 from batchot.training.files import Diverged
 from batchot.training.optimisers import make_optimiser, make_schedule
@@ -49,6 +50,21 @@ class Learner(LightningModule):
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Let what is random in a step depend on the seed and the step alone, so that it can be resumed."""
         torch.manual_seed(self.recipe.seed * 1_000_003 + self.global_step)
+
+    def run_network(self, *inputs: Any, chunk: int) -> Any:
+        """Give what the network says about a training batch: at once, or in chunks where the recipe has them.
+
+        Args:
+            inputs: of the network, the last one with a row a sample
+            chunk: most samples at once; 0: all
+        """
+        if not chunk:
+            return self.network(*inputs)
+        rows = torch.tensor(len(inputs[-1]), device=self.device)
+        if distributed.is_available() and distributed.is_initialized():
+            # Ranks may differ by a sample, but what they send each other within the network is sent in each chunk.
+            distributed.all_reduce(rows, distributed.ReduceOp.MAX)
+        return forward_in_parts(self.network, -(-int(rows) // chunk), *inputs)
 
     def check_finite(self, loss: Tensor, batch_idx: int) -> None:
         """Stop the run where training has diverged.

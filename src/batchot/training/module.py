@@ -93,7 +93,7 @@ class MetricLearner(Learner):
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         """Give the loss of one batch of prepared samples (b, *input_shape) and labels (b,)."""
         samples, labels = batch
-        embeddings, logits = self.network(self._layout(samples))
+        embeddings, logits = self.run_network(self._layout(samples), chunk=self.recipe.batch.chunk)
         try:
             loss = self.loss(embeddings, logits, labels)
         except ValueError as error:  # the loss refuses embeddings that are not finite or too far apart

@@ -345,14 +345,23 @@ class BatchSettings:
         size: samples a batch
         sampler: "plain" shuffles; "balanced" draws equally many samples of each class of a batch
         classes_per_batch: classes a balanced batch holds (null: all; with towers, as many as leave two samples of each)
+        chunk: most samples of a batch that the network sees at once, so that its memory is that of a chunk; the loss
+            is on the whole batch. Costs a second forward pass (0: the whole batch at once)
     """
 
     size: int = 128
     sampler: Literal["plain", "balanced"] = "plain"
     classes_per_batch: int | None = None
+    chunk: int = 0
 
     def __post_init__(self) -> None:
         _require(self.size >= 2, "batch.size", self.size, ">= 2")
+        _require(
+            self.chunk == 0 or self.chunk > 2 or (self.chunk == 2 and self.size % 2 == 0),
+            "batch.chunk",
+            self.chunk,
+            "0, or large enough that every chunk has two samples, for batch normalisation",
+        )
         _require(
             self.classes_per_batch is None or self.classes_per_batch >= 1,
             "batch.classes_per_batch",
@@ -365,6 +374,11 @@ class BatchSettings:
             self.classes_per_batch,
             "null with batch.sampler=plain",
         )
+
+    @property
+    def at_once(self) -> int:
+        """Most samples that go through the network at once."""
+        return min(self.size, self.chunk or self.size)
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,7 @@ from batchot.training.files import RunError, RunFolder, RunInterrupted, write_te
 from batchot.training.inputs import input_shape, load_splits, prepare, reference_samples
 from batchot.training.learner import Learner
 from batchot.training.losses import make_loss
+from batchot.training.memory import memory_errors_explained
 from batchot.training.module import MetricLearner, gather
 from batchot.training.network import Outputs
 from batchot.training.recipe import Recipe, RecipeError
@@ -101,7 +102,8 @@ def train(
 
     Raises:
         RecipeError: the recipe does not fit the data or the loss
-        RunError: `out` holds another run, a checkpoint is damaged, the disk is full, training diverged
+        RunError: `out` holds another run, a checkpoint is damaged, the disk is full, training diverged, memory is
+            out
         RunInterrupted: Ctrl-C or SIGTERM; a checkpoint has been written
         batchot.data.DataError: data is missing or damaged
     """
@@ -231,7 +233,7 @@ def _prepare(
     learner = MetricLearner(recipe, shape, train.classes, len(batches), preparation)
     if count := recipe.evaluation.recalibrate:
         generator = generator_for("calibration", recipe.seed)
-        learner.calibration = calibration_batches(train, preparation, recipe.batch.size, count, generator)
+        learner.calibration = calibration_batches(train, preparation, recipe.batch, count, generator)
     size = recipe.evaluation.batch
     evaluation = (
         EvaluationBatches(splits.test, preparation, size),
@@ -327,7 +329,8 @@ def _fit(
     checkpoint: Path | None,
 ) -> None:
     try:
-        trainer.fit(learner, batches, list(evaluation), ckpt_path=checkpoint, weights_only=True)
+        with memory_errors_explained(learner):
+            trainer.fit(learner, batches, list(evaluation), ckpt_path=checkpoint, weights_only=True)
     except SystemExit as error:  # Lightning's answer to a second Ctrl-C
         raise KeyboardInterrupt from error
 

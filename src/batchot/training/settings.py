@@ -431,6 +431,7 @@ def _where_effective(made: Recipe) -> list[tuple[str, bool, str]]:
         (("shapes.up",), made.data.shapes, "shapes"),
         (("shapes.min_class",), divided and made.data.shapes, "psb and shape-folder"),
         (("shapes.test_fraction", "shapes.split_seed"), divided, "psb, shape-folder and sketches"),
+        (("batch.chunk",), made.batch.chunk < made.batch.size, "batches that are larger than a chunk"),
         (("augment.cutout",), images and not drawn, "images"),
         (("augment.shift",), images or rendered, "images and rendered views"),
         (("augment.padding",), rendered or (images and not drawn), "images and rendered views"),

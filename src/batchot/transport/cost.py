@@ -21,7 +21,8 @@ def pair_distances(x: Tensor, y: Tensor | None = None, *, power: Literal[1, 2] =
     Args:
         x: (n, d); y: (m, d), or None for x against itself. The data are centred first, which changes no distance
             and keeps the rounding small where the mean is large.
-        power: 2 for squared distances; 1 for distances, with derivative 0 where two rows coincide.
+        power: 2 for squared distances; 1 for distances, which are 0 with derivative 0 where two rows coincide to
+            within the rounding of their squares.
 
     Returns:
         (n, m), never negative, in the type of x (float32 for half types).
@@ -36,11 +37,12 @@ def pair_distances(x: Tensor, y: Tensor | None = None, *, power: Literal[1, 2] =
         centre = x.detach().mean(0)
         x = x - centre
         y = x if y is None else y.to(x.dtype) - centre
-        square = (x * x).sum(1).unsqueeze(1) + (y * y).sum(1) - 2.0 * (x @ y.T)  # (n, m)
-        square = square.clamp(min=0.0)
+        lengths = (x * x).sum(1).unsqueeze(1) + (y * y).sum(1)  # (n, m), squared
+        square = (lengths - 2.0 * (x @ y.T)).clamp(min=0.0)
         if power == 2:
             return square
-        apart = square > 0.0
+        # The root of the rounding of a difference that should be 0 is no small number any more.
+        apart = square > 4.0 * torch.finfo(x.dtype).eps * lengths
         return torch.where(apart, square.masked_fill(~apart, 1.0).sqrt(), torch.zeros_like(square))
 
 

@@ -1,0 +1,270 @@
+"""One loss over the batches of all processes of a torch.distributed group."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from batchot.losses.anchors import ClassAnchors
+from batchot.losses.batch import Batch, at_working_precision, check_batch, check_misplacement
+from batchot.losses.batch_ot import BatchOTLoss
+from batchot.losses.blocks import Rows, Unsolved
+from batchot.losses.fused import compiled_kernels, has_closed_form, prepare, suits_kernels, through_norm
+from batchot.losses.gathering import Parts, agree
+from batchot.losses.settings import BatchOTSettings
+
+_ON_EVERY_GPU = 1 << 20  # pairs
+
+
+class DistributedLoss(nn.Module):
+    r"""The loss of the batch that all processes hold together, as if one process had it.
+
+    Process p holds the rows X_p (n_p, d), which may differ in number. With X = (X_1, ..., X_P) every process returns
+    L(X), and its gradient is scaled so that the mean over processes of the gradients of the weights, which is what
+    DistributedDataParallel makes, is that of L(X):
+
+    .. math:: \frac{1}{P} \sum_p \Big(\frac{\partial X_p}{\partial \theta}\Big)^\top \, P \,
+              \frac{\partial L(X)}{\partial X_p} = \frac{\partial L(X)}{\partial \theta}
+
+    For :class:`~batchot.BatchOTLoss` only embeddings and labels are sent, once, and then a vector of N numbers for each
+    step of Sinkhorn's iteration: every process holds its rows of the transport problem, and none the n x n matrices.
+    Any other loss, such as one of pytorch-metric-learning with a memory or proxies, is computed by every process on
+    the gathered batch; a memory then is the same in all of them.
+
+    Outside a process group it is the loss itself.
+
+    Args:
+        loss: called as ``loss(embeddings, labels, indices_tuple, ref_emb, ref_labels)``
+        group: the processes; None: all
+        average: whether gradients are averaged over processes afterwards (DistributedDataParallel); False: summed
+
+    Raises:
+        RankError: (a ValueError, in every process) types, widths or what is given differ between processes, or another
+            process refused its input
+
+    Example:
+        >>> import torch
+        >>> from batchot import BatchOTLoss, DistributedLoss
+        >>> loss = DistributedLoss(BatchOTLoss())  # here a single process
+        >>> loss(torch.eye(4), torch.tensor([0, 0, 1, 1])) > 0
+        tensor(True)
+    """
+
+    def __init__(self, loss: nn.Module, group: dist.ProcessGroup | None = None, average: bool = True) -> None:
+        super().__init__()
+        self.loss = loss
+        self.group = group
+        self.average = average
+
+    def forward(
+        self,
+        embeddings: Tensor,
+        labels: Tensor | None = None,
+        indices_tuple: Sequence[Tensor] | None = None,
+        ref_emb: Tensor | None = None,
+        ref_labels: Tensor | None = None,
+    ) -> Tensor:
+        """The loss of the whole batch, of which these are the rows of this process (both batches of it).
+
+        indices_tuple counts rows of the whole batch, and must be the same in all processes.
+        """
+        if not dist.is_available() or not dist.is_initialized() or dist.get_world_size(self.group) == 1:
+            return _call(self.loss, embeddings, labels, indices_tuple, ref_emb, ref_labels)
+        if ref_emb is embeddings:
+            ref_emb, ref_labels = None, None
+        if isinstance(self.loss, BatchOTLoss) and self.loss.anchors is not None and labels is not None:
+            anchors: ClassAnchors | None = self.loss.anchors
+        else:
+            anchors = None
+        batch, error = Batch(embeddings, labels, ref_emb, ref_labels, None), None
+        try:
+            batch = check_batch(embeddings, labels, indices_tuple, ref_emb, ref_labels)
+            if anchors is not None and batch.labels is not None:
+                anchors.check(batch.x, batch.labels)
+        except ValueError as refused:
+            error = refused
+        given = (
+            ("embeddings", embeddings),
+            ("labels", labels),
+            ("ref_emb", ref_emb),
+            ("ref_labels", ref_labels),
+        )
+        of_x, _, of_y, _ = agree(given, error, self.group)
+        second = None if batch.y is None else of_y
+        whole = Batch(
+            of_x.gather(batch.x),
+            None if batch.labels is None else of_x.gather(batch.labels),
+            None if batch.y is None else of_y.gather(batch.y),
+            None if batch.y_labels is None else of_y.gather(batch.y_labels),
+            indices_tuple,
+        )
+        value = None
+        if isinstance(self.loss, BatchOTLoss) and _holds_rows(self.loss, whole):
+            # in every process alike: the general solver needs the whole problem
+            with suppress(Unsolved):
+                value = self._by_rows(self.loss, batch, whole, of_x, second)
+        if value is None:
+            value = self._everywhere(batch, whole, of_x, second)
+        scaled: Tensor = _ScaledGradient.apply(value, 1.0 if self.average else 1.0 / len(of_x.sizes))
+        return scaled
+
+    def _by_rows(
+        self, loss: BatchOTLoss, batch: Batch, whole: Batch, of_x: Parts, of_y: Parts | None
+    ) -> Tensor:
+        """Every process solves its rows of the one problem."""
+        settings = loss.settings
+        assert batch.labels is not None and whole.labels is not None
+        if whole.y is None or of_y is None:
+            columns = _Columns(whole.x, whole.labels, of_x, None)
+        else:
+            assert whole.y_labels is not None
+            columns = _Columns(whole.y, whole.y_labels, of_x, of_y)
+        if loss.anchor_weight < 1:
+            own: Tensor = _RowsLoss.apply(batch.x, batch.y, batch.labels, columns, settings)
+        if loss.anchors is None:
+            return own
+        x, labels, parts = batch.x, batch.labels, of_x
+        if batch.y is not None and batch.y_labels is not None and of_y is not None:
+            x, labels = torch.cat([x, batch.y]), torch.cat([labels, batch.y_labels])
+            both = tuple(map(sum, zip(of_x.sizes, of_y.sizes, strict=True)))
+            parts = Parts(of_x.group, both, of_x.rank)
+        points = _Columns(
+            loss.anchors.points.to(x), loss.anchors.labels.to(x.device), parts, None, fixed=True
+        )
+        to_points: Tensor = 2 * _RowsLoss.apply(x, None, labels, points, settings)
+        if loss.anchor_weight == 1:
+            return to_points
+        return (1 - loss.anchor_weight) * own + loss.anchor_weight * to_points
+
+    def _everywhere(self, batch: Batch, whole: Batch, of_x: Parts, of_y: Parts | None) -> Tensor:
+        """The loss of the gathered batch, of which the rows of this process have a gradient."""
+        x = _put(whole.x, batch.x, of_x)
+        y = None if whole.y is None or batch.y is None or of_y is None else _put(whole.y, batch.y, of_y)
+        return _call(self.loss, x, whole.labels, whole.indices_tuple, y, whole.y_labels)
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """What the rows of all processes stand against."""
+
+    points: Tensor  # raw embeddings of all processes, or points that all have
+    labels: Tensor
+    of_x: Parts  # of the rows
+    of_y: Parts | None  # of the columns of a second batch; None: the batch against itself
+    fixed: bool = False  # points that no process owns and that do not move
+
+    @property
+    def itself(self) -> bool:
+        return self.of_y is None and not self.fixed
+
+
+class _RowsLoss(torch.autograd.Function):
+    """L of the whole problem, with the gradient on the rows of this process times the number of processes."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, y: Tensor | None, labels: Tensor, columns: _Columns, settings: BatchOTSettings
+    ) -> Tensor:
+        from batchot.losses.blocks.solve import solve
+
+        need_x, need_y = ctx.needs_input_grad[:2]
+        of_x, of_y = columns.of_x, columns.of_y
+        points = at_working_precision(columns.points, normalize=False)
+        assert points is not None
+        centre = None
+        if not settings.normalize and not columns.itself:
+            centre = (
+                torch.from_numpy(of_x.sum(x.sum(0, dtype=torch.float64).cpu().numpy())).to(points)
+                / of_x.total
+            )
+        points, norm, _ = prepare(points, settings.normalize, centre)
+        if columns.itself:
+            own, own_norm = points[of_x.own], None if norm is None else norm[of_x.own]
+        else:
+            own, own_norm, _ = prepare(x.to(points.dtype), settings.normalize, centre)
+        first = of_x.first if columns.itself else None
+        rows = Rows(own, points, labels, columns.labels, first, of_x.total, settings)
+        # every process has to take part in the sum of the columns' gradient, or none
+        solved = solve(rows, of_x, need_x, of_y is not None)
+        check_misplacement(solved.loss, Batch(x, labels, None, None, None))
+        factor = float(len(of_x.sizes))
+        grad_x = None if solved.grad_x is None else through_norm(solved.grad_x, own, own_norm).mul_(factor)
+        grad_y = None
+        if need_y and y is not None and of_y is not None and solved.grad_y is not None:
+            part = of_y.own
+            own_y_norm = None if norm is None else norm[part]
+            grad_y = through_norm(solved.grad_y[part].clone(), points[part], own_y_norm).mul_(factor)
+        ctx.save_for_backward(
+            None if grad_x is None else grad_x.to(x.dtype), None if grad_y is None else grad_y.to(x.dtype)
+        )
+        return torch.tensor(solved.loss, dtype=points.dtype, device=x.device)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None]:
+        grad_x, grad_y = ctx.saved_tensors
+        return (
+            None if grad_x is None else grad.to(grad_x.dtype) * grad_x,
+            None if grad_y is None else grad.to(grad_y.dtype) * grad_y,
+            None,
+            None,
+            None,
+        )
+
+
+class _ScaledGradient(torch.autograd.Function):
+    """The same value, whose gradient is multiplied by a number."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, factor: float) -> Tensor:
+        ctx.factor = factor
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        return grad * ctx.factor, None
+
+
+def _put(whole: Tensor, own: Tensor, parts: Parts) -> Tensor:
+    """All rows, of which those of this process have a gradient, times the number of processes."""
+    own = _ScaledGradient.apply(own, float(len(parts.sizes)))
+    return torch.cat([whole[: parts.own.start], own, whole[parts.own.stop :]])
+
+
+def _holds_rows(loss: nn.Module, whole: Batch) -> bool:
+    """Whether the processes solve their rows each; the same in all of them."""
+    if not isinstance(loss, BatchOTLoss) or loss.distance is not None or whole.indices_tuple is not None:
+        return False
+    if whole.labels is None or (whole.y is not None and whole.y_labels is None) or len(whole.x) < 2:
+        return False
+    double = whole.x.dtype == torch.float64
+    if not (has_closed_form(loss.settings) if double else suits_kernels(loss.settings)):
+        return False
+    pairs = len(whole.x) * len(whole.x if whole.y is None else whole.y)
+    # a GPU solves a small problem in less time than the processes need to exchange one vector
+    return compiled_kernels() is not None and (whole.x.device.type == "cpu" or pairs > _ON_EVERY_GPU)
+
+
+def _call(
+    loss: nn.Module,
+    embeddings: Tensor,
+    labels: Tensor | None,
+    indices_tuple: Sequence[Tensor] | None,
+    ref_emb: Tensor | None,
+    ref_labels: Tensor | None,
+) -> Tensor:
+    """Call a loss with no more arguments than there are: not all losses take a second batch."""
+    if ref_emb is not None:
+        value: Tensor = loss(embeddings, labels, indices_tuple, ref_emb, ref_labels)
+    elif indices_tuple is not None:
+        value = loss(embeddings, labels, indices_tuple)
+    else:
+        value = loss(embeddings, labels)
+    return value

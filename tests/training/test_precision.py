@@ -1,0 +1,100 @@
+"""What runs in bfloat16, and what never does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from batchot.evaluation import retrieval_scores
+from batchot.losses import CrossModalBatchOTLoss, JointLoss
+from batchot.models import LeNet5, MetricNet
+from batchot.training import train_cross
+from batchot.training.recipe import Recipe
+from batchot.training.run import TrainedRun, train
+from batchot.training.settings import load_any_recipe, load_recipe
+from batchot.training.trained import load_run
+
+Overrides = tuple[tuple[str, str], ...]
+HALF = (("precision", "bf16"), ("channels_last", "true"), ("loss.cross_entropy_weight", "0.2"))
+
+
+def noted(monkeypatch: pytest.MonkeyPatch, kind: type[nn.Module], seen: list[tuple[object, ...]]) -> None:
+    """Note type, layout and autocast of what a kind of module is given while it is trained, and of what it gives."""
+    original = kind.forward
+
+    def noting(self: nn.Module, first: object, *rest: object) -> object:
+        out = original(self, first, *rest)
+        if self.training and torch.is_grad_enabled():
+            given = next(iter(first.values()))[0] if isinstance(first, dict) else first
+            assert isinstance(given, Tensor) and isinstance(out, Tensor)
+            last = given.ndim == 4 and given.is_contiguous(memory_format=torch.channels_last)
+            seen.append((given.dtype, out.dtype, last, torch.is_autocast_enabled("cpu")))
+        return out
+
+    monkeypatch.setattr(kind, "forward", noting)
+
+
+@pytest.mark.parametrize("chunk", ["0", "25"])
+def test_the_network_runs_in_bfloat16_and_the_loss_in_float32(
+    chunk: str, small: Overrides, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    features: list[tuple[object, ...]] = []
+    heads: list[tuple[object, ...]] = []
+    losses: list[tuple[object, ...]] = []
+    for kind, seen in ((LeNet5, features), (MetricNet, heads), (JointLoss, losses)):
+        noted(monkeypatch, kind, seen)
+    more = (("epochs", "1"), ("model.channels", "[8,8]"), ("batch.chunk", chunk))
+    train(load_recipe("digits", (*small, *HALF, *more)), tmp_path / "run", device="cpu")
+    assert {dtype for _, dtype, *_ in (*features, *heads)} == {torch.bfloat16}
+    assert set(losses) == {(torch.float32, torch.float32, False, False)}
+
+
+def test_the_losses_of_towers_are_in_float32(
+    digits_twice: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    losses: list[tuple[object, ...]] = []
+    noted(monkeypatch, CrossModalBatchOTLoss, losses)
+    recipe = load_any_recipe(str(digits_twice), [*HALF, ("epochs", "1")])
+    assert not isinstance(recipe, Recipe)
+    train_cross(recipe, tmp_path / "run", device="cpu")
+    assert set(losses) == {(torch.float32, torch.float32, False, False)}
+
+
+@pytest.fixture(scope="module")
+def half_run(tmp_path_factory: pytest.TempPathFactory) -> TrainedRun:
+    recipe = load_recipe(
+        "digits",
+        [
+            *HALF,
+            ("epochs", "3"),
+            ("data.limit", "300"),
+            ("model.widths", "[16,8]"),
+            ("evaluation.recalibrate", "2"),
+        ],
+    )
+    return train(recipe, tmp_path_factory.mktemp("half") / "run", device="cpu")
+
+
+def test_figures_of_a_bfloat16_run_are_those_of_its_loaded_network(half_run: TrainedRun) -> None:
+    embedder = load_run(half_run.folder.root)
+    assert {p.dtype for p in embedder.parameters()} == {torch.float32}
+    with torch.no_grad():
+        embeddings = embedder(half_run.splits.test.images)
+    assert torch.allclose(embeddings, half_run.test.embeddings, atol=1e-5)
+    scores = retrieval_scores(embeddings, half_run.splits.test.labels, distance="cosine")
+    assert scores.map == pytest.approx(half_run.rows[-1].map, abs=1e-4)
+
+
+def test_an_export_of_a_bfloat16_run_gives_the_same_embeddings(half_run: TrainedRun, tmp_path: Path) -> None:
+    pytest.importorskip("onnxscript", reason="needs the extra export")
+    pytest.importorskip("onnxruntime", reason="needs the extra export")
+    from batchot.export import export_run, load_exported
+
+    exported = load_exported(export_run(half_run.folder.root, tmp_path / "exported").folder)
+    images = half_run.splits.test.images[:20]
+    with torch.no_grad():
+        ours, (theirs, _) = load_run(half_run.folder.root)(images), exported.towers["model"](images)
+    assert torch.allclose(ours, theirs, atol=1e-5)
