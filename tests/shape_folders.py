@@ -6,6 +6,18 @@ from pathlib import Path
 
 from batchot.shapes.library import generate_shape
 
+SMALL_RUN = (
+    "epochs=1",
+    "precision=32",
+    "batch.size=6",
+    "batch.classes_per_batch=3",
+    "model.widths=[16,8]",
+    "model.backbone=resnet10-w4-s4",
+    "shapes.size=32",
+    "shapes.cameras=box-6",
+)
+"""Overrides that make a run on such a folder a matter of seconds."""
+
 
 def write_off(path: Path, class_name: str, seed: int) -> None:
     """Write one of the built-in shapes."""

@@ -10,18 +10,7 @@ import pytest
 from PIL import Image
 
 from batchot.cli import main
-from shape_folders import write_folder, write_off
-
-SMALL = [
-    "epochs=1",
-    "precision=32",
-    "batch.size=6",
-    "batch.classes_per_batch=3",
-    "model.widths=[16,8]",
-    "model.backbone=resnet10-w4-s4",
-    "shapes.size=32",
-    "shapes.cameras=box-6",
-]
+from shape_folders import SMALL_RUN, write_folder, write_off
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +29,8 @@ def cache(tmp_path_factory: pytest.TempPathFactory):  # type: ignore[no-untyped-
 def run(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("cli run") / "run"
     assert (
-        main(["train", "folder", "--data-root", str(folder), "--out", str(out), "--device=cpu", *SMALL]) == 0
+        main(["train", "folder", "--data-root", str(folder), "--out", str(out), "--device=cpu", *SMALL_RUN])
+        == 0
     )
     return out
 

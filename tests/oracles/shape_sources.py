@@ -37,6 +37,15 @@ class HostileSource(ShapeSource):
 
     def load(self, up: Up = "auto") -> Shape:
         """Do the deed; where the process survives, load."""
+        self._do()
+        return super().load(up)
+
+    def content(self) -> bytes:
+        """Do the deed; where the process survives, read."""
+        self._do()
+        return super().content()
+
+    def _do(self) -> None:
         mark = self.path.with_suffix(".mark")
         if self.deed == "segfault":
             os.kill(os.getpid(), signal.SIGSEGV)
@@ -52,4 +61,3 @@ class HostileSource(ShapeSource):
             os.write(1, b"a library says hello\n" * 10)
         elif self.deed == "slow":
             time.sleep(0.15)
-        return super().load(up)

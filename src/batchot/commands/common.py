@@ -60,6 +60,7 @@ def data_root_of(run: Path | None) -> Path | None:
 def guarded(work: Callable[[], int], resume: str = "") -> int:
     """Turn the errors that a user can mend into one message."""
     from batchot.data.errors import DataError
+    from batchot.engine.engine import EngineError
     from batchot.export.errors import ExportError
     from batchot.search.errors import SearchError
     from batchot.shapes.atomic import ViewCacheError
@@ -68,7 +69,16 @@ def guarded(work: Callable[[], int], resume: str = "") -> int:
 
     try:
         return work()
-    except (DataError, ExportError, RunError, SearchError, ShapeError, ViewCacheError, ImportError) as error:
+    except (
+        DataError,
+        EngineError,
+        ExportError,
+        RunError,
+        SearchError,
+        ShapeError,
+        ViewCacheError,
+        ImportError,
+    ) as error:
         return fail(str(error), FAILURE)
     except RunInterrupted:
         return fail(f"interrupted; {resume}", INTERRUPTED)
@@ -79,7 +89,7 @@ def guarded(work: Callable[[], int], resume: str = "") -> int:
 
 
 def recipe_named(recipe: str, data_root: Path | None) -> str:
-    """Give the recipe that "folder" stands for: that for shapes or that for images, by what lies there."""
+    """Give the recipe that "folder" stands for: for shapes, shards or images, by what lies there."""
     if recipe != "folder":
         return recipe
     from batchot.data.folder_kind import folder_kind
@@ -90,6 +100,8 @@ def recipe_named(recipe: str, data_root: Path | None) -> str:
         )
     if not data_root.is_dir():
         raise UsageError(f"folder: --data-root {data_root} is not a folder")
+    if (data_root / "shards.json").is_file():
+        return "shards"
     kind = folder_kind(data_root)
     if kind is None:
         raise UsageError(f"folder: {data_root} holds neither shapes nor images whose ending is known")

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from batchot.commands.common import Parser, UsageError, add_device, guarded, say
+from batchot.commands.engines import add_engine, check_engine, engine_of
 
 
 def embed(argv: list[str]) -> int:
@@ -38,8 +39,10 @@ def embed(argv: list[str]) -> int:
     parser.add_argument(
         "--tower", help="which tower of a cross-modal run, such as sketch (default: that of the targets)"
     )
+    add_engine(parser)
     add_device(parser)
     options = parser.parse_args(argv)
+    check_engine(options)
     if options.out.suffix not in (".npz", ".csv"):
         raise UsageError(f"--out {options.out}: the ending must be .npz or .csv")
 
@@ -55,18 +58,28 @@ def embed(argv: list[str]) -> int:
             if options.tower is not None:
                 raise UsageError(f"--tower: {options.run} is the run of a single network and has no towers")
             collection = collection_of(options.path, options.up)
-            found = embed_files(options.run, collection, device=options.device, tell=say, progress=progress)
+            with engine_of(options) as engine:
+                found = embed_files(
+                    options.run,
+                    collection,
+                    device=options.device,
+                    tell=say,
+                    progress=progress,
+                    engine=engine,
+                )
             count = len(collection)
         else:
-            found, count = embed_by_tower(
-                options.run,
-                options.tower,
-                options.path,
-                lambda: collection_of(options.path, options.up),
-                device=options.device,
-                tell=say,
-                progress=progress,
-            )
+            with engine_of(options) as engine:
+                found, count = embed_by_tower(
+                    options.run,
+                    options.tower,
+                    options.path,
+                    lambda: collection_of(options.path, options.up),
+                    device=options.device,
+                    tell=say,
+                    progress=progress,
+                    engine=engine,
+                )
         found.save(options.out)
         for name, label, share in zip(found.names[:10], found.predictions, found.probabilities, strict=False):
             print(f"{name}: {label} ({100 * share:.0f} %)")

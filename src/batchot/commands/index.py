@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from batchot.commands.common import Parser, UsageError, add_device, guarded, say
+from batchot.commands.engines import add_engine, check_engine, engine_of
 
 if TYPE_CHECKING:
     from batchot.search.build import Indexing
@@ -44,6 +46,8 @@ def index(argv: list[str]) -> int:
         if name == "info":
             action.add_argument("--json", action="store_true", help="print it as JSON")
     options = parser.parse_args(argv)
+    if options.action in ("build", "add"):
+        check_engine(options)
     work: dict[str, Callable[[argparse.Namespace], int]] = {
         "build": _build,
         "add": _add,
@@ -100,6 +104,7 @@ def _add_common(action: Parser) -> None:
         "--prune", action="store_true", help="take out shapes of the folder whose files are gone"
     )
     action.add_argument("--processes", type=int, metavar="N", help="that read and draw (one a core)")
+    add_engine(action)
     add_device(action)
 
 
@@ -121,25 +126,28 @@ def _add_remove(actions: argparse._SubParsersAction[Parser]) -> None:
 def _build(options: argparse.Namespace) -> int:
     from batchot.search.build import build_index
 
-    how = _how(options)
-    found = build_index(options.run, options.folder, options.out, store=options.store, how=how)
+    with _how(options) as how:
+        found = build_index(options.run, options.folder, options.out, store=options.store, how=how)
     return _told(found, options.out, options.prune)
 
 
 def _add(options: argparse.Namespace) -> int:
     from batchot.search.build import add_to_index
 
-    found = add_to_index(options.index, options.path, class_name=options.class_name, how=_how(options))
+    with _how(options) as how:
+        found = add_to_index(options.index, options.path, class_name=options.class_name, how=how)
     return _told(found, options.index, options.prune)
 
 
-def _how(options: argparse.Namespace) -> Indexing:
+@contextmanager
+def _how(options: argparse.Namespace) -> Iterator[Indexing]:
     from batchot.search.build import Indexing, Progress
 
     if options.processes is not None and options.processes < 1:
         raise UsageError(f"--processes must be at least 1, got {options.processes}")
     progress = Progress(sys.stderr.isatty(), say)
-    return Indexing(options.up, options.prune, options.processes, options.device, progress)
+    with engine_of(options) as engine:
+        yield Indexing(options.up, options.prune, options.processes, options.device, progress, engine)
 
 
 def _remove(options: argparse.Namespace) -> int:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from batchot.commands.common import Parser, UsageError, guarded, say
+from batchot.commands.engines import add_engine, check_engine, engine_of
 from batchot.commands.views import add_view_options, view_settings_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from batchot.data.shape_collection import ShapeCollection
+    from batchot.engine.engine import Engine
     from batchot.shapes.source import ShapeSource
     from batchot.shapes.view_cache import ViewCache
 
@@ -35,17 +39,27 @@ def render(argv: list[str]) -> int:
     parser.add_argument("path", type=Path, metavar="PATH", help="a shape, or a folder of shapes")
     parser.add_argument("--out", type=Path, help="write PNG files into this folder, one a view and channel")
     parser.add_argument("--sheet", type=Path, help="write a contact sheet, a row a shape, as this PNG file")
+    parser.add_argument(
+        "--shards",
+        type=Path,
+        help="write WebDataset tars with an index into this folder, for batchot train shards",
+    )
+    parser.add_argument("--shard-mb", type=int, help="size of a shard in MiB, about (256)")
     parser.add_argument("--sheet-rows", type=int, default=40, help="shapes on the contact sheet (40)")
     parser.add_argument("--processes", type=int, help="processes that render (one a core)")
     parser.add_argument("--time-limit", type=float, default=300.0, help="for one shape, seconds (300)")
     parser.add_argument(
         "--retry", action="store_true", help="try again what took too long or killed its process before"
     )
+    add_engine(parser)
     add_view_options(parser)
     options = parser.parse_args(argv)
+    check_engine(options)
     settings = view_settings_of(options)
     if (options.processes is not None and options.processes < 1) or not options.time_limit > 0:
         raise UsageError("--processes and --time-limit must be positive")
+    if options.shard_mb is not None and (options.shards is None or options.shard_mb < 1):
+        raise UsageError("--shard-mb goes with --shards and must be at least 1")
     if options.sheet_rows < 1:
         raise UsageError("--sheet-rows must be at least 1")
 
@@ -56,17 +70,21 @@ def render(argv: list[str]) -> int:
 
         collection = collection_of(options.path, options.up)
         sources = (*collection.train, *collection.test)
-        cache = render_collection(
-            sources,
-            settings,
-            view_folder(),
-            processes=options.processes,
-            time_limit=options.time_limit,
-            retry_failed=options.retry,
-            progress=sys.stderr.isatty(),
-            on_message=say,
-        )
-        print("\n".join(cache.lines()))
+        with engine_of(options) as engine:
+            cache = render_collection(
+                sources,
+                settings,
+                view_folder(),
+                processes=options.processes,
+                time_limit=options.time_limit,
+                retry_failed=options.retry,
+                progress=sys.stderr.isatty(),
+                on_message=say,
+                engine=engine,
+            )
+            print("\n".join(cache.lines()))
+            if options.shards is not None:
+                _write_shards(collection, cache, options, engine)
         there = [source for source in sources if source in cache]
         if options.out is not None:
             print(f"{_write_pictures(there, cache, options.out):,} pictures in {options.out}")
@@ -75,6 +93,20 @@ def render(argv: list[str]) -> int:
         return 1 if cache.failures else 0
 
     return guarded(work)
+
+
+def _write_shards(
+    collection: ShapeCollection, cache: ViewCache, options: argparse.Namespace, engine: Engine | None
+) -> None:
+    from batchot.data.write_shards import SHARD_BYTES, write_shards
+
+    size = SHARD_BYTES if options.shard_mb is None else options.shard_mb << 20
+    progress = sys.stderr.isatty()
+    index = write_shards(
+        collection, cache, options.shards, shard_bytes=size, engine=engine, progress=progress
+    )
+    n_bytes = sum(shard.bytes for shard in index.shards)
+    print(f"{len(index.shards):,} shards, {n_bytes / 1e6:,.1f} MB in {options.shards}")
 
 
 def _write_pictures(sources: Sequence[ShapeSource], cache: ViewCache, out: Path) -> int:

@@ -7,18 +7,24 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
-from typing import Literal, Self, get_args
+from typing import TYPE_CHECKING, Literal, Self, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from batchot.engine.engine import Lost
 from batchot.shapes.errors import ShapeError
 from batchot.shapes.normalize import normalize_shape
 from batchot.shapes.sample import farthest_points, sample_surface
 from batchot.shapes.shape import Mesh, PointCloud, Shape, Up
 from batchot.shapes.source import ShapeSource
+
+if TYPE_CHECKING:
+    from batchot.engine.engine import Engine, Pool
 
 Choice = Literal["first", "farthest"]
 TooFew = Literal["error", "repeat"]
@@ -147,6 +153,7 @@ class CloudReader:
     Args:
         settings: how many points, and which.
         processes: how many at most; as many as there are cores if ``None``.
+        engine: whose workers read; processes of this machine if ``None``.
 
     Example:
         >>> from pathlib import Path
@@ -156,8 +163,13 @@ class CloudReader:
         ['no-such-file.npy cannot be read: No such file or directory']
     """
 
-    def __init__(self, settings: CloudSettings, processes: int | None = None) -> None:
+    def __init__(
+        self, settings: CloudSettings, processes: int | None = None, engine: Engine | None = None
+    ) -> None:
         self.settings = settings
+        self.engine = engine
+        self._workers: Pool | None = None
+        self._held = ExitStack()
         self.processes = processes or _cores()
         self._pool: ProcessPoolExecutor | None = None
 
@@ -180,7 +192,8 @@ class CloudReader:
         """
         # An array is read faster than it is sent to another process and back.
         slow = [k for k, source in enumerate(sources) if not (source.is_row or source.ending == ".npy")]
-        if self.processes == 1 or (len(slow) <= _PARALLEL_ABOVE and self._pool is None):
+        few = self.processes == 1 or (len(slow) <= _PARALLEL_ABOVE and self._pool is None)
+        if self.engine is None and few:
             slow = []
         results: dict[int, NDArray[np.float32] | str] = {}
         for k in sorted(set(range(len(sources))) - set(slow)):
@@ -193,6 +206,8 @@ class CloudReader:
     def _in_processes(
         self, sources: Sequence[ShapeSource], tick: Callable[[], object]
     ) -> list[NDArray[np.float32] | str]:
+        if self.engine is not None:
+            return self._on_workers(self.engine, sources, tick)
         futures = [self._submit(source, self.processes) for source in sources]
         results: list[NDArray[np.float32] | str] = []
         for source, future in zip(sources, futures, strict=True):
@@ -202,6 +217,20 @@ class CloudReader:
                 results.append(self._alone(source))
             tick()
         return results
+
+    def _on_workers(
+        self, engine: Engine, sources: Sequence[ShapeSource], tick: Callable[[], object]
+    ) -> list[NDArray[np.float32] | str]:
+        from batchot.data.cloud_seat import CloudSeat
+
+        if self._workers is None and sources:
+            pool = engine.pool(partial(CloudSeat, self.settings), shared=(sources[0].path.parent,))
+            self._workers = self._held.enter_context(pool)
+        results: dict[int, NDArray[np.float32] | str] = {}
+        for k, answer in self._workers.run(sources) if self._workers is not None else ():
+            results[k] = f"{sources[k].location}: {answer}" if isinstance(answer, Lost) else answer
+            tick()
+        return [results[k] for k in range(len(sources))]
 
     def _alone(self, source: ShapeSource) -> NDArray[np.float32] | str:
         """A shape that was lost when some process died: once more, with no other to blame."""
@@ -218,6 +247,8 @@ class CloudReader:
         return self._pool.submit(attempt, source, self.settings)
 
     def _close(self) -> None:
+        self._held.close()
+        self._workers = None
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
             self._pool = None

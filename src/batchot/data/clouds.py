@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -28,6 +29,9 @@ from batchot.data.shape_collection import ShapeCollection
 from batchot.shapes.members import forget_rows
 from batchot.shapes.shape import Up
 from batchot.shapes.source import ShapeSource
+
+if TYPE_CHECKING:
+    from batchot.engine.engine import Engine
 
 _NAMED = 5
 _QUICK_SECONDS = 1.0
@@ -108,6 +112,7 @@ def load_clouds(
     seed: int = 0,
     processes: int | None = None,
     progress: bool = True,
+    engine: Engine | None = None,
 ) -> tuple[Clouds, Clouds]:
     """Read the training and the test shapes of a collection as point clouds.
 
@@ -126,6 +131,7 @@ def load_clouds(
         seed: of the points drawn on meshes; they depend on it and the content of each file alone.
         processes: how many at most; as many as there are cores if ``None``.
         progress: show a bar where it takes longer than a second.
+        engine: whose workers read meshes; processes of this machine if ``None``.
 
     Returns:
         Training and test clouds, in the order of the collection.
@@ -156,7 +162,7 @@ def load_clouds(
         delay=_QUICK_SECONDS,
         disable=not progress,
     )
-    with bar, CloudReader(settings, processes) as reader:
+    with bar, CloudReader(settings, processes, engine) as reader:
         train, test = (
             _load_part(collection, part, sources, reader, bar)
             for part, sources in (("train", collection.train), ("test", collection.test))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -16,8 +17,11 @@ from batchot.data.labels import check_labels
 from batchot.data.shape_collection import ShapeCollection
 from batchot.shapes.render_many import render_collection
 from batchot.shapes.source import ShapeSource
-from batchot.shapes.view_cache import ViewCache
+from batchot.shapes.view_cache import ViewCache, view_id
 from batchot.shapes.view_settings import ViewSettings
+
+if TYPE_CHECKING:
+    from batchot.engine.engine import Engine
 
 MEMORY_BUDGET = 2 << 30
 """Bytes of views that are held in memory unless another number is asked for."""
@@ -113,6 +117,11 @@ class Views:
             None if self.pixels is None else self.pixels[chosen],
         )
 
+    def on_disk(self) -> Views:
+        """The same views without what is in memory and without the others of the cache, to be sent elsewhere."""
+        keys = {identity: self.cache.keys[identity] for identity in map(view_id, self.sources)}
+        return replace(self, cache=replace(self.cache, keys=keys, failures=()), pixels=None)
+
     def in_memory(self) -> Views:
         """The same views, all read now."""
         if self.pixels is not None:
@@ -130,6 +139,7 @@ def load_views(
     memory_budget: int = MEMORY_BUDGET,
     progress: bool = True,
     on_message: Callable[[str], None] | None = None,
+    engine: Engine | None = None,
 ) -> tuple[Views, Views]:
     """The views of a collection, rendered first where they are not in the cache.
 
@@ -142,6 +152,7 @@ def load_views(
         memory_budget: bytes; where training and test views together take no more, they are held in memory.
         progress: show progress bars.
         on_message: told in a sentence what is being done, and how many shapes could not be rendered.
+        engine: whose workers render; processes of this machine if ``None``.
 
     Returns:
         Training and test views, without the shapes that could not be rendered.
@@ -174,6 +185,7 @@ def load_views(
         time_limit=time_limit,
         progress=progress,
         on_message=on_message,
+        engine=engine,
     )
     train, test = (
         tuple(source for source in part if source in cache) for part in (collection.train, collection.test)

@@ -26,6 +26,7 @@ from batchot.search.slim_run import save_slim
 from batchot.search.store import EXACT_BELOW, ShapeStore
 
 if TYPE_CHECKING:
+    from batchot.engine.engine import Engine
     from batchot.shapes.shape import Up
     from batchot.training.device import Device
 
@@ -55,6 +56,7 @@ class Indexing:
         processes: that read and draw; as many as there are cores if None
         device: "auto" takes a GPU if there is one
         progress: how it is shown
+        engine: whose workers read, draw and embed; this machine if None
     """
 
     up: Up = "auto"
@@ -62,6 +64,7 @@ class Indexing:
     processes: int | None = None
     device: Device = "auto"
     progress: Progress = Progress()
+    engine: Engine | None = None
 
 
 def build_index(
@@ -205,6 +208,9 @@ def _put(
             classes=has_classes,
             processes=how.processes,
             progress=progress.bars,
+            engine=how.engine,
+            model=index.model,
+            device=how.device,
         )
         if path.is_file():
             found.gone = []  # only that file was looked at

@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from tqdm import tqdm
 
 from batchot.data.shape_collection import ShapeCollection
+from batchot.search.embed_chunks import Embedding, OnWorkers, embed_chunks
 from batchot.search.encoder import Encoder
 from batchot.search.errors import QueryRefused
 from batchot.search.manifest import Root
 from batchot.search.prepare import Prepared
 from batchot.search.records import ShapeRecord, record_id
-from batchot.search.sandbox import Sandbox
 from batchot.search.store import ShapeStore
 from batchot.shapes.content_index import ContentIndex, source_id
 from batchot.shapes.source import ShapeSource
 
-EMBED_BATCH = 16
-"""Shapes that are embedded at once."""
+if TYPE_CHECKING:
+    from batchot.engine.engine import Engine
+    from batchot.training.device import Device
+
 STORE_BATCH, STORE_SECONDS = 256, 10.0
 """Stored after so many shapes or seconds: a killed process loses no more."""
 
@@ -59,6 +63,9 @@ def index_shapes(
     processes: int | None = None,
     progress: bool = False,
     on_shape: Callable[[str], None] = lambda name: None,
+    engine: Engine | None = None,
+    model: Path = Path("model"),
+    device: Device = "auto",
 ) -> Indexed:
     """Embed and store the shapes of a collection that are new or have changed.
 
@@ -72,6 +79,9 @@ def index_shapes(
         processes: that read and draw; as many as there are cores if None
         progress: show progress bars
         on_shape: told the name of each shape once it is stored
+        engine: whose workers read, draw and embed; this machine if None
+        model: folder of the network, from which they load it
+        device: on which they do
 
     Returns:
         What became of them.
@@ -80,27 +90,32 @@ def index_shapes(
     items = _items(collection, root, contents, classes, found, progress)
     stored = store.contents()
     ids = {record_id(item.name): item for item in items}
-    wanted: dict[int, Item] = {}
+    wanted: list[Item] = []
     for id, item in ids.items():
         if stored.get(id) == item.content:
             found.unchanged += 1
         else:
-            wanted[len(wanted)] = item
+            wanted.append(item)
             found.changed += id in stored
             found.added += id not in stored
     failed_ids = {record_id(_name_of(source, root)) for source in (*collection.train, *collection.test)}
     of_root = {id for id in stored if id not in ids and id not in failed_ids}
     found.gone = sorted(_below(of_root, root, store))
-    with Sandbox(encoder.inputs, processes=processes, files=True) as sandbox:
-        by_source = {id_of(item.source): item for item in wanted.values()}
-        prepared = sandbox.prepare_sources([item.source for item in wanted.values()])
-        bar = tqdm(prepared, total=len(wanted), desc="shapes", unit="shape", disable=not progress)
-        writer = _Writer(store, encoder, on_shape)
+    refused: dict[int, str] = {}
+    results = embed_chunks(
+        [item.source for item in wanted],
+        encoder,
+        processes=processes,
+        on=None if engine is None else OnWorkers(engine, model, device),
+    )
+    bar = tqdm(results, total=len(wanted), desc="shapes", unit="shape", disable=not progress)
+    writer = _Writer(store, on_shape)
+    with closing(results):
         try:
-            for source, result in bar:
-                item = by_source[id_of(source)]
+            for k, result in bar:
+                item = wanted[k]
                 if isinstance(result, QueryRefused):
-                    found.failures.append(str(result))
+                    refused[k] = str(result)
                     new = record_id(item.name) not in stored
                     found.added -= new
                     found.changed -= not new
@@ -108,39 +123,22 @@ def index_shapes(
                     writer.add(item, result)
         finally:  # what was embedded before an interruption is kept
             writer.flush()
+    found.failures += [refused[k] for k in sorted(refused)]
     return found
 
 
-def id_of(source: ShapeSource) -> tuple[str, str | None]:
-    """Give what tells a shape from the others of a collection."""
-    return source_id(source)
-
-
 class _Writer:
-    def __init__(self, store: ShapeStore, encoder: Encoder, on_shape: Callable[[str], None]) -> None:
-        self.store, self.encoder, self.on_shape = store, encoder, on_shape
-        self.waiting: list[tuple[Item, Prepared]] = []
+    def __init__(self, store: ShapeStore, on_shape: Callable[[str], None]) -> None:
+        self.store, self.on_shape = store, on_shape
         self.records: list[ShapeRecord] = []
         self.stored_at = time.monotonic()
 
-    def add(self, item: Item, prepared: Prepared) -> None:
-        self.waiting.append((item, prepared))
-        if len(self.waiting) >= EMBED_BATCH:
-            self.embed()
+    def add(self, item: Item, embedding: Embedding) -> None:
+        self.records.append(_record(item, embedding.prepared, embedding.vector))
         if len(self.records) >= STORE_BATCH or time.monotonic() - self.stored_at > STORE_SECONDS:
             self.flush()
 
-    def embed(self) -> None:
-        if self.waiting:
-            vectors = self.encoder.shapes(np.stack([prepared.sample for _, prepared in self.waiting]))
-            self.records += [
-                _record(item, prepared, vector)
-                for (item, prepared), vector in zip(self.waiting, vectors, strict=True)
-            ]
-            self.waiting = []
-
     def flush(self) -> None:
-        self.embed()
         if self.records:
             self.store.add(self.records)
             for record in self.records:

@@ -14,12 +14,14 @@ from tqdm import tqdm
 
 from batchot.shapes.content_index import ContentIndex
 from batchot.shapes.render_pool import render_tasks
+from batchot.shapes.render_seat import render_tasks_on
 from batchot.shapes.render_work import RenderWork
 from batchot.shapes.render_worker import Task
 from batchot.shapes.view_cache import ViewCache
 from batchot.shapes.view_settings import ViewSettings
 
 if TYPE_CHECKING:
+    from batchot.engine.engine import Engine
     from batchot.shapes.source import ShapeSource
 
 
@@ -34,6 +36,7 @@ def render_collection(
     check: bool = False,
     retry_failed: bool = False,
     on_message: Callable[[str], None] | None = None,
+    engine: Engine | None = None,
 ) -> ViewCache:
     """Render the shapes that are not in the cache yet, side by side, and report those that cannot be.
 
@@ -51,6 +54,7 @@ def render_collection(
             looked at, and the rest when they are loaded.
         retry_failed: try those shapes again too that took too long or killed their process in an earlier call.
         on_message: told in a sentence what is being done.
+        engine: whose workers render; processes of this machine if ``None``.
 
     Returns:
         The views, and what failed.
@@ -94,13 +98,16 @@ def render_collection(
     tasks = list(work.tasks.values())
     if tasks:
         say(f"{len(tasks):,} of {len(sources):,} shapes are to be rendered")
-    outcomes = render_tasks(
-        _shuffled(tasks),
-        settings,
-        work.parts,
-        processes=usable_cores() if processes is None else processes,
-        time_limit=time_limit,
-    )
+    if engine is None:
+        outcomes = render_tasks(
+            _shuffled(tasks),
+            settings,
+            work.parts,
+            processes=usable_cores() if processes is None else processes,
+            time_limit=time_limit,
+        )
+    else:
+        outcomes = render_tasks_on(engine, _shuffled(tasks), settings, work.parts, time_limit=time_limit)
     try:
         with (
             closing(outcomes),

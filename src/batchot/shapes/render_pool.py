@@ -150,6 +150,36 @@ class _Pool:
                 worker.kill()
 
 
+class Renderer:
+    """Renders one shape after the other in a process of its own, which is started anew where it dies.
+
+    Args:
+        settings: from where and how they are seen.
+        parts: folder for files that are being written.
+        time_limit: for one shape, seconds; ``None``: none.
+    """
+
+    def __init__(self, settings: ViewSettings, parts: Path, time_limit: float | None) -> None:
+        self._pool = _Pool((), settings, parts, time_limit)
+
+    def __call__(self, task: Task) -> Outcome:
+        """Render a shape.
+
+        Raises:
+            ViewCacheError: the disk is full or not writable, or no process can be started.
+        """
+        for attempt in range(1, TRIES + 1):
+            if (outcome := self._pool.render(task, attempt)) is not None:
+                return outcome
+            self._pool.left.clear()  # it is tried once more here and now
+        raise AssertionError
+
+    def close(self) -> None:
+        """End the process."""
+        self._pool.stop()
+        self._pool.end_worker()
+
+
 def render_tasks(
     tasks: Sequence[Task],
     settings: ViewSettings,

@@ -30,7 +30,8 @@ class DamagedViewsError(ValueError):
 
 
 @cache
-def _header(shape: ViewShape) -> bytes:
+def npy_header(shape: ViewShape) -> bytes:
+    """The bytes before the pixels in the ``.npy`` file of views of this shape."""
     buffer = io.BytesIO()
     header = {"descr": "|u1", "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(buffer, header)
@@ -46,7 +47,7 @@ def file_size(shape: ViewShape) -> int:
         602272
     """
     v, c, h, w = shape
-    return len(_header(shape)) + v * c * h * w + _CHECKSUM_BYTES
+    return len(npy_header(shape)) + v * c * h * w + _CHECKSUM_BYTES
 
 
 def write_views(path: Path, views: NDArray[np.uint8], temporary: Path | None = None) -> None:
@@ -71,7 +72,7 @@ def write_views(path: Path, views: NDArray[np.uint8], temporary: Path | None = N
     """
     v, c, h, w = views.shape
     views = np.ascontiguousarray(views, np.uint8)
-    header = _header((v, c, h, w))
+    header = npy_header((v, c, h, w))
     write_whole(path, [header, views.data, _checksum(header, views)], temporary)
 
 
@@ -107,7 +108,7 @@ def read_views_into(path: Path, views: NDArray[np.uint8], check: bool = True) ->
         OSError: there is no such file, or it may not be read.
     """
     v, c, h, w = views.shape
-    header = _header((v, c, h, w))
+    header = npy_header((v, c, h, w))
     with open(path, "rb", buffering=0) as file:
         found = file.read(len(header))
         n_pixels = file.readinto(views.data.cast("B"))

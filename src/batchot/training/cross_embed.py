@@ -20,7 +20,10 @@ from batchot.training.files import RunError
 from batchot.training.inputs import sketch_size
 
 if TYPE_CHECKING:
+    from batchot.data.samples import Samples
     from batchot.data.shape_collection import ShapeCollection
+    from batchot.engine.engine import Engine
+    from batchot.training.scores import Embedded
 
 
 def embed_by_tower(
@@ -32,6 +35,7 @@ def embed_by_tower(
     device: Device = "auto",
     tell: Callable[[str], None] = lambda text: None,
     progress: bool = False,
+    engine: Engine | None = None,
 ) -> tuple[EmbeddedFiles, int]:
     """Embed drawings or shapes, read and seen as those were that a tower was trained on.
 
@@ -43,6 +47,7 @@ def embed_by_tower(
         device: "auto" takes a GPU if there is one
         tell: told in sentences what is left out
         progress: show progress bars
+        engine: whose workers read, render and embed; this process and others of this machine if None
 
     Returns:
         The embeddings, and how many files were found.
@@ -56,17 +61,25 @@ def embed_by_tower(
     if name not in embedder.towers:
         raise RunError(f"--tower {name}: {run} has {', '.join(embedder.towers)}")
     recipe = embedder.recipe.towers[name]
+
+    def embedded(parts: list[Samples]) -> list[Embedded]:
+        if engine is None:
+            return [embed_tower_samples(embedder, name, part) for part in parts]
+        from batchot.training.embed_over import embed_over
+
+        size = embedder.recipe.evaluation.batch
+        return embed_over(engine, run, parts, size, tower=name, device=device, progress=progress)
+
     if recipe.data.shapes:
         found = collection()
-        parts = [part for part in samples_of(recipe, found, tell, progress) if len(part)]
-        embedded = [embed_tower_samples(embedder, name, part) for part in parts]
-        return gathered(parts, embedded, embedder.classes), len(found)
+        parts = [part for part in samples_of(recipe, found, tell, progress, engine) if len(part)]
+        return gathered(parts, embedded(parts), embedder.classes), len(found)
     if not recipe.data.drawn:
         raise RunError(
             f"--tower {name} takes {recipe.data.name}; call batchot.load_run(RUN)({name!r}, images) from Python"
         )
     drawings, count = _drawings(path, sketch_size(recipe), tell)
-    return gathered([drawings], [embed_tower_samples(embedder, name, drawings)], embedder.classes), count
+    return gathered([drawings], embedded([drawings]), embedder.classes), count
 
 
 def _drawings(path: Path, size: int, tell: Callable[[str], None]) -> tuple[Images, int]:

@@ -21,6 +21,7 @@ from batchot.training.trained import load_run
 if TYPE_CHECKING:
     from batchot.data import Samples
     from batchot.data.shape_collection import ShapeCollection
+    from batchot.engine.engine import Engine
     from batchot.training.recipe import Recipe
     from batchot.training.scores import Embedded
 
@@ -69,6 +70,7 @@ def embed_files(
     device: Device = "auto",
     tell: Callable[[str], None] = lambda text: None,
     progress: bool = False,
+    engine: Engine | None = None,
 ) -> EmbeddedFiles:
     """Embed shapes, read and seen as those were that a run was trained on.
 
@@ -78,6 +80,7 @@ def embed_files(
         device: "auto" takes a GPU if there is one
         tell: told in sentences what is left out
         progress: show progress bars
+        engine: whose workers read, render and embed; this process and others of this machine if None
 
     Returns:
         The embeddings, without the shapes that could not be read.
@@ -92,8 +95,15 @@ def embed_files(
             f"{run} was trained on images ({embedder.recipe.data.name}); batchot embed takes runs on shapes. "
             "For images call batchot.load_run(RUN)(images) from Python"
         )
-    parts = [part for part in samples_of(embedder.recipe, collection, tell, progress) if len(part)]
-    return gathered(parts, [embed_samples(embedder, part) for part in parts], embedder.classes)
+    parts = [part for part in samples_of(embedder.recipe, collection, tell, progress, engine) if len(part)]
+    if engine is None:
+        embedded = [embed_samples(embedder, part) for part in parts]
+    else:
+        from batchot.training.embed_over import embed_over
+
+        size = embedder.recipe.evaluation.batch
+        embedded = embed_over(engine, run, parts, size, device=device, progress=progress)
+    return gathered(parts, embedded, embedder.classes)
 
 
 def gathered(
@@ -119,15 +129,25 @@ def gathered(
 
 
 def samples_of(
-    recipe: Recipe, collection: ShapeCollection, tell: Callable[[str], None], progress: bool
+    recipe: Recipe,
+    collection: ShapeCollection,
+    tell: Callable[[str], None],
+    progress: bool,
+    engine: Engine | None = None,
 ) -> tuple[Samples, Samples]:
     """Read or render shapes as a recipe has them: the training and the test part of the collection."""
     if renders(recipe):
-        from batchot.data.views import load_views
+        from batchot.data.views import MEMORY_BUDGET, load_views
 
         return load_views(
-            collection, view_settings(recipe), view_folder(), progress=progress, on_message=tell
+            collection,
+            view_settings(recipe),
+            view_folder(),
+            memory_budget=MEMORY_BUDGET if engine is None else 0,  # the workers read them
+            progress=progress,
+            on_message=tell,
+            engine=engine,
         )
     from batchot.data.clouds import load_clouds
 
-    return load_clouds(collection, recipe.shapes.points, too_few="repeat", progress=progress)
+    return load_clouds(collection, recipe.shapes.points, too_few="repeat", progress=progress, engine=engine)

@@ -130,6 +130,8 @@ def collection_of(
     """
     from batchot.data.shape_collection import load_collection
 
+    if recipe.data.name == "shards":
+        raise RecipeError("data.name: 'shards' hold views, not shapes; this needs the shapes themselves")
     settings, root = recipe.shapes, root_of(recipe, data_root)
     if recipe.data.name in ("shrec13-shapes", "shrec14-shapes"):
         from batchot.data.shrec import load_shrec_shapes
@@ -156,6 +158,8 @@ def _load_shapes(
     from batchot.data.views import load_views
 
     settings = recipe.shapes
+    if recipe.data.name == "shards":
+        return _shards(recipe, data_root)
     collection = collection_of(recipe, data_root, tell)
     if renders(recipe):
         train, test = load_views(
@@ -164,6 +168,19 @@ def _load_shapes(
         return Splits(collection.name, train, test)
     clouds, unseen = load_clouds(collection, settings.points, too_few="repeat", progress=progress)
     return Splits(collection.name, clouds, unseen)
+
+
+def _shards(recipe: Recipe, data_root: Path | None) -> Splits[Any]:
+    from batchot.data.shards import load_shards
+
+    if not renders(recipe):
+        raise RecipeError(
+            "data.name: 'shards' hold rendered views; they need model.name=mvcnn and shapes.views=rendered"
+        )
+    root = root_of(recipe, data_root)
+    if root is None:
+        raise RecipeError("data.folder: where do the shards lie? Give --data-root or data.folder")
+    return load_shards(root, view_settings(recipe))
 
 
 def renders(recipe: Recipe) -> bool:

@@ -1,0 +1,168 @@
+"""Shapes of a collection made ready and embedded in chunks, on this machine or by the workers of an engine.
+
+Which shapes are embedded together depends on their order alone, not on which was ready first, and every batch that
+the network sees has `CHUNK` rows: so an index holds the same numbers whoever made it, at once or with interruptions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from batchot.engine.engine import Lost
+from batchot.search.encoder import Encoder, load_encoder
+from batchot.search.errors import QueryRefused
+from batchot.search.prepare import Prepared
+from batchot.search.sandbox import Sandbox
+from batchot.shapes.content_index import source_id
+
+if TYPE_CHECKING:
+    from batchot.engine.engine import Engine
+    from batchot.shapes.source import ShapeSource
+    from batchot.training.device import Device
+
+CHUNK = 16
+"""Shapes that are embedded at once."""
+
+
+@dataclass(frozen=True, eq=False)
+class Embedding:
+    """A shape with its embedding.
+
+    Args:
+        prepared: what is known of it, without the sample
+        vector: (d,)
+    """
+
+    prepared: Prepared
+    vector: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class OnWorkers:
+    """Workers that embed.
+
+    Args:
+        engine: whose workers see the shapes and the model as this process does
+        model: folder of the network
+        device: as for `load_encoder`
+    """
+
+    engine: Engine
+    model: Path
+    device: Device = "auto"
+
+
+def embed_chunks(
+    sources: Sequence[ShapeSource],
+    encoder: Encoder,
+    *,
+    processes: int | None = None,
+    on: OnWorkers | None = None,
+) -> Generator[tuple[int, Embedding | QueryRefused], None, None]:
+    """Make shapes ready and embed them.
+
+    Args:
+        sources: where they lie
+        encoder: embeds them
+        processes: that read and draw; as many as there are cores if None
+        on: the workers of an engine; None: this machine
+
+    Yields:
+        The number of each shape and its embedding, or why it has none; a chunk after the other, as they are done.
+
+    Raises:
+        SearchError: no process can be started
+        EngineError: there are no workers
+    """
+    if on is None:
+        yield from _here(sources, encoder, processes)
+        return
+    chunks = [sources[start : start + CHUNK] for start in range(0, len(sources), CHUNK)]
+    if not chunks:
+        return
+    import torch
+
+    from batchot.training.device import accelerator_of
+
+    kind: Device = "cpu" if accelerator_of(on.device) == "cpu" else "cuda"
+    make = partial(ChunkSeat, on.model.absolute(), kind, torch.get_num_threads())
+    with on.engine.pool(make, shared=(on.model, sources[0].path.parent), gpu=kind != "cpu") as pool:
+        for number, answer in pool.run(chunks):
+            if isinstance(answer, Lost):
+                answer = [f"{source.location}: {answer}" for source in chunks[number]]
+            for k, found in enumerate(answer, number * CHUNK):
+                yield k, QueryRefused(found, "damaged") if isinstance(found, str) else found
+
+
+class ChunkSeat:
+    """A network, and a process that reads files for it, at a worker.
+
+    Args:
+        model: folder of the network
+        device: "cpu" or "cuda"
+        threads: of torch, as many as in the process that hands out the work: the last bits depend on them
+    """
+
+    def __init__(self, model: Path, device: Device, threads: int) -> None:
+        import torch
+
+        torch.set_num_threads(threads)
+        self._encoder = load_encoder(model, device)
+        self._held = ExitStack()
+        self._sandbox = self._held.enter_context(Sandbox(self._encoder.inputs, processes=1, files=True))
+
+    def __call__(self, sources: Sequence[ShapeSource]) -> list[Embedding | str]:
+        """The embeddings of a chunk; where there is none, why not."""
+        found = dict(_numbered(sources, self._sandbox))
+        results = _embedded([found[k] for k in range(len(sources))], self._encoder)
+        return [str(result) if isinstance(result, QueryRefused) else result for result in results]
+
+    def close(self) -> None:
+        """End the process that reads."""
+        self._held.close()
+
+
+def _here(
+    sources: Sequence[ShapeSource], encoder: Encoder, processes: int | None
+) -> Iterator[tuple[int, Embedding | QueryRefused]]:
+    waiting: dict[int, dict[int, Prepared | QueryRefused]] = {}
+    with Sandbox(encoder.inputs, processes=processes, files=True) as sandbox:
+        for k, result in _numbered(sources, sandbox):
+            number = k // CHUNK
+            chunk = waiting.setdefault(number, {})
+            chunk[k] = result
+            if len(chunk) == min(CHUNK, len(sources) - number * CHUNK):
+                del waiting[number]
+                order = sorted(chunk)
+                yield from zip(order, _embedded([chunk[k] for k in order], encoder), strict=True)
+
+
+def _numbered(
+    sources: Sequence[ShapeSource], sandbox: Sandbox
+) -> Iterator[tuple[int, Prepared | QueryRefused]]:
+    numbers = {source_id(source): k for k, source in enumerate(sources)}
+    for source, result in sandbox.prepare_sources(sources):
+        yield numbers[source_id(source)], result
+
+
+def _embedded(chunk: Sequence[Prepared | QueryRefused], encoder: Encoder) -> list[Embedding | QueryRefused]:
+    samples = [prepared.sample for prepared in chunk if isinstance(prepared, Prepared)]
+    if not samples:
+        return [prepared for prepared in chunk if isinstance(prepared, QueryRefused)]
+    # Always as many rows: kernels are chosen by them, and the last bits of a sum depend on the kernel.
+    padded = np.stack(samples + samples[:1] * (CHUNK - len(samples)))
+    vectors = iter(encoder.shapes(padded))
+    return [
+        prepared
+        if isinstance(prepared, QueryRefused)
+        else Embedding(replace(prepared, sample=prepared.sample[:0]), next(vectors))
+        for prepared in chunk
+    ]
