@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from batchot.models.edge_conv import EdgeConv
 from batchot.training.calibrate import recalibrate
 
 
@@ -43,3 +44,19 @@ def test_without_batch_normalisation_nothing_is_computed() -> None:
         yield
 
     recalibrate(nn.Linear(2, 2), batches())
+
+
+def test_edges_are_normalised_by_the_means_over_the_batches() -> None:
+    """EdgeConv computes its statistics itself, without a call of its normalisation."""
+    torch.manual_seed(0)
+    layer = EdgeConv(3, 4, k=3)
+    batches = [torch.randn(2, 6, 3) * k for k in (1.0, 2.0, 5.0)]
+    layer.norm.momentum = 1.0  # the statistics of the last batch alone
+    means, variances = [], []
+    for batch in batches:
+        layer.train()(batch)
+        means.append(layer.norm.running_mean.clone())
+        variances.append(layer.norm.running_var.clone())
+    recalibrate(layer.eval(), batches)
+    torch.testing.assert_close(layer.norm.running_mean, torch.stack(means).mean(0))
+    torch.testing.assert_close(layer.norm.running_var, torch.stack(variances).mean(0))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
 import sys
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from batchot.commands.common import Parser, UsageError, data_root_of, guarded, recipe_named, say
 from batchot.training.cross_recipe import CrossModalRecipe
 from batchot.training.cross_settings import cross_settings_help, together_types
+from batchot.training.distributed_processes import Processes, ProcessesError, check_parts, processes_of
 from batchot.training.recipe import Recipe
 from batchot.training.settings import (
     full_name,
@@ -26,10 +28,12 @@ from batchot.training.settings import (
 
 if TYPE_CHECKING:
     from batchot.training.callbacks import Row
+    from batchot.training.cross_run import TrainedCrossRun
     from batchot.training.files import RunFolder
+    from batchot.training.run import TrainedRun
 
 _FLAGS = ("--resume", "--help")
-_VALUED = ("--data-root", "--out", "--device")
+_VALUED = ("--data-root", "--out", "--device", "--devices", "--num-nodes")
 
 
 @dataclass
@@ -42,7 +46,7 @@ def _train_parser() -> Parser:
     parser = Parser(
         prog="batchot train",
         usage="batchot train RECIPE [--data-root D] [--out R] [--epochs N] [--seed S]\n"
-        "                     [--device auto|cpu|cuda] [--resume]\n"
+        "                     [--device auto|cpu|cuda] [--devices N] [--num-nodes M] [--resume]\n"
         "                     [--SECTION.SETTING VALUE | SECTION.SETTING=VALUE ...]",
         description="Train by a recipe and fill a run folder: config.yaml, metrics.json, history.csv, "
         "checkpoints, figures and report.html.",
@@ -62,6 +66,17 @@ def _train_parser() -> Parser:
     parser.add_argument("--out", type=Path, help="run folder (default: runs/RECIPE-LOSS-seedS)")
     parser.add_argument(
         "--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: a GPU if any"
+    )
+    parser.add_argument(
+        "--devices",
+        type=int,
+        help="processes on this machine that train one network together, each with a GPU, or a part of the cores, "
+        "of its own (default: 1; under torchrun: what it started); batch.size is that of all together",
+    )
+    parser.add_argument(
+        "--num-nodes",
+        type=int,
+        help="machines; run the same command on each, with MASTER_ADDR, MASTER_PORT and NODE_RANK set (default: 1)",
     )
     parser.add_argument(
         "--resume", action="store_true", help="go on with the run in --out; RECIPE may be left out"
@@ -142,39 +157,72 @@ def train(argv: list[str]) -> int:
         )
         print(f"loss.name=contrastive):\n{_settings_of(recipe)}")
         return 0
+    try:
+        processes = processes_of(options.devices, options.num_nodes, os.environ)
+    except ProcessesError as error:
+        raise UsageError(str(error)) from error
     recipe, data_root = _recipe_of(options, split.overrides)
-    out = options.out or _free_folder(recipe)
-    command = shlex.join(["batchot", "train", *argv])
+    check_parts(recipe, processes.count)
+    if processes.to_start:
+        return _launch(processes, argv)
+    out: Path = options.out or _free_folder(recipe)
+    where = {
+        "data_root": data_root,
+        "device": options.device,
+        "resume": options.resume,
+        "command": shlex.join(["batchot", "train", *argv]),
+    }
+    resume = f"go on with: batchot train --resume --out {shlex.quote(str(out))}"
+    if processes.rank is not None:
+        from batchot.commands.train_rank import run_rank
+
+        return run_rank(processes, options.device, lambda: _fit(recipe, out, where), _finish, resume)
 
     def work() -> int:
-        from batchot.training.run import Messages
-
-        print(f"run folder: {out}")
-        messages = Messages(note=say, epoch=epoch_line(recipe), bar=sys.stdout.isatty())
-        how: dict[str, Any] = {
-            "data_root": data_root,
-            "device": options.device,
-            "resume": options.resume,
-            "command": command,
-            "messages": messages,
-        }
-        if isinstance(recipe, Recipe):
-            from batchot.reporting import write_report
-            from batchot.training.run import train
-
-            run = train(recipe, out, **how)
-            write_report(run)
-            _tell(run.folder, run.rows[-1], run.waited)
-        else:
-            from batchot.reporting import write_cross_report
-            from batchot.training.cross_run import train_cross
-
-            cross = train_cross(recipe, out, **how)
-            write_cross_report(cross)
-            _tell(cross.folder, cross.rows[-1], cross.waited)
+        _finish(_fit(recipe, out, where))
         return 0
 
-    return guarded(work, f"go on with: batchot train --resume --out {shlex.quote(str(out))}")
+    return guarded(work, resume)
+
+
+def _launch(processes: Processes, argv: list[str]) -> int:
+    import __main__
+    from batchot.training.distributed_launch import launch
+
+    # as a script does: what lies in the working folder is not imported
+    safe = ["-P"] if getattr(__main__, "__spec__", None) is None else []
+    return launch(
+        processes,
+        [sys.executable, *safe, "-m", "batchot", "train", *argv],
+        lambda text: print(f"batchot: {text}", file=sys.stderr, flush=True),
+    )
+
+
+def _fit(recipe: Recipe | CrossModalRecipe, out: Path, where: dict[str, Any]) -> TrainedRun | TrainedCrossRun:
+    from batchot.ranks import from_first
+    from batchot.training.run import Messages
+
+    out = from_first(out)  # the folder that is free there
+    print(f"run folder: {out}")
+    messages = Messages(note=say, epoch=epoch_line(recipe), bar=sys.stdout.isatty())
+    if isinstance(recipe, Recipe):
+        from batchot.training.run import train
+
+        return train(recipe, out, messages=messages, **where)
+    from batchot.training.cross_run import train_cross
+
+    return train_cross(recipe, out, messages=messages, **where)
+
+
+def _finish(run: TrainedRun | TrainedCrossRun) -> None:
+    from batchot.reporting import write_cross_report, write_report
+    from batchot.training.run import TrainedRun
+
+    if isinstance(run, TrainedRun):
+        write_report(run)
+    else:
+        write_cross_report(run)
+    _tell(run.folder, run.rows[-1], run.waited)
 
 
 def _recipe_of(

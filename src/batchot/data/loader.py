@@ -12,6 +12,7 @@ from batchot.data.resumable import ResumableBatches
 from batchot.data.samplers import BatchSampler
 from batchot.data.samples import Samples
 from batchot.data.seeding import generator_for
+from batchot.data.share import WHOLE, Share
 
 
 class TrainingBatches(ResumableBatches[Tensor, tuple[Tensor, Tensor]]):
@@ -25,6 +26,7 @@ class TrainingBatches(ResumableBatches[Tensor, tuple[Tensor, Tensor]]):
         prepare: augmentation and normalisation.
         seed: of the sampler and the augmentation.
         ahead: batches that are made ahead; 0 makes each when it is asked for.
+        share: which part of each batch is given, where several processes train together.
 
     Attributes:
         waited: seconds that the reader has waited for batches so far.
@@ -50,8 +52,10 @@ class TrainingBatches(ResumableBatches[Tensor, tuple[Tensor, Tensor]]):
         *,
         seed: int = 0,
         ahead: int = 2,
+        share: Share = WHOLE,
     ) -> None:
         super().__init__(seed=seed, ahead=ahead)
+        self.share = share
         self.samples = samples
         self.batch_sampler = sampler
         self.prepare = prepare
@@ -64,7 +68,10 @@ class TrainingBatches(ResumableBatches[Tensor, tuple[Tensor, Tensor]]):
 
     def _make(self, indices: Tensor, epoch: int, k: int) -> tuple[Tensor, Tensor]:
         generator = generator_for("augmentation", self.seed, epoch, k)
-        return self.prepare(self.samples.batch(indices), generator), self.samples.labels[indices]
+        rows = None if self.share.of == 1 else self.share.rows(len(indices))
+        labels = self.samples.labels[indices if rows is None else indices[rows]]
+        # augmented as a whole: what is drawn for a sample does not depend on the number of processes
+        return self.prepare(self.samples.batch(indices), generator, rows), labels
 
 
 class EvaluationBatches:
@@ -74,6 +81,7 @@ class EvaluationBatches:
         samples: the samples.
         prepare: the normalisation that training used.
         batch_size: samples in a batch.
+        share: which of the batches are given, where several processes evaluate together.
 
     Raises:
         ValueError: when ``batch_size`` is below 1.
@@ -86,16 +94,24 @@ class EvaluationBatches:
         [200, 200, 100]
     """
 
-    def __init__(self, samples: Samples, prepare: Preparation, batch_size: int = 500) -> None:
+    def __init__(
+        self, samples: Samples, prepare: Preparation, batch_size: int = 500, share: Share = WHOLE
+    ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
         self.samples = samples
         self.prepare = prepare
         self.batch_size = batch_size
+        self.share = share
+
+    def _turns(self) -> range:
+        return self.share.turns(-(-len(self.samples) // self.batch_size))
 
     def __len__(self) -> int:
-        return -(-len(self.samples) // self.batch_size)
+        return len(self._turns())
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        for indices in torch.arange(len(self.samples)).split(self.batch_size):
+        batches = torch.arange(len(self.samples)).split(self.batch_size)
+        for k in self._turns():
+            indices = batches[k]
             yield self.prepare(self.samples.batch(indices)), self.samples.labels[indices]

@@ -11,6 +11,7 @@ from batchot.data.prepare import Preparation
 from batchot.data.resumable import ResumableBatches
 from batchot.data.samples import Samples
 from batchot.data.seeding import generator_for
+from batchot.data.share import WHOLE, Share
 
 
 class PairedTrainingBatches(ResumableBatches[dict[str, Tensor], dict[str, tuple[Tensor, Tensor]]]):
@@ -24,6 +25,7 @@ class PairedTrainingBatches(ResumableBatches[dict[str, Tensor], dict[str, tuple[
         prepare: augmentation and normalisation of each tower.
         seed: of the sampler and the augmentation.
         ahead: batches that are made ahead; 0 makes each when it is asked for.
+        share: which part of the batch of each tower is given, where several processes train together.
 
     Raises:
         ValueError: on towers that differ, a negative seed or a negative number of batches ahead.
@@ -48,8 +50,10 @@ class PairedTrainingBatches(ResumableBatches[dict[str, Tensor], dict[str, tuple[
         *,
         seed: int = 0,
         ahead: int = 2,
+        share: Share = WHOLE,
     ) -> None:
         super().__init__(seed=seed, ahead=ahead)
+        self.share = share
         if not set(samples) == set(sampler.sizes) == set(prepare):
             raise ValueError(
                 f"the towers of samples ({', '.join(samples)}), sampler ({', '.join(sampler.sizes)}) and "
@@ -70,5 +74,8 @@ class PairedTrainingBatches(ResumableBatches[dict[str, Tensor], dict[str, tuple[
         for tower, chosen in indices.items():
             samples = self.samples[tower]
             generator = generator_for(f"augmentation of {tower}", self.seed, epoch, k)
-            made[tower] = self.prepare[tower](samples.batch(chosen), generator), samples.labels[chosen]
+            rows = None if self.share.of == 1 else self.share.rows(len(chosen))
+            labels = samples.labels[chosen if rows is None else chosen[rows]]
+            # augmented as a whole: what is drawn for a sample does not depend on the number of processes
+            made[tower] = self.prepare[tower](samples.batch(chosen), generator, rows), labels
         return made

@@ -34,11 +34,18 @@ class Preparation:
     augmentation: Augment | None = None
     projection: Callable[[Tensor], Tensor] | None = None
 
-    def __call__(self, samples: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Samples ``(b, ...)`` for the network; augmented only where a ``generator`` is given."""
+    def __call__(
+        self, samples: Tensor, generator: torch.Generator | None = None, rows: Tensor | None = None
+    ) -> Tensor:
+        """Samples ``(b, ...)`` for the network; augmented only where a ``generator`` is given.
+
+        With ``rows`` only those are given; they are what they would be among all.
+        """
         if self.augmentation is not None and generator is not None:
             fill = None if self.normalization is None else self.normalization.fill
             samples = self.augmentation(samples, generator, fill)
+        if rows is not None:
+            samples = samples[rows]
         return self.finish(self.project(samples))
 
     def project(self, samples: Tensor) -> Tensor:

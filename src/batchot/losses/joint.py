@@ -5,11 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from batchot.ranks import mean_of_all, rank_count
+
 
 class JointLoss(nn.Module):
     r"""L = metric(embeddings, labels) + w * cross_entropy(logits, labels).
 
-    The authors train so on ModelNet40 (w = 0.2) and ModelNet10 (w = 1).
+    The authors train so on ModelNet40 (w = 0.2) and ModelNet10 (w = 1). In a process group the cross-entropy is the
+    mean over the samples of all ranks; the metric loss is to see to that itself.
 
     Args:
         metric: any loss called as ``metric(embeddings, labels)``.
@@ -42,9 +45,28 @@ class JointLoss(nn.Module):
         """The joint loss of embeddings (n, d) and logits (n, classes) with labels (n,) in 0 .. classes - 1."""
         if logits.ndim != 2 or len(logits) != len(labels):
             raise ValueError(f"logits must have shape ({len(labels)}, classes), got {tuple(logits.shape)}.")
-        with torch.autocast(logits.device.type, enabled=False):
-            entropy = nn.functional.cross_entropy(
-                logits.float(), labels, label_smoothing=self.label_smoothing
-            )
+        entropy = mean_cross_entropy(logits, labels, self.label_smoothing)
         joint: Tensor = self.metric(embeddings, labels) + self.weight * entropy
         return joint
+
+
+def mean_cross_entropy(logits: Tensor, labels: Tensor, label_smoothing: float = 0.0) -> Tensor:
+    """The cross-entropy in float32, its mean taken over the samples of all ranks, see `batchot.ranks.mean_of_all`.
+
+    Args:
+        logits: of this rank's samples, (n, classes).
+        labels: their classes, (n,), in 0 .. classes - 1.
+        label_smoothing: 0 to 1.
+
+    Example:
+        >>> import torch
+        >>> mean_cross_entropy(torch.zeros(3, 2), torch.tensor([0, 1, 1]))
+        tensor(0.6931)
+    """
+    with torch.autocast(logits.device.type, enabled=False):
+        if rank_count() == 1:
+            return nn.functional.cross_entropy(logits.float(), labels, label_smoothing=label_smoothing)
+        total = nn.functional.cross_entropy(
+            logits.float(), labels, label_smoothing=label_smoothing, reduction="sum"
+        )
+        return mean_of_all(total, len(labels))

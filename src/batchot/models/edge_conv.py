@@ -7,6 +7,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from batchot.models.point_ops import nearest_neighbours
+from batchot.models.sync_norm import SyncBatchNorm
+from batchot.ranks import sizes_of_all, sum_of_all
 
 
 class EdgeConv(nn.Module):
@@ -73,23 +75,27 @@ class EdgeConv(nn.Module):
     def _statistics(self, u: Tensor, v: Tensor, neighbours: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Mean and variance of u_j + v_i by channel, and u and v shifted as the mean supposes."""
         norm = self.norm
-        if not self.training:
+        if not norm.training:  # which may be set apart from the rest, to compute its statistics anew
             assert norm.running_mean is not None and norm.running_var is not None
             return norm.running_mean, norm.running_var, u, v
-        edges = neighbours.numel()
+        # over the batches of all ranks where the normalisation is a synchronised one
+        together = isinstance(norm, SyncBatchNorm) and not norm.local
+        total = sum_of_all if together else (lambda x: x)
+        edges = sum(sizes_of_all(neighbours.numel())) if together else neighbours.numel()
         degree = torch.bincount(neighbours.view(-1), minlength=len(u)).to(u.dtype).unsqueeze(1)  # (b p, 1)
         # Centred first: a difference of two large sums of squares has no digits left.
-        mean_u, mean_v = (degree * u).sum(0) / edges, v.mean(0)
+        mean_u, mean_v = total(torch.stack([(degree * u).sum(0), self.k * v.sum(0)])) / edges
         u, v = u - mean_u, v - mean_v
         of_neighbours = F.embedding_bag(neighbours, u, mode="sum")
         squares = (degree * u.square()).sum(0) + (v * (2 * of_neighbours + self.k * v)).sum(0)
-        variance = squares / edges
+        variance = total(squares) / edges
         with torch.no_grad():
             assert norm.running_mean is not None and norm.running_var is not None
-            assert norm.num_batches_tracked is not None and norm.momentum is not None
+            assert norm.num_batches_tracked is not None
             norm.num_batches_tracked += 1
-            norm.running_mean.lerp_(mean_u + mean_v, norm.momentum)
-            norm.running_var.lerp_(variance * (edges / max(edges - 1, 1)), norm.momentum)
+            share = 1 / int(norm.num_batches_tracked) if norm.momentum is None else norm.momentum
+            norm.running_mean.lerp_(mean_u + mean_v, share)
+            norm.running_var.lerp_(variance * (edges / max(edges - 1, 1)), share)
         return torch.zeros_like(mean_u), variance, u, v
 
 

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from batchot.data import EvaluationBatches, Preparation, Samples
+from batchot.data.share import Share
+from batchot.models.sync_norm import local_statistics
+from batchot.ranks import rank_count, this_rank
 from batchot.training.recipe import BatchSettings
 
 
@@ -17,7 +21,8 @@ def recalibrate(network: nn.Module, batches: Iterable[Tensor]) -> None:
     """Replace the running means and variances by those of some batches under the present weights.
 
     While training they are exponential averages over the last ten steps or so, of weights that have moved since:
-    in runs of a few hundred steps they lag behind, and accuracy suffers by points.
+    in runs of a few hundred steps they lag behind, and accuracy suffers by points. In a process group each rank
+    computes those of its own batches, and all take the mean.
 
     Args:
         network: any module; nothing is done where it has no batch normalisation
@@ -43,12 +48,35 @@ def recalibrate(network: nn.Module, batches: Iterable[Tensor]) -> None:
             norm.train()
             norm.momentum = None  # PyTorch's word for a plain mean over the batches
             norm.reset_running_stats()
-        for batch in batches:
-            network(batch)
+        with local_statistics(network):
+            for batch in batches:
+                network(batch)
+        if rank_count() > 1:
+            _average(norms)
     finally:
         for norm, (training, momentum) in zip(norms, before, strict=True):
             norm.train(training)
             norm.momentum = momentum
+
+
+def _average(norms: list[_BatchNorm]) -> None:
+    """Take the mean over the batches of all ranks."""
+    done: set[int] = set()  # towers may share their statistics
+    for norm in norms:
+        mean, variance, batches = norm.running_mean, norm.running_var, norm.num_batches_tracked
+        assert mean is not None
+        assert variance is not None
+        assert batches is not None
+        if id(mean) in done:
+            continue
+        done.add(id(mean))
+        both = torch.cat(
+            [torch.stack([mean, variance]).double().flatten() * batches, batches.double().view(1)]
+        )
+        dist.all_reduce(both)
+        means = (both[:-1] / both[-1]).view(2, -1).to(mean.dtype)
+        mean.copy_(means[0])
+        variance.copy_(means[1])
 
 
 def calibration_batches(
@@ -68,4 +96,5 @@ def calibration_batches(
         generator: chooses the samples
     """
     chosen = torch.randperm(len(samples), generator=generator)[: count * batch.size]
-    return EvaluationBatches(samples.subset(chosen), preparation, batch.at_once)
+    share = Share(this_rank(), rank_count())
+    return EvaluationBatches(samples.subset(chosen), preparation, batch.at_once, share)

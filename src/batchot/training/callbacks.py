@@ -17,6 +17,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, Checkpoint, TQDMProgressBar, WeightAveraging
 from torch import Tensor
 
+from batchot.ranks import on_any, this_rank
 from batchot.training.files import RunFolder, RunInterrupted, write_csv, write_json
 from batchot.training.learner import Learner
 from batchot.training.plan_history import plan_row
@@ -141,7 +142,9 @@ class History(Callback):
             self.on_epoch(row)
 
     def write(self) -> None:
-        """Write history.csv and metrics.json."""
+        """Write history.csv and metrics.json; of several processes the first one does."""
+        if this_rank() > 0:
+            return
         if self.rows:
             write_csv(self.folder.history, [dataclasses.asdict(row) for row in self.rows])
         if self.plans:
@@ -243,9 +246,12 @@ class Checkpoints(Checkpoint):
         """Save within an epoch; its last batch is left to the epoch's end."""
         if batch_idx + 1 == trainer.num_training_batches:
             return
-        if self.stop.made or time.monotonic() - self._saved_at >= self.every:
+        # the same on all ranks: the clock is that of the first, and a stop may reach any of them
+        due = this_rank() == 0 and time.monotonic() - self._saved_at >= self.every
+        stop = on_any(self.stop.made)
+        if on_any(due or stop):
             self._save(trainer)
-        if self.stop.made:
+        if stop:
             raise RunInterrupted
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -256,7 +262,7 @@ class Checkpoints(Checkpoint):
         if row.map is not None and row.map >= max(r.map for r in rows if r.map is not None):
             trainer.save_checkpoint(self.folder.best)
         assert trainer.max_epochs is not None
-        if self.stop.made and row.epoch < trainer.max_epochs:
+        if on_any(self.stop.made) and row.epoch < trainer.max_epochs:
             raise RunInterrupted
 
 

@@ -10,13 +10,14 @@ from torch import Tensor, nn
 
 from batchot.data import EvaluationBatches, Preparation
 from batchot.losses import CrossModalBatchOTLoss
+from batchot.losses.joint import mean_cross_entropy
+from batchot.ranks import on_first, rows_of_all
 from batchot.training.calibrate import recalibrate
 from batchot.training.cross_losses import cross_normalizes, make_cross_loss
 from batchot.training.cross_network import CrossNetwork, embed_tower
 from batchot.training.cross_recipe import CrossModalRecipe
 from batchot.training.files import RunError
-from batchot.training.learner import Learner
-from batchot.training.module import gather
+from batchot.training.learner import Learner, Parts
 from batchot.training.network import Outputs, channels_last
 from batchot.training.scores import Embedded, score_across
 
@@ -54,7 +55,7 @@ class CrossModalLearner(Learner):
         self.queries: Embedded | None = None  # of the epoch that was evaluated last
         self.gallery: Embedded | None = None
         self.calibration: dict[str, EvaluationBatches] = {}  # training samples for batch normalisation
-        self._collected: list[list[tuple[Tensor, Tensor | None, Tensor]]] = []
+        self._collected: list[Parts] = []
 
     def training_step(self, batch: TowerBatches, batch_idx: int) -> Tensor:
         """Give the loss of a batch of each tower."""
@@ -62,10 +63,14 @@ class CrossModalLearner(Learner):
             name: self.run_network(name, self._layout(x), chunk=self.recipe.towers[name].batch.chunk)
             for name, (x, _) in batch.items()
         }
-        embedded = {name: (outputs[name].embeddings, labels) for name, (_, labels) in batch.items()}
+        labels = {name: y for name, (_, y) in batch.items()}
+        # of all ranks: every one computes the terms of the whole batches, only embeddings and labels are sent
+        embedded = {
+            name: (rows_of_all(out.embeddings), rows_of_all(labels[name])) for name, out in outputs.items()
+        }
         try:
             with torch.autocast(self.device.type, enabled=False):
-                loss = self._loss(outputs, embedded)
+                loss = self._loss(outputs, labels, embedded)
         except ValueError as error:
             raise RunError(f"{self.where(batch_idx)}: {error}") from error
         self.check_finite(loss, batch_idx)
@@ -74,7 +79,9 @@ class CrossModalLearner(Learner):
             self._report_plans({name: (x.detach(), y) for name, (x, y) in embedded.items()})
         return loss
 
-    def _loss(self, outputs: Mapping[str, Outputs], embedded: TowerBatches) -> Tensor:
+    def _loss(
+        self, outputs: Mapping[str, Outputs], labels: Mapping[str, Tensor], embedded: TowerBatches
+    ) -> Tensor:
         settings = self.recipe.loss
         loss = next(iter(embedded.values()))[0].new_zeros(())
         if settings.weight > 0:
@@ -82,9 +89,7 @@ class CrossModalLearner(Learner):
         if settings.cross_entropy_weight > 0:
             for name, out in outputs.items():
                 assert out.logits is not None
-                entropy = nn.functional.cross_entropy(
-                    out.logits, embedded[name][1], label_smoothing=settings.label_smoothing
-                )
+                entropy = mean_cross_entropy(out.logits, labels[name], settings.label_smoothing)
                 loss = loss + settings.cross_entropy_weight * entropy / len(outputs)
         return loss
 
@@ -126,14 +131,16 @@ class CrossModalLearner(Learner):
 
     def on_validation_epoch_end(self) -> None:
         """Measure the epoch."""
-        self.queries, self.gallery = (gather(parts) for parts in self._collected)
-        self._collected = []
-        self.scores = score_across(
-            self.queries,
-            self.gallery,
-            n_classes=len(self.classes),
-            normalized=self.normalized,
-            neighbours=self.recipe.evaluation.neighbours,
+        queries, gallery = self.collected(self._collected)
+        self.queries, self.gallery, self._collected = queries, gallery, []
+        self.scores = on_first(
+            lambda: score_across(
+                queries,
+                gallery,
+                n_classes=len(self.classes),
+                normalized=self.normalized,
+                neighbours=self.recipe.evaluation.neighbours,
+            )
         )
         self.log_dict({"test/map": self.scores.map, "test/accuracy": self.scores.accuracy})
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from batchot.data import EvaluationBatches, Samples
 from batchot.data.paired_loader import PairedTrainingBatches
 from batchot.data.seeding import generator_for
+from batchot.data.share import Share
+from batchot.ranks import on_first, rank_count, this_rank
 from batchot.training.calibrate import calibration_batches
 from batchot.training.callbacks import Row
 from batchot.training.cross_inputs import CrossData, load_cross, paired_batches, preparations
@@ -16,6 +19,7 @@ from batchot.training.cross_losses import make_cross_loss
 from batchot.training.cross_module import CrossModalLearner
 from batchot.training.cross_recipe import CrossModalRecipe
 from batchot.training.cross_trained import CrossModalEmbedder, load_cross_run
+from batchot.training.distributed import described
 from batchot.training.files import RunFolder
 from batchot.training.inputs import input_shape
 from batchot.training.run import Device, Job, Messages, embed_all, fit_run
@@ -73,16 +77,18 @@ def train_cross(
             f"training on {towers}, {len(data.paired.shared)} classes in common; {len(data.queries):,} queries "
             f"against {len(data.gallery):,} of {len(data.gallery.labels.unique())} classes"
         )
-        return Job(learner, batches, evaluation, about, data)
+        alike: dict[str, Any] = {}
+        for name, samples in {**data.train, "queries": data.queries, "gallery": data.gallery}.items():
+            alike |= described(f"the {name} samples", samples.labels, data.classes)
+        return Job(learner, batches, evaluation, about, data, alike)
 
     fitted = fit_run(recipe, out, prepared, data_root, device, resume, command, messages)
     learner, data = fitted.job.learner, fitted.job.data
     assert isinstance(learner, CrossModalLearner)
     queries, gallery = learner.queries, learner.gallery
     if queries is None or gallery is None:  # the run was finished already
-        embedder = load_cross_run(out)
-        queries = embed_tower_samples(embedder, recipe.query, data.queries)
-        gallery = embed_tower_samples(embedder, recipe.target, data.gallery)
+        queries = on_first(lambda: embed_tower_samples(load_cross_run(out), recipe.query, data.queries))
+        gallery = on_first(lambda: embed_tower_samples(load_cross_run(out), recipe.target, data.gallery))
     return TrainedCrossRun(
         fitted.folder, recipe, fitted.rows, data, queries.on_cpu(), gallery.on_cpu(), fitted.waited
     )
@@ -93,7 +99,8 @@ def _prepare(
 ) -> tuple[CrossModalLearner, PairedTrainingBatches, tuple[EvaluationBatches, EvaluationBatches]]:
     prepare = preparations(recipe, data)
     sampler = paired_batches(recipe, data)
-    batches = PairedTrainingBatches(data.train, sampler, prepare, seed=recipe.seed)
+    share = Share(this_rank(), rank_count())
+    batches = PairedTrainingBatches(data.train, sampler, prepare, seed=recipe.seed, share=share)
     shapes = {name: input_shape(prepare[name], samples) for name, samples in data.train.items()}
     learner = CrossModalLearner(recipe, shapes, data.classes, len(batches), prepare)
     if count := recipe.evaluation.recalibrate:
@@ -102,8 +109,8 @@ def _prepare(
             learner.calibration[name] = calibration_batches(samples, prepare[name], batch, count, generator)
     size = recipe.evaluation.batch
     evaluation = (
-        EvaluationBatches(data.queries, prepare[recipe.query], size),
-        EvaluationBatches(data.gallery, prepare[recipe.target], size),
+        EvaluationBatches(data.queries, prepare[recipe.query], size, share),
+        EvaluationBatches(data.gallery, prepare[recipe.target], size, share),
     )
     return learner, batches, evaluation
 

@@ -6,15 +6,18 @@ from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule
-from torch import Tensor, distributed, nn
+from torch import Tensor, nn
 
 from batchot.losses import PlanReport
 from batchot.losses.gradient_cache import forward_in_parts
+from batchot.ranks import of_all, rank_count, sizes_of_all
 from batchot.training.cross_recipe import CrossModalRecipe
 from batchot.training.files import Diverged
 from batchot.training.optimisers import make_optimiser, make_schedule
 from batchot.training.recipe import Recipe
-from batchot.training.scores import Scores
+from batchot.training.scores import Embedded, Scores
+
+Parts = list[tuple[Tensor, Tensor | None, Tensor]]  # embeddings, logits and labels of batches
 
 
 class Learner(LightningModule):
@@ -51,6 +54,24 @@ class Learner(LightningModule):
         """Let what is random in a step depend on the seed and the step alone, so that it can be resumed."""
         torch.manual_seed(self.recipe.seed * 1_000_003 + self.global_step)
 
+    def collected(self, loaders: list[Parts]) -> list[Embedded]:
+        """Join what all ranks have embedded in an evaluation, in the order of the samples.
+
+        Args:
+            loaders: what this rank has embedded of each of the trainer's loaders
+        """
+        mine = [gather(parts) for parts in loaders]
+        if rank_count() == 1:
+            return mine
+        by_rank = of_all([part.on_cpu() for part in mine])
+        joined = []
+        for k, loader in enumerate(self.trainer.val_dataloaders or []):
+            found = [embedded[k] for embedded in by_rank]
+            if len(found[0].labels) == len(loader.samples):  # too few batches to be spread, see Share.turns
+                found = found[:1]
+            joined.append(gather([(e.embeddings, e.logits, e.labels) for e in found]).to(self.device))
+        return joined
+
     def run_network(self, *inputs: Any, chunk: int) -> Any:
         """Give what the network says about a training batch: at once, or in chunks where the recipe has them.
 
@@ -60,11 +81,9 @@ class Learner(LightningModule):
         """
         if not chunk:
             return self.network(*inputs)
-        rows = torch.tensor(len(inputs[-1]), device=self.device)
-        if distributed.is_available() and distributed.is_initialized():
-            # Ranks may differ by a sample, but what they send each other within the network is sent in each chunk.
-            distributed.all_reduce(rows, distributed.ReduceOp.MAX)
-        return forward_in_parts(self.network, -(-int(rows) // chunk), *inputs)
+        # Ranks may differ by a sample, but what they send each other within the network is sent in each chunk.
+        most = max(sizes_of_all(len(inputs[-1])))
+        return forward_in_parts(self.network, -(-most // chunk), *inputs)
 
     def check_finite(self, loss: Tensor, batch_idx: int) -> None:
         """Stop the run where training has diverged.
@@ -96,3 +115,13 @@ class Learner(LightningModule):
             on_epoch=True,
             batch_size=1,  # of a batch's plan, not of its samples
         )
+
+
+def gather(parts: Parts) -> Embedded:
+    """Join the batches of an evaluation."""
+    logits = [part[1] for part in parts if part[1] is not None]
+    return Embedded(
+        torch.cat([part[0] for part in parts]),
+        torch.cat(logits) if logits else None,
+        torch.cat([part[2] for part in parts]),
+    )

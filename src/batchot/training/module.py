@@ -9,9 +9,11 @@ from torch import Tensor, nn
 
 from batchot.data import EvaluationBatches, Preparation
 from batchot.losses import BatchOTLoss, JointLoss, plan_report
+from batchot.losses.distributed import DistributedLoss
+from batchot.ranks import on_first, rank_count, rows_of_all
 from batchot.training.calibrate import recalibrate
 from batchot.training.files import Diverged, RunError
-from batchot.training.learner import Learner
+from batchot.training.learner import Learner, Parts
 from batchot.training.losses import make_loss, normalizes
 from batchot.training.network import Network, channels_last, embed
 from batchot.training.plan_history import looked_at
@@ -37,11 +39,13 @@ class Metric(nn.Module):
         """Give the weighted loss, shape ()."""
         if self.weight == 0:
             return embeddings.new_zeros(())
+        # made anew, so that the names of its parameters are those of one process
+        loss = DistributedLoss(self.loss) if rank_count() > 1 else self.loss
         if self.halves:
             (x, y), (x_labels, y_labels) = embeddings.chunk(2), labels.chunk(2)
-            value: Tensor = self.loss(x, x_labels, ref_emb=y, ref_labels=y_labels)
+            value: Tensor = loss(x, x_labels, ref_emb=y, ref_labels=y_labels)
         else:
-            value = self.loss(embeddings, labels)
+            value = loss(embeddings, labels)
         return self.weight * value
 
 
@@ -78,7 +82,7 @@ class MetricLearner(Learner):
         self.normalization = preparation.normalization
         self.test: Embedded | None = None  # of the epoch that was evaluated last
         self.calibration: EvaluationBatches | None = None  # training samples for batch normalisation
-        self._collected: list[list[tuple[Tensor, Tensor | None, Tensor]]] = []
+        self._collected: list[Parts] = []
 
     def loss(self, embeddings: Tensor, logits: Tensor | None, labels: Tensor) -> Tensor:
         """Metric loss and, with a head, cross-entropy: shape ()."""
@@ -115,10 +119,11 @@ class MetricLearner(Learner):
         if not isinstance(loss, BatchOTLoss):
             return
         if self.recipe.loss.against == "halves":
-            (x, y), (x_labels, y_labels) = embeddings.chunk(2), labels.chunk(2)
+            x, y = (rows_of_all(half) for half in embeddings.chunk(2))
+            x_labels, y_labels = (rows_of_all(half) for half in labels.chunk(2))
             plan = plan_report(x, x_labels, ref_emb=y, ref_labels=y_labels, settings=loss.settings)
         else:
-            plan = plan_report(embeddings, labels, settings=loss.settings)
+            plan = plan_report(rows_of_all(embeddings), rows_of_all(labels), settings=loss.settings)
         self.plans.append((self.global_step + 1, plan))
         if last:
             self.plan = plan
@@ -142,18 +147,20 @@ class MetricLearner(Learner):
 
     def on_validation_epoch_end(self) -> None:
         """Measure the epoch."""
-        test, reference = (gather(parts) for parts in self._collected)
+        test, reference = self.collected(self._collected)
         self._collected = []
         settings = self.recipe.evaluation
         last = self.current_epoch == self.recipe.epochs - 1
         self.test = test
-        self.scores = score(
-            test,
-            reference,
-            n_classes=len(self.classes),
-            normalized=self.normalized,
-            svm=last or settings.svm == "always",
-            neighbours=settings.neighbours,
+        self.scores = on_first(
+            lambda: score(
+                test,
+                reference,
+                n_classes=len(self.classes),
+                normalized=self.normalized,
+                svm=last or settings.svm == "always",
+                neighbours=settings.neighbours,
+            )
         )
         self.log_dict({"test/map": self.scores.map, "test/accuracy": self.scores.accuracy})
 
@@ -165,13 +172,3 @@ class MetricLearner(Learner):
         pixels = self.normalization
         checkpoint["mean"] = [] if pixels is None else list(pixels.mean)
         checkpoint["std"] = [] if pixels is None else list(pixels.std)
-
-
-def gather(parts: list[tuple[Tensor, Tensor | None, Tensor]]) -> Embedded:
-    """Join the batches of an evaluation."""
-    logits = [part[1] for part in parts if part[1] is not None]
-    return Embedded(
-        torch.cat([part[0] for part in parts]),
-        torch.cat(logits) if logits else None,
-        torch.cat([part[2] for part in parts]),
-    )

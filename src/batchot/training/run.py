@@ -29,6 +29,10 @@ from batchot.data import (
 )
 from batchot.data.resumable import ResumableBatches
 from batchot.data.seeding import generator_for
+from batchot.data.share import Share
+from batchot.models.sync_dropout import synchronise_dropout
+from batchot.models.sync_norm import synchronise_norms
+from batchot.ranks import on_first, rank_count, this_rank
 from batchot.training.calibrate import calibration_batches
 from batchot.training.callbacks import (
     Averaging,
@@ -42,16 +46,26 @@ from batchot.training.checkpoint import check_weights, read_checkpoint
 from batchot.training.checkpoint_io import AtomicCheckpointIO
 from batchot.training.cross_recipe import CrossModalRecipe
 from batchot.training.device import Device, accelerator_of
+from batchot.training.distributed import (
+    check_alike,
+    described,
+    one_machine_first,
+    placement,
+    strategy,
+    together,
+    versions,
+)
+from batchot.training.distributed_processes import check_parts
 from batchot.training.files import RunError, RunFolder, RunInterrupted, write_text
 from batchot.training.inputs import input_shape, load_splits, prepare, reference_samples
-from batchot.training.learner import Learner
+from batchot.training.learner import Learner, gather
 from batchot.training.losses import make_loss
 from batchot.training.memory import memory_errors_explained
-from batchot.training.module import MetricLearner, gather
+from batchot.training.module import MetricLearner
 from batchot.training.network import Outputs
 from batchot.training.recipe import Recipe, RecipeError
 from batchot.training.scores import Embedded
-from batchot.training.settings import first_difference, load_any_recipe, to_mapping
+from batchot.training.settings import first_difference, leaves, load_any_recipe, to_mapping
 from batchot.training.trained import TrainedEmbedder, load_run
 
 
@@ -88,6 +102,8 @@ def train(
 ) -> TrainedRun:
     """Train by a recipe and fill a run folder.
 
+    In a process group of torch.distributed, its ranks train one network together, and the first one writes.
+
     Args:
         recipe: what to do
         out: run folder; it must not hold a run yet, unless `resume`
@@ -117,13 +133,15 @@ def train(
             f"{splits.name}: {len(splits.train):,} training and {len(splits.test):,} test {_what(recipe)} of "
             f"{' x '.join(map(str, learner.input_shape))}, {len(splits.train.classes)} classes"
         )
-        return Job(learner, batches, evaluation, about, splits)
+        alike = described("the training samples", splits.train.labels, splits.train.classes)
+        alike |= described("the test samples", splits.test.labels, splits.test.classes)
+        return Job(learner, batches, evaluation, about, splits, alike)
 
     fitted = fit_run(recipe, out, prepared, data_root, device, resume, command, messages)
     learner, splits = fitted.job.learner, fitted.job.data
     assert isinstance(learner, MetricLearner)
     # nothing was evaluated in this session where the run was finished already
-    test = learner.test or embed_samples(load_run(out), splits.test)
+    test = learner.test or on_first(lambda: embed_samples(load_run(out), splits.test))
     return TrainedRun(fitted.folder, recipe, fitted.rows, splits, test.on_cpu(), fitted.waited)
 
 
@@ -136,6 +154,7 @@ class Job:
     evaluation: tuple[EvaluationBatches, EvaluationBatches]
     about: str  # the data in a line
     data: Any  # what was loaded
+    alike: dict[str, Any]  # what must be the same on all ranks, by name
 
 
 @dataclass(frozen=True)
@@ -175,15 +194,28 @@ def fit_run(
     """
     folder = RunFolder(out)
     accelerator = accelerator_of(device)
-    _check_folder(folder, recipe, resume)
+    check_alike(versions() | leaves(to_mapping(recipe)) | {"--device": accelerator, "--resume": resume})
+    check_parts(recipe, rank_count())
+    together(lambda: _check_folder(folder, recipe, resume))
+    if this_rank() > 0:
+        messages = Messages()
     with quiet():
-        seed_everything(recipe.seed, workers=True, verbose=False)
-        job = prepared()
-        checkpoint = _resumable(folder, job.learner) if resume else None
+
+        def seeded() -> Job:
+            seed_everything(recipe.seed, workers=True, verbose=False)
+            return prepared()
+
+        job = one_machine_first(seeded)
+        check_alike(job.alike)
+        checkpoint = together(lambda: _resumable(folder, job.learner)) if resume else None
+        if rank_count() > 1:
+            synchronise_norms(job.learner.network)
+            synchronise_dropout(job.learner.network)
+            messages.note(f"{rank_count()} processes, each with its part of every batch")
         messages.note(f"{job.about}; training on {'the GPU' if accelerator == 'cuda' else 'the CPU'}")
         if checkpoint is not None:
             messages.note(f"resuming from {checkpoint}")
-        if not resume or not folder.config.exists():
+        if this_rank() == 0 and (not resume or not folder.config.exists()):
             _write_config(folder, recipe, command, data_root)
         history = History(folder, messages.epoch)
         stop = StopRequest()
@@ -228,16 +260,17 @@ def _prepare(
 ) -> tuple[MetricLearner, TrainingBatches, tuple[EvaluationBatches, EvaluationBatches]]:
     train = splits.train
     preparation = prepare(recipe, splits)
-    batches = TrainingBatches(train, _sampler(recipe, train), preparation, seed=recipe.seed)
+    halves = Share(this_rank(), rank_count(), halves=recipe.loss.against == "halves")
+    batches = TrainingBatches(train, _sampler(recipe, train), preparation, seed=recipe.seed, share=halves)
     shape = input_shape(preparation, train)
     learner = MetricLearner(recipe, shape, train.classes, len(batches), preparation)
     if count := recipe.evaluation.recalibrate:
         generator = generator_for("calibration", recipe.seed)
         learner.calibration = calibration_batches(train, preparation, recipe.batch, count, generator)
-    size = recipe.evaluation.batch
+    size, share = recipe.evaluation.batch, Share(this_rank(), rank_count())
     evaluation = (
-        EvaluationBatches(splits.test, preparation, size),
-        EvaluationBatches(reference_samples(recipe, train), preparation, size),
+        EvaluationBatches(splits.test, preparation, size, share),
+        EvaluationBatches(reference_samples(recipe, train), preparation, size, share),
     )
     return learner, batches, evaluation
 
@@ -281,6 +314,7 @@ def _write_config(
         "torch": str(torch.__version__),
         "lightning": version("lightning"),
         "python": platform.python_version(),
+        "processes": rank_count(),
     }
     text = yaml.safe_dump(to_mapping(recipe) | {"run": run}, sort_keys=False, width=110)
     write_text(folder.config, text)
@@ -300,9 +334,13 @@ def _trainer(
     if messages.bar:
         callbacks.append(Progress(history))
     callbacks.append(Checkpoints(folder, timedelta(minutes=recipe.checkpoint_minutes), history, stop))
+    devices, nodes = placement()
     return Trainer(
         accelerator=accelerator,
-        devices=1,
+        devices=devices,
+        num_nodes=nodes,
+        strategy=strategy() if rank_count() > 1 else "auto",
+        use_distributed_sampler=False,  # the batches are spread by batchot.data.Share
         max_epochs=recipe.epochs,
         precision="bf16-mixed" if recipe.precision == "bf16" else "32-true",
         gradient_clip_val=recipe.optim.clip or None,
@@ -383,6 +421,9 @@ def quiet() -> Iterator[None]:
             ".*Checkpoint directory.*",
             ".*does not have a deterministic implementation.*",
             ".*lr_scheduler.step.*before.*optimizer.step.*",
+            ".*broadcast_buffers. is deprecated.*",  # its successor is not there before PyTorch 2.13
+            ".*It is recommended to use .self.log.*sync_dist=True.*",  # what is logged is the same on all ranks
+            ".*Grad strides do not match bucket view strides.*",
         ):
             warnings.filterwarnings("ignore", message=pattern)
         for logger in loggers:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
 from torch import Tensor
 
 from batchot.evaluation import (
@@ -27,8 +28,12 @@ class Embedded:
 
     def on_cpu(self) -> Embedded:
         """Give the same in the processor's memory."""
-        logits = None if self.logits is None else self.logits.cpu()
-        return Embedded(self.embeddings.cpu(), logits, self.labels.cpu())
+        return self.to(torch.device("cpu"))
+
+    def to(self, device: torch.device) -> Embedded:
+        """Give the same on a device."""
+        logits = None if self.logits is None else self.logits.to(device)
+        return Embedded(self.embeddings.to(device), logits, self.labels.to(device))
 
 
 @dataclass(frozen=True)

@@ -470,7 +470,7 @@ def first_difference(
     >>> first_difference(load_recipe("mnist"), load_recipe("mnist", [("loss.lam", "3")]))[0]
     'loss.lam'
     """
-    left, right = _leaves(to_mapping(a)), _leaves(to_mapping(b))
+    left, right = leaves(to_mapping(a)), leaves(to_mapping(b))
     for key in [*left, *(key for key in right if key not in left)]:
         here, there = left.get(key, "not there"), right.get(key, "not there")
         if here != there:
@@ -478,8 +478,13 @@ def first_difference(
     return None
 
 
-def _leaves(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    leaves: dict[str, Any] = {}
+def leaves(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Give nested values by their dotted names.
+
+    >>> leaves({"epochs": 3, "loss": {"lam": 5.0}})
+    {'epochs': 3, 'loss.lam': 5.0}
+    """
+    found: dict[str, Any] = {}
     for key, value in values.items():
-        leaves |= _leaves(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-    return leaves
+        found |= leaves(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return found

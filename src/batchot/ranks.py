@@ -1,0 +1,194 @@
+"""What the processes of one training do together: numbers, rows and decisions that are the same on all of them.
+
+The processes are the ranks 0 .. N - 1 of torch.distributed's default group. Outside of one there is a single rank,
+and everything here is what it is without.
+
+Gradients follow the convention of DistributedDataParallel, which averages those of the parameters over the ranks:
+what a rank back-propagates here is N times its share, so that the average is the gradient of the whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.autograd import Function
+
+T = TypeVar("T")
+
+
+def rank_count() -> int:
+    """Number of ranks, N; 1 outside of a process group.
+
+    >>> rank_count()
+    1
+    """
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def this_rank() -> int:
+    """Number of this rank, 0 .. N - 1.
+
+    >>> this_rank()
+    0
+    """
+    return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
+
+
+def from_first(value: T) -> T:
+    """What the first rank has: any value that can be pickled.
+
+    >>> from_first({"a": 1})
+    {'a': 1}
+    """
+    if rank_count() == 1:
+        return value
+    box = [value if this_rank() == 0 else None]
+    dist.broadcast_object_list(box, src=0, device=torch.device("cpu"))
+    found: Any = box[0]
+    return found
+
+
+def on_first(work: Callable[[], T]) -> T:
+    """Do something on the first rank, and give all of them what comes of it.
+
+    >>> on_first(lambda: 3)
+    3
+    """
+    return from_first(work() if this_rank() == 0 else None)  # type: ignore[return-value]
+
+
+def of_all(value: T) -> list[T]:
+    """What each rank has, by rank: values that can be pickled.
+
+    >>> of_all("a")
+    ['a']
+    """
+    if rank_count() == 1:
+        return [value]
+    found: list[Any] = [None] * rank_count()
+    dist.all_gather_object(found, value)
+    return found
+
+
+def on_any(flag: bool) -> bool:
+    """Whether this is so on any rank.
+
+    >>> on_any(False)
+    False
+    """
+    if rank_count() == 1:
+        return flag
+    flags = torch.tensor([int(flag)])  # on the CPU, where nothing waits for a GPU
+    dist.all_reduce(flags, op=dist.ReduceOp.MAX)
+    return bool(flags)
+
+
+def sizes_of_all(n: int) -> list[int]:
+    """A number that each rank has, by rank.
+
+    >>> sizes_of_all(3)
+    [3]
+    """
+    if rank_count() == 1:
+        return [n]
+    found = torch.zeros(rank_count(), dtype=torch.int64)
+    found[this_rank()] = n
+    dist.all_reduce(found)
+    sizes: list[int] = found.tolist()
+    return sizes
+
+
+def rows_of_all(x: Tensor) -> Tensor:
+    """The rows of all ranks, one rank after the other, differentiable.
+
+    What is computed of them must be the same on every rank: nothing is then sent on the way back.
+
+    Args:
+        x: rows of this rank (n_r, ...); n_r may differ between ranks, and be 0.
+
+    Returns:
+        All rows, (n_0 + ... + n_{N-1}, ...).
+
+    >>> rows_of_all(torch.eye(2)).shape
+    torch.Size([2, 2])
+    """
+    if rank_count() == 1:
+        return x
+    rows: Tensor = _Rows.apply(x)
+    return rows
+
+
+def mean_of_all(total: Tensor, count: int) -> Tensor:
+    """The mean of what is spread over all ranks, differentiable: sum of the totals over the sum of the counts.
+
+    Args:
+        total: sum over what this rank has, shape ().
+        count: how many that are; it may differ between ranks.
+
+    >>> mean_of_all(torch.tensor(6.0), 3)
+    tensor(2.)
+    """
+    if rank_count() == 1:
+        return total / count
+    mean: Tensor = _Mean.apply(total, count)
+    return mean
+
+
+def sum_of_all(x: Tensor) -> Tensor:
+    """The sum of a tensor over all ranks, differentiable also where each rank goes on with it in its own way.
+
+    >>> sum_of_all(torch.tensor([1.0, 2.0]))
+    tensor([1., 2.])
+    """
+    if rank_count() == 1:
+        return x
+    total: Tensor = _Sum.apply(x)
+    return total
+
+
+class _Sum(Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        total = x.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        gradient = gradients[0].clone()
+        dist.all_reduce(gradient)
+        return gradient
+
+
+class _Rows(Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        sizes = sizes_of_all(len(x))
+        ctx.rank, ctx.sizes = this_rank(), sizes
+        # gloo wants parts of one size
+        padded = x.new_zeros(max(sizes), *x.shape[1:])
+        padded[: len(x)] = x
+        parts = [torch.empty_like(padded) for _ in sizes]
+        dist.all_gather(parts, padded.contiguous())
+        return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)])
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        return gradients[0].split(ctx.sizes)[ctx.rank] * len(ctx.sizes)
+
+
+class _Mean(Function):
+    @staticmethod
+    def forward(ctx: Any, total: Tensor, count: int) -> Tensor:
+        both = torch.stack([total.detach().double(), total.new_tensor(count, dtype=torch.float64)])
+        dist.all_reduce(both)
+        ctx.factor = float(rank_count()) / both[1]
+        return (both[0] / both[1]).to(total.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        return gradients[0] * ctx.factor.to(gradients[0].dtype), None
