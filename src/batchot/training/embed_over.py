@@ -15,7 +15,7 @@ from batchot.data.views import Views
 from batchot.engine.engine import EngineError, Lost
 from batchot.training.device import Device, accelerator_of
 from batchot.training.embed_seat import EmbedSeat
-from batchot.training.module import gather
+from batchot.training.learner import gather
 
 if TYPE_CHECKING:
     from batchot.data import Samples
