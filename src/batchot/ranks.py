@@ -9,7 +9,7 @@ what a rank back-propagates here is N times its share, so that the average is th
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import torch
@@ -122,6 +122,22 @@ def rows_of_all(x: Tensor) -> Tensor:
     return rows
 
 
+def gather_rows(part: Tensor, sizes: Sequence[int], group: dist.ProcessGroup | None = None) -> Tensor:
+    """The rows of all ranks of a group, one rank after the other, without a gradient.
+
+    Args:
+        part: rows of this rank (n_r, ...).
+        sizes: n_r of every rank.
+        group: the ranks; None: all.
+    """
+    part, longest = part.detach().contiguous(), max(sizes)
+    if len(part) < longest:  # gloo and NCCL want equal lengths
+        part = torch.cat([part, part.new_zeros(longest - len(part), *part.shape[1:])])
+    parts = [torch.empty_like(part) for _ in sizes]
+    dist.all_gather(parts, part, group=group)
+    return torch.cat([each[:size] for each, size in zip(parts, sizes, strict=True)])
+
+
 def mean_of_all(total: Tensor, count: int) -> Tensor:
     """The mean of what is spread over all ranks, differentiable: sum of the totals over the sum of the counts.
 
@@ -169,12 +185,7 @@ class _Rows(Function):
     def forward(ctx: Any, x: Tensor) -> Tensor:
         sizes = sizes_of_all(len(x))
         ctx.rank, ctx.sizes = this_rank(), sizes
-        # gloo wants parts of one size
-        padded = x.new_zeros(max(sizes), *x.shape[1:])
-        padded[: len(x)] = x
-        parts = [torch.empty_like(padded) for _ in sizes]
-        dist.all_gather(parts, padded.contiguous())
-        return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)])
+        return gather_rows(x, sizes)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:

@@ -10,6 +10,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from batchot.ranks import gather_rows
+
 _TYPES: tuple[torch.dtype, ...] = (
     *(torch.float16, torch.bfloat16, torch.float32, torch.float64),
     *(torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64),
@@ -45,13 +47,7 @@ class Parts:
 
     def gather(self, part: Tensor) -> Tensor:
         """The rows of all processes, in the order of their ranks, without a gradient."""
-        part = part.detach().contiguous()
-        longest = max(self.sizes)
-        if len(part) < longest:  # gloo and NCCL want equal lengths
-            part = torch.cat([part, part.new_zeros(longest - len(part), *part.shape[1:])])
-        parts = [torch.empty_like(part) for _ in self.sizes]
-        dist.all_gather(parts, part, group=self.group)
-        return torch.cat([each[:size] for each, size in zip(parts, self.sizes, strict=True)])
+        return gather_rows(part, self.sizes, self.group)
 
     def all_rows(self, part: np.ndarray) -> np.ndarray:
         """See :class:`~batchot.losses.blocks.Exchange`."""

@@ -7,7 +7,7 @@ from numba import njit
 
 # numba keeps compiled code by the date of the file that it stands in: touch this one after a change
 # to one that it imports.
-from batchot.losses.kernels import _exp
+from batchot.losses.kernels import _dot, _exp
 
 _FAST = {"reassoc", "contract", "nsz"}  # lets sums and products be vectorised; NaN and Inf keep their meaning
 _CHUNK = 256  # columns at a time: their K stays in the nearest cache
@@ -23,14 +23,6 @@ def _kernel(g, xi, y2, li, ly, margin, pos_margin, gamma, lam, k):  # type: igno
         d2 = max(xi + y2[j] - _TWO * g[j], _ZERO)
         M = max(d2 - pos_margin if li == ly[j] else margin - d2, _ZERO)
         k[j] = _exp(-lam * _exp(-gamma * M))
-
-
-@njit(inline="always", fastmath=_FAST)
-def _dot(a, b):  # type: ignore[no-untyped-def]
-    s = _ZERO
-    for j in range(a.shape[0]):
-        s += a[j] * b[j]
-    return s
 
 
 @njit(inline="always", fastmath=_FAST)
