@@ -113,6 +113,8 @@ def _warm_up(inputs: Inputs, previews: bool) -> None:
     corners = np.array([[-0.5, 0, 0], [0.5, 0, 0], [0, 0.5, 0.5]])
     triangle = b"OFF\n3 1 0\n" + b"".join(b"%f %f %f\n" % tuple(row) for row in corners) + b"3 0 1 2\n"
     prepare_bytes(triangle, "triangle.off", inputs)
+    with contextlib.suppress(QueryRefused):  # three may be too few
+        prepare_bytes(b"0 0 0\n1 1 1\n1 0 0\n", "points.xyz", inputs)
     if previews:
         mesh = Mesh(corners, np.array([[0, 1, 2]]))
         make_thumbnail(mesh)
