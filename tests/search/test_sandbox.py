@@ -241,3 +241,15 @@ def test_frames_of_a_process_that_cannot_be_trusted() -> None:
             read_frame(io.BytesIO(bad), 10)
     with pytest.raises(FrameError):
         read_frame(io.BytesIO(whole), 2)  # more bytes than were agreed
+
+
+def test_what_was_never_compiled_on_a_machine_is_compiled_before_the_limits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Compiled loops are kept in files, and the processes can write none once they read files of strangers."""
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "compiled"))
+    with Sandbox(INPUTS, processes=1) as fresh:
+        prepared = fresh.prepare_bytes(off_bytes("stairs"), "a.off", thumbnail=True, preview=True)
+        assert fresh.prepare_bytes(b"0 0 0\n1 1 1\n1 0 0\n", "a.xyz", thumbnail=True).kind == "cloud"
+    assert prepared.thumbnail and prepared.preview
+    assert any((tmp_path / "compiled").rglob("*.nbi"))

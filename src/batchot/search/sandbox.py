@@ -60,7 +60,6 @@ class _Worker(ChildProcess):
             "max_bytes": limits.bytes,
             "max_faces": limits.faces,
             "files": files,
-            "previews": files,
         }
         answer, _ = self.ask(setup, (), _START_SECONDS)
         if answer.get("status") != "ready":

@@ -38,7 +38,7 @@ def main() -> None:
     stream = sys.stdin.buffer
     setup, _ = read_frame(stream, 0)
     inputs = Inputs.from_json(setup["inputs"])
-    _warm_up(inputs, bool(setup["previews"]))
+    _warm_up(inputs)
     _limit(setup)
     write_frame(replies, {"status": "ready"})
     while True:
@@ -108,17 +108,16 @@ def _name(task: dict[str, Any]) -> str:
     return str(task["path"]) if "path" in task else shown_name(task["name"])
 
 
-def _warm_up(inputs: Inputs, previews: bool) -> None:
-    # Compiles and imports what is needed, before limits and clocks.
+def _warm_up(inputs: Inputs) -> None:
+    # Compiles and imports what is needed, before limits and clocks: afterwards nothing that is compiled can be kept.
     corners = np.array([[-0.5, 0, 0], [0.5, 0, 0], [0, 0.5, 0.5]])
     triangle = b"OFF\n3 1 0\n" + b"".join(b"%f %f %f\n" % tuple(row) for row in corners) + b"3 0 1 2\n"
     prepare_bytes(triangle, "triangle.off", inputs)
     with contextlib.suppress(QueryRefused):  # three may be too few
         prepare_bytes(b"0 0 0\n1 1 1\n1 0 0\n", "points.xyz", inputs)
-    if previews:
-        mesh = Mesh(corners, np.array([[0, 1, 2]]))
-        make_thumbnail(mesh)
-        make_preview(mesh)
+    mesh = Mesh(corners, np.array([[0, 1, 2]]))
+    make_thumbnail(mesh)
+    make_preview(mesh)
     if inputs.drawing is not None:
         from PIL import Image
 
