@@ -22,6 +22,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 
@@ -111,16 +112,23 @@ def measure(n: int, gib: float) -> dict[str, float | str]:
 
 
 def peak(n: int) -> float:
-    """GiB that our loss adds to the process, forward and backward."""
+    """GiB that our loss adds to the process at its peak, forward and backward (Linux)."""
     from batchot import BatchOTLoss
 
     loss = BatchOTLoss(lam=LAM, gamma=GAMMA, margin=MARGIN)
     x = torch.randn(n, WIDTH, requires_grad=True)
     labels = torch.arange(n) % 10
     loss(x[:64].detach().requires_grad_(), labels[:64]).backward()
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    Path("/proc/self/clear_refs").write_text("5")  # forgets the peak so far
+    before = resident("VmRSS")
     loss(x, labels).backward()
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**20
+    return (resident("VmHWM") - before) / 2**20
+
+
+def resident(which: str) -> int:
+    """KiB of memory of this process: VmRSS now, VmHWM at its peak."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith(which)).split()[1])
 
 
 def child(*arguments: str) -> dict[str, float | str]:
