@@ -22,51 +22,26 @@ import sys
 from collections.abc import Callable
 
 import torch
-
-LAM, GAMMA, MARGIN, WIDTH = 5.0, 3.0, 1.0, 128
-SIZES = (64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768, 65536)
-Step = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+from loss_peers import GAMMA, LAM, MARGIN, SIZES, WIDTH, Step, peers, with_plan_of
 
 
 def steps() -> dict[str, Step]:
     """What is compared."""
-    import ot
-    from geomloss import ot as geomloss
-    from pytorch_metric_learning.losses import ContrastiveLoss, SupConLoss
-
-    from batchot import BatchOTLoss, ground_distance
+    from batchot import BatchOTLoss, sinkhorn
     from batchot.losses.batch import Batch
     from batchot.losses.gpu import gpu_loss
     from batchot.losses.settings import BatchOTSettings
 
     settings = BatchOTSettings(lam=LAM, gamma=GAMMA, margin=MARGIN)
 
-    def with_plan_of(solve: Callable[[torch.Tensor], torch.Tensor]) -> Step:
-        def step(x: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-            M, D = ground_distance(torch.nn.functional.normalize(x), labels, gamma=GAMMA, margin=MARGIN)
-            with torch.no_grad():
-                T = solve(D)
-            return 0.5 * (T * M).sum()
-
-        return step
-
-    def pot(D: torch.Tensor) -> torch.Tensor:
-        a = D.new_full((len(D),), 1.0 / len(D))
-        return ot.sinkhorn(a, a, D, 1.0 / LAM, stopThr=1e-6, warn=False)
-
     def general(D: torch.Tensor) -> torch.Tensor:
-        from batchot import sinkhorn
-
         return sinkhorn(D, LAM, mask=torch.eye(len(D), dtype=torch.bool, device=D.device)).coupling
 
     return {
         "kernels": lambda x, labels: gpu_loss(Batch(x, labels, None, None, None), settings),
         "BatchOTLoss": BatchOTLoss(lam=LAM, gamma=GAMMA, margin=MARGIN),
         "plain torch": with_plan_of(general),
-        "contrastive": ContrastiveLoss(),
-        "supcon": SupConLoss(),
-        "POT": with_plan_of(pot),
-        "GeomLoss": with_plan_of(lambda D: geomloss.solve(D, reg=1.0 / LAM, max_iter=20).plan),
+        **peers(),
     }
 
 

@@ -25,41 +25,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-
-LAM, GAMMA, MARGIN, WIDTH = 5.0, 3.0, 1.0, 128
-SIZES = (64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768, 65536)
-PEERS = ("batch-ot", "contrastive", "supcon", "POT", "GeomLoss")
-Step = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+from loss_peers import GAMMA, LAM, MARGIN, PEERS, SIZES, WIDTH, Step, peers
 
 
 def steps() -> dict[str, Step]:
     """What is compared."""
-    import ot
-    from geomloss import ot as geomloss
-    from pytorch_metric_learning.losses import ContrastiveLoss, SupConLoss
+    from batchot import BatchOTLoss
 
-    from batchot import BatchOTLoss, ground_distance
-
-    def with_plan_of(solve: Callable[[torch.Tensor], torch.Tensor]) -> Step:
-        def step(x: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-            M, D = ground_distance(torch.nn.functional.normalize(x), labels, gamma=GAMMA, margin=MARGIN)
-            with torch.no_grad():
-                T = solve(D)
-            return 0.5 * (T * M).sum()
-
-        return step
-
-    def pot(D: torch.Tensor) -> torch.Tensor:
-        a = torch.full((len(D),), 1.0 / len(D))
-        return ot.sinkhorn(a, a, D, 1.0 / LAM, stopThr=1e-6, warn=False)
-
-    return {
-        "batch-ot": BatchOTLoss(lam=LAM, gamma=GAMMA, margin=MARGIN),
-        "contrastive": ContrastiveLoss(),
-        "supcon": SupConLoss(),
-        "POT": with_plan_of(pot),
-        "GeomLoss": with_plan_of(lambda D: geomloss.solve(D, reg=1.0 / LAM, max_iter=20).plan),
-    }
+    return {"batch-ot": BatchOTLoss(lam=LAM, gamma=GAMMA, margin=MARGIN), **peers()}
 
 
 def seconds(work: Callable[[], object], repetitions: int) -> float:
@@ -149,7 +122,7 @@ def row(n: int, gib: float, bandwidth: float, speed: float) -> str:
     def shown(value: float | str) -> str:
         return value if isinstance(value, str) else f"{value:.3g} ({value / ours:.1f})"
 
-    peers = " | ".join(shown(ms[name]) for name in PEERS[1:])
+    peers = " | ".join(shown(ms[name]) for name in PEERS)
     return f"| {n:,} | {ours:.3g} | {peers} | {moved:.2g} | {counted:.2g} | {memory:.2f} |"
 
 
@@ -173,7 +146,7 @@ def main() -> None:
         f"{torch.get_num_threads()} threads, torch {torch.__version__}; a copy moves {bandwidth / 1e9:.1f} GB/s, "
         f"torch.mm does {2 * speed / 1e9:.0f} GFLOP/s\n\n"
         "ms forward + backward (times ours), floors in ms, memory that ours adds in GiB\n\n"
-        f"| n | {' | '.join(PEERS)} | floor, bytes | floor, products | GiB |\n|{'---|' * (len(PEERS) + 4)}"
+        f"| n | batch-ot | {' | '.join(PEERS)} | floor, bytes | floor, products | GiB |\n|{'---|' * (len(PEERS) + 5)}"
     )
     for n in options.sizes:
         print(row(n, options.gib, bandwidth, speed), flush=True)
