@@ -12,11 +12,11 @@ from batchot.losses.blocks.device import DeviceRows
 from batchot.losses.blocks.rows import Exchange, RowBlock, Rows, Unsolved, Weighed
 from batchot.losses.blocks.scaling import Alone, Scalings, precision, scale
 from batchot.losses.blocks.stored import StoredRows
-from batchot.losses.blocks.threads import THREADED_PAIRS
 from batchot.losses.blocks.tiled import TiledRows
 from batchot.transport import SinkhornWarning, sinkhorn
 
 STORED_PAIRS = 1 << 27  # more than that, and G and K would take over 1 GiB
+_COMPILED_PAIRS = 1 << 18  # below, one compiled call does it all, with a Newton's method of its own
 _GENERAL_PAIRS = 1 << 24  # beyond, the general solver would run for minutes
 
 
@@ -61,7 +61,7 @@ def solve(rows: Rows, exchange: Exchange | None = None, need_x: bool = True, nee
 def _scale(block: RowBlock, exchange: Exchange) -> Scalings:
     rows, s = block.rows, block.rows.settings
     alone = isinstance(exchange, Alone)
-    if alone and isinstance(block, StoredRows) and block.K.size < THREADED_PAIRS:
+    if alone and isinstance(block, StoredRows) and block.K.size < _COMPILED_PAIRS:
         from batchot.losses.newton_kernels import scale as scale_small
 
         u, v = (np.empty(size, np.float32) for size in block.K.shape)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-THREADED_PAIRS = 1 << 18  # below, starting threads costs more than they save
+THREADED_PAIRS = 1 << 21  # below, handing work to threads in every step costs more than they save
 
 RowRunner = Callable[[Callable[[int, int], Any]], list[Any]]
 
