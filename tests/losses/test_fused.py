@@ -125,7 +125,7 @@ import sys
 {before}
 import torch
 from batchot import batch_ot_loss
-x, y = torch.randn(600, 8), torch.arange(600) % 5
+x, y = torch.randn(1500, 8), torch.arange(1500) % 5
 whole = batch_ot_loss(x, y)
 {after}
 print("fine")
