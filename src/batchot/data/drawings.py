@@ -68,6 +68,10 @@ class Hand:
         return np.array([getattr(self, field.name) for field in fields(self)])
 
 
+RECORDED = Hand()
+"""Draws what was recorded."""
+
+
 @dataclass(frozen=True, eq=False)
 class Drawings:
     """Labelled drawings as strokes, pictures of which are drawn a batch at a time.
@@ -106,7 +110,7 @@ class Drawings:
     classes: tuple[str, ...]
     names: tuple[str, ...] = ()
     size: int = 128
-    hand: Hand = Hand()
+    hand: Hand = RECORDED
     at: Tensor = None  # type: ignore[assignment]  # (n,) int64
 
     def __post_init__(self) -> None:
@@ -132,7 +136,7 @@ class Drawings:
         *,
         size: int = 128,
         names: tuple[str, ...] = (),
-        hand: Hand = Hand(),
+        hand: Hand = RECORDED,
     ) -> Drawings:
         """Drawings from lists: of strokes, which are lists of points (x, y), in any unit."""
         points, strokes, firsts = pack(
@@ -150,7 +154,7 @@ class Drawings:
 
     def batch(self, indices: Tensor) -> Tensor:
         """The drawings at ``indices`` (int64, shape ``(b,)``) as they were recorded, uint8, ``(b, 1, h, w)``."""
-        return self._draw(indices, Hand(), None, torch.ones(len(indices)))
+        return self._draw(indices, RECORDED, None, torch.ones(len(indices)))
 
     def draw(self, indices: Tensor, generator: torch.Generator, partial: float = 0.0) -> Tensor:
         """The drawings at ``indices``, drawn anew; so many of them (a share) are not finished yet."""
@@ -164,7 +168,7 @@ class Drawings:
 
     def begun(self, indices: Tensor, share: float) -> Tensor:
         """The drawings at ``indices`` when this share of their ink was on the paper, uint8, ``(b, 1, h, w)``."""
-        return self._draw(indices, Hand(), None, torch.full((len(indices),), share))
+        return self._draw(indices, RECORDED, None, torch.full((len(indices),), share))
 
     def subset(self, indices: Tensor) -> Drawings:
         """The drawings at ``indices`` (int64, shape ``(k,)``), in that order, with the same classes."""

@@ -9,6 +9,7 @@ import torch
 from numba import njit
 from torch import Tensor
 
+from batchot.data.pen import uniform
 from batchot.data.samples import Samples
 from batchot.data.sketch_image import canonical
 
@@ -96,7 +97,7 @@ def begun(images: Tensor, share: float, seed: int) -> Tensor:
     result = pixels.copy()
     for k in range(len(pixels)):
         kept = pixels[k, 0].copy()
-        _keep(kept, share, (seed + k) % 2**32)
+        _keep(kept, share, seed + k)
         drawn = canonical(kept, kept.shape[-1])
         if drawn is not None:
             result[k, 0] = drawn
@@ -106,7 +107,7 @@ def begun(images: Tensor, share: float, seed: int) -> Tensor:
 @njit(cache=True, nogil=True)
 def _keep(pixels, share, seed):  # type: ignore[no-untyped-def]
     """Make white what is reached after ``share`` of the ink, (h, w) uint8."""
-    np.random.seed(seed)
+    state = np.array([seed], np.uint64)
     h, w = pixels.shape
     inked = np.empty(h * w, np.int64)
     n = 0
@@ -115,7 +116,9 @@ def _keep(pixels, share, seed):  # type: ignore[no-untyped-def]
             inked[n] = k
             n += 1
     order = inked[:n].copy()
-    np.random.shuffle(order)
+    for k in range(n - 1, 0, -1):
+        other = int(uniform(state) * (k + 1))
+        order[k], order[other] = order[other], order[k]
     reached = np.zeros((h, w), np.bool_)
     queue = np.empty(n, np.int64)
     wanted = max(1, int(np.ceil(share * n)))

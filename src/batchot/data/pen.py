@@ -9,6 +9,8 @@ WIDTH = 0.009
 """Width of a pen, of the side of the picture: what the strokes of people's sketches, brought to one form, have."""
 LEAST_WIDTH = 1.0
 """Pixels: a thinner stroke would be pale."""
+DOT = 1.5
+"""Pixels from its middle at which the ink of a dot ends, at least: a smaller one could fall between pixels."""
 NODES = 0.12
 """How far apart along a stroke the hand changes its mind, in sides of the drawing."""
 # What a hand varies, by place in the vector that `draw` takes; see `batchot.data.drawings.Hand`.
@@ -17,7 +19,7 @@ N_HABITS = 8
 
 
 @njit(cache=True, nogil=True)
-def _next(state):  # type: ignore[no-untyped-def]
+def uniform(state):  # type: ignore[no-untyped-def]
     """Uniform in [0, 1) (splitmix64); ``state`` is one uint64."""
     state[0] += np.uint64(0x9E3779B97F4A7C15)
     z = state[0]
@@ -30,8 +32,8 @@ def _next(state):  # type: ignore[no-untyped-def]
 @njit(cache=True, nogil=True)
 def _normal(state):  # type: ignore[no-untyped-def]
     """Standard normal, by Box and Muller."""
-    radius = np.sqrt(-2.0 * np.log(1.0 - _next(state)))
-    return radius * np.cos(2.0 * np.pi * _next(state))
+    radius = np.sqrt(-2.0 * np.log(1.0 - uniform(state)))
+    return radius * np.cos(2.0 * np.pi * uniform(state))
 
 
 @njit(cache=True, nogil=True)
@@ -140,15 +142,15 @@ def _redraw(points, starts, habits, state):  # type: ignore[no-untyped-def]
     ends[0] = 0
     used, strokes = 0, 0
     # Some people leave out a lot, some nothing; some join what others lift the pen for.
-    omit, join = habits[OMIT] * 2.0 * _next(state), habits[JOIN] * 2.0 * _next(state)
-    tolerance = habits[STRAIGHTEN] * _next(state) ** 2
-    tremor, move = habits[TREMOR] * _next(state), habits[MOVE] * _next(state)
+    omit, join = habits[OMIT] * 2.0 * uniform(state), habits[JOIN] * 2.0 * uniform(state)
+    tolerance = habits[STRAIGHTEN] * uniform(state) ** 2
+    tremor, move = habits[TREMOR] * uniform(state), habits[MOVE] * uniform(state)
     keep = np.empty(len(points), np.bool_)
     for s in range(n):
         first, last = starts[s], starts[s + 1]
         # Long strokes carry the drawing and are left out less: half as often at a tenth of all ink.
         weight = omit / (1.0 + 10.0 * lengths[s] / max(total, 1e-9))
-        if _next(state) < weight and s != longest:
+        if uniform(state) < weight and s != longest:
             continue
         stroke = points[first:last]
         kept = keep[: last - first]
@@ -179,7 +181,7 @@ def _redraw(points, starts, habits, state):  # type: ignore[no-untyped-def]
         near = strokes > 0 and (
             (out[begin, 0] - out[begin - 1, 0]) ** 2 + (out[begin, 1] - out[begin - 1, 1]) ** 2 < 0.15**2
         )
-        if near and _next(state) < join:
+        if near and uniform(state) < join:
             ends[strokes] = used  # the pen was not lifted
         else:
             strokes += 1
@@ -198,6 +200,8 @@ def _ink(points, starts, width, spread, state, ink):  # type: ignore[no-untyped-
         for k in range(first, max(last - 1, first + 1)):
             ax, ay = points[k, 0], points[k, 1]
             bx, by = (points[k + 1, 0], points[k + 1, 1]) if k + 1 < last else (ax, ay)
+            if last - first == 1:
+                reach = max(reach, DOT)
             dx, dy = bx - ax, by - ay
             top, bottom = (ay, by) if ay < by else (by, ay)
             for row in range(max(0, int(np.ceil(top - reach))), min(size - 1, int(bottom + reach)) + 1):
@@ -245,10 +249,10 @@ def draw(points, strokes, firsts, which, seeds, shares, habits, width, margin, p
         starts = strokes[first : last + 1] - begin
         if shares[b] < 1.0:
             lines, starts = _cut(lines, starts, shares[b])
-        pen = width
+        pen = max(LEAST_WIDTH, width)
         if changes:
             lines, starts = _redraw(lines, starts, habits, state)
-            pen = max(LEAST_WIDTH, width * np.exp(habits[SPREAD] * (2.0 * _next(state) - 1.0)))
+            pen = max(LEAST_WIDTH, width * np.exp(habits[SPREAD] * (2.0 * uniform(state) - 1.0)))
         ink[:] = 0.0
         if len(lines):
             low_x, high_x = lines[:, 0].min(), lines[:, 0].max()

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from batchot.data.drawings import Drawings, Hand, pack
+from batchot.data.drawings import RECORDED, Drawings, Hand, pack
 from batchot.data.errors import DataError
 from batchot.data.images import Splits
 from batchot.data.pen import simplify
@@ -47,7 +47,7 @@ def load_quickdraw(
     per_class: int = PER_CLASS,
     test_fraction: float = 0.2,
     split_seed: int = 0,
-    hand: Hand = Hand(),
+    hand: Hand = RECORDED,
     tell: Callable[[str], None] = warn_user,
     name: str = "quickdraw",
 ) -> Splits[Drawings]:

@@ -67,8 +67,8 @@ class DataSettings:
     Args:
         name: data set, found under --data-root; "folder" is any folder of class folders of images,
             "shape-folder" one of meshes and point clouds, "library" the built-in shapes, "sketches" any folder of
-            class folders of drawings, "quickdraw" the strokes of Quick, Draw!, "line-drawings" drawings made from the shapes of a cross-modal recipe,
-            "shards" what batchot render --shards has written
+            class folders of drawings, "quickdraw" the strokes of Quick, Draw!, "line-drawings" drawings made from
+            the shapes of a cross-modal recipe, "shards" what batchot render --shards has written
         folder: where in --data-root the set lies, or an absolute path (null: in the folder of its name, or in
             --data-root itself)
         image_size: side in pixels to which drawings and the images of a "folder" are scaled (null: images as they
