@@ -158,12 +158,7 @@ class Drawings:
 
     def draw(self, indices: Tensor, generator: torch.Generator, partial: float = 0.0) -> Tensor:
         """The drawings at ``indices``, drawn anew; so many of them (a share) are not finished yet."""
-        seeds = torch.randint(0, 2**62, (len(indices),), generator=generator)
-        shares = torch.ones(len(indices))
-        if partial:
-            unfinished = torch.rand(len(indices), generator=generator) < partial
-            drawn = LEAST_SHARE + (1 - LEAST_SHARE) * torch.rand(len(indices), generator=generator)
-            shares = torch.where(unfinished, drawn, shares)
+        seeds, shares = chances(len(indices), generator, partial)
         return self._draw(indices, self.hand, seeds, shares)
 
     def begun(self, indices: Tensor, share: float) -> Tensor:
@@ -176,25 +171,45 @@ class Drawings:
         return replace(self, labels=self.labels[indices], names=names, at=self.at[indices])
 
     def _draw(self, indices: Tensor, hand: Hand, seeds: Tensor | None, shares: Tensor) -> Tensor:
-        which = self.at[indices].numpy()
-        pixels = np.empty((len(which), self.size, self.size), np.uint8)
-        pen.draw(
-            self.points.numpy(),
-            self.strokes.numpy(),
-            self.firsts.numpy(),
-            which,
-            (np.zeros(len(which), np.int64) if seeds is None else seeds.numpy()).astype(np.uint64),
-            shares.numpy().astype(np.float64),
-            hand.habits,
-            pen.WIDTH * self.size,
-            MARGIN,
-            pixels,
-        )
-        return torch.from_numpy(pixels).unsqueeze(1)
+        strokes = (self.points, self.strokes, self.firsts)
+        return draw_strokes(strokes, self.at[indices], hand, seeds, shares, self.size)
 
 
-def pack(drawings: Sequence[Sequence[NDArray[np.float64]]]) -> tuple[Tensor, Tensor, Tensor]:
-    """Points, strokes and first strokes, as :class:`Drawings` has them, of drawings of any size and place."""
+Strokes = tuple[Tensor, Tensor, Tensor]
+"""Points, strokes and first strokes, as :class:`Drawings` has them."""
+
+
+def chances(n: int, generator: torch.Generator, partial: float) -> tuple[Tensor, Tensor]:
+    """Seeds of the hands of n drawings, and which share of its ink each has: all, or a chance share."""
+    seeds, shares = torch.randint(0, 2**62, (n,), generator=generator), torch.ones(n)
+    if partial:
+        unfinished = torch.rand(n, generator=generator) < partial
+        drawn = LEAST_SHARE + (1 - LEAST_SHARE) * torch.rand(n, generator=generator)
+        shares = torch.where(unfinished, drawn, shares)
+    return seeds, shares
+
+
+def draw_strokes(
+    strokes: Strokes, which: Tensor, hand: Hand, seeds: Tensor | None, shares: Tensor, size: int
+) -> Tensor:
+    """Pictures of some drawings, uint8, ``(b, 1, size, size)``; see :func:`batchot.data.pen.draw`."""
+    pixels = np.empty((len(which), size, size), np.uint8)
+    seeds = torch.zeros(len(which), dtype=torch.int64) if seeds is None else seeds
+    pen.draw(
+        *(part.numpy() for part in strokes),
+        which.numpy(),
+        seeds.numpy().astype(np.uint64),
+        shares.numpy().astype(np.float64),
+        hand.habits,
+        pen.WIDTH * size,
+        MARGIN,
+        pixels,
+    )
+    return torch.from_numpy(pixels).unsqueeze(1)
+
+
+def pack(drawings: Sequence[Sequence[NDArray[np.float64]]]) -> Strokes:
+    """The strokes of drawings of any size and place."""
     points, lengths, counts = [], [], []
     for drawing in drawings:
         both = np.concatenate(drawing) if drawing else np.zeros((0, 2))

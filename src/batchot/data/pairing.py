@@ -144,7 +144,7 @@ def renamed(tower: str, classes: tuple[str, ...], new_names: Mapping[str, str]) 
     return tuple(new_names.get(name, name) for name in classes)
 
 
-def closest(name: str, names: Collection[str]) -> str:
+def closest(name: str, names: Collection[str], cutoff: float = 0.6) -> str:
     """The end of a message about a class that nobody has: the nearest name, if any is near.
 
     Example:
@@ -153,7 +153,7 @@ def closest(name: str, names: Collection[str]) -> str:
         " (did you mean 'hot air balloon'?)"
     """
     by_key = {class_key(known): known for known in names}
-    found = difflib.get_close_matches(class_key(name), by_key, n=1, cutoff=0.6)
+    found = difflib.get_close_matches(class_key(name), by_key, n=1, cutoff=cutoff)
     return f" (did you mean {by_key[found[0]]!r}?)" if found else ""
 
 

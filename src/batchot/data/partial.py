@@ -9,6 +9,7 @@ import torch
 from numba import njit
 from torch import Tensor
 
+from batchot.data.images import Images
 from batchot.data.pen import uniform
 from batchot.data.samples import Samples
 from batchot.data.sketch_image import canonical
@@ -102,6 +103,31 @@ def begun(images: Tensor, share: float, seed: int) -> Tensor:
         if drawn is not None:
             result[k, 0] = drawn
     return torch.from_numpy(result).to(images.device)
+
+
+def begun_samples(samples: Samples, share: float, seed: int = 0) -> Images:
+    """All samples when this share of their ink was on the paper: the first strokes where strokes are known.
+
+    Args:
+        samples: drawings; where only pixels are known, :func:`begun` goes along the connected parts.
+        share: of the ink, in (0, 1].
+        seed: of where that begins.
+
+    Example:
+        >>> import torch
+        >>> from batchot.data.drawings import Drawings
+        >>> from batchot.data.partial import begun_samples
+        >>> lines = Drawings.of([[[[0, 0], [9, 9]]]], torch.tensor([0]), ("line",), size=20)
+        >>> begun_samples(lines, 0.5).images.shape
+        torch.Size([1, 1, 20, 20])
+    """
+    own: Any = getattr(samples, "begun", None)
+    at = torch.arange(len(samples)).split(256)
+    if own is not None:
+        parts = [own(k, share) for k in at]
+    else:
+        parts = [begun(samples.batch(k), share, seed + int(k[0])) for k in at]
+    return Images(torch.cat(parts), samples.labels, samples.classes, samples.names)
 
 
 @njit(cache=True, nogil=True)

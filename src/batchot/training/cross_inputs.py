@@ -154,6 +154,7 @@ def _line_drawings(
     tell: Callable[[str], None],
     progress: bool,
 ) -> Splits[Any]:
+    from batchot.data.drawings import Hand
     from batchot.data.line_drawings import load_line_drawings
 
     target = recipe.towers[recipe.target]
@@ -161,7 +162,12 @@ def _line_drawings(
         raise RecipeError(f"line drawings are made from shapes, but the tower {recipe.target} has images")
     collection = collection_of(target, data_root, tell)
     return load_line_drawings(
-        collection, size=sketch_size(tower), folder=view_folder(), progress=progress, on_message=tell
+        collection,
+        size=sketch_size(tower),
+        folder=view_folder(),
+        hand=Hand.of(tower.augment.hand),
+        progress=progress,
+        on_message=tell,
     )
 
 

@@ -97,7 +97,7 @@ def mix_sources(
     if "quickdraw" in parts:
         others = {name for source in parts if source != "quickdraw" for name in names[source]} | {*asked}
         if others:
-            _check_new_names(names["quickdraw"], parts["quickdraw"], rename.get("quickdraw", {}), others)
+            _check_new_names(names["quickdraw"], parts["quickdraw"], rename.get("quickdraw", {}), others, tell)
             names["quickdraw"] = _agree(names["quickdraw"], others, tell)
         if asked:
             wanted = others if recipe.data.source != "quickdraw" else {*asked}
@@ -131,16 +131,24 @@ def _lenient_names(part: Splits[Any], new: Mapping[str, str], tell: Tell) -> tup
 
 
 def _check_new_names(
-    names: tuple[str, ...], part: Splits[Any], new: Mapping[str, str], others: Collection[str]
+    names: tuple[str, ...], part: Splits[Any], new: Mapping[str, str], others: Collection[str], tell: Tell
 ) -> None:
-    """Two classes may be made one of a name of their own; one alone that nobody shares is a slip."""
+    """A class may get a name of its own, but not one that is nearly that of another source: that is a slip."""
     counts = Counter(names)
-    for old, name in new.items():
-        if old in part.train.classes and name not in others and counts[name] == 1:
+    alone = {
+        old: name
+        for old, name in new.items()
+        if old in part.train.classes and name not in others and counts[name] == 1
+    }
+    for old, name in alone.items():
+        if nearest := closest(name, others, cutoff=0.8):
             raise RecipeError(
-                f"data.rename.quickdraw: {old!r} is renamed to {name!r}, a class that no sketch and no shape has"
-                f"{closest(name, others)}"
+                f"data.rename.quickdraw: {old!r} is renamed to {name!r}, a class that no other source and no shape "
+                f"has{nearest}"
             )
+    if alone:
+        shown = shorten([f"{old!r} is {name!r}{closest(name, others)}" for old, name in alone.items()])
+        tell(f"data.rename.quickdraw has {len(alone)} names that no other source and no shape has: {shown}")
 
 
 def _agree(names: tuple[str, ...], others: Collection[str], tell: Tell) -> tuple[str, ...]:
