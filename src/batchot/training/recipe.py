@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -45,7 +46,8 @@ def _require(condition: bool, setting: str, value: object, allowed: str) -> None
 
 
 IMAGE_SETS = ("mnist", "cifar10", "digits", "folder")
-SKETCH_SETS = ("sketches", "line-drawings", "shrec13-sketches", "shrec14-sketches")
+SKETCH_SETS = ("sketches", "quickdraw", "line-drawings", "shrec13-sketches", "shrec14-sketches")
+SKETCH_SOURCES = ("drawn", "quickdraw", "lines")
 SHAPE_SETS = (
     "modelnet40",
     "modelnet10",
@@ -65,14 +67,21 @@ class DataSettings:
     Args:
         name: data set, found under --data-root; "folder" is any folder of class folders of images,
             "shape-folder" one of meshes and point clouds, "library" the built-in shapes, "sketches" any folder of
-            class folders of drawings, "line-drawings" drawings made from the shapes of a cross-modal recipe,
-            "shards" what batchot render --shards has written
+            class folders of drawings, "quickdraw" the strokes of Quick, Draw!, "line-drawings" drawings made from
+            the shapes of a cross-modal recipe, "shards" what batchot render --shards has written
         folder: where in --data-root the set lies, or an absolute path (null: in the folder of its name, or in
             --data-root itself)
         image_size: side in pixels to which drawings and the images of a "folder" are scaled (null: images as they
             are, drawings 64)
-        train_on: drawings that are trained on in a cross-modal recipe: "drawn" by hand, "lines" drawn from the
-            training shapes, or "both"; the test is always on those drawn by hand
+        train_on: sketches that are trained on: "drawn", those of the data set; "quickdraw"; "lines", drawn from the
+            training shapes of a cross-modal recipe; "both", drawn and lines as many as there are; or several, each
+            with its share of a batch: {drawn: 1, quickdraw: 0.5}. An epoch shows each of the first about once. The
+            test is always on those of the data set
+        quickdraw: where in --data-root the .ndjson files of Quick, Draw! lie, or an absolute path; * stands for
+            any letters
+        per_class: read so many drawings of each class of Quick, Draw! (0: all)
+        rename: for each source of sketches, what its classes are called here, such as
+            {quickdraw: {mug: beer-mug}}; names that differ in case, spaces and hyphens only are the same anyway
         limit: use only so many training samples, drawn at random (null: all)
         validation: measure on this share of the training samples, the last ones of each class, and train on the
             others, so that settings can be chosen without a look at the test set (0: measure on the test set)
@@ -89,6 +98,7 @@ class DataSettings:
         "shape-folder",
         "library",
         "sketches",
+        "quickdraw",
         "line-drawings",
         "shrec13-sketches",
         "shrec14-sketches",
@@ -98,7 +108,10 @@ class DataSettings:
     ]
     folder: str | None = None
     image_size: int | None = None
-    train_on: Literal["drawn", "lines", "both"] = "drawn"
+    train_on: Literal["drawn", "quickdraw", "lines", "both"] | dict[str, float] = "drawn"
+    quickdraw: str = "quickdraw*"
+    per_class: int = 1000
+    rename: dict[str, dict[str, str]] = field(default_factory=dict)
     limit: int | None = None
     validation: float = 0.0
 
@@ -111,11 +124,53 @@ class DataSettings:
             ">= 4 or null",
         )
         _require(self.limit is None or self.limit >= 2, "data.limit", self.limit, ">= 2 or null")
+        _require(self.per_class >= 0, "data.per_class", self.per_class, ">= 0")
+        shares = self.train_on if isinstance(self.train_on, dict) else {}
+        for setting, names in (("data.train_on", shares), ("data.rename", self.rename)):
+            if unknown := [name for name in names if name not in SKETCH_SOURCES]:
+                raise RecipeError(
+                    f"{setting}: there is no source {unknown[0]!r}; there are {', '.join(SKETCH_SOURCES)}"
+                )
+        _require(
+            not isinstance(self.train_on, dict)
+            or (all(0 <= share < math.inf for share in shares.values()) and sum(shares.values()) > 0),
+            "data.train_on",
+            self.train_on,
+            "shares >= 0 of which one is greater",
+        )
 
     @property
     def shapes(self) -> bool:
         """Whether these are shapes rather than images."""
         return self.name in SHAPE_SETS
+
+    @property
+    def source(self) -> str:
+        """Which source of sketches the data set itself is."""
+        return {"quickdraw": "quickdraw", "line-drawings": "lines"}.get(self.name, "drawn")
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """Share of each source that is trained on, in their order; "drawn" is the data set, whichever it is."""
+        named = self.train_on
+        if isinstance(named, str):
+            named = {"drawn": 1.0, "lines": 1.0} if named == "both" else {named: 1.0}
+        found: dict[str, float] = {}
+        for name, share in named.items():
+            if share > 0:
+                source = self.source if name == "drawn" else name
+                found[source] = found.get(source, 0.0) + share
+        return found
+
+    @property
+    def mixed(self) -> bool:
+        """Whether sketches come from several sources, or from one whose classes are called otherwise elsewhere."""
+        return self.drawn and (self.shares.keys() != {self.source} or self.source == "quickdraw")
+
+    @property
+    def sketch_size(self) -> int:
+        """Height and width of sketches, pixels."""
+        return self.image_size or 64
 
     @property
     def drawn(self) -> bool:
@@ -194,6 +249,10 @@ class AugmentSettings:
         stretch: make a sketch wider and lower, or narrower and higher, by up to this logarithm of the factor
         rotations: turn a sketch by a multiple of 360 degrees / rotations (the paper: 20; 0: not)
         gaps: up to so many places where the strokes of a sketch are broken
+        hand: how far recorded strokes (quickdraw, lines) are drawn anew by other hands and pens: 0 not at all, 1 as
+            much as people differ
+        partial: share of the sketches that are not finished yet: the first 25 to 100 % of the strokes, or of the
+            ink along connected parts where strokes are not known
     """
 
     flip: bool = False
@@ -209,6 +268,8 @@ class AugmentSettings:
     stretch: float = 0.0
     rotations: int = 0
     gaps: int = 0
+    hand: float = 0.0
+    partial: float = 0.0
 
     def __post_init__(self) -> None:
         _require(self.thickness >= 0, "augment.thickness", self.thickness, ">= 0 pixels")
@@ -217,6 +278,8 @@ class AugmentSettings:
         _require(self.stretch >= 0, "augment.stretch", self.stretch, ">= 0")
         _require(self.rotations >= 0, "augment.rotations", self.rotations, ">= 0")
         _require(self.gaps >= 0, "augment.gaps", self.gaps, ">= 0 places")
+        _require(self.hand >= 0, "augment.hand", self.hand, ">= 0")
+        _require(0 <= self.partial <= 1, "augment.partial", self.partial, "in [0, 1]")
         _require(self.shift >= 0, "augment.shift", self.shift, ">= 0 pixels")
         _require(self.cutout >= 0, "augment.cutout", self.cutout, ">= 0 pixels")
         _require(0 <= self.scale < 1, "augment.scale", self.scale, "in [0, 1)")

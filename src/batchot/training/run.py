@@ -343,10 +343,11 @@ def _sampler(recipe: Recipe, train: Samples) -> BatchSampler:
             f"batch.size: {settings.size} is not allowed; there are {len(train):,} training samples"
         )
     try:
+        sources = getattr(train, "sources", None)
         if settings.sampler == "plain":
-            return PlainBatches(len(train), settings.size)
+            return PlainBatches(len(train), settings.size, sources=sources)
         classes = settings.classes_per_batch or len(train.labels.unique())
-        return BalancedBatches(train.labels, settings.size, classes)
+        return BalancedBatches(train.labels, settings.size, classes, sources)
     except ValueError as error:
         raise RecipeError(f"batch: {error}") from error
 

@@ -115,6 +115,8 @@ def allowed(kind: Any) -> str:
     if origin is tuple:
         count = "" if Ellipsis in args else f"{len(args)} "
         return f"a list of {count}whole numbers such as [64,32]"
+    if origin is dict and get_origin(args[1]) is dict:
+        return "a mapping such as {quickdraw: {mug: beer-mug}}"
     if origin is dict and args[1] is not float:
         return "a mapping from setting to value such as {epochs: 10, optim.lr: 0.001}"
     if origin is dict:
@@ -419,10 +421,17 @@ def _where_effective(made: Recipe) -> list[tuple[str, bool, str]]:
     clouds = splatted or made.model.name in ("pointnet", "dgcnn")
     images, drawn, cnn = not made.data.shapes, made.data.drawn, made.model.name == "cnn"
     pretrained, head = made.model.pretrained != "none", made.model.train == "head"
-    divided = made.data.name in ("psb", "shape-folder", "sketches")
+    divided = made.data.name in ("psb", "shape-folder", "sketches", "quickdraw")
     groups = (
         (("data.image_size",), made.data.name == "folder" or drawn, "data=folder and drawings"),
-        (("data.train_on",), drawn and made.data.name != "line-drawings", "sketches of a cross-modal recipe"),
+        (("data.train_on",), drawn, "sketches"),
+        (("data.rename",), made.data.mixed, "sketches of several sources"),
+        (
+            ("data.quickdraw",),
+            "quickdraw" in made.data.shares and made.data.name != "quickdraw",
+            "train_on=quickdraw",
+        ),
+        (("data.per_class",), "quickdraw" in {*made.data.shares, made.data.name}, "quickdraw"),
         (
             ("data.folder",),
             made.data.name not in ("digits", "library", "line-drawings"),
@@ -443,7 +452,7 @@ def _where_effective(made: Recipe) -> list[tuple[str, bool, str]]:
         (("shapes.prefer",), made.data.name.startswith("modelnet"), "ModelNet"),
         (("shapes.up",), made.data.shapes, "shapes"),
         (("shapes.min_class",), divided and made.data.shapes, "psb and shape-folder"),
-        (("shapes.test_fraction", "shapes.split_seed"), divided, "psb, shape-folder and sketches"),
+        (("shapes.test_fraction", "shapes.split_seed"), divided, "psb, shape-folder, sketches and quickdraw"),
         (("batch.chunk",), made.batch.chunk < made.batch.size, "batches that are larger than a chunk"),
         (("augment.cutout",), images and not drawn, "images"),
         (("augment.shift",), images or rendered, "images and rendered views"),
@@ -451,7 +460,12 @@ def _where_effective(made: Recipe) -> list[tuple[str, bool, str]]:
         (("augment.scale", "augment.turn"), clouds or drawn, "sketches, splatted views and point networks"),
         (("augment.jitter",), clouds, "splatted views and point networks"),
         (("augment.thickness", "augment.elastic", "augment.gaps"), drawn, "sketches"),
-        (("augment.tremor", "augment.stretch", "augment.rotations"), drawn, "sketches"),
+        (("augment.tremor", "augment.stretch", "augment.rotations", "augment.partial"), drawn, "sketches"),
+        (
+            ("augment.hand",),
+            drawn and not {*made.data.shares} <= {"drawn"},
+            "sketches of quickdraw and lines",
+        ),
     )
     return [(name, effective, where) for names, effective, where in groups for name in names]
 
