@@ -127,3 +127,8 @@ def mix(parts: Sequence[Samples], shares: Sequence[float]) -> Samples:
         return joined
     of = torch.cat([torch.full((len(part),), k) for k, part in enumerate(parts)])
     return replace(joined, sources=Sources(of, tuple(float(share) for share in shares)))
+
+
+def sources_of(samples: Samples) -> Sources | None:
+    """Which source each of the samples is of, where they are mixed; None otherwise."""
+    return samples.sources if isinstance(samples, Joined) else None

@@ -22,6 +22,7 @@ from tqdm import tqdm
 from batchot.allocator import reuse_large_blocks
 from batchot.data.errors import DataError
 from batchot.data.locate import cache_folder
+from batchot.data.partial import fresh_batch
 from batchot.data.prepare import Preparation
 from batchot.data.samples import Samples
 from batchot.data.seeding import generator_for
@@ -29,6 +30,7 @@ from batchot.models.efficientnet_lite import EfficientNetLite
 
 _FORMAT = 1  # raised when the features of the same samples would come out otherwise
 _PICTURES_AT_ONCE = 64
+_UNREADABLE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
 _PACK_SECONDS = 10.0  # as much work as an interruption may lose
 
 
@@ -109,18 +111,21 @@ class Extractor:
     identity: str
     augmentation: str = field(default="")
 
-    def __call__(self, samples: Tensor, keys: Sequence[str], form: str) -> NDArray[np.float16]:
-        """Features ``(b, v, f)`` of samples ``(b, ...)`` in one form."""
+    def __call__(
+        self, samples: Samples, indices: Sequence[int], keys: Sequence[str], form: str
+    ) -> NDArray[np.float16]:
+        """Features ``(b, v, f)`` of some samples in one form; ``keys`` are those of these samples."""
         with torch.inference_mode():
             if form.startswith("augmented"):
                 # what is drawn for a sample depends on it and the form alone, not on the others beside it
-                parts = [
-                    self.preparation(samples[k : k + 1], generator_for(f"kept {form}", int(keys[k][:15], 16)))
-                    for k in range(len(keys))
-                ]
+                parts = []
+                for index, key in zip(indices, keys, strict=True):
+                    generator = generator_for(f"kept {form}", int(key[:15], 16))
+                    one = fresh_batch(samples, torch.tensor([index]), generator, self.preparation.partial)
+                    parts.append(self.preparation(one, generator))
                 x = torch.cat(parts)
             else:
-                x = self.preparation(samples)
+                x = self.preparation(samples.batch(torch.tensor(indices)))
             x = x.to(self.device)
             features = self.backbone(self.mirrored(x) if form == "mirrored" else x)
             return features.to(torch.float16).cpu().numpy()
@@ -184,20 +189,28 @@ def keep_features(
     """
     forms = ["plain", *(["mirrored"] if mirrored else []), *(f"augmented {k}" for k in range(augmented))]
     keys = _keys(samples)
-    stores = {form: _Store(extractor.folder(form)) for form in forms}
-    work = [(form, missing) for form in forms if (missing := _first_of_each(keys, stores[form].known))]
-    if work:
-        count = sum(len(missing) for _, missing in work)
-        n_forms = f", {len(forms)} forms of each" if len(forms) > 1 else ""
-        tell(
-            f"embedding {len(samples):,} samples once{n_forms}, {count:,} of {len(samples) * len(forms):,} are new; "
-            f"kept in {cache_folder() / 'features'}"
-        )
-        _make(extractor, samples, keys, work, stores, progress)
-    values = [stores[form].gather(keys) for form in forms]
-    return Features(
-        torch.from_numpy(np.stack(values, axis=1)), samples.labels, samples.classes, samples.names
-    )
+    stores: dict[str, _Store] = {}
+    for attempt in range(2):
+        stores = {form: _Store(extractor.folder(form)) for form in forms}
+        work = [(form, missing) for form in forms if (missing := _first_of_each(keys, stores[form].known))]
+        if work:
+            count, kinds = sum(len(missing) for _, missing in work), len(forms)
+            tell(
+                f"embedding {len(samples):,} samples once{f', {kinds} forms of each' if kinds > 1 else ''}; {count:,} "
+                f"of {len(samples) * kinds:,} are new; kept in {cache_folder() / 'features'}"
+            )
+            _make(extractor, samples, keys, work, stores, progress)
+        try:
+            values = [stores[form].gather(keys) for form in forms]
+            break
+        except _DamagedPack as error:  # deleted, so that it is made again
+            if attempt:
+                raise DataError(f"{error}; is the disk sound?") from error
+    return Features(torch.from_numpy(np.stack(values, axis=1)), samples.labels, samples.classes, samples.names)
+
+
+class _DamagedPack(Exception):
+    """A pack was damaged and has been deleted."""
 
 
 def _keys(samples: Samples) -> list[str]:
@@ -243,7 +256,7 @@ def _make(
     )
 
     def job(form: str, part: list[int]) -> tuple[str, list[int], NDArray[np.float16]]:
-        return form, part, extractor(samples.batch(torch.tensor(part)), [keys[k] for k in part], form)
+        return form, part, extractor(samples, part, [keys[k] for k in part], form)
 
     total = sum(len(missing) for _, missing in work)
     written = time.monotonic()
@@ -294,7 +307,7 @@ class _Store:
                 with np.load(pack, allow_pickle=False) as archive:
                     for row, key in enumerate(archive["keys"].tolist()):
                         self.known.setdefault(key, (pack, row))
-            except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            except _UNREADABLE:
                 pack.unlink(missing_ok=True)  # what was in it is made again
 
     def add(self, keys: list[str], features: NDArray[np.float16]) -> None:
@@ -338,11 +351,9 @@ class _Store:
             try:
                 with np.load(pack, allow_pickle=False) as archive:
                     features = archive["features"]
-            except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            except _UNREADABLE as error:
                 pack.unlink(missing_ok=True)
-                raise DataError(
-                    f"{pack} is damaged ({error}) and was deleted; start again, what was in it is made anew"
-                ) from error
+                raise _DamagedPack(f"{pack} was damaged: {error}") from error
             if out is None:
                 out = np.empty((len(keys), *features.shape[1:]), np.float16)
             to, rows = zip(*places, strict=True)

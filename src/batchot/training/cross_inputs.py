@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from batchot.data import Preparation, Samples, Splits
-from batchot.data.joined import Joined
+from batchot.data.joined import Joined, sources_of
 from batchot.data.paired_batches import PairedBatches
 from batchot.data.pairing import Paired, pair_classes
 from batchot.training.cross_recipe import CrossModalRecipe
@@ -192,7 +192,7 @@ def paired_batches(recipe: CrossModalRecipe, data: CrossData) -> PairedBatches:
             allowed=shared,
             extra=extra,
             batches=recipe.together.batches,
-            sources={name: getattr(samples, "sources", None) for name, samples in data.train.items()},
+            sources={name: sources_of(samples) for name, samples in data.train.items()},
         )
     except ValueError as error:
         raise RecipeError(f"batch: {error}") from error

@@ -67,6 +67,7 @@ class Network(nn.Module):
                 if loss.head == "cosine"
                 else nn.Linear(width, n_classes)
             )
+        self.train()
 
     def forward(self, samples: Tensor) -> Outputs:  # (b, *input_shape)
         """Give embeddings and logits of normalised samples, or of kept features (b, k, v, f), the first of k forms."""

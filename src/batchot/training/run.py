@@ -29,6 +29,7 @@ from batchot.data import (
     Splits,
     TrainingBatches,
 )
+from batchot.data.joined import sources_of
 from batchot.data.resumable import ResumableBatches
 from batchot.data.seeding import generator_for
 from batchot.data.share import Share
@@ -343,7 +344,7 @@ def _sampler(recipe: Recipe, train: Samples) -> BatchSampler:
             f"batch.size: {settings.size} is not allowed; there are {len(train):,} training samples"
         )
     try:
-        sources = getattr(train, "sources", None)
+        sources = sources_of(train)
         if settings.sampler == "plain":
             return PlainBatches(len(train), settings.size, sources=sources)
         classes = settings.classes_per_batch or len(train.labels.unique())
@@ -481,6 +482,7 @@ def quiet() -> Iterator[None]:
     with warnings.catch_warnings():
         for pattern in (
             ".*does not have many workers.*",
+            ".*module\\(s\\) in eval mode at the start of training.*",  # a frozen backbone
             ".*You are trying to `self.log\\(\\)`.*",
             ".*smaller than the logging interval.*",
             ".*LeafSpec.*",
