@@ -10,18 +10,20 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from batchot.benchmark.contenders import DEFAULT, Contender, contender
+from batchot.benchmark.contenders import DEFAULT, WITH_TOWERS, Contender, contender
 from batchot.benchmark.folder import claim
 from batchot.benchmark.job import Job
 from batchot.benchmark.machine import commit
 from batchot.benchmark.runner import Outcome, Runner
 from batchot.benchmark.tuning import Trial, as_overrides, best_of, tune
 from batchot.training.callbacks import StopRequest
+from batchot.training.cross_losses import make_cross_loss
+from batchot.training.cross_recipe import CrossModalRecipe
 from batchot.training.device import Device
 from batchot.training.files import RunError, RunInterrupted
 from batchot.training.losses import make_loss
 from batchot.training.recipe import Recipe, RecipeError
-from batchot.training.settings import load_recipe
+from batchot.training.settings import load_any_recipe
 
 Overrides = Sequence[tuple[str, str]]
 TUNING_SEED = 0
@@ -34,7 +36,7 @@ class Comparison:
     Args:
         recipe: name or file
         overrides: of its settings, for every loss
-        losses: see `contender`; the first one is set against all others
+        losses: see `contender`; the first one is set against all others (none: those of `DEFAULT`)
         seeds: of the runs that count; 0 is that of the tuning
         trials: settings tried for each loss (0: as they come)
         validation: share of the training samples on which settings are judged
@@ -49,7 +51,7 @@ class Comparison:
 
     recipe: str
     overrides: Overrides = ()
-    losses: tuple[str, ...] = DEFAULT
+    losses: tuple[str, ...] = ()
     seeds: tuple[int, ...] = (1, 2, 3)
     trials: int = 8
     validation: float = 0.1
@@ -72,7 +74,7 @@ class Comparison:
             )
         if not 0 < self.validation < 1:
             raise RecipeError(f"--validation: {self.validation} is not allowed; it must be between 0 and 1")
-        if len(set(self.losses)) != len(self.losses) or not self.losses:
+        if len(set(self.losses)) != len(self.losses):
             raise RecipeError("--losses: one or more different losses")
         for name, _ in (*self.overrides, *self.tuning):  # would be set over by what they are here
             if name == "seed":
@@ -81,36 +83,45 @@ class Comparison:
                 raise RecipeError(
                     "data.validation: belongs to --validation here, the runs that count are on the test set"
                 )
-        if load_recipe(self.recipe, self.overrides).data.validation:
+        recipe = load_any_recipe(self.recipe, self.overrides)
+        if not self.losses:
+            several = isinstance(recipe, CrossModalRecipe)
+            object.__setattr__(self, "losses", WITH_TOWERS if several else DEFAULT)
+        towers = recipe.towers.values() if isinstance(recipe, CrossModalRecipe) else [recipe]
+        if any(tower.data.validation for tower in towers):
             raise RecipeError(f"{self.recipe}: data.validation must be 0 here, see --validation")
 
     def contenders(self) -> list[Contender]:
         """The losses with their settings."""
         return [contender(name, joint=self.joint) for name in self.losses]
 
-    def base(self, loss: Contender) -> Recipe:
+    def base(self, loss: Contender) -> Recipe | CrossModalRecipe:
         """The recipe with a loss as it comes."""
-        return load_recipe(self.recipe, [*self.overrides, *loss.overrides])
+        return load_any_recipe(self.recipe, [*self.overrides, *loss.overrides])
 
-    def with_values(self, loss: Contender, values: dict[str, float], further: Overrides) -> Recipe:
+    def with_values(
+        self, loss: Contender, values: dict[str, float], further: Overrides
+    ) -> Recipe | CrossModalRecipe:
         """The recipe with a loss, tuned values and further overrides."""
         tuned = as_overrides(self.base(loss), loss.space, values)
-        return load_recipe(self.recipe, [*self.overrides, *loss.overrides, *tuned, *further])
+        return load_any_recipe(self.recipe, [*self.overrides, *loss.overrides, *tuned, *further])
 
-    def tuning_recipe(self, loss: Contender, values: dict[str, float]) -> Recipe:
+    def tuning_recipe(self, loss: Contender, values: dict[str, float]) -> Recipe | CrossModalRecipe:
         """The recipe of a tuning run: judged once, at its end, on a part of the training set."""
         recipe = self.with_values(loss, values, self.tuning)
         once = (("evaluation.every", str(recipe.epochs)), ("evaluation.also", "[]"))
+        # with towers some of the queries are held out, and they are searched for in the whole gallery
+        part = f"{recipe.query}." if isinstance(recipe, CrossModalRecipe) else ""
         least = min(recipe.evaluation.train_samples, 500)  # for the accuracy, which is not looked at
         own = (
             *once,
             ("evaluation.train_samples", str(least)),
-            ("data.validation", str(self.validation)),
+            (f"{part}data.validation", str(self.validation)),
             ("seed", str(TUNING_SEED)),
         )
         return self.with_values(loss, values, [*self.tuning, *own])
 
-    def final_recipe(self, loss: Contender, values: dict[str, float], seed: int) -> Recipe:
+    def final_recipe(self, loss: Contender, values: dict[str, float], seed: int) -> Recipe | CrossModalRecipe:
         """The recipe of a run that counts."""
         return self.with_values(loss, values, [("seed", str(seed))])
 
@@ -189,7 +200,10 @@ def _check(comparison: Comparison, losses: Sequence[Contender]) -> None:
     """Find wrong settings before the first hour of work."""
     for loss in losses:
         recipe = comparison.base(loss)
-        make_loss(recipe.loss, 2, recipe.model.widths[-1])
+        if isinstance(recipe, CrossModalRecipe):
+            make_cross_loss(recipe, 2)
+        else:
+            make_loss(recipe.loss, 2, recipe.model.widths[-1])
         first = {name: parameter.default for name, parameter in loss.space.items()}
         comparison.tuning_recipe(loss, first)
     if comparison.trials:
@@ -210,7 +224,7 @@ def _compare(
     results = [Result(loss) for loss in losses]
     code = commit()
 
-    def job(recipe: Recipe) -> Job:
+    def job(recipe: Recipe | CrossModalRecipe) -> Job:
         return Job(
             recipe,
             comparison.data_root,

@@ -24,6 +24,7 @@ DEFAULT = (
     "proxy-anchor",
     "normalized-softmax",
 )
+WITH_TOWERS = tuple(name for name in DEFAULT if name != "batch-ot:anchors=0.5")  # anchors are of one network
 _PRESET_SETTINGS = ("margin", "pos_margin", "gamma", "lam", "normalize", "grad", "distance_power", "power")
 
 

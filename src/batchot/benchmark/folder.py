@@ -6,13 +6,17 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from batchot.training.cross_recipe import CrossModalRecipe
 from batchot.training.files import RunError, RunFolder, write_json
-from batchot.training.settings import flat, load_recipe, to_mapping
+from batchot.training.settings import flat, leaves, load_any_recipe, to_mapping
 
 if TYPE_CHECKING:
     from batchot.benchmark.compare import Comparison
 
 SUBJECT = "comparison.json"
+
+
+OWN_FOLDERS = ("folder", "shape-folder", "sketches")  # data of the user, other data under another --data-root
 
 
 def claim(out: Path, comparison: Comparison) -> None:
@@ -46,11 +50,13 @@ def claim(out: Path, comparison: Comparison) -> None:
 
 
 def _subject(comparison: Comparison) -> dict[str, Any]:
-    recipe = load_recipe(comparison.recipe, comparison.overrides)
-    values = flat(to_mapping(recipe), comparison.recipe)
+    recipe = load_any_recipe(comparison.recipe, comparison.overrides)
+    several = isinstance(recipe, CrossModalRecipe)
+    values = leaves(to_mapping(recipe)) if several else flat(to_mapping(recipe), comparison.recipe)
     for name in ("about", "seed", "checkpoint_minutes"):
         values.pop(name)
     root = comparison.data_root
-    own = root is not None and recipe.data.name.endswith("folder")
+    parts = recipe.towers.values() if isinstance(recipe, CrossModalRecipe) else [recipe]
+    own = root is not None and any(part.data.name in OWN_FOLDERS for part in parts)
     values |= {"--joint": comparison.joint, "--data-root": str(root.resolve()) if root and own else None}
     return values

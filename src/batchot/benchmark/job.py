@@ -12,7 +12,7 @@ from batchot.training.cross_recipe import CrossModalRecipe
 from batchot.training.device import Device
 from batchot.training.files import RunError, write_text
 from batchot.training.recipe import Recipe
-from batchot.training.settings import build, flat, to_mapping
+from batchot.training.settings import recipe_of_values, to_mapping
 
 JOB, DIVERGED, FINISHED, MEASURED = "job.json", "diverged.txt", "finished", "measured.json"
 
@@ -31,7 +31,7 @@ class Job:
         commit: of the code that started the run
     """
 
-    recipe: Recipe
+    recipe: Recipe | CrossModalRecipe
     data_root: Path | None = None
     device: Device = "auto"
     threads: int = 1
@@ -77,7 +77,7 @@ def read_job(folder: Path) -> Job:
     path = folder / JOB
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-        recipe = build(flat(values["recipe"], str(path)), str(path))
+        recipe = recipe_of_values(values["recipe"], str(path))
         root = values["data_root"]
         return Job(
             recipe,

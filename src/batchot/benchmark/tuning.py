@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from batchot.benchmark.contenders import Contender
 from batchot.benchmark.space import Parameter
+from batchot.training.cross_recipe import CrossModalRecipe
 from batchot.training.recipe import Recipe
 
 STARTUP = 4  # trials drawn at random before the optimiser looks at what they gave
@@ -30,7 +31,7 @@ class Trial:
 
 def tune(
     contender: Contender,
-    base: Recipe,
+    base: Recipe | CrossModalRecipe,
     trials: int,
     seed: int,
     evaluate: Callable[[int, dict[str, float]], float | None],
@@ -89,7 +90,7 @@ def best_of(trials: list[Trial]) -> Trial:
     return max(trials, key=lambda trial: (-1.0 if trial.score is None else trial.score, -trial.number))
 
 
-def with_start(base: Recipe, name: str, parameter: Parameter) -> Parameter:
+def with_start(base: Recipe | CrossModalRecipe, name: str, parameter: Parameter) -> Parameter:
     """Give a parameter that starts at the recipe's own value, its range widened to hold it."""
     section, _, setting = name.partition(".")
     if parameter.factor:
@@ -105,7 +106,7 @@ def with_start(base: Recipe, name: str, parameter: Parameter) -> Parameter:
 
 
 def as_overrides(
-    base: Recipe, space: dict[str, Parameter], values: dict[str, float]
+    base: Recipe | CrossModalRecipe, space: dict[str, Parameter], values: dict[str, float]
 ) -> list[tuple[str, str]]:
     """Give tuned values as overrides of a recipe.
 

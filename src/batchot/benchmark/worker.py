@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 import warnings
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -33,8 +34,9 @@ def main(folder: Path) -> int:
 
     torch.set_num_threads(job.threads)
     from batchot.data.errors import DataError
+    from batchot.training.cross_run import train_cross
     from batchot.training.files import Diverged, RunError, RunFolder, write_text
-    from batchot.training.recipe import RecipeError
+    from batchot.training.recipe import Recipe, RecipeError
     from batchot.training.run import Messages, train
 
     messages = Messages(
@@ -42,7 +44,8 @@ def main(folder: Path) -> int:
         epoch=lambda row: print(f"epoch {row.epoch}: loss {row.loss:.4f}, mAP {row.map}", flush=True),
     )
     try:
-        train(
+        fit: Callable[..., object] = train if isinstance(job.recipe, Recipe) else train_cross
+        fit(
             job.recipe,
             folder,
             data_root=job.data_root,

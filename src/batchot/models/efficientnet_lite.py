@@ -93,9 +93,25 @@ class EfficientNetLite(nn.Module):
                 f"expected images of shape (n, {self.in_channels}, h, w), h and w at least {self.smallest}, "
                 f"got {tuple(x.shape)}"
             )
-        x = self.stem(with_channels_last(self.normalise(x)))
-        features: Tensor = self.top(self.blocks(x)).mean((2, 3))
-        return features
+        n = len(self.layers())
+        return self.upper(self.lower(x, n), n)
+
+    def lower(self, x: Tensor, n: int) -> Tensor:
+        """What the first ``n`` of the layers make of images: maps ``(b, c, h, w)``."""
+        x = with_channels_last(self.normalise(x))
+        for layer in self.layers()[:n]:
+            x = layer(x)
+        return x
+
+    def upper(self, maps: Tensor, n: int) -> Tensor:
+        """Features ``(b, 1280)`` from the maps that the first ``n`` layers made, also flat ones ``(b, c h w)``."""
+        if maps.ndim == 2:
+            c = self.layers()[n - 1].out_channels
+            side = math.isqrt(maps.shape[1] // c)
+            maps = with_channels_last(maps.view(len(maps), c, side, side))
+        for layer in self.layers()[n:]:
+            maps = layer(maps)
+        return maps.mean((2, 3))
 
     def folded(self) -> EfficientNetLite:
         """A copy in eval mode, its batch normalisation folded into the convolutions: twice as fast on a CPU."""
@@ -106,9 +122,10 @@ class EfficientNetLite(nn.Module):
                 part.norm = nn.Identity()
         return folded.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def layers(self) -> list[nn.Module]:
-        """The parts from the images to the features, in order, for learning rates by layer."""
-        return [self.stem, *self.blocks, self.top]
+    def layers(self) -> list[_ConvNorm | _MBConv]:
+        """The parts from the images to the features, in order: 18 in EfficientNet-Lite0."""
+        blocks = [block for block in self.blocks if isinstance(block, _MBConv)]
+        return [self.stem, *blocks, self.top]
 
 
 class _ConvNorm(nn.Module):
@@ -121,6 +138,7 @@ class _ConvNorm(nn.Module):
         # With stride 1 TensorFlow's padding is the same on both sides, which the convolution does by itself.
         padding = kernel // 2 if stride == 1 else 0
         self.conv = nn.Conv2d(c_in, c_out, kernel, stride, padding, groups=groups, bias=False)
+        self.out_channels = c_out
         self.norm: nn.Module = nn.BatchNorm2d(c_out, eps=1e-3, momentum=0.01)
         self.activation = activation
 
@@ -148,6 +166,7 @@ class _MBConv(nn.Module):
         self.depthwise = _ConvNorm(c, c, kernel, stride=stride, groups=c)
         self.project = _ConvNorm(c, c_out, 1, activation=False)
         self.residual = stride == 1 and c_in == c_out
+        self.out_channels = c_out
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.project(self.depthwise(self.expand(x)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,6 +24,7 @@ from batchot.training.distributed import described
 from batchot.training.files import RunFolder
 from batchot.training.inputs import input_shape
 from batchot.training.kept import keep, kept_preparation
+from batchot.training.network import check_pretrained
 from batchot.training.run import Device, Job, Messages, begin_from, embed_all, fit_run, head_first
 from batchot.training.scores import Embedded
 
@@ -67,6 +69,8 @@ def train_cross(
     messages = messages or Messages()
     make_cross_loss(recipe, n_classes=2)  # are its options right?
     how: dict[str, Any] = {"data_root": data_root, "device": device, "command": command, "messages": messages}
+    for tower in recipe.towers.values():
+        check_pretrained(dataclasses.replace(tower, name=recipe.name))
     head = head_first(recipe, out, resume, train_cross, how)
     resume = resume or head is not None
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 
+from torch import Tensor, nn
+
 from batchot.data import Preparation, Samples
+from batchot.models.efficientnet_lite import EfficientNetLite
 from batchot.towers.features import Extractor, Features, OneForm, for_inference, identity_of, keep_features
 from batchot.training.network import Network, backbone_of, channels_last
 from batchot.training.recipe import Recipe
@@ -37,6 +40,8 @@ def keep(
     whole._modules = {**network._modules, "embedder": copy.deepcopy(network.embedder)}
     features = whole.embedder.backbone
     folded = for_inference(backbone_of(features))
+    if network.cut is not None and isinstance(folded, EfficientNetLite):
+        folded = _Lower(folded, network.cut)
     if backbone_of(features) is features:
         whole.embedder.backbone = folded
     else:
@@ -44,7 +49,10 @@ def keep(
     whole.eval()
     whole.kept = False
     splat, pixels = preparation.projection, preparation.normalization
-    looks = f"{splat} {None if pixels is None else (pixels.mean, pixels.std)} {recipe.model.channels_apart}"
+    cut = "" if network.cut is None else f" layers {network.cut}"
+    looks = (
+        f"{splat} {None if pixels is None else (pixels.mean, pixels.std)} {recipe.model.channels_apart}{cut}"
+    )
     extractor = Extractor(
         lambda x: whole.view_features(channels_last(x)),
         whole.mirrored,
@@ -66,3 +74,14 @@ def kept_preparation(recipe: Recipe) -> Preparation:
     start = 2 if recipe.evaluation.flip or recipe.augment.flip else 1
     variants = range(start, start + recipe.model.kept_variants)
     return Preparation(None, OneForm((*first, *variants)))
+
+
+class _Lower(nn.Module):
+    """The lower layers of a backbone, whose maps are kept flat."""
+
+    def __init__(self, backbone: EfficientNetLite, n: int) -> None:
+        super().__init__()
+        self.backbone, self.n, self.in_channels = backbone, n, backbone.in_channels
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.backbone.lower(x, self.n).contiguous().flatten(1)

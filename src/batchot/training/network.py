@@ -12,8 +12,11 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from batchot.data.augment_views import mirror_views
 from batchot.models import MVCNN, CosineHead, Embedder, MetricNet
+from batchot.models.backbones import make_backbone
+from batchot.models.efficientnet_lite import EfficientNetLite
 from batchot.models.features import make_features
 from batchot.training.recipe import Recipe, RecipeError
+from batchot.training.settings import recipe_names
 
 
 class Outputs(NamedTuple):
@@ -58,7 +61,10 @@ class Network(nn.Module):
         self.embedder = Embedder(features, metric)
         self.mirror_order = _mirror_order(recipe)
         self.kept = False  # takes the features of `view_features` in the place of samples
-        self._frozen = _freeze(self.embedder.backbone, model.train == "head", model.freeze_norm)
+        self.cut = (
+            model.frozen_layers
+        )  # below which the backbone is frozen where the head is trained; None: all
+        self._frozen = _freeze(self.embedder.backbone, model.train == "head", self.cut, model.freeze_norm)
         self.head: nn.Module | None = None
         if loss.cross_entropy_weight > 0 and not headless:
             width = model.widths[-1]
@@ -72,7 +78,7 @@ class Network(nn.Module):
     def forward(self, samples: Tensor) -> Outputs:  # (b, *input_shape)
         """Give embeddings and logits of normalised samples, or of kept features (b, k, v, f), the first of k forms."""
         if self.kept:
-            embeddings = self.embedder.head(self._pooled(samples[:, 0].float())).float()
+            embeddings = self.embedder.head(self._pooled(self._above_cut(samples[:, 0].float()))).float()
         else:
             embeddings = self.embedder(samples).float()
         return Outputs(embeddings, None if self.head is None else self.head(embeddings).float())
@@ -112,6 +118,12 @@ class Network(nn.Module):
         )
         return features
 
+    def _above_cut(self, kept: Tensor) -> Tensor:  # (b, v, c h w) -> (b, v, f)
+        backbone = backbone_of(self.embedder.backbone)
+        if self.cut is None or not isinstance(backbone, EfficientNetLite):
+            return kept
+        return backbone.upper(kept.flatten(0, 1), self.cut).unflatten(0, kept.shape[:2])
+
     def _pooled(self, features: Tensor) -> Tensor:  # (b, v, f) -> (b, f)
         backbone = self.embedder.backbone
         pooled: Tensor = backbone.pooling(features) if isinstance(backbone, MVCNN) else features[:, 0]
@@ -123,11 +135,14 @@ def backbone_of(features: nn.Module) -> nn.Module:
     return features.backbone if isinstance(features, MVCNN) else features
 
 
-def _freeze(features: nn.Module, whole: bool, norms: bool) -> list[nn.Module]:
-    """Take a backbone, or its batch normalisation, out of training, and give what has to stay in eval mode."""
+def _freeze(features: nn.Module, head: bool, cut: int | None, norms: bool) -> list[nn.Module]:
+    """Take a backbone, its lower layers or its batch normalisation out of training; give what stays in eval mode."""
     backbone = backbone_of(features)
-    frozen: list[nn.Module]
-    frozen = [backbone] if whole else [m for m in backbone.modules() if norms and isinstance(m, _BatchNorm)]
+    frozen: list[nn.Module] = [m for m in backbone.modules() if norms and isinstance(m, _BatchNorm)]
+    if head and cut is not None and isinstance(backbone, EfficientNetLite):
+        frozen += backbone.layers()[:cut]
+    elif head:
+        frozen = [backbone]
     for module in frozen:
         module.requires_grad_(False)
     return frozen
@@ -152,6 +167,23 @@ def _features(recipe: Recipe, shape: tuple[int, ...], load_pretrained: bool) -> 
         if model.name not in ("cnn", "mvcnn"):  # the others have no backbone that could be at fault
             raise
         raise RecipeError(f"model.backbone: {model.backbone}: {error}") from error
+
+
+def check_pretrained(recipe: Recipe) -> None:
+    """Find out whether the weights of a package can be had, before anything is read or rendered.
+
+    Raises:
+        RecipeError: they cannot, with the recipe that needs none where there is one
+    """
+    model = recipe.model
+    if model.pretrained != "package":
+        return
+    try:
+        make_backbone(model.backbone, pretrained="package")
+    except ValueError as error:
+        alone = f"{recipe.name}-scratch"
+        instead = f", or train the recipe {alone}" if alone in recipe_names() else ""
+        raise RecipeError(f"model.backbone: {error}{instead}") from error
 
 
 def _mirror_order(recipe: Recipe) -> tuple[int, ...] | None:

@@ -298,8 +298,11 @@ class ModelSettings:
             Hugging Face by name or folder, or timm/NAME
         pretrained: weights of the backbone: "none", "package" (ImageNet weights of efficientnet-lite0, 1 and 2, by
             pip), "hub" (the user's cache or the network), a folder, or the folder of a run
-        train: "all" of the network; the "head", that is what follows the backbone, on features that are made once
-            and kept; or "head-then-all", where a run of the head (in RUN/head) comes first, see first
+        train: "all" of the network; the "head", that is what follows the frozen layers of the backbone, on features
+            that are made once and kept; or "head-then-all", where a run of the head (in RUN/head) comes first, see
+            first
+        frozen_layers: layers of the backbone that are frozen, whose last maps are kept; those above belong to the
+            head (null: all of them; efficientnet-lite0 has 18) (head)
         kept_variants: augmented forms of each training sample whose features are kept (head)
         freeze_norm: leave statistics and factors of the backbone's batch normalisation as they are (all)
         channels_apart: each channel of a view is a picture of its own (mvcnn)
@@ -315,6 +318,7 @@ class ModelSettings:
     backbone: str = "resnet18-w16"
     pretrained: str = "none"
     train: Literal["all", "head", "head-then-all"] = "all"
+    frozen_layers: int | None = None
     kept_variants: int = 0
     freeze_norm: bool = False
     channels_apart: bool = False
@@ -333,6 +337,13 @@ class ModelSettings:
             "one or more numbers >= 1",
         )
         _require(0 <= self.dropout < 1, "model.dropout", self.dropout, "in [0, 1)")
+        _require(
+            self.frozen_layers is None
+            or (self.frozen_layers >= 1 and self.backbone.startswith("efficientnet")),
+            "model.frozen_layers",
+            self.frozen_layers,
+            ">= 1 and of an efficientnet-lite, or null",
+        )
         _require(self.kept_variants >= 0, "model.kept_variants", self.kept_variants, ">= 0")
         _require(
             self.train == "all" or (self.pretrained != "none" and self.name in ("cnn", "mvcnn")),
@@ -424,7 +435,8 @@ class BatchSettings:
     Args:
         size: samples a batch
         sampler: "plain" shuffles; "balanced" draws equally many samples of each class of a batch
-        classes_per_batch: classes a balanced batch holds (null: all; with towers, as many as leave two samples of each)
+        classes_per_batch: classes a balanced batch holds (null: all, or as many as leave two samples of each; the
+            batch is made smaller where it would not divide evenly)
         chunk: most samples of a batch that the network sees at once, so that its memory is that of a chunk; the loss
             is on the whole batch. Costs a second forward pass (0: the whole batch at once)
     """

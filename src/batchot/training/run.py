@@ -66,7 +66,7 @@ from batchot.training.learner import Learner, gather
 from batchot.training.losses import make_loss
 from batchot.training.memory import memory_errors_explained
 from batchot.training.module import MetricLearner
-from batchot.training.network import Outputs
+from batchot.training.network import Outputs, check_pretrained
 from batchot.training.recipe import Recipe, RecipeError
 from batchot.training.scores import Embedded
 from batchot.training.settings import first_difference, head_recipe, leaves, load_any_recipe, to_mapping
@@ -130,6 +130,7 @@ def train(
     messages = messages or Messages()
     make_loss(recipe.loss, n_classes=2, embedding_dim=recipe.model.widths[-1])  # are its options right?
     how: dict[str, Any] = {"data_root": data_root, "device": device, "command": command, "messages": messages}
+    check_pretrained(recipe)
     head = head_first(recipe, out, resume, train, how)
     resume = resume or head is not None
 
@@ -339,16 +340,25 @@ def _prepare(
 
 def _sampler(recipe: Recipe, train: Samples) -> BatchSampler:
     settings = recipe.batch
-    if settings.size > len(train):
+    size, classes = settings.size, settings.classes_per_batch
+    if settings.sampler == "balanced" and classes is None:
+        present = len(train.labels.unique())
+        if size < 2 * present or size % present or size > len(train):
+            size = min(size, len(train))
+            classes = max(1, min(present, size // 2))
+            size -= size % classes
+        else:
+            classes = present
+    if size > len(train):
         raise RecipeError(
             f"batch.size: {settings.size} is not allowed; there are {len(train):,} training samples"
         )
     try:
         sources = sources_of(train)
         if settings.sampler == "plain":
-            return PlainBatches(len(train), settings.size, sources=sources)
-        classes = settings.classes_per_batch or len(train.labels.unique())
-        return BalancedBatches(train.labels, settings.size, classes, sources)
+            return PlainBatches(len(train), size, sources=sources)
+        assert classes is not None
+        return BalancedBatches(train.labels, size, classes, sources)
     except ValueError as error:
         raise RecipeError(f"batch: {error}") from error
 

@@ -329,6 +329,19 @@ def load_any_recipe(recipe: str, overrides: Sequence[tuple[str, str]] = ()) -> R
     """
     source, raw = _read(recipe)
     raw.pop("run", None)  # what config.yaml of a run says about the run itself
+    return recipe_of_values(raw, source, overrides)
+
+
+def recipe_of_values(
+    raw: dict[str, Any], source: str, overrides: Sequence[tuple[str, str]] = ()
+) -> Recipe | CrossModalRecipe:
+    """Make a recipe of nested values, as `to_mapping` gives them; see `load_any_recipe`.
+
+    Args:
+        raw: nested values
+        source: what they are called in messages
+        overrides: of settings
+    """
     if "towers" in raw:
         from batchot.training.cross_settings import make_cross_recipe
 
@@ -441,7 +454,7 @@ def _where_effective(made: Recipe) -> list[tuple[str, bool, str]]:
         (("model.backbone", "model.pretrained"), mvcnn or cnn, "model.name=mvcnn and cnn"),
         (("model.pooling", "model.channels_apart"), mvcnn, "model.name=mvcnn"),
         (("model.train",), pretrained, "pretrained backbones"),
-        (("model.kept_variants",), made.model.train == "head", "model.train=head"),
+        (("model.kept_variants", "model.frozen_layers"), made.model.train == "head", "model.train=head"),
         (("model.freeze_norm",), (mvcnn or cnn) and not head, "model.train=all and head-then-all"),
         (("first",), made.model.train == "head-then-all", "model.train=head-then-all"),
         (("optim.backbone_lr", "optim.layer_decay"), not head, "model.train=all and head-then-all"),
