@@ -1,7 +1,7 @@
 """How well the first part of a sketch finds its shapes, by a trained cross-modal run.
 
     python benchmarks/unfinished_sketches.py runs/shrec13 --data-root D
-    python benchmarks/unfinished_sketches.py runs/shrec13 --data-root D sketch.data.name=quickdraw sketch.data.folder=quickdraw25
+    python benchmarks/unfinished_sketches.py RUN --data-root D sketch.data.name=quickdraw sketch.data.folder=quickdraw
 
 The test sketches are shown when 25, 50, 75 and 100 % of their ink are on the paper: the first strokes where strokes
 are known (Quick, Draw!, traced line drawings), else along the connected parts of the picture. Overrides change what is
@@ -23,7 +23,9 @@ SHARES = (0.25, 0.5, 0.75, 1.0)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("run", type=Path)
     parser.add_argument("--data-root", type=Path)
     parser.add_argument("--seed", type=int, default=0, help="where in a picture it begins")

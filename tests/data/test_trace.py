@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -21,9 +23,8 @@ def picture(*lines: list[tuple[int, int]], width: int = 2, size: int = 64) -> to
 def strokes_of(image: torch.Tensor) -> list[np.ndarray]:
     points, strokes, firsts = trace(image)
     assert firsts.tolist() == [0, len(strokes) - 1]
-    return [
-        points[a:b].numpy() * image.shape[-1] for a, b in zip(strokes[:-1], strokes[1:], strict=True)
-    ]
+    ends = itertools.pairwise(strokes.tolist())
+    return [points[a:b].numpy() * image.shape[-1] for a, b in ends]
 
 
 @pytest.mark.parametrize("width", [1, 2, 4])

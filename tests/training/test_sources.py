@@ -39,8 +39,13 @@ def strokes(classes: tuple[str, ...], each: int = 2) -> Splits[Drawings]:
     return Splits("quickdraw", every, every.subset(torch.arange(0)))
 
 
-def mixed(rename: dict[str, str] | None = None, asked: tuple[str, ...] = (), told: list[str] | None = None) -> Splits:
-    parts = {"drawn": drawn(("dog", "wine-bottle")), "quickdraw": strokes(("cat", "dog", "mug", "wine bottle"))}
+def mixed(
+    rename: dict[str, str] | None = None, asked: tuple[str, ...] = (), told: list[str] | None = None
+) -> Splits:
+    parts = {
+        "drawn": drawn(("dog", "wine-bottle")),
+        "quickdraw": strokes(("cat", "dog", "mug", "wine bottle")),
+    }
     tell = (lambda text: None) if told is None else told.append
     both = recipe({"drawn": 1, "quickdraw": 0.5})
     return mix_sources(both, parts, rename={"quickdraw": rename or {}}, asked=asked, tell=tell)
@@ -51,14 +56,23 @@ def test_names_that_differ_in_writing_only_are_one_class_and_told() -> None:
     splits = mixed(told=told)
     assert splits.train.classes == ("cat", "dog", "mug", "wine-bottle")
     assert splits.train.labels.bincount().tolist() == [2, 5, 2, 5]
-    assert told == ["quickdraw writes 1 classes otherwise, taken for the same: 'wine bottle' is 'wine-bottle'"]
-    assert len(splits.test) == 6 and splits.test.labels.unique().tolist() == [1, 3]  # by hand, whatever is trained on
+    assert told == [
+        "quickdraw writes 1 classes otherwise, taken for the same: 'wine bottle' is 'wine-bottle'"
+    ]
+    assert len(splits.test) == 6 and splits.test.labels.unique().tolist() == [
+        1,
+        3,
+    ]  # by hand, whatever is trained on
 
 
 def test_only_the_classes_that_can_be_asked_for_are_kept() -> None:
     told: list[str] = []
     splits = mixed({"mug": "beer-mug"}, ("beer-mug", "table"), told)
-    assert splits.train.classes == ("beer-mug", "dog", "wine-bottle")  # a cat has no shape, and nobody drew one
+    assert splits.train.classes == (
+        "beer-mug",
+        "dog",
+        "wine-bottle",
+    )  # a cat has no shape, and nobody drew one
     assert "1 classes of quickdraw have no shape and are left out: cat" in told
     with pytest.raises(RecipeError, match="no class of quickdraw is one of the shapes"):
         parts = {"quickdraw": strokes(("cat", "dog"))}
@@ -67,7 +81,9 @@ def test_only_the_classes_that_can_be_asked_for_are_kept() -> None:
 
 def test_maps_that_name_what_nobody_has() -> None:
     told: list[str] = []
-    with pytest.raises(RecipeError, match=r"'mug' is renamed to 'wine-botle'.* \(did you mean 'wine-bottle'\?\)"):
+    with pytest.raises(
+        RecipeError, match=r"'mug' is renamed to 'wine-botle'.* \(did you mean 'wine-bottle'\?\)"
+    ):
         mixed({"mug": "wine-botle"})
     mixed({"mug": "Krug"}, told=told)
     assert "names that no other source and no shape has: 'mug' is 'Krug'" in told[0]
@@ -75,7 +91,9 @@ def test_maps_that_name_what_nobody_has() -> None:
     assert "names 1 classes that are not there: 'mugg' (did you mean 'mug'?)" in told[2]
     assert mixed({"mug": "cup", "cat": "cup"}).train.classes == ("cup", "dog", "wine-bottle")  # two made one
     parts = {"drawn": drawn(("dog",)), "quickdraw": strokes(("dog",))}
-    with pytest.raises(DataError, match=r"cannot rename 'dogg': drawn has no such class \(did you mean 'dog'\?\)"):
+    with pytest.raises(
+        DataError, match=r"cannot rename 'dogg': drawn has no such class \(did you mean 'dog'\?\)"
+    ):
         mix_sources(recipe({"drawn": 1, "quickdraw": 1}), parts, rename={"drawn": {"dogg": "cat"}})
 
 
@@ -95,7 +113,10 @@ def test_batches_are_drawn_by_the_shares(share: float) -> None:
         first = torch.cat(sampler.epoch(0, 0))
         assert first[of[first] == 0].bincount(minlength=80)[:80].max() <= 2
     paired = PairedBatches(
-        {"sketch": train.labels, "shape": torch.tensor([0, 1])}, {"sketch": 8, "shape": 2}, 2, sources={"sketch": sources}
+        {"sketch": train.labels, "shape": torch.tensor([0, 1])},
+        {"sketch": 8, "shape": 2},
+        2,
+        sources={"sketch": sources},
     )
     chosen = torch.cat([batch["sketch"] for batch in paired.epoch(3, 0)])
     assert float((of[chosen] == 1).float().mean()) == pytest.approx(share / (1 + share), abs=0.05)
@@ -124,9 +145,14 @@ def test_settings() -> None:
     assert DataSettings("sketches").shares == {"drawn": 1.0}
     assert DataSettings("sketches", train_on="both").shares == {"drawn": 1.0, "lines": 1.0}
     assert DataSettings("quickdraw").shares == {"quickdraw": 1.0}
-    assert DataSettings("line-drawings", train_on={"drawn": 1, "quickdraw": 2}).shares == {"lines": 1, "quickdraw": 2}
+    assert DataSettings("line-drawings", train_on={"drawn": 1, "quickdraw": 2}).shares == {
+        "lines": 1,
+        "quickdraw": 2,
+    }
     assert DataSettings("sketches", train_on={"drawn": 0, "lines": 2}).shares == {"lines": 2}
-    with pytest.raises(RecipeError, match="there is no source 'quickdrawn'; there are drawn, quickdraw, lines"):
+    with pytest.raises(
+        RecipeError, match="there is no source 'quickdrawn'; there are drawn, quickdraw, lines"
+    ):
         DataSettings("sketches", train_on={"quickdrawn": 1})
     for shares in ({}, {"drawn": 0.0}, {"drawn": -1.0, "lines": 1.0}, {"drawn": float("nan")}):
         with pytest.raises(RecipeError, match=r"data\.train_on"):
