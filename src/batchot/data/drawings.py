@@ -59,7 +59,7 @@ class Hand:
     @classmethod
     def of(cls, strength: float) -> Hand:
         """A hand that differs by so much: 0 not at all, 1 as people's hands do."""
-        usual = cls(0.6, 0.015, 0.015, 0.05, 0.05, 0.02, 0.15, 0.3)
+        usual = cls(0.6, 0.012, 0.012, 0.05, 0.05, 0.02, 0.15, 0.3)
         return cls(*(strength * getattr(usual, field.name) for field in fields(cls)))
 
     @property

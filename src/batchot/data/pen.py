@@ -247,10 +247,10 @@ def draw(points, strokes, firsts, which, seeds, shares, habits, width, margin, p
         begin, end = strokes[first], strokes[last]
         lines = points[begin:end].astype(np.float64)
         starts = strokes[first : last + 1] - begin
-        if shares[b] < 1.0:
+        if shares[b] < 1.0 and len(lines):
             lines, starts = _cut(lines, starts, shares[b])
         pen = max(LEAST_WIDTH, width)
-        if changes:
+        if changes and len(lines):
             lines, starts = _redraw(lines, starts, habits, state)
             pen = max(LEAST_WIDTH, width * np.exp(habits[SPREAD] * (2.0 * uniform(state) - 1.0)))
         ink[:] = 0.0

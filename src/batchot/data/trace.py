@@ -11,7 +11,7 @@ from torch import Tensor
 from batchot.data.pen import simplify
 
 _INK = 96  # of 255: what is darker than white by more belongs to a line
-_TOLERANCE = 0.7  # pixels by which a stroke may be off the middle of the line
+_TOLERANCE = 0.5  # pixels by which a stroke may be off the middle of the line
 _SHORTEST = 4  # pixels: what is shorter is a spur of thinning
 _ROUND = np.array(
     [[-1, 0], [-1, 1], [0, 1], [1, 1], [1, 0], [1, -1], [0, -1], [-1, -1]]
@@ -60,7 +60,7 @@ def _longest_first(points: NDArray[np.float64], ends: NDArray[np.int64]) -> list
     order = np.argsort(-np.diff(ends), kind="stable")
     strokes = []
     for k in order:
-        stroke = points[ends[k] : ends[k + 1]]
+        stroke = _smooth(points[ends[k] : ends[k + 1]])
         keep = np.empty(len(stroke), np.bool_)
         simplify(stroke, _TOLERANCE, keep)
         strokes.append(stroke[keep])
@@ -71,39 +71,66 @@ def _longest_first(points: NDArray[np.float64], ends: NDArray[np.int64]) -> list
 def _thin(lines):  # type: ignore[no-untyped-def]
     """Thin lines to a pixel, in place; the border must be free."""
     h, w = lines.shape
-    gone = np.empty((h * w, 2), np.int64)
+    dark = np.empty(
+        (h * w, 2), np.int64
+    )  # only these are looked at: a drawing is white paper for the most part
+    n = 0
+    for i in range(1, h - 1):
+        for j in range(1, w - 1):
+            if lines[i, j]:
+                dark[n, 0], dark[n, 1] = i, j
+                n += 1
+    gone = np.zeros(n, np.bool_)
     around = np.zeros(9, np.int64)
     changed = True
     while changed:
         changed = False
         for step in range(2):
-            n = 0
-            for i in range(1, h - 1):
-                for j in range(1, w - 1):
-                    if not lines[i, j]:
-                        continue
-                    total = 0
-                    for k in range(8):
-                        around[k] = lines[i + _ROUND[k, 0], j + _ROUND[k, 1]]
-                        total += around[k]
-                    if total < 2 or total > 6:
-                        continue
-                    around[8] = around[0]
-                    rises = 0
-                    for k in range(8):
-                        rises += around[k] == 0 and around[k + 1] == 1
-                    if rises != 1:
-                        continue
-                    north, east, south, west = around[0], around[2], around[4], around[6]
-                    if step == 0 and (north * east * south or east * south * west):
-                        continue
-                    if step == 1 and (north * east * west or north * south * west):
-                        continue
-                    gone[n, 0], gone[n, 1] = i, j
-                    n += 1
-            for k in range(n):
-                lines[gone[k, 0], gone[k, 1]] = False
-            changed |= n > 0
+            for p in range(n):
+                i, j = dark[p, 0], dark[p, 1]
+                gone[p] = False
+                total = 0
+                for k in range(8):
+                    around[k] = lines[i + _ROUND[k, 0], j + _ROUND[k, 1]]
+                    total += around[k]
+                if total < 2 or total > 6:
+                    continue
+                around[8] = around[0]
+                rises = 0
+                for k in range(8):
+                    rises += around[k] == 0 and around[k + 1] == 1
+                if rises != 1:
+                    continue
+                north, east, south, west = around[0], around[2], around[4], around[6]
+                if step == 0 and (north * east * south or east * south * west):
+                    continue
+                if step == 1 and (north * east * west or north * south * west):
+                    continue
+                gone[p] = True
+            left = 0
+            for p in range(n):
+                if gone[p]:
+                    lines[dark[p, 0], dark[p, 1]] = False
+                    changed = True
+                else:
+                    dark[left, 0], dark[left, 1] = dark[p, 0], dark[p, 1]
+                    left += 1
+            n = left
+
+
+@njit(cache=True, nogil=True)
+def _smooth(points):  # type: ignore[no-untyped-def]
+    """Take the steps of pixels out of a stroke, its ends staying: the mean of five points along it."""
+    n = len(points)
+    result = points.copy()
+    for k in range(1, n - 1):
+        reach = min(2, k, n - 1 - k)
+        for axis in range(2):
+            total = 0.0
+            for other in range(k - reach, k + reach + 1):
+                total += points[other, axis]
+            result[k, axis] = total / (2 * reach + 1)
+    return result
 
 
 @njit(cache=True, nogil=True)
