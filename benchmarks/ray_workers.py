@@ -148,7 +148,7 @@ def some_run(out: Path, size: int) -> Path:
     few = write_library(out / "few", per_class=8, classes=CLASS_NAMES[:8])
     arguments = [
         "train",
-        "shape-folder",
+        "shape-folder-scratch",
         "--data-root",
         str(few),
         "--out",

@@ -44,11 +44,11 @@ from batchot.training.settings import load_any_recipe, load_recipe
 Overrides = list[tuple[str, str]]
 SPLATTED = "shapes.views=splatted shapes.cameras=box-6 augment.scale=0.1 model.backbone=resnet18-w16-s2"
 KINDS = {  # made here: the recipe, the folder of its data, what is changed
-    "images": ("image-folder", "images", ""),
-    "views": ("shape-folder", "shapes", ""),
-    "splatted": ("shape-folder", "shapes", SPLATTED),
-    "points": ("shape-folder", "shapes", "model.name=pointnet shapes.points=1024 augment.scale=0.1"),
-    "sketches": ("sketch-folder", "", ""),
+    "images": ("image-folder-scratch", "images", ""),
+    "views": ("shape-folder-scratch", "shapes", ""),
+    "splatted": ("shape-folder-scratch", "shapes", SPLATTED),
+    "points": ("shape-folder-scratch", "shapes", "model.name=pointnet shapes.points=1024 augment.scale=0.1"),
+    "sketches": ("sketch-folder-scratch", "", ""),
 }
 VARIANTS = {
     "float32": "precision=32 channels_last=false",

@@ -53,7 +53,15 @@ def make_sketch_run(root: Path, *, shapes: int = 5) -> tuple[Path, Path]:
         for k in range(shapes):
             write_off(root / "data" / "shapes" / class_name / f"{k}.off", class_name, k)
     run = root / "run"
-    command = ["train", "sketch-folder", "--data-root", str(root / "data"), "--out", str(run), "--device=cpu"]
+    command = [
+        "train",
+        "sketch-folder-scratch",
+        "--data-root",
+        str(root / "data"),
+        "--out",
+        str(run),
+        "--device=cpu",
+    ]
     assert main([*command, *TINY_RUN]) == 0
     return run, root / "data" / "shapes"
 

@@ -198,7 +198,8 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path: Path) -> None:
     assert torch.load(out / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] >= 8
 
 
-def test_folder_of_images(tmp_path: Path) -> None:
+def test_folder_of_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     for split in ("train", "test"):
         for shade, name in ((40, "dark"), (200, "light")):
             folder = tmp_path / "data" / split / name
@@ -206,6 +207,8 @@ def test_folder_of_images(tmp_path: Path) -> None:
             for i in range(8):
                 Image.new("RGB", (20, 12), (shade + i, shade, shade - i)).save(folder / f"{i}.png")
     arguments = ["--data-root", str(tmp_path / "data"), "--out", str(tmp_path / "out"), "--epochs=2"]
-    assert main(["train", "folder", *arguments, "batch.size=8", "--device=cpu", *SMALL[3:]]) == 0
+    small = ["batch.size=8", "--device=cpu", "data.image_size=32", "model.widths=[16,8]"]
+    assert main(["train", "folder", *arguments, *small]) == 0
+    assert "pretrained: package" in (tmp_path / "out" / "config.yaml").read_text()
     assert json.loads((tmp_path / "out" / "metrics.json").read_text())["map"] == 1.0
     assert main(["evaluate", str(tmp_path / "out")]) == 0  # the folder of the data is remembered

@@ -28,15 +28,13 @@ def cache(tmp_path_factory: pytest.TempPathFactory):  # type: ignore[no-untyped-
 @pytest.fixture(scope="module")
 def run(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("cli run") / "run"
-    assert (
-        main(["train", "folder", "--data-root", str(folder), "--out", str(out), "--device=cpu", *SMALL_RUN])
-        == 0
-    )
+    where = ["--data-root", str(folder), "--out", str(out), "--device=cpu"]
+    assert main(["train", "shape-folder-scratch", *where, *SMALL_RUN]) == 0
     return out
 
 
 def test_folder_of_shapes(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "name: shape-folder" in (run / "config.yaml").read_text()
+    assert "name: shape-folder-scratch" in (run / "config.yaml").read_text()
     assert json.loads((run / "metrics.json").read_text())["epoch"] == 1
     assert main(["evaluate", str(run), "--device=cpu"]) == 0
     assert "accuracy (head)" in capsys.readouterr().out

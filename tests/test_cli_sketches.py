@@ -42,7 +42,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def training(folder: Path, out: Path) -> list[str]:
     """The command that trains a small run on the sketches and shapes of a folder."""
     where = ["--data-root", str(folder), "--out", str(out), "--device=cpu"]
-    return ["train", "sketch-folder", *where, *TINY_RUN]
+    return ["train", "sketch-folder-scratch", *where, *TINY_RUN]
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,7 @@ def test_a_run_and_its_evaluation(run: Path, capsys: pytest.CaptureFixture[str])
 def test_what_is_left_out_is_said_first(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command = ["train", "sketch-folder", "--data-root", str(folder), "--out", str(tmp_path / "run")]
+    command = ["train", "sketch-folder-scratch", "--data-root", str(folder), "--out", str(tmp_path / "run")]
     assert main([*command, *TINY_RUN, "together.negatives=2", "--device=cpu"]) == 0
     said = capsys.readouterr()
     text = said.out + said.err
@@ -135,7 +135,7 @@ batch: {size: 6}
 
 def test_a_missing_folder_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = ["--out", str(tmp_path / "run")]
-    assert main(["train", "sketch-folder", "--data-root", str(tmp_path), *out]) == 2
+    assert main(["train", "sketch-folder-scratch", "--data-root", str(tmp_path), *out]) == 2
     assert f"there is no {tmp_path / 'sketches'}" in capsys.readouterr().err
 
 

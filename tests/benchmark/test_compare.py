@@ -160,7 +160,9 @@ def test_a_folder_is_of_one_comparison(done, tmp_path: Path) -> None:
         with pytest.raises(RunError, match=r"holds another comparison, with .*give another --out"):
             compare(dataclasses.replace(COMPARISON, **change), out)
     assert (out / "results.json").read_text() == before
-    folders = dataclasses.replace(COMPARISON, recipe="image-folder", overrides=(), data_root=tmp_path / "a")
+    folders = dataclasses.replace(
+        COMPARISON, recipe="image-folder-scratch", overrides=(), data_root=tmp_path / "a"
+    )
     claim(tmp_path, folders)
     claim(tmp_path, dataclasses.replace(folders, seeds=(5,), trials=9, losses=("triplet",)))
     with pytest.raises(RunError, match=r"--data-root=.*a .here .*b."):

@@ -201,7 +201,7 @@ def test_training_on_them_is_training_on_the_folder(tmp_path: Path, monkeypatch:
         ("shapes.size", "32"),
         ("shapes.cameras", "box-6"),
     ]
-    recipe = load_recipe("shape-folder", small)
+    recipe = load_recipe("shape-folder-scratch", small)
     first = train(recipe, tmp_path / "a", data_root=folder, device="cpu")
     collection = load_shape_folder(folder)
     cache = first.splits.train.cache
@@ -218,7 +218,7 @@ def test_training_on_them_is_training_on_the_folder(tmp_path: Path, monkeypatch:
 
 
 def test_its_recipe_is_that_of_a_folder() -> None:
-    folder, shards = load_recipe("shape-folder"), load_recipe("shards")
+    folder, shards = load_recipe("shape-folder-scratch"), load_recipe("shards")
     same = replace(
         shards,
         name=folder.name,

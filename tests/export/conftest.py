@@ -14,7 +14,7 @@ from saved_runs import save_run
 def cloud_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run on clouds of 64 points; not to be changed."""
     overrides = [("model.widths", "[16,8]"), ("shapes.points", "64"), ("model.name", "pointnet")]
-    recipe = load_recipe("shape-folder", [*overrides, ("loss.cross_entropy_weight", "0.1")])
+    recipe = load_recipe("shape-folder-scratch", [*overrides, ("loss.cross_entropy_weight", "0.1")])
     return save_run(tmp_path_factory.mktemp("clouds") / "run", recipe, (64, 3))
 
 

@@ -27,8 +27,8 @@ VIEWS = [*SMALL, ("shapes.cameras", "box-6"), ("evaluation.flip", "true")]
 SPLATTED = [*VIEWS, ("shapes.views", "splatted"), ("shapes.points", "100")]
 CLOUD = [("model.widths", "[16,8]"), ("shapes.points", "64"), ("evaluation.flip", "true")]
 KINDS: dict[str, tuple[str, list[tuple[str, str]], tuple[int, ...]]] = {
-    "splatted": ("shape-folder", [*SPLATTED, ("model.pooling", "concat")], (6, 1, 32, 32)),
-    "dgcnn": ("shape-folder", [*CLOUD, ("model.name", "dgcnn")], (64, 3)),
+    "splatted": ("shape-folder-scratch", [*SPLATTED, ("model.pooling", "concat")], (6, 1, 32, 32)),
+    "dgcnn": ("shape-folder-scratch", [*CLOUD, ("model.name", "dgcnn")], (64, 3)),
     "lenet": ("digits", [("model.widths", "[16,8]"), ("model.channels", "[4,8]")], (1, 8, 8)),
 }
 TOWERS = """
@@ -123,7 +123,7 @@ def test_a_backbone_of_transformers_needs_neither_its_folder_nor_a_hub(tmp_path:
     source = tmp_path / "convnext"
     transformers.ConvNextConfig(hidden_sizes=[4, 8, 8, 16], depths=[1, 1, 1, 1]).save_pretrained(source)
     overrides = [*VIEWS, ("shapes.channels", "[shaded,depth]"), ("model.backbone", str(source))]
-    run = save_run(tmp_path / "run", load_recipe("shape-folder", overrides), (6, 2, 32, 32))
+    run = save_run(tmp_path / "run", load_recipe("shape-folder-scratch", overrides), (6, 2, 32, 32))
     samples = samples_for((6, 2, 32, 32))
     with torch.no_grad():
         wanted = load_run(run)(samples).numpy()  # type: ignore[call-arg, arg-type]

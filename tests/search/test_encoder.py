@@ -182,7 +182,7 @@ def test_runs_that_cannot_be_searched_with(tmp_path: Path) -> None:
     ):
         load_encoder(run, "cpu")
     clouds = [("model.name", "pointnet"), ("model.widths", "[16,8]"), ("shapes.points", "32")]
-    run = save_run(tmp_path / "clouds", load_recipe("shape-folder", clouds), (32, 3))
+    run = save_run(tmp_path / "clouds", load_recipe("shape-folder-scratch", clouds), (32, 3))
     encoder = load_encoder(run, "cpu")
     assert encoder.shapes(np.zeros((2, 32, 3), np.float32)).shape == (2, 8)
     with pytest.raises(SearchError, match="takes no drawings; train a run with sketches"):

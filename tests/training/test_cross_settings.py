@@ -9,7 +9,7 @@ from batchot.training.recipe import RecipeError
 from batchot.training.settings import first_difference, load_any_recipe, load_recipe, to_mapping
 
 
-def cross(*overrides: tuple[str, str], name: str = "sketch-folder") -> CrossModalRecipe:
+def cross(*overrides: tuple[str, str], name: str = "sketch-folder-scratch") -> CrossModalRecipe:
     recipe = load_any_recipe(name, overrides)
     assert isinstance(recipe, CrossModalRecipe)
     return recipe
@@ -83,7 +83,7 @@ def test_what_is_wrong_is_named(override: tuple[str, str], message: str) -> None
 
 def test_a_recipe_of_one_network_is_none_with_towers() -> None:
     with pytest.raises(RecipeError, match="is a cross-modal recipe"):
-        load_recipe("sketch-folder")
+        load_recipe("sketch-folder-scratch")
 
 
 @pytest.mark.parametrize(

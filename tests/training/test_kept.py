@@ -201,3 +201,49 @@ def test_index_of_a_run_on_kept_features(head: TrainedRun, folder: Path) -> None
 
     files = embed_files(head.folder.root, load_collection("folder", folder), device="cpu")
     assert len(files.names) == len(files.embeddings) > 0
+
+
+def test_a_backbone_begins_from_a_run(whole: TrainedRun, folder: Path, tmp_path: Path) -> None:
+    recipe = load_recipe("shape-folder-scratch", [*HEAD, ("model.pretrained", str(whole.folder.root))])
+    run = train(recipe, tmp_path / "run", data_root=folder, device="cpu")
+    ours, theirs = weights_of(run), weights_of(whole)
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    other = load_recipe(
+        "shape-folder-scratch",
+        [*SMALL, ("model.backbone", "efficientnet-lite1"), ("model.pretrained", str(whole.folder.root))],
+    )
+    with pytest.raises(RecipeError, match=r"model\.pretrained: .* is a run of another backbone"):
+        train(other, tmp_path / "other", data_root=folder, device="cpu")
+
+
+def test_layers_above_the_frozen_ones_are_trained_on_their_maps(folder: Path, tmp_path: Path) -> None:
+    overrides = [*SMALL, ("model.train", "head"), ("model.frozen_layers", "13"), ("optim.layer_decay", "0.9")]
+    recipe = load_recipe("shape-folder-scratch", overrides)
+    run = train(recipe, tmp_path / "run", data_root=folder, device="cpu")
+    from batchot.models import make_backbone
+
+    package = make_backbone("efficientnet-lite0", in_channels=1, pretrained="package")
+    lower = {id(p) for layer in package.layers()[:13] for p in layer.parameters()}  # type: ignore[operator]
+    names = {name for name, p in package.named_parameters() if id(p) in lower}
+    ours = weights_of(run)
+    for name, value in package.named_parameters():
+        assert torch.equal(ours[name], value) == (name in names), name
+    splits = load_splits(recipe, folder)
+    embeddings = load_run(run.folder.root)(splits.test.batch(torch.arange(len(splits.test))))
+    torch.testing.assert_close(embeddings, run.test.embeddings, atol=1e-2, rtol=0)
+
+
+def test_a_missing_package_names_the_recipe_without_it(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from importlib import metadata
+
+    def missing(name: str) -> None:
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "distribution", missing)
+    with pytest.raises(
+        RecipeError, match=r"pip install 'batchot\[pretrained\]'.*recipe shape-folder-scratch"
+    ):
+        train(load_recipe("shape-folder"), tmp_path / "run", data_root=folder, device="cpu")
+    assert not (tmp_path / "run").exists()

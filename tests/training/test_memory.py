@@ -108,7 +108,7 @@ def test_the_command_prints_it(greedy: list[str], tmp_path: Path, capsys: pytest
     [
         ("shapes", "shapes.size=32: pixels a side of a view, now 64"),
         ("modelnet40-points", "shapes.points=64: points a cloud, now 128"),
-        ("image-folder", "data.image_size=16: pixels a side of an image, now 32"),
+        ("image-folder-scratch", "data.image_size=16: pixels a side of an image, now 32"),
     ],
 )
 def test_samples_can_be_made_smaller(recipe: str, line: str) -> None:

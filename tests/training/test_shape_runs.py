@@ -58,7 +58,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory):  # type: ignore[no-untyped-
 
 def recipe_of(kind: str):  # type: ignore[no-untyped-def]
     overrides = [o for o in KINDS[kind] if not (o[0] == "augment.shift" and kind == "splatted")]
-    return load_recipe("shape-folder", overrides)
+    return load_recipe("shape-folder-scratch", overrides)
 
 
 @pytest.fixture(scope="module", params=list(KINDS))
@@ -144,10 +144,10 @@ def test_a_damaged_file_is_left_out_and_named(tmp_path: Path) -> None:
 )
 def test_settings_that_do_not_fit(setting: str, value: str, message: str) -> None:
     with pytest.raises(RecipeError, match=message):
-        load_recipe("shape-folder", [(setting, value)])
+        load_recipe("shape-folder-scratch", [(setting, value)])
 
 
 def test_an_unknown_backbone_is_told_before_training(folder: Path, tmp_path: Path) -> None:
-    recipe = load_recipe("shape-folder", [*KINDS["rendered"], ("model.backbone", "resnet18-x")])
+    recipe = load_recipe("shape-folder-scratch", [*KINDS["rendered"], ("model.backbone", "resnet18-x")])
     with pytest.raises(RecipeError, match=r"model.backbone: resnet18-x"):
         train(recipe, tmp_path / "run", data_root=folder, device="cpu")

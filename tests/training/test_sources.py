@@ -160,9 +160,9 @@ def test_settings() -> None:
     shrec = load_any_recipe("shrec13", [("sketch.data.train_on", "{drawn: 1, quickdraw: 0.5}")])
     assert shrec.towers["sketch"].data.shares == {"drawn": 1.0, "quickdraw": 0.5}  # type: ignore[union-attr]
     for old in ("drawn", "lines", "both"):
-        load_any_recipe("sketch-folder", [("sketch.data.train_on", old)])
+        load_any_recipe("sketch-folder-scratch", [("sketch.data.train_on", old)])
     with pytest.raises(RecipeError, match=r"data\.per_class has no effect here"):
-        load_any_recipe("sketch-folder", [("sketch.data.per_class", "5")])
+        load_any_recipe("sketch-folder-scratch", [("sketch.data.per_class", "5")])
     assert load_recipe("sketches").data.mixed
 
 

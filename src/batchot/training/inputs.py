@@ -25,6 +25,7 @@ from batchot.data.locate import cache_folder
 from batchot.data.projection import Splat
 from batchot.data.seeding import generator_for
 from batchot.training.recipe import Recipe, RecipeError
+from batchot.training.saved_run import read_saved, trained_run
 
 if TYPE_CHECKING:
     from batchot.data.shape_collection import ShapeCollection
@@ -280,17 +281,21 @@ def prepare(recipe: Recipe, splits: Splits[Any]) -> Preparation:
     """
     projection = projection_of(recipe)
     train: Samples = splits.train
+    normalization: Normalization | None
     if recipe.model.name in ("pointnet", "dgcnn"):
         normalization = None
+    elif (run := trained_run(recipe.model.pretrained)) is not None:
+        saved = read_saved(run, "last").content  # a tower that begins from a run sees as the run saw
+        normalization = Normalization(tuple(saved["mean"]), tuple(saved["std"]))
+    elif recipe.model.pretrained != "none":
+        # pretrained backbones take pixels in 0 .. 1 and normalise them as their weights want it
+        c = 1 if projection is not None else splits.sample_shape[-3]
+        normalization = Normalization((0.0,) * c, (1.0,) * c)
     elif not recipe.data.shapes and not recipe.data.drawn:
         normalization = Normalization.from_pixels(splits.train.images)
     else:
         some = train.batch(draw(len(train), min(_NORMALIZED_ON, len(train)), recipe.seed))
-        views = some if projection is None else projection(some)
-        c = views.shape[-3]
-        # pretrained backbones take pixels in 0 .. 1 and normalise them as their weights want it
-        plain = recipe.model.pretrained != "none"
-        normalization = Normalization((0.0,) * c, (1.0,) * c) if plain else Normalization.from_pixels(views)
+        normalization = Normalization.from_pixels(some if projection is None else projection(some))
     partial = recipe.augment.partial if recipe.data.drawn else 0.0
     return Preparation(normalization, _augmentation(recipe, splits), projection, partial)
 

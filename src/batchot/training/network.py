@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -16,6 +17,7 @@ from batchot.models.backbones import make_backbone
 from batchot.models.efficientnet_lite import EfficientNetLite
 from batchot.models.features import make_features
 from batchot.training.recipe import Recipe, RecipeError
+from batchot.training.saved_run import read_saved, trained_run
 from batchot.training.settings import recipe_names
 
 
@@ -150,9 +152,10 @@ def _freeze(features: nn.Module, head: bool, cut: int | None, norms: bool) -> li
 
 def _features(recipe: Recipe, shape: tuple[int, ...], load_pretrained: bool) -> tuple[nn.Module, int]:
     model = recipe.model
-    pretrained = None if model.pretrained == "none" or not load_pretrained else model.pretrained
+    run = trained_run(model.pretrained)
+    pretrained = None if model.pretrained == "none" or run or not load_pretrained else model.pretrained
     try:
-        return make_features(
+        made = make_features(
             model.name,
             shape,
             channels=model.channels,
@@ -163,10 +166,32 @@ def _features(recipe: Recipe, shape: tuple[int, ...], load_pretrained: bool) -> 
             channels_apart=model.channels_apart,
             views_at_once=1024,
         )
+        if run and load_pretrained:
+            load_backbone(backbone_of(made[0]), run)
+        return made
     except (ValueError, OSError, ImportError) as error:
         if model.name not in ("cnn", "mvcnn"):  # the others have no backbone that could be at fault
             raise
         raise RecipeError(f"model.backbone: {model.backbone}: {error}") from error
+
+
+def load_backbone(backbone: nn.Module, run: Path) -> None:
+    """Give a backbone the weights of the backbone of a run.
+
+    Raises:
+        RecipeError: the run has another backbone, or several
+    """
+    saved = read_saved(run, "last").content["state_dict"]
+    wanted = backbone.state_dict()
+    for prefix in ("network.embedder.backbone.backbone.", "network.embedder.backbone."):
+        found = {name: saved[prefix + name] for name in wanted if prefix + name in saved}
+        if len(found) == len(wanted) and all(found[name].shape == wanted[name].shape for name in wanted):
+            backbone.load_state_dict(found)
+            return
+    raise RecipeError(
+        f"model.pretrained: {run} is a run of another backbone, of other channels or of towers; it must be a run of "
+        "one network with the same model.backbone, on pictures of the same number of channels"
+    )
 
 
 def check_pretrained(recipe: Recipe) -> None:

@@ -46,6 +46,12 @@ class SavedRun:
         return dict(json.loads(file.read_text())) if file.is_file() else {}
 
 
+def trained_run(pretrained: str) -> Path | None:
+    """Give the run folder that the weights of a backbone are to come from, if that is what is asked for."""
+    folder = Path(pretrained)
+    return folder if (folder / "config.yaml").is_file() else None
+
+
 def read_saved(path: str | Path, checkpoint: Literal["last", "best"]) -> SavedRun:
     """Read a checkpoint of a run folder.
 

@@ -457,7 +457,11 @@ def _where_effective(made: Recipe) -> list[tuple[str, bool, str]]:
         (("model.kept_variants", "model.frozen_layers"), made.model.train == "head", "model.train=head"),
         (("model.freeze_norm",), (mvcnn or cnn) and not head, "model.train=all and head-then-all"),
         (("first",), made.model.train == "head-then-all", "model.train=head-then-all"),
-        (("optim.backbone_lr", "optim.layer_decay"), not head, "model.train=all and head-then-all"),
+        (
+            ("optim.backbone_lr", "optim.layer_decay"),
+            not head or made.model.frozen_layers is not None,
+            "training above model.frozen_layers, or of all",
+        ),
         (("shapes.views", "shapes.cameras", "shapes.size"), mvcnn, "model.name=mvcnn"),
         (("shapes.channels", "shapes.antialias"), rendered, "shapes.views=rendered of model.name=mvcnn"),
         (("shapes.radius", "shapes.margin"), splatted, "shapes.views=splatted of model.name=mvcnn"),
