@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
-from batchot.losses import PlanReport
+from batchot.losses import BatchOTLoss, CrossModalBatchOTLoss, PlanReport
 from batchot.losses.gradient_cache import forward_in_parts
 from batchot.ranks import of_all, rank_count, sizes_of_all
 from batchot.training.cross_recipe import CrossModalRecipe
@@ -53,6 +54,13 @@ class Learner(LightningModule):
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Let what is random in a step depend on the seed and the step alone, so that it can be resumed."""
         torch.manual_seed(self.recipe.seed * 1_000_003 + self.global_step)
+        loss = self.recipe.loss
+        if loss.lam_warmup > 0:
+            steps = loss.lam_warmup * self.steps_per_epoch * self.recipe.epochs
+            lam = loss.lam * min(1.0, self.global_step / steps)
+            for module in self.objective.modules():
+                if isinstance(module, BatchOTLoss | CrossModalBatchOTLoss):
+                    module.settings = replace(module.settings, lam=lam)
 
     def collected(self, loaders: list[Parts]) -> list[Embedded]:
         """Join what all ranks have embedded in an evaluation, in the order of the samples.

@@ -363,6 +363,7 @@ class LossSettings:
         pos_margin: distance below which a positive pair costs nothing (batch-ot and uniform)
         gamma: sharpness of the ground distance exp(-gamma M) (batch-ot)
         lam: lambda, weight of the transport cost against the entropy (batch-ot)
+        lam_warmup: share of all steps in which lambda rises from 0, the uniform plan, to lam (batch-ot)
         normalize: L2-normalise the embeddings (batch-ot and uniform)
         grad: "detach" holds the plan fixed, "implicit" differentiates through it (batch-ot)
         distance_power: distances between embeddings are ||x - y|| to this power (batch-ot and uniform)
@@ -382,6 +383,7 @@ class LossSettings:
     pos_margin: float = 0.0
     gamma: float = 3.0
     lam: float = 5.0
+    lam_warmup: float = 0.0
     normalize: bool = True
     grad: Literal["detach", "implicit"] = "detach"
     distance_power: Literal[1, 2] = 2
@@ -400,6 +402,7 @@ class LossSettings:
         _require(self.pos_margin >= 0, "loss.pos_margin", self.pos_margin, ">= 0")
         _require(self.gamma > 0, "loss.gamma", self.gamma, "> 0")
         _require(0 <= self.lam <= 1e4, "loss.lam", self.lam, "between 0 and 10,000")
+        _require(0 <= self.lam_warmup <= 1, "loss.lam_warmup", self.lam_warmup, "in [0, 1]")
         farthest = 4.0 if self.distance_power == 2 else 2.0
         _require(
             self.name not in ("batch-ot", "uniform") or not self.normalize or self.margin <= farthest,

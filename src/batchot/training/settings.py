@@ -24,13 +24,14 @@ _OWN_LOSS_SETTINGS = (
     "pos_margin",
     "gamma",
     "lam",
+    "lam_warmup",
     "normalize",
     "grad",
     "distance_power",
     "power",
     "anchors",
 )
-_UNIFORM_IGNORES = ("gamma", "lam", "grad")
+_UNIFORM_IGNORES = ("gamma", "lam", "lam_warmup", "grad")
 
 
 def recipe_names() -> tuple[str, ...]:
