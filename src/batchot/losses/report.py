@@ -72,7 +72,7 @@ def plan_report(
     """
     settings = BatchOTSettings() if settings is None else settings
     check_distance(distance)
-    batch = check_batch(embeddings, labels, indices_tuple, ref_emb, ref_labels)
+    batch = check_batch(embeddings, labels, indices_tuple, ref_emb, ref_labels, settings.ignore_label)
     with torch.no_grad():
         M = batch_misplacement(batch, settings, distance)
         plan = batch_plan(M, batch, settings)
