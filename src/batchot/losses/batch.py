@@ -60,8 +60,7 @@ def check_batch(
                 "ref_emb needs ref_labels (or an indices_tuple that says which pairs are positive)."
             )
     if indices_tuple is not None:
-        columns = len(embeddings if ref_emb is None else ref_emb)
-        indices_tuple = _check_indices(indices_tuple, len(embeddings), columns, embeddings.device)
+        indices_tuple = _as_pairs(indices_tuple, embeddings.device)
     else:
         assert labels is not None
         embeddings, labels = labelled_rows(embeddings, labels, ignore_label)
@@ -142,29 +141,47 @@ def _some(numbers: list[int]) -> str:
     return ", ".join(map(str, numbers[:5])) + (", ..." if len(numbers) > 5 else "")
 
 
-def _check_indices(
-    indices_tuple: Sequence[Tensor], n: int, m: int, device: torch.device
-) -> tuple[Tensor, ...]:
+def _as_pairs(indices_tuple: Sequence[Tensor], device: torch.device) -> tuple[Tensor, ...]:
     """Pairs (a1, p, a2, n) of rows and columns, also of triplets (a, p, n), as int64 on the device."""
     if len(indices_tuple) not in (3, 4):
         raise ValueError(
             f"indices_tuple must hold 3 tensors (triplets) or 4 (pairs), got {len(indices_tuple)}."
         )
     a1, p, *rest = (each.to(device, torch.long) for each in indices_tuple)
-    a2, negatives = (a1, rest[0]) if len(rest) == 1 else rest
-    for rows, columns in ((a1, p), (a2, negatives)):
-        if rows.ndim != 1 or rows.shape != columns.shape:
+    a2, n = (a1, rest[0]) if len(rest) == 1 else rest
+    if a1.ndim != 1 or a1.shape != p.shape or a2.ndim != 1 or a2.shape != n.shape:
+        raise ValueError(
+            "the tensors of indices_tuple must be as long as those they are paired with, (k,) each, got "
+            f"{', '.join(str(tuple(each.shape)) for each in indices_tuple)}."
+        )
+    return a1, p, a2, n
+
+
+def paired_rows(batch: Batch) -> Batch:
+    """A batch with pairs as two batches: the rows, and the columns, that a pair names; the others carry no mass."""
+    assert batch.indices_tuple is not None
+    a1, p, a2, n = batch.indices_tuple
+    x, (a1, a2), rows = _named(batch.x, "embeddings", a1, a2)
+    y, (p, n), columns = _named(batch.x if batch.y is None else batch.y, "columns of the batch", p, n)
+    labels = None if batch.labels is None else batch.labels[rows]
+    y_labels = batch.labels if batch.y is None else batch.y_labels
+    return Batch(x, labels, y, None if y_labels is None else y_labels[columns], (a1, p, a2, n))
+
+
+def _named(x: Tensor, what: str, *indices: Tensor) -> tuple[Tensor, list[Tensor], Tensor]:
+    """The rows of x that indices name, the indices of these rows among them, and which rows they are."""
+    for index in indices:
+        if len(index) and not (0 <= int(index.min()) and int(index.max()) < len(x)):
             raise ValueError(
-                "the tensors of indices_tuple must have one dimension and pairs of them one length, got "
-                f"{[tuple(each.shape) for each in indices_tuple]}."
+                f"indices_tuple names {what} {int(index.min())} to {int(index.max())}, but there are {len(x)}."
             )
-        for index, size, of in ((rows, n, "rows"), (columns, m, "columns")):
-            if len(index) and (int(index.min()) < 0 or int(index.max()) >= size):
-                raise ValueError(
-                    f"indices_tuple names {of} {int(index.min())} to {int(index.max())}, but there are {size} "
-                    f"{'embeddings' if of == 'rows' else 'embeddings to compare with'}."
-                )
-    return a1, p, a2, negatives
+    used = torch.zeros(len(x), dtype=torch.bool, device=x.device)
+    for index in indices:
+        used[index] = True
+    if bool(used.all()):
+        return x, list(indices), torch.arange(len(x), device=x.device)
+    number = used.cumsum(0) - 1
+    return x[used], [number[index] for index in indices], used.nonzero().squeeze(1)
 
 
 def positive_pairs(batch: Batch) -> Tensor:

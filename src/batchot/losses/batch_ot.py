@@ -20,6 +20,7 @@ from batchot.losses.batch import (
     check_misplacement,
     forbidden_pairs,
     labelled_rows,
+    paired_rows,
 )
 from batchot.losses.fused import fused_loss, is_fusible
 from batchot.losses.settings import BatchOTSettings, preset
@@ -116,7 +117,9 @@ def batch_ot_loss(
 
 
 def _loss(batch: Batch, settings: BatchOTSettings, distance: Distance | None) -> Tensor:
-    if len(batch.x) == 0 or (batch.y is not None and len(batch.y) == 0):  # every row has the label that is left out
+    if batch.indices_tuple is not None:
+        batch = paired_rows(batch)
+    if len(batch.x) == 0 or (batch.y is not None and len(batch.y) == 0):  # no pair, or no label that counts
         return 0.0 * (batch.x if batch.x.dtype == torch.float64 else batch.x.float()).sum()
     if distance is None and batch.x.is_cuda:
         from batchot.losses.gpu import gpu_loss, is_gpu_fusible

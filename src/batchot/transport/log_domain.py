@@ -35,36 +35,44 @@ def solve_in_log_domain(
     max_iterations: int,
     tolerance: float,
     alpha: Tensor | None = None,
+    doubtful: bool = True,
 ) -> tuple[Tensor, int, float]:
     """T (n, m) in float64 for one problem with cost C >= 0 and marginals that sum to 1, and the steps taken.
 
     The third value is the mass for which the mask leaves no room, where it is more than the tolerance; 0 otherwise.
-    alpha: potentials of the rows to begin with.
+    alpha: potentials of the rows to begin with. doubtful: whether to look for such mass.
     """
-    T = C.new_zeros(C.shape)
-    i, j = (a > 0).nonzero().squeeze(1), (b > 0).nonzero().squeeze(1)
-    if i.numel() == 0 or j.numel() == 0:
-        return T, 0, 0.0
-    C, a, b = C[i][:, j], a[i], b[j]
     if allowed is not None:
-        C = C.masked_fill(~allowed[i][:, j], float("inf"))
-    if alpha is not None:
-        alpha = alpha[i]
-        if not bool(torch.isfinite(alpha).all()):
-            alpha = None
+        C = C.masked_fill(~allowed, float("inf"))
+    i, j = (a > 0).nonzero().squeeze(1), (b > 0).nonzero().squeeze(1)
+    if len(i) < len(a) or len(j) < len(b):  # rows and columns without mass take no part
+        T = C.new_zeros(C.shape)
+        if len(i) == 0 or len(j) == 0:
+            return T, 0, 0.0
+        part, steps, lacking = solve_in_log_domain(
+            C[i][:, j], lam, a[i], b[j], None, max_iterations, tolerance, None if alpha is None else alpha[i], doubtful
+        )
+        T[i.unsqueeze(1), j] = part
+        return T, steps, lacking
+    if alpha is not None and not bool(torch.isfinite(alpha).all()):
+        alpha = None
     if C.shape[0] > C.shape[1]:  # the system to solve has the size of the rows: take the shorter side
         if alpha is not None:
             alpha = (b.log() - (alpha.unsqueeze(1) + _scores(C, lam)).logsumexp(0)).nan_to_num(posinf=0.0)
-        part, steps, lacking = _anneal(C.T.contiguous(), lam, b, a, max_iterations, tolerance, alpha)
-        part = part.T
-    else:
-        part, steps, lacking = _anneal(C, lam, a, b, max_iterations, tolerance, alpha)
-    T[i.unsqueeze(1), j] = part
-    return T, steps, lacking
+        T, steps, lacking = _anneal(C.T.contiguous(), lam, b, a, max_iterations, tolerance, alpha, doubtful)
+        return T.T, steps, lacking
+    return _anneal(C, lam, a, b, max_iterations, tolerance, alpha, doubtful)
 
 
 def _anneal(
-    C: Tensor, lam: float, a: Tensor, b: Tensor, max_iterations: int, tolerance: float, alpha: Tensor | None
+    C: Tensor,
+    lam: float,
+    a: Tensor,
+    b: Tensor,
+    max_iterations: int,
+    tolerance: float,
+    alpha: Tensor | None,
+    doubtful: bool,
 ) -> tuple[Tensor, int, float]:
     reach = torch.isfinite(C)
     spread = float(C.masked_fill(~reach, 0.0).max())
@@ -72,7 +80,7 @@ def _anneal(
     warm = alpha is not None
     alpha = torch.zeros_like(a) if alpha is None else alpha
     before: tuple[float, Tensor] | None = None
-    masked = None if bool(reach.all()) else reach
+    masked = reach if doubtful and not bool(reach.all()) else None
     steps = 0
     while True:
         last = stage >= lam
@@ -103,10 +111,8 @@ def _scores(C: Tensor, lam: float) -> Tensor:
 def _evaluate(S: Tensor, a: Tensor, b: Tensor, alpha: Tensor) -> tuple[Tensor, Tensor, Tensor, float]:
     """alpha, the plan with exact columns, its row sums and its row error, for S = -lam C."""
     scores = alpha.unsqueeze(1) + S  # (n, m)
-    top = scores.amax(0)
-    # A column all of whose pairs are forbidden keeps no mass.
-    top = torch.where(torch.isfinite(top), top, torch.zeros_like(top))
-    T = (scores - top).exp_()
+    top = scores.amax(0).clamp_(min=-1e300)  # a column all of whose pairs are forbidden keeps no mass
+    T = scores.sub_(top).exp_()
     T *= b / T.sum(0).clamp(min=torch.finfo(T.dtype).tiny)
     r = T.sum(1)
     return alpha, T, r, float((r - a).abs().sum())
@@ -175,20 +181,21 @@ def _newton_step(
 ) -> tuple[Tensor, Tensor, Tensor, float] | None:
     """A Newton step of a length that lowers the dual or the error, or None when there is none."""
     alpha, T, r, error = point
-    W = (T / b) @ T.T  # what rows exchange through columns
-    W.fill_diagonal_(0.0)
-    # Scaled to a diagonal of about 1. The sum of the others is the diagonal without the cancellation of r_i - W_ii.
-    scale = torch.where(r > 1e-200, r.rsqrt(), torch.zeros_like(r))  # nothing can be said of rows that have underflowed
-    H = torch.diag(W.sum(1) * scale * scale) - W * scale * scale.unsqueeze(1)
+    H = (T / b) @ -T.T  # minus what rows exchange through columns
+    H.fill_diagonal_(0.0)
+    # The sum of the others is the diagonal without the cancellation of r_i - W_ii.
+    H.diagonal().sub_(H.sum(1))
+    # Scaled to a diagonal of about 1; nothing can be said of rows that have underflowed.
+    scale = torch.where(r > 1e-200, r.rsqrt(), 0.0)
+    H *= torch.outer(scale, scale)
     # H is singular along sqrt(r), hence the outer product, and nearly so between groups that hardly exchange mass: the
     # ridge keeps the step finite there without slowing it elsewhere.
     root = r.sqrt()
-    H += torch.outer(root, root) / r.sum()
+    H.addr_(root, root, alpha=1.0 / float(r.sum()))
     ridge = 1e-14
     for _ in range(8):
-        L, info = torch.linalg.cholesky_ex(
-            H + torch.diag(torch.full_like(r, ridge))
-        )
+        H.diagonal().add_(ridge)
+        L, info = torch.linalg.cholesky_ex(H)
         if int(info) == 0:
             break
         ridge *= 100.0
@@ -205,7 +212,7 @@ def _newton_step(
     low, high, kept = 0.0, float("inf"), None
     for _ in range(_TRIES):
         tried = alpha - length * step
-        found = _evaluate(S, a, b, tried - tried.mean())
+        found = _evaluate(S, a, b, tried)
         rest = float((found[2] - a) @ step)
         if found[3] < 0.5 * error:
             return found

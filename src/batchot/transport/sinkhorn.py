@@ -82,7 +82,9 @@ def sinkhorn(
         a64 = _marginal(a, D, allowed, -1, "a")
         b64 = _marginal(b, D, allowed, -2, "b")
         if a is None and b is None:
-            T, iterations, lacking = _solve(D, float(lam), a64, b64, allowed, max_iterations, tolerance)
+            # These marginals have a plan whatever the mask.
+            T, iterations, _ = _solve(D, float(lam), a64, b64, allowed, max_iterations, tolerance, False)
+            lacking = 0.0
         else:
             total, total_b = a64.sum(-1, keepdim=True), b64.sum(-1, keepdim=True)
             if not torch.allclose(total, total_b, rtol=1e-5, atol=0.0):
@@ -129,8 +131,12 @@ def _solve(
     allowed: Tensor | None,
     max_iterations: int,
     tolerance: float,
+    doubtful: bool = True,
 ) -> tuple[Tensor, int, float]:
-    """T in float64, the number of steps and the mass for which the mask leaves no room, for marginals that sum to 1."""
+    """T in float64, the number of steps and the mass for which the mask leaves no room, for marginals that sum to 1.
+
+    doubtful: whether the mask may leave no room for them.
+    """
     if lam == 0.0 and allowed is None:
         return a.unsqueeze(-1) * b.unsqueeze(-2), 0, 0.0
     forbidden_cost = float("inf")
@@ -149,7 +155,8 @@ def _solve(
             K = K.masked_fill(~allowed, 0.0)
         most = _KERNEL_STEPS
         if allowed is not None and min(D.shape[-2:]) <= _SPARSE_SIZE:
-            if float(allowed.sum()) < _SPARSE * allowed.numel():
+            pairs = float(allowed.sum()) / allowed[..., 0, 0].numel()
+            if pairs < _SPARSE * D.shape[-2] * D.shape[-1] or pairs < sum(D.shape[-2:]):
                 most = _SPARSE_STEPS
         T, steps, error, u = _kernel_domain(K, a, b, min(max_iterations, most), tolerance)
         if bool((error <= tolerance).all()) or steps >= max_iterations:
@@ -171,6 +178,7 @@ def _solve(
             max_iterations - done,
             tolerance,
             None if start is None else start.reshape(-1, a.shape[-1])[k],
+            doubtful,
         )
         solved.append(T)
         most, lacking = max(most, steps), max(lacking, short)
@@ -183,11 +191,12 @@ def _kernel_domain(
     """Sinkhorn's iteration on the kernel: T, steps taken, the row error left (columns are exact), and u."""
     columns = K.transpose(-2, -1)
     r = K.sum(-1)
+    ratio = torch.div if bool((r > 0).all() and (K.sum(-2) > 0).all()) else _ratio
     step = 0
     while True:
         step += 1
-        u = _ratio(a, r)
-        v = _ratio(b, torch.matmul(columns, u.unsqueeze(-1)).squeeze(-1))
+        u = ratio(a, r)
+        v = ratio(b, torch.matmul(columns, u.unsqueeze(-1)).squeeze(-1))
         r = torch.matmul(K, v.unsqueeze(-1)).squeeze(-1)
         error = (u * r - a).abs().sum(-1)
         # Half the tolerance is kept for the rounding of T itself.
