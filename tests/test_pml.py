@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import subprocess
 import sys
+import warnings
 
 import pytest
 import torch
@@ -11,7 +14,9 @@ import torch.multiprocessing as mp
 from pytorch_metric_learning import distances, losses, miners, trainers
 from pytorch_metric_learning.utils import distributed
 
-from batchot import BatchOTLoss, batch_ot_loss
+import batchot
+from batchot import batch_ot_loss
+from batchot.pml import BatchOTLoss
 
 
 def test_cross_batch_memory(batch) -> None:
@@ -32,7 +37,7 @@ def test_cross_batch_memory(batch) -> None:
 def test_miners_multiple_losses_and_base_class(batch) -> None:
     x, labels = batch
     loss = BatchOTLoss(lam=8.0)
-    assert isinstance(loss, losses.BaseMetricLossFunction) and isinstance(loss, BatchOTLoss)
+    assert isinstance(loss, losses.BaseMetricLossFunction) and isinstance(loss, batchot.BatchOTLoss)
     for miner in (miners.TripletMarginMiner(), miners.PairMarginMiner()):
         assert torch.isfinite(loss(x, labels, miner(x, labels)))
     both = losses.MultipleLosses([loss, losses.ContrastiveLoss()], weights=[1.0, 0.0])
@@ -102,6 +107,108 @@ def test_distributed_wrapper() -> None:
     x = torch.randn(10, 4, generator=torch.Generator().manual_seed(0))
     expected = batch_ot_loss(x, torch.arange(10) % 3).item()
     assert got[0] == pytest.approx(expected, rel=1e-4) and got[1] == pytest.approx(expected, rel=1e-4)
+
+
+MINERS = [
+    miners.AngularMiner(),
+    miners.BatchEasyHardMiner(),
+    miners.BatchHardMiner(),
+    miners.DistanceWeightedMiner(),
+    miners.HDCMiner(),
+    miners.MultiSimilarityMiner(),
+    miners.PairMarginMiner(),
+    miners.TripletMarginMiner(),
+    miners.UniformHistogramMiner(),
+]
+
+
+def test_every_miner_is_tested() -> None:
+    given = {name for name in miners.__all__ if name.endswith("Miner")} if hasattr(miners, "__all__") else set()
+    given |= {name for name in vars(miners) if name.endswith("Miner")}
+    assert given - {"BaseMiner"} == {type(miner).__name__ for miner in MINERS}
+
+
+@pytest.mark.parametrize("memory", [False, True])
+@pytest.mark.parametrize("miner", MINERS, ids=lambda miner: type(miner).__name__)
+def test_pairs_of_every_miner_have_a_plan(miner, memory: bool) -> None:
+    generator = torch.Generator().manual_seed(1)
+    rows = [torch.randn(40, 8, generator=generator).requires_grad_() for _ in range(3)]
+    labels = torch.arange(40) % 5
+    values = []
+    for steps in (60, 1000):  # the value is not that of an iteration that was given up
+        torch.manual_seed(0)  # some miners draw
+        loss = BatchOTLoss(max_iterations=steps)
+        if memory:
+            loss = losses.CrossBatchMemory(loss, 8, 80, miner=miner)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            for x in rows:
+                value = loss(x, labels) if memory else loss(x, labels, miner(x.detach(), labels))
+            value.backward()
+        assert torch.isfinite(rows[-1].grad).all()
+        values.append(value.item())
+    assert values[0] == pytest.approx(values[1], rel=1e-5) and values[0] > 0
+
+
+class Mine(BatchOTLoss):
+    """A subclass, whose name no wrapper knows."""
+
+
+@pytest.mark.parametrize("kind", [BatchOTLoss, Mine, batchot.BatchOTLoss])
+def test_wrappers_take_the_loss_and_its_subclasses(batch, kind) -> None:
+    x, labels = batch
+    near = x + 0.1
+    pairs = torch.arange(24)
+    both = torch.cat([x, near]), torch.cat([pairs, pairs])
+    assert losses.SelfSupervisedLoss(kind())(x, near).item() == batch_ot_loss(*both).item()
+    across = losses.SelfSupervisedLoss(kind(), symmetric=False)(x, near)
+    assert across.item() == batch_ot_loss(x, pairs, None, near, pairs).item()
+    memory = losses.CrossBatchMemory(kind(), 7, 24)
+    copied = pickle.loads(pickle.dumps(copy.deepcopy(memory)))
+    assert copied(x, labels).item() == memory(x, labels).item()
+    assert type(memory.loss) is kind
+    for refused in (losses.ProxyAnchorLoss(5, 7), torch.nn.CrossEntropyLoss()):  # what a wrapper refused, it refuses
+        with pytest.raises(Exception, match="not supported for"):
+            losses.CrossBatchMemory(refused, 7, 24)
+
+
+def run(code: str) -> str:
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_the_class_is_the_same_before_and_after_that_library_is_imported(tmp_path) -> None:
+    file = tmp_path / "loss.pickle"
+    run(
+        "import pickle, pytorch_metric_learning.losses, batchot.pml\n"
+        f"pickle.dump(batchot.BatchOTLoss(lam=3.0), open({str(file)!r}, 'wb'))"
+    )
+    code = (
+        "import pickle, sys, batchot\n"
+        "sys.modules['pytorch_metric_learning'] = None  # not installed\n"
+        f"loss = pickle.load(open({str(file)!r}, 'rb'))\n"
+        "print(type(loss) is batchot.BatchOTLoss, loss.settings.lam)\n"
+        "try:\n    import batchot.pml\nexcept ImportError as error:\n    print(error)"
+    )
+    first, second = run(code).splitlines()
+    assert first == "True 3.0" and "pip install 'pytorch-metric-learning" in second
+
+
+def test_a_version_without_lists_of_losses() -> None:
+    code = (
+        "import torch\n"
+        "from pytorch_metric_learning import losses\n"
+        "for kind in (losses.BaseLossWrapper, losses.CrossBatchMemory, losses.SelfSupervisedLoss):\n"
+        "    del kind.supported_losses, kind.check_loss_support\n"
+        "losses.BaseLossWrapper.__init__ = lambda self, loss, **kw: super(losses.BaseLossWrapper, self).__init__(**kw)\n"
+        "import batchot\n"
+        "from batchot.pml import BatchOTLoss\n"
+        "x, labels = torch.eye(4), torch.tensor([0, 0, 1, 1])\n"
+        "value = batchot.BatchOTLoss()(x, labels).item()\n"
+        "print(BatchOTLoss()(x, labels).item() == value, abs(losses.CrossBatchMemory(BatchOTLoss(), 4, 4)(x, labels).item() - value) < 1e-5)"
+    )
+    assert run(code) == "True True"
 
 
 def test_nobody_else_pays_for_the_import() -> None:
