@@ -47,7 +47,9 @@ def batches(count: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
     return [(x[i].requires_grad_(), labels[i]) for i in chosen]
 
 
-def step(loss: torch.nn.Module, miner: torch.nn.Module | None, x: torch.Tensor, labels: torch.Tensor) -> float:
+def step(
+    loss: torch.nn.Module, miner: torch.nn.Module | None, x: torch.Tensor, labels: torch.Tensor
+) -> float:
     """Seconds of one forward and backward."""
     start = time.perf_counter()
     value = loss(x, labels) if miner is None else loss(x, labels, miner(x, labels))
@@ -84,7 +86,10 @@ def main() -> None:
         for name, miner in MINERS.items():
             ours, theirs = compare(miner, memory, options.repetitions)
             size = MEMORY if memory else 0
-            print(f"{name:>22} {size:>7} {1e3 * ours:>13.2f} {1e3 * theirs:>16.2f} {ours / theirs:>6.2f}", flush=True)
+            print(
+                f"{name:>22} {size:>7} {1e3 * ours:>13.2f} {1e3 * theirs:>16.2f} {ours / theirs:>6.2f}",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

@@ -123,7 +123,9 @@ MINERS = [
 
 
 def test_every_miner_is_tested() -> None:
-    given = {name for name in miners.__all__ if name.endswith("Miner")} if hasattr(miners, "__all__") else set()
+    given = (
+        {name for name in miners.__all__ if name.endswith("Miner")} if hasattr(miners, "__all__") else set()
+    )
     given |= {name for name in vars(miners) if name.endswith("Miner")}
     assert given - {"BaseMiner"} == {type(miner).__name__ for miner in MINERS}
 
@@ -167,7 +169,10 @@ def test_wrappers_take_the_loss_and_its_subclasses(batch, kind) -> None:
     copied = pickle.loads(pickle.dumps(copy.deepcopy(memory)))
     assert copied(x, labels).item() == memory(x, labels).item()
     assert type(memory.loss) is kind
-    for refused in (losses.ProxyAnchorLoss(5, 7), torch.nn.CrossEntropyLoss()):  # what a wrapper refused, it refuses
+    for refused in (
+        losses.ProxyAnchorLoss(5, 7),
+        torch.nn.CrossEntropyLoss(),
+    ):  # what a wrapper refused, it refuses
         with pytest.raises(Exception, match="not supported for"):
             losses.CrossBatchMemory(refused, 7, 24)
 
@@ -201,12 +206,14 @@ def test_a_version_without_lists_of_losses() -> None:
         "from pytorch_metric_learning import losses\n"
         "for kind in (losses.BaseLossWrapper, losses.CrossBatchMemory, losses.SelfSupervisedLoss):\n"
         "    del kind.supported_losses, kind.check_loss_support\n"
-        "losses.BaseLossWrapper.__init__ = lambda self, loss, **kw: super(losses.BaseLossWrapper, self).__init__(**kw)\n"
+        "base = losses.BaseLossWrapper\n"
+        "base.__init__ = lambda self, loss, **options: super(base, self).__init__(**options)\n"
         "import batchot\n"
         "from batchot.pml import BatchOTLoss\n"
         "x, labels = torch.eye(4), torch.tensor([0, 0, 1, 1])\n"
         "value = batchot.BatchOTLoss()(x, labels).item()\n"
-        "print(BatchOTLoss()(x, labels).item() == value, abs(losses.CrossBatchMemory(BatchOTLoss(), 4, 4)(x, labels).item() - value) < 1e-5)"
+        "memory = losses.CrossBatchMemory(BatchOTLoss(), 4, 4)\n"
+        "print(BatchOTLoss()(x, labels).item() == value, abs(memory(x, labels).item() - value) < 1e-5)"
     )
     assert run(code) == "True True"
 

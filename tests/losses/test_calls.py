@@ -48,7 +48,9 @@ def test_given_pairs_are_what_they_are_given_as(batch) -> None:
     assert batch_ot_loss(x, labels, pairs([], [], [0], [same]), margin=4.0).item() == pytest.approx(
         0.5 * (4 - d2[0, same].item()), rel=1e-5
     )
-    for k, (triplet, positive) in enumerate(((pairs([0], [other], [same]), other), (pairs([0], [same], [other]), same))):
+    for k, (triplet, positive) in enumerate(
+        ((pairs([0], [other], [same]), other), (pairs([0], [same], [other]), same))
+    ):
         negative = same if k == 0 else other
         expected = 0.25 * (d2[0, positive] + 4 - d2[0, negative]).item()
         assert batch_ot_loss(x, labels, triplet, margin=4.0).item() == pytest.approx(expected, rel=1e-5)
@@ -74,7 +76,10 @@ def test_all_pairs_given_is_the_loss_of_the_batch(batch) -> None:
     alike = labels[:, None] == labels
     itself = torch.eye(24, dtype=torch.bool)
     given = (*(alike & ~itself).nonzero(as_tuple=True), *(~alike).nonzero(as_tuple=True))
-    expected, got = batch_ot_loss(x, labels, tolerance=1e-12), batch_ot_loss(x, labels, given, tolerance=1e-12)
+    expected, got = (
+        batch_ot_loss(x, labels, tolerance=1e-12),
+        batch_ot_loss(x, labels, given, tolerance=1e-12),
+    )
     assert got.item() == pytest.approx(expected.item(), rel=1e-12)
     gradients = [torch.autograd.grad(loss, x)[0] for loss in (expected, got)]
     assert torch.allclose(*gradients, rtol=1e-9, atol=1e-12)

@@ -62,7 +62,9 @@ def in_multi_precision(C: torch.Tensor, lam: float, a: torch.Tensor, b: torch.Te
             H = mp.matrix(n, n)
             for i in range(n):
                 for k in range(n):
-                    H[i, k] = (sum(T[i]) if i == k else 0) - sum(T[i][j] * T[k][j] / b_[j] for j in range(m)) + 1
+                    H[i, k] = (
+                        (sum(T[i]) if i == k else 0) - sum(T[i][j] * T[k][j] / b_[j] for j in range(m)) + 1
+                    )
             step = mp.lu_solve(H, mp.matrix(g))
             length = min(mp.mpf(1), 5 / max(abs(x) for x in step))
             while True:
@@ -91,7 +93,7 @@ def test_small_problems_equal_multi_precision(n, m, seed, lam, cost, mass) -> No
 
 
 def is_of_the_right_form(T: torch.Tensor, C: torch.Tensor, lam: float) -> bool:
-    """Whether log T_ij + lam C_ij = alpha_i + beta_j where mass flows, in 30 digits: with the marginals, the optimum."""
+    """Whether log T_ij + lam C_ij = alpha_i + beta_j where mass flows, in 30 digits."""
     mp = mpmath.mp.clone()
     mp.dps = 30
     n, m = T.shape
@@ -173,7 +175,9 @@ def test_converges_where_there_is_a_plan_and_says_where_there_is_none(n, m, seed
     draw = np.random.default_rng(seed)
     allowed = torch.tensor(draw.random((n, m)) < share)
     allowed[0, 0] = True
-    some = torch.tensor(draw.random((n, m)) * (draw.random((n, m)) < 0.5)) * allowed  # some pairs are not needed
+    some = (
+        torch.tensor(draw.random((n, m)) * (draw.random((n, m)) < 0.5)) * allowed
+    )  # some pairs are not needed
     some[0, 0] += 1e-3
     a, b = some.sum(1) / some.sum(), some.sum(0) / some.sum()
     if not exists:
@@ -204,4 +208,6 @@ def test_default_marginals_are_those_of_the_uniform_plan() -> None:
     assert plan.a.tolist() == [0.25, 0.75] and plan.b.tolist() == [0.5, 0.25, 0.25]
     for n in (3, 7, 10, 64):  # to the bit what they are without a mask
         even = sinkhorn(torch.rand(n, n), 5.0, mask=torch.eye(n, dtype=torch.bool))
-        assert torch.equal(even.a, torch.full((n,), 1 / n, dtype=torch.float64)) and torch.equal(even.a, even.b)
+        assert torch.equal(even.a, torch.full((n,), 1 / n, dtype=torch.float64)) and torch.equal(
+            even.a, even.b
+        )

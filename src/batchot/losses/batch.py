@@ -125,13 +125,14 @@ def check_labels(name: str, labels: Tensor, x: Tensor) -> Tensor:
 
 
 def labelled_rows(x: Tensor, labels: Tensor, ignore_label: int | None) -> tuple[Tensor, Tensor]:
-    """The rows whose label is not ignore_label; all of them for None, which looks at no value (and waits for no GPU)."""
+    """The rows whose label is not ignore_label; all of them for None, which waits for no GPU."""
     if ignore_label is None:
         return x, labels
     kept = labels != ignore_label
     if torch.compiler.is_compiling():  # a graph has no room for a number of rows that only the labels tell
         torch._assert_async(
-            kept.all(), f"labels hold ignore_label={ignore_label}: leave those rows out before the compiled call."
+            kept.all(),
+            f"labels hold ignore_label={ignore_label}: leave those rows out before the compiled call.",
         )
         return x, labels
     return (x, labels) if bool(kept.all()) else (x[kept], labels[kept])
@@ -171,7 +172,7 @@ def paired_rows(batch: Batch) -> Batch:
 def _named(x: Tensor, what: str, *indices: Tensor) -> tuple[Tensor, list[Tensor], Tensor]:
     """The rows of x that indices name, the indices of these rows among them, and which rows they are."""
     for index in indices:
-        if len(index) and not (0 <= int(index.min()) and int(index.max()) < len(x)):
+        if len(index) and not (int(index.min()) >= 0 and int(index.max()) < len(x)):
             raise ValueError(
                 f"indices_tuple names {what} {int(index.min())} to {int(index.max())}, but there are {len(x)}."
             )

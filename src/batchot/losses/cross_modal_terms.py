@@ -168,7 +168,7 @@ def check_batches(
     shape_labels: Tensor | None,
     ignore_label: int | None = None,
 ) -> dict[str, tuple[Tensor, Tensor]]:
-    """The arguments of a call as checked batches by modality without ignored rows, or an error that says what arrived."""
+    """The arguments of a call as checked batches without ignored rows, or an error that says what arrived."""
     if isinstance(batches, Tensor):
         if sketch_labels is None or shape is None or shape_labels is None:
             raise ValueError(

@@ -1,4 +1,4 @@
-"""Entropic transport where the kernel underflows or Sinkhorn's iteration crawls: annealing, and Newton on the semi-dual.
+"""Entropic transport where the kernel underflows or Sinkhorn crawls: annealing, and Newton on the semi-dual.
 
 With beta eliminated (columns exact), the dual is the smooth convex function of alpha
 
@@ -20,8 +20,12 @@ _ANNEALING = 4.0  # factor from one lam to the next
 _STAGE_TOLERANCE = 1e-5  # marginal error at which annealing goes on to the next lam
 _SINKHORN_STEPS = 20  # the first stage starts with so many, which Newton's method needs to be near enough
 _NEWTON_SIZE = 2048  # a Newton step solves a system of this size at most
-_FAR = 10.0  # factor between a row's mass and what it should have from which Sinkhorn's step is the longer one
-_LONGEST_STEP = 20.0  # in alpha, as a first try: Newton's step is endless between groups that exchange nothing yet
+_FAR = (
+    10.0  # factor between a row's mass and what it should have from which Sinkhorn's step is the longer one
+)
+_LONGEST_STEP = (
+    20.0  # in alpha, as a first try: Newton's step is endless between groups that exchange nothing yet
+)
 _TRIES = 50  # lengths of a Newton step
 _PATIENCE = 50  # steps without a smaller error after which rounding is taken for the reason
 
@@ -50,7 +54,15 @@ def solve_in_log_domain(
         if len(i) == 0 or len(j) == 0:
             return T, 0, 0.0
         part, steps, lacking = solve_in_log_domain(
-            C[i][:, j], lam, a[i], b[j], None, max_iterations, tolerance, None if alpha is None else alpha[i], doubtful
+            C[i][:, j],
+            lam,
+            a[i],
+            b[j],
+            None,
+            max_iterations,
+            tolerance,
+            None if alpha is None else alpha[i],
+            doubtful,
         )
         T[i.unsqueeze(1), j] = part
         return T, steps, lacking
@@ -140,7 +152,7 @@ def _solve_stage(
             if lacking > max(0.25 * tolerance, 1e-12):
                 return best[0], best[1], steps, lacking
         steps += 1
-        alpha, T, r, _ = point
+        alpha, _, r, _ = point
         moved = None
         if newton and steps > sinkhorn_steps:
             share = r / a
@@ -159,7 +171,7 @@ def _solve_stage(
 
 
 def _sinkhorn_step(S: Tensor, a: Tensor, b: Tensor, alpha: Tensor) -> Tensor:
-    """alpha with which the rows are exact, for the beta of the one given; no sum of T, as all of a row may underflow."""
+    """alpha with which rows are exact, for the beta of the one given; without T, whose row may underflow."""
     beta = b.log() - (alpha.unsqueeze(1) + S).logsumexp(0)
     beta = beta.masked_fill(beta == float("inf"), float("-inf"))  # a column all of whose pairs are forbidden
     moved = a.log() - (S + beta).logsumexp(1)
@@ -205,7 +217,7 @@ def _newton_step(
     step = torch.cholesky_solve((residual * scale).unsqueeze(1), L).squeeze(1) * scale
     slope = float(residual @ step)
     longest = float(step.abs().max())
-    if not 0.0 < slope or longest == 0.0:
+    if not slope > 0.0 or longest == 0.0:
         return None
     # F is convex, and so the slope along the step grows: while it is negative, F falls.
     length = min(1.0, _LONGEST_STEP / longest)

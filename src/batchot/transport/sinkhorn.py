@@ -16,8 +16,8 @@ MAX_LAM = 10_000.0
 _MAX_EXPONENT = 40.0
 # A slowly converging problem leaves the kernel domain after so many steps: Newton's method then needs fewer.
 _KERNEL_STEPS = 200
-# Where few pairs are allowed the iteration walks from one to the next: Newton's method, if its system is small.
-_SPARSE, _SPARSE_STEPS, _SPARSE_SIZE = 0.5, 5, 256
+# Where more than a diagonal is forbidden the iteration may crawl: a small problem goes to Newton's method early.
+_MASKED_STEPS, _MASKED_SIZE = 8, 256
 
 
 class SinkhornWarning(UserWarning):
@@ -154,10 +154,11 @@ def _solve(
         if allowed is not None:
             K = K.masked_fill(~allowed, 0.0)
         most = _KERNEL_STEPS
-        if allowed is not None and min(D.shape[-2:]) <= _SPARSE_SIZE:
+        if allowed is not None and min(D.shape[-2:]) <= _MASKED_SIZE:
+            n, m = D.shape[-2:]
             pairs = float(allowed.sum()) / allowed[..., 0, 0].numel()
-            if pairs < _SPARSE * D.shape[-2] * D.shape[-1] or pairs < sum(D.shape[-2:]):
-                most = _SPARSE_STEPS
+            if pairs < max(n + m, n * m - 2 * max(n, m) + 1):
+                most = _MASKED_STEPS
         T, steps, error, u = _kernel_domain(K, a, b, min(max_iterations, most), tolerance)
         if bool((error <= tolerance).all()) or steps >= max_iterations:
             return T, steps, 0.0
