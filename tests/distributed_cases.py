@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from batchot import BatchOTLoss, DistributedLoss
 from batchot.losses import blocks
+from batchot.pml import BatchOTLoss as PMLBatchOTLoss
 
 solving: Any = importlib.import_module("batchot.losses.blocks.solve")
 
@@ -60,7 +61,7 @@ CASES: dict[str, Case] = {
     "beyond the kernels": Case(lambda: BatchOTLoss(lam=200.0)),
     "supcon": Case(pml.SupConLoss),
     "contrastive, two batches": Case(pml.ContrastiveLoss, second=(5, 30, 8, 1)),
-    "memory": Case(lambda: pml.CrossBatchMemory(BatchOTLoss(), WIDTH, memory_size=100)),
+    "memory": Case(lambda: pml.CrossBatchMemory(PMLBatchOTLoss(), WIDTH, memory_size=100)),
 }
 
 

@@ -276,7 +276,7 @@ def test_module_equals_function_and_can_be_copied_and_pickled(batch) -> None:
         (lambda x, y: batch_ot_loss(x, y[:3]), "3 labels came with 8 embeddings"),
         (lambda x, y: batch_ot_loss(x[0], y), r"embeddings must have shape \(n, d\), got \(4,\)"),
         (lambda x, y: batch_ot_loss(x[:0], y[:0]), r"embeddings are empty, shape \(0, 4\)"),
-        (lambda x, y: batch_ot_loss(x, x), r"labels must have shape \(n,\), got \(8, 4\)"),
+        (lambda x, y: batch_ot_loss(x, x), r"labels must have shape \(n,\) or \(n, 1\), got \(8, 4\)"),
         (lambda x, y: batch_ot_loss(x.long(), y), "floating point, got torch.int64"),
         (lambda x, y: batch_ot_loss(x, y, None, x[:, :2], y), "one dimension, got 4 and 2"),
         (lambda x, y: batch_ot_loss(x, y, None, x.clone()), "ref_emb needs ref_labels"),

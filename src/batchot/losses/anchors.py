@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -39,19 +42,23 @@ class ClassAnchors(nn.Module):
             raise ValueError(
                 f"num_classes and embedding_size must be at least 1, got {num_classes} and {embedding_size}."
             )
-        # Neither the sets before a resume nor the state of any other random numbers may depend on this.
-        generator = torch.Generator().manual_seed(_SEED)
-        sets = []
-        for _ in range(math.ceil(num_classes / embedding_size)):
-            q, r = torch.linalg.qr(
-                torch.randn(embedding_size, embedding_size, generator=generator, dtype=torch.float64)
-            )
-            sets.append(
-                (q * torch.sign(torch.diagonal(r))).T
-            )  # this sign makes it uniform over all rotations
         # Not in the state_dict: they follow from their two numbers, and checkpoints without them stay readable.
-        self.register_buffer("points", torch.cat(sets)[:num_classes].float(), persistent=False)
-        self.register_buffer("labels", torch.arange(num_classes), persistent=False)
+        self.register_buffer("points", torch.empty(num_classes, embedding_size), persistent=False)
+        self.register_buffer("labels", torch.empty(num_classes, dtype=torch.long), persistent=False)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Write the anchors, in place; there are none on the meta device."""
+        if not self.points.is_meta:
+            with torch.no_grad():
+                self.points.copy_(_anchors(*self.points.shape))
+                self.labels.copy_(torch.arange(len(self.labels), device=self.labels.device))
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        # to_empty() leaves memory as it finds it, and no state_dict brings the anchors back.
+        super()._apply(fn, recurse)
+        self.reset_parameters()
+        return self
 
     def check(self, embeddings: Tensor, labels: Tensor) -> None:
         """Refuse embeddings of another width, and labels without an anchor."""
@@ -69,3 +76,19 @@ class ClassAnchors(nn.Module):
 
     def extra_repr(self) -> str:
         return f"num_classes={self.points.shape[0]}, embedding_size={self.points.shape[1]}"
+
+
+@lru_cache(maxsize=8)
+def _anchors(num_classes: int, embedding_size: int) -> Tensor:
+    """(C, d) float32, in the memory of the host whatever the default device."""
+    # Neither the sets before a resume nor the state of any other random numbers may depend on this.
+    generator = torch.Generator().manual_seed(_SEED)
+    sets = []
+    with torch.device("cpu"), torch.inference_mode(False):
+        for _ in range(math.ceil(num_classes / embedding_size)):
+            q, r = torch.linalg.qr(
+                torch.randn(embedding_size, embedding_size, generator=generator, dtype=torch.float64)
+            )
+            # this sign makes it uniform over all rotations
+            sets.append((q * torch.sign(torch.diagonal(r))).T)
+        return torch.cat(sets)[:num_classes].float()

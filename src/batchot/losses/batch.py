@@ -23,7 +23,7 @@ class Batch:
     labels: Tensor | None  # (n,)
     y: Tensor | None  # (m, d), None: the batch against itself without the diagonal
     y_labels: Tensor | None  # (m,)
-    indices_tuple: Sequence[Tensor] | None
+    indices_tuple: Sequence[Tensor] | None  # (a1, p, a2, n), int64
 
 
 def check_batch(
@@ -32,8 +32,12 @@ def check_batch(
     indices_tuple: Sequence[Tensor] | None,
     ref_emb: Tensor | None,
     ref_labels: Tensor | None,
+    ignore_label: int | None = None,
 ) -> Batch:
-    """The arguments of a loss call as a :class:`Batch`, or an error that says what arrived."""
+    """The arguments of a loss call as a :class:`Batch`, or an error that says what arrived.
+
+    Without indices_tuple, rows whose label is ignore_label are left out of both batches.
+    """
     check_embeddings("embeddings", embeddings, finite=not embeddings.is_cuda)
     if ref_emb is None and ref_labels is not None:
         raise ValueError("ref_labels were given without ref_emb.")
@@ -55,10 +59,13 @@ def check_batch(
             raise ValueError(
                 "ref_emb needs ref_labels (or an indices_tuple that says which pairs are positive)."
             )
-    if indices_tuple is not None and len(indices_tuple) not in (3, 4):
-        raise ValueError(
-            f"indices_tuple must hold 3 tensors (triplets) or 4 (pairs), got {len(indices_tuple)}."
-        )
+    if indices_tuple is not None:
+        indices_tuple = _as_pairs(indices_tuple, embeddings.device)
+    else:
+        assert labels is not None
+        embeddings, labels = labelled_rows(embeddings, labels, ignore_label)
+        if ref_emb is not None and ref_labels is not None:
+            ref_emb, ref_labels = labelled_rows(ref_emb, ref_labels, ignore_label)
     return Batch(embeddings, labels, ref_emb, ref_labels, indices_tuple)
 
 
@@ -89,28 +96,111 @@ def _check_finite(name: str, x: Tensor) -> None:
     if not bool(torch.isfinite(x.detach().sum())):
         bad = (~torch.isfinite(x.detach())).any(1).nonzero().squeeze(1).tolist()
         if bad:
-            rows = ", ".join(str(i) for i in bad[:5]) + (", ..." if len(bad) > 5 else "")
             raise ValueError(
-                f"{name} hold NaN or infinite values in {len(bad)} of {x.shape[0]} rows: {rows}. "
+                f"{name} hold NaN or infinite values in {len(bad)} of {x.shape[0]} rows: {_some(bad)}. "
                 "Look at the network's input and learning rate; the loss was not computed."
             )
 
 
 def check_labels(name: str, labels: Tensor, x: Tensor) -> Tensor:
-    """One label a row of x, on the device of x."""
+    """One label a row of x, (n,) or (n, 1) made (n,), on the device of x; NaN, which equals nothing, is refused."""
+    if not isinstance(labels, Tensor):
+        raise ValueError(f"{name} must be a tensor, got {type(labels).__name__}.")
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels.squeeze(1)
     if labels.ndim != 1:
-        raise ValueError(f"{name} must have shape (n,), got {tuple(labels.shape)}.")
+        raise ValueError(f"{name} must have shape (n,) or (n, 1), got {tuple(labels.shape)}.")
     if labels.shape[0] != x.shape[0]:
         raise ValueError(f"{labels.shape[0]} {name} came with {x.shape[0]} embeddings.")
+    if labels.dtype in (torch.bfloat16, torch.float16):
+        labels = labels.float()  # exact; NumPy has no bfloat16
+    if labels.is_floating_point() and not torch.compiler.is_compiling():
+        nan = labels.isnan().nonzero().squeeze(1).tolist()
+        if nan:
+            raise ValueError(
+                f"{name} hold NaN in {len(nan)} of {len(labels)} rows: {_some(nan)}. Give samples without a class the "
+                "label that is left out (ignore_label, -1 by default)."
+            )
     return labels if labels.device == x.device else labels.to(x.device)
 
 
+def labelled_rows(x: Tensor, labels: Tensor, ignore_label: int | None) -> tuple[Tensor, Tensor]:
+    """The rows whose label is not ignore_label; all of them for None, which waits for no GPU."""
+    if ignore_label is None:
+        return x, labels
+    kept = labels != ignore_label
+    if torch.compiler.is_compiling():  # a graph has no room for a number of rows that only the labels tell
+        torch._assert_async(
+            kept.all(),
+            f"labels hold ignore_label={ignore_label}: leave those rows out before the compiled call.",
+        )
+        return x, labels
+    return (x, labels) if bool(kept.all()) else (x[kept], labels[kept])
+
+
+def _some(numbers: list[int]) -> str:
+    return ", ".join(map(str, numbers[:5])) + (", ..." if len(numbers) > 5 else "")
+
+
+def _as_pairs(indices_tuple: Sequence[Tensor], device: torch.device) -> tuple[Tensor, ...]:
+    """Pairs (a1, p, a2, n) of rows and columns, also of triplets (a, p, n), as int64 on the device."""
+    if len(indices_tuple) not in (3, 4):
+        raise ValueError(
+            f"indices_tuple must hold 3 tensors (triplets) or 4 (pairs), got {len(indices_tuple)}."
+        )
+    a1, p, *rest = (each.to(device, torch.long) for each in indices_tuple)
+    a2, n = (a1, rest[0]) if len(rest) == 1 else rest
+    if a1.ndim != 1 or a1.shape != p.shape or a2.ndim != 1 or a2.shape != n.shape:
+        raise ValueError(
+            "the tensors of indices_tuple must be as long as those they are paired with, (k,) each, got "
+            f"{', '.join(str(tuple(each.shape)) for each in indices_tuple)}."
+        )
+    return a1, p, a2, n
+
+
+def paired_rows(batch: Batch) -> Batch:
+    """A batch with pairs as two batches: the rows, and the columns, that a pair names; the others carry no mass."""
+    assert batch.indices_tuple is not None
+    a1, p, a2, n = batch.indices_tuple
+    x, (a1, a2), rows = _named(batch.x, "embeddings", a1, a2)
+    y, (p, n), columns = _named(batch.x if batch.y is None else batch.y, "columns of the batch", p, n)
+    labels = None if batch.labels is None else batch.labels[rows]
+    y_labels = batch.labels if batch.y is None else batch.y_labels
+    return Batch(x, labels, y, None if y_labels is None else y_labels[columns], (a1, p, a2, n))
+
+
+def _named(x: Tensor, what: str, *indices: Tensor) -> tuple[Tensor, list[Tensor], Tensor]:
+    """The rows of x that indices name, the indices of these rows among them, and which rows they are."""
+    for index in indices:
+        if len(index) and not (int(index.min()) >= 0 and int(index.max()) < len(x)):
+            raise ValueError(
+                f"indices_tuple names {what} {int(index.min())} to {int(index.max())}, but there are {len(x)}."
+            )
+    used = torch.zeros(len(x), dtype=torch.bool, device=x.device)
+    for index in indices:
+        used[index] = True
+    if bool(used.all()):
+        return x, list(indices), torch.arange(len(x), device=x.device)
+    number = used.cumsum(0) - 1
+    return x[used], [number[index] for index in indices], used.nonzero().squeeze(1)
+
+
 def positive_pairs(batch: Batch) -> Tensor:
-    """bool (n, m), True where a pair is positive: by the labels, or by indices_tuple where labels are missing."""
-    if batch.labels is None or (batch.y is not None and batch.y_labels is None):
-        return _scatter(batch, positives=True)
-    other = batch.labels if batch.y_labels is None else batch.y_labels
-    return batch.labels.unsqueeze(1) == other.unsqueeze(0)
+    """bool (n, m), True where a pair is positive: as indices_tuple says, else by the labels.
+
+    A pair that is given both as positive and as negative is what its labels say, positive where there are none.
+    """
+    by_label = None
+    if batch.labels is not None and (batch.y is None or batch.y_labels is not None):
+        other = batch.labels if batch.y_labels is None else batch.y_labels
+        by_label = batch.labels.unsqueeze(1) == other.unsqueeze(0)
+    if batch.indices_tuple is None:
+        assert by_label is not None
+        return by_label
+    given = _scatter(batch, positives=True)
+    if by_label is None:
+        return given
+    return given & (by_label | ~_scatter(batch, positives=False))
 
 
 def forbidden_pairs(batch: Batch) -> Tensor | None:
@@ -124,11 +214,10 @@ def forbidden_pairs(batch: Batch) -> Tensor | None:
 
 def _scatter(batch: Batch, *, positives: bool) -> Tensor:
     assert batch.indices_tuple is not None
-    t = batch.indices_tuple
-    first, second = (t[0], t[1]) if positives else (t[0] if len(t) == 3 else t[2], t[-1])
+    first, second = batch.indices_tuple[:2] if positives else batch.indices_tuple[2:]
     m = len(batch.x) if batch.y is None else len(batch.y)
     pairs = torch.zeros(len(batch.x), m, dtype=torch.bool, device=batch.x.device)
-    pairs[first.to(pairs.device, torch.long), second.to(pairs.device, torch.long)] = True
+    pairs[first, second] = True
     return pairs
 
 

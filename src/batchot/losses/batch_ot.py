@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -20,6 +19,8 @@ from batchot.losses.batch import (
     check_finite,
     check_misplacement,
     forbidden_pairs,
+    labelled_rows,
+    paired_rows,
 )
 from batchot.losses.fused import fused_loss, is_fusible
 from batchot.losses.settings import BatchOTSettings, preset
@@ -45,6 +46,7 @@ def batch_ot_loss(
     power: Literal[1, 2] = 1,
     tolerance: float = 1e-6,
     max_iterations: int = 1000,
+    ignore_label: int | None = -1,
 ) -> Tensor:
     r"""Misplacement of the pairs of a batch, weighted by the transport plan that seeks the badly placed ones.
 
@@ -60,9 +62,11 @@ def batch_ot_loss(
 
     Args:
         embeddings: (n, d), any floating type; computed in float32 or better, under autocast too.
-        labels: (n,), compared for equality. May be None when ``indices_tuple`` is given.
-        indices_tuple: pairs (a1, p, a2, n) or triplets (a, p, n) from a miner of pytorch-metric-learning: only
-            these pairs get mass, and rows and columns without one take no part in the marginals.
+        labels: (n,) or (n, 1), compared for equality. May be None when ``indices_tuple`` is given.
+        indices_tuple: pairs (a1, p, a2, n) or triplets (a, p, n), as miners of pytorch-metric-learning give them.
+            Only these pairs get mass, and they are positive or negative as given, whatever the labels say. The
+            marginals are the row and column sums of the uniform plan over these pairs: 1/n and 1/m where all are
+            given, and such that there always is a plan.
         ref_emb: the second batch, (m, d). None: the batch against itself, without the diagonal.
         ref_labels: (m,).
         margin: distance from which a negative pair is easy, in units of delta; at most 4 on normalised embeddings.
@@ -76,6 +80,8 @@ def batch_ot_loss(
             (``normalize`` and ``distance_power`` are then its own affair). CosineSimilarity is read as 2 - 2 cos.
         distance_power, power: 2 and 1 in the paper; other values occur in the authors' code (see ``PRESETS``).
         tolerance, max_iterations: when Sinkhorn's iteration stops.
+        ignore_label: rows with this label are left out, unless ``indices_tuple`` names their pairs; None: no label
+            is looked at (on a GPU, looking waits for the device).
 
     Returns:
         The loss, a tensor of no dimension, float32 or float64, differentiable once. 0 for a batch without pairs.
@@ -103,12 +109,18 @@ def batch_ot_loss(
         power,
         tolerance,
         max_iterations,
+        ignore_label,
     )
     check_distance(distance)
-    return _loss(check_batch(embeddings, labels, indices_tuple, ref_emb, ref_labels), settings, distance)
+    batch = check_batch(embeddings, labels, indices_tuple, ref_emb, ref_labels, ignore_label)
+    return _loss(batch, settings, distance)
 
 
 def _loss(batch: Batch, settings: BatchOTSettings, distance: Distance | None) -> Tensor:
+    if batch.indices_tuple is not None:
+        batch = paired_rows(batch)
+    if len(batch.x) == 0 or (batch.y is not None and len(batch.y) == 0):  # no pair, or no label that counts
+        return 0.0 * (batch.x if batch.x.dtype == torch.float64 else batch.x.float()).sum()
     if distance is None and batch.x.is_cuda:
         from batchot.losses.gpu import gpu_loss, is_gpu_fusible
 
@@ -156,12 +168,11 @@ class BatchOTLoss(nn.Module):
     (no 1/2 there, as an anchor does not move). It learns faster where a batch shows few samples of each of many
     classes; the paper has no anchors. ``docs/research.md`` says what was measured.
 
-    Where pytorch-metric-learning has been imported, an instance also is one of its ``BaseMetricLossFunction``, so
-    that its wrappers and trainers accept it.
+    The wrappers of pytorch-metric-learning ask for a loss of that library: :class:`batchot.pml.BatchOTLoss`.
 
     Args:
         margin, pos_margin, gamma, lam, normalize, plan, grad, distance, distance_power, power, tolerance,
-            max_iterations: see :func:`batch_ot_loss`.
+            max_iterations, ignore_label: see :func:`batch_ot_loss`.
         num_classes, embedding_size: C and d, for class anchors; labels must then be 0 to C - 1. None: no anchors.
         anchor_weight: w, in [0, 1].
 
@@ -178,15 +189,6 @@ class BatchOTLoss(nn.Module):
         >>> loss(torch.eye(4), torch.tensor([0, 0, 1, 1])) > 0
         tensor(True)
     """
-
-    def __new__(cls, *args: Any, **kwargs: Any) -> BatchOTLoss:
-        # The wrappers of pytorch-metric-learning ask for a subclass of its base class. Whoever uses them has
-        # imported it; nobody else pays for the import.
-        if cls is BatchOTLoss and "pytorch_metric_learning" in sys.modules:
-            from batchot.losses import pml
-
-            return super().__new__(pml.BatchOTLoss)
-        return super().__new__(cls)
 
     def __init__(
         self,
@@ -205,6 +207,7 @@ class BatchOTLoss(nn.Module):
         num_classes: int | None = None,
         embedding_size: int | None = None,
         anchor_weight: float = 0.5,
+        ignore_label: int | None = -1,
     ) -> None:
         super().__init__()
         self.settings = BatchOTSettings(
@@ -219,6 +222,7 @@ class BatchOTLoss(nn.Module):
             power,
             tolerance,
             max_iterations,
+            ignore_label,
         )
         check_distance(distance)
         self.distance = distance
@@ -257,7 +261,9 @@ class BatchOTLoss(nn.Module):
         ref_labels: Tensor | None = None,
     ) -> Tensor:
         """The loss of a batch; see :func:`batch_ot_loss`."""
-        batch = check_batch(embeddings, labels, indices_tuple, ref_emb, ref_labels)
+        batch = check_batch(
+            embeddings, labels, indices_tuple, ref_emb, ref_labels, self.settings.ignore_label
+        )
         if self.anchors is None:
             return _loss(batch, self.settings, self.distance)
         own = self._to_anchors(batch, self.anchors)
@@ -272,6 +278,10 @@ class BatchOTLoss(nn.Module):
         x, labels = batch.x, batch.labels
         if batch.y is not None and batch.y_labels is not None:
             x, labels = torch.cat([x, batch.y]), torch.cat([labels, batch.y_labels])
+        # pairs of a miner may name rows of the label that is left out; they have no anchor
+        x, labels = labelled_rows(x, labels, self.settings.ignore_label)
+        if len(x) == 0:
+            return _loss(Batch(x, labels, None, None, None), self.settings, None)
         anchors.check(x, labels)
         points = anchors.points.to(x.device)
         against = Batch(x, labels, points, anchors.labels.to(x.device), None)

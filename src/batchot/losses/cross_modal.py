@@ -47,7 +47,7 @@ class CrossModalBatchOTLoss(CrossModalBase):
         four_terms: the authors' form. Draw the halves of a batch with the same classes; where the size is odd, the
             first half has one sample more.
         margin, pos_margin, gamma, lam, normalize, plan, grad, distance, distance_power, power, tolerance,
-            max_iterations: see :func:`batchot.batch_ot_loss`.
+            max_iterations, ignore_label: see :func:`batchot.batch_ot_loss`.
         term_settings: options of single terms, by name: "sketch/sketch", "shape/shape", "sketch/shape"; with
             ``four_terms`` "sketch/sketch'", "shape/shape'", "sketch/shape", "sketch'/shape'". Others have the above.
 
@@ -84,6 +84,7 @@ class CrossModalBatchOTLoss(CrossModalBase):
         power: Literal[1, 2] = 1,
         tolerance: float = 1e-6,
         max_iterations: int = 1000,
+        ignore_label: int | None = -1,
         term_settings: Mapping[str, BatchOTSettings] | None = None,
     ) -> None:
         super().__init__(TermWeights(within, across, four_terms))
@@ -99,9 +100,11 @@ class CrossModalBatchOTLoss(CrossModalBase):
             power,
             tolerance,
             max_iterations,
+            ignore_label,
         )
         check_distance(distance)
         self.distance = distance
+        self.ignore_label = ignore_label
         self.term_settings = dict(term_settings or {})
         self._by_key = {term_key(name): settings for name, settings in self.term_settings.items()}
 
@@ -151,7 +154,7 @@ class CrossModalBatchOTLoss(CrossModalBase):
         shape_labels: Tensor | None = None,
     ) -> dict[str, PlanReport]:
         """What the plan of every term that has pairs does, by name; see :func:`batchot.plan_report`."""
-        checked = check_batches(batches, sketch_labels, shape, shape_labels)
+        checked = check_batches(batches, sketch_labels, shape, shape_labels, self.ignore_label)
         terms = self._terms(checked)
         reports: dict[str, PlanReport] = {}
         for term, settings in zip(terms, self._settings_of(terms), strict=True):

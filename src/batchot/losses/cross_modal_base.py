@@ -17,6 +17,8 @@ class CrossModalBase(nn.Module, ABC):
         weights: of the terms, and whether each batch is cut into halves.
     """
 
+    ignore_label: int | None = None  # label of rows that are left out of all terms
+
     def __init__(self, weights: TermWeights) -> None:
         super().__init__()
         self.weights = weights
@@ -37,7 +39,7 @@ class CrossModalBase(nn.Module, ABC):
         Returns:
             A tensor of no dimension, differentiable once. Classes of one modality alone have no positive pair across.
         """
-        checked = check_batches(batches, sketch_labels, shape, shape_labels)
+        checked = check_batches(batches, sketch_labels, shape, shape_labels, self.ignore_label)
         terms = self._terms(checked)
         return weighted_sum(terms, self._losses(terms, checked))
 
@@ -49,7 +51,7 @@ class CrossModalBase(nn.Module, ABC):
         shape_labels: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """The value of every term by name, not weighted; arguments as for the loss itself."""
-        checked = check_batches(batches, sketch_labels, shape, shape_labels)
+        checked = check_batches(batches, sketch_labels, shape, shape_labels, self.ignore_label)
         terms = self._terms(checked)
         losses = self._losses(terms, checked)  # (k,)
         return {term.name: loss for term, loss in zip(terms, losses.unbind(), strict=True)}

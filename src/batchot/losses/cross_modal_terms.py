@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
-from batchot.losses.batch import check_embeddings, check_labels
+from batchot.losses.batch import check_embeddings, check_labels, labelled_rows
 
 Batches = Mapping[str, tuple[Tensor, Tensor]]  # modality -> embeddings (n, d) and labels (n,)
 WithinWeights = float | Mapping[str, float]
@@ -166,8 +166,9 @@ def check_batches(
     sketch_labels: Tensor | None,
     shape: Tensor | None,
     shape_labels: Tensor | None,
+    ignore_label: int | None = None,
 ) -> dict[str, tuple[Tensor, Tensor]]:
-    """The arguments of a call as checked batches by modality, or an error that says what arrived."""
+    """The arguments of a call as checked batches without ignored rows, or an error that says what arrived."""
     if isinstance(batches, Tensor):
         if sketch_labels is None or shape is None or shape_labels is None:
             raise ValueError(
@@ -182,7 +183,8 @@ def check_batches(
     checked: dict[str, tuple[Tensor, Tensor]] = {}
     for name, (embeddings, labels) in batches.items():
         check_embeddings(f"embeddings of {name!r}", embeddings)
-        checked[name] = embeddings, check_labels(f"labels of {name!r}", labels, embeddings)
+        labels = check_labels(f"labels of {name!r}", labels, embeddings)
+        checked[name] = labelled_rows(embeddings, labels, ignore_label)
     widths = {name: x.shape[1] for name, (x, _) in checked.items()}
     if len(set(widths.values())) > 1:
         raise ValueError(f"all modalities must be embedded in one dimension, got {widths}.")

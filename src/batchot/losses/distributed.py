@@ -84,17 +84,18 @@ class DistributedLoss(nn.Module):
         else:
             anchors = None
         batch, error = Batch(embeddings, labels, ref_emb, ref_labels, None), None
+        ignore_label = self.loss.settings.ignore_label if isinstance(self.loss, BatchOTLoss) else None
         try:
-            batch = check_batch(embeddings, labels, indices_tuple, ref_emb, ref_labels)
-            if anchors is not None and batch.labels is not None:
+            batch = check_batch(embeddings, labels, indices_tuple, ref_emb, ref_labels, ignore_label)
+            if anchors is not None and batch.labels is not None and len(batch.labels) > 0:
                 anchors.check(batch.x, batch.labels)
         except ValueError as refused:
             error = refused
         given = (
-            ("embeddings", embeddings),
-            ("labels", labels),
-            ("ref_emb", ref_emb),
-            ("ref_labels", ref_labels),
+            ("embeddings", batch.x),
+            ("labels", batch.labels),
+            ("ref_emb", batch.y),
+            ("ref_labels", batch.y_labels),
         )
         of_x, _, of_y, _ = agree(given, error, self.group)
         second = None if batch.y is None else of_y

@@ -15,6 +15,7 @@ from batchot.losses.batch import (
     batch_misplacement,
     check_batch,
     check_distance,
+    paired_rows,
     positive_pairs,
 )
 from batchot.losses.batch_ot import batch_plan
@@ -72,7 +73,9 @@ def plan_report(
     """
     settings = BatchOTSettings() if settings is None else settings
     check_distance(distance)
-    batch = check_batch(embeddings, labels, indices_tuple, ref_emb, ref_labels)
+    batch = check_batch(embeddings, labels, indices_tuple, ref_emb, ref_labels, settings.ignore_label)
+    if batch.indices_tuple is not None:
+        batch = paired_rows(batch)
     with torch.no_grad():
         M = batch_misplacement(batch, settings, distance)
         plan = batch_plan(M, batch, settings)

@@ -33,6 +33,7 @@ class BatchOTSettings:
     power: Literal[1, 2] = 1  # M = hinge(delta) ** power
     tolerance: float = 1e-6  # marginal error at which Sinkhorn's iteration stops
     max_iterations: int = 1000
+    ignore_label: int | None = -1  # label of samples that are left out; None: there is none
 
     def __post_init__(self) -> None:
         for name in ("margin", "gamma"):

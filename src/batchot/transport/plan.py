@@ -31,7 +31,7 @@ class Plan:
     b: Tensor  # column sums asked for, (..., m)
     lam: float  # weight of the cost against the entropy
     iterations: int  # steps of the solver, of all its phases together
-    tolerance: float  # marginal error at which the solver was allowed to stop
+    tolerance: float  # marginal error at which the solver was allowed to stop, as a share of the total mass
 
     @cached_property
     def marginal_error(self) -> Tensor:
@@ -43,8 +43,8 @@ class Plan:
 
     @property
     def converged(self) -> bool:
-        """Whether the marginal error of every problem of the stack is within the tolerance."""
-        return bool((self.marginal_error <= self.tolerance).all())
+        """Whether the marginal error of every problem of the stack is within the tolerance of its total mass."""
+        return bool((self.marginal_error <= self.tolerance * self.a.sum(-1)).all())
 
     @cached_property
     def entropy(self) -> Tensor:

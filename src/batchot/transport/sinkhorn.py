@@ -16,6 +16,8 @@ MAX_LAM = 10_000.0
 _MAX_EXPONENT = 40.0
 # A slowly converging problem leaves the kernel domain after so many steps: Newton's method then needs fewer.
 _KERNEL_STEPS = 200
+# Where more than a diagonal is forbidden the iteration may crawl: a small problem goes to Newton's method early.
+_MASKED_STEPS, _MASKED_SIZE = 8, 256
 
 
 class SinkhornWarning(UserWarning):
@@ -40,19 +42,21 @@ def sinkhorn(
 
     The iteration stops when the marginals are right. Where the kernel exp(-lam D) would underflow or the
     iteration is slow, the problem is solved in the log domain in float64: lam is raised in steps, and Newton's
-    method on the dual finishes what Sinkhorn's iteration began.
+    method on the dual finishes what Sinkhorn's iteration began. Marginals for which the mask leaves no room are
+    recognised by rows whose mass exceeds that of all columns that they may reach; no plan has them, and the one
+    returned after a warning is as near as the solver had come.
 
     Args:
         cost: D, (n, m), or a stack of problems (..., n, m); any floating type, solved in float64.
         lam: weight of the cost against the entropy, 0 to 10,000. 0 gives the independent plan a b^T, a large
             value approaches the unregularised optimum (an assignment where n = m). ``ot.sinkhorn`` of POT
             calls 1/lam ``reg``.
-        a: row sums, (n,) or (..., n), non-negative, same total as b; 1/n each when None.
+        a: row sums, (n,) or (..., n), non-negative, of any total, which is that of b; 1/n each when None.
         b: column sums, (m,) or (..., m); 1/m each when None.
-        mask: bool, (n, m) or (..., n, m), True where a pair must get no mass. When a (or b) is None, rows (or
-            columns) without an allowed pair get no mass and the others share it equally.
+        mask: bool, (n, m) or (..., n, m), True where a pair must get no mass. When a (or b) is None, it is the row
+            (or column) sums of the uniform plan over the allowed pairs, so that a plan exists.
         max_iterations: steps after which the solver gives up, warns and returns what it has.
-        tolerance: sum of the absolute errors of all marginals at which the solver stops.
+        tolerance: sum of the absolute errors of all marginals at which the solver stops, as a share of their total.
 
     Returns:
         A :class:`Plan`. Its coupling is differentiable with respect to the cost (implicit function theorem)
@@ -77,23 +81,42 @@ def sinkhorn(
         allowed = None if mask is None else (~mask).expand(D.shape)
         a64 = _marginal(a, D, allowed, -1, "a")
         b64 = _marginal(b, D, allowed, -2, "b")
-        total_a, total_b = a64.sum(-1), b64.sum(-1)
-        if not torch.allclose(total_a, total_b, rtol=1e-5, atol=1e-8):
-            raise ValueError(
-                f"a and b must have the same total, got {total_a.tolist()} and {total_b.tolist()}: "
-                "divide each by its sum."
+        if a is None and b is None:
+            # These marginals have a plan whatever the mask.
+            T, iterations, _ = _solve(D, float(lam), a64, b64, allowed, max_iterations, tolerance, False)
+            lacking = 0.0
+        else:
+            total, total_b = a64.sum(-1, keepdim=True), b64.sum(-1, keepdim=True)
+            if not torch.allclose(total, total_b, rtol=1e-5, atol=0.0):
+                raise ValueError(
+                    f"a and b must have the same total, got {total.squeeze(-1).tolist()} and "
+                    f"{total_b.squeeze(-1).tolist()}: divide each by its sum."
+                )
+            tiny = torch.finfo(torch.float64).tiny
+            share_a, share_b = a64 / total.clamp(min=tiny), b64 / total_b.clamp(min=tiny)
+            T, iterations, lacking = _solve(
+                D, float(lam), share_a, share_b, allowed, max_iterations, tolerance
             )
-        T, iterations = _solve(D, float(lam), a64, b64, allowed, max_iterations, tolerance)
+            T = T * total.unsqueeze(-1)
+            b64 = share_b * total
     coupling = T.to(dtype)
     if cost.requires_grad and torch.is_grad_enabled():
         coupling = differentiable_coupling(cost, coupling, float(lam))
     plan = Plan(coupling, a64, b64, float(lam), iterations, tolerance)
     if not plan.converged:
+        if lacking > 0.0:
+            advice = (
+                f"No plan has these marginals: the mask leaves room for all but {lacking:.2g} of the mass. Change a "
+                "and b, or leave them out for those of the uniform plan over the allowed pairs."
+            )
+        elif iterations < max_iterations and dtype == torch.float32:
+            advice = "That is the rounding of float32: raise tolerance, or give the cost in float64."
+        else:
+            advice = "Raise max_iterations or tolerance, or lower lam."
         warnings.warn(
             f"Sinkhorn stopped after {iterations} iterations at a marginal error of "
             f"{float(plan.marginal_error.max()):.1e}, above tolerance={tolerance:.1e} (lam={lam:g}, shape "
-            f"{tuple(cost.shape)}). Raise max_iterations or tolerance, lower lam, or check that the mask leaves "
-            "room for the marginals.",
+            f"{tuple(cost.shape)}). {advice}",
             SinkhornWarning,
             stacklevel=2,
         )
@@ -108,10 +131,14 @@ def _solve(
     allowed: Tensor | None,
     max_iterations: int,
     tolerance: float,
-) -> tuple[Tensor, int]:
-    """T in float64 and the number of steps, choosing the domain in which the problem is well posed."""
+    doubtful: bool = True,
+) -> tuple[Tensor, int, float]:
+    """T in float64, the number of steps and the mass for which the mask leaves no room, for marginals that sum to 1.
+
+    doubtful: whether the mask may leave no room for them.
+    """
     if lam == 0.0 and allowed is None:
-        return a.unsqueeze(-1) * b.unsqueeze(-2), 0
+        return a.unsqueeze(-1) * b.unsqueeze(-2), 0, 0.0
     forbidden_cost = float("inf")
     reachable = D if allowed is None else D.masked_fill(~allowed, forbidden_cost)
     floor = reachable.amin((-2, -1), keepdim=True).to(torch.float64)
@@ -126,18 +153,24 @@ def _solve(
         K = ((D.to(torch.float64) - floor) * -lam).exp()
         if allowed is not None:
             K = K.masked_fill(~allowed, 0.0)
-        T, steps, error = _kernel_domain(K, a, b, min(max_iterations, _KERNEL_STEPS), tolerance)
+        most = _KERNEL_STEPS
+        if allowed is not None and min(D.shape[-2:]) <= _MASKED_SIZE:
+            n, m = D.shape[-2:]
+            pairs = float(allowed.sum()) / allowed[..., 0, 0].numel()
+            if pairs < max(n + m, n * m - 2 * max(n, m) + 1):
+                most = _MASKED_STEPS
+        T, steps, error, u = _kernel_domain(K, a, b, min(max_iterations, most), tolerance)
         if bool((error <= tolerance).all()) or steps >= max_iterations:
-            return T, steps
-        done = steps
+            return T, steps, 0.0
+        done, start = steps, u.log()
     else:
-        done = 0
+        done, start = 0, None
     C = D.to(torch.float64) - floor
     flat = C.reshape(-1, *C.shape[-2:])
     open_pairs = None if allowed is None else allowed.reshape(flat.shape)
-    solved, most = [], 0
+    solved, most, lacking = [], 0, 0.0
     for k in range(flat.shape[0]):  # problems of a stack need different numbers of steps
-        T, steps = solve_in_log_domain(
+        T, steps, short = solve_in_log_domain(
             flat[k],
             lam,
             a.reshape(-1, a.shape[-1])[k],
@@ -145,29 +178,32 @@ def _solve(
             None if open_pairs is None else open_pairs[k],
             max_iterations - done,
             tolerance,
+            None if start is None else start.reshape(-1, a.shape[-1])[k],
+            doubtful,
         )
         solved.append(T)
-        most = max(most, steps)
-    return torch.stack(solved).reshape(C.shape), done + most
+        most, lacking = max(most, steps), max(lacking, short)
+    return torch.stack(solved).reshape(C.shape), done + most, lacking
 
 
 def _kernel_domain(
     K: Tensor, a: Tensor, b: Tensor, max_iterations: int, tolerance: float
-) -> tuple[Tensor, int, Tensor]:
-    """Sinkhorn's iteration on the kernel: T, steps taken, and the row error left (columns are exact)."""
+) -> tuple[Tensor, int, Tensor, Tensor]:
+    """Sinkhorn's iteration on the kernel: T, steps taken, the row error left (columns are exact), and u."""
     columns = K.transpose(-2, -1)
     r = K.sum(-1)
+    ratio = torch.div if bool((r > 0).all() and (K.sum(-2) > 0).all()) else _ratio
     step = 0
     while True:
         step += 1
-        u = _ratio(a, r)
-        v = _ratio(b, torch.matmul(columns, u.unsqueeze(-1)).squeeze(-1))
+        u = ratio(a, r)
+        v = ratio(b, torch.matmul(columns, u.unsqueeze(-1)).squeeze(-1))
         r = torch.matmul(K, v.unsqueeze(-1)).squeeze(-1)
         error = (u * r - a).abs().sum(-1)
         # Half the tolerance is kept for the rounding of T itself.
         if step >= max_iterations or float(error.amax()) <= 0.5 * tolerance:
             break
-    return u.unsqueeze(-1) * K * v.unsqueeze(-2), step, error
+    return u.unsqueeze(-1) * K * v.unsqueeze(-2), step, error, u
 
 
 def _ratio(mass: Tensor, reach: Tensor) -> Tensor:
@@ -176,14 +212,14 @@ def _ratio(mass: Tensor, reach: Tensor) -> Tensor:
 
 
 def _marginal(given: Tensor | None, D: Tensor, allowed: Tensor | None, dim: int, name: str) -> Tensor:
-    """The marginal in float64, (..., n): as given, or equal shares among the rows that have an allowed pair."""
+    """The marginal in float64, (..., n): as given, or that of the uniform plan over the allowed pairs."""
     size = D.shape[-2] if dim == -1 else D.shape[-1]
     shape = (*D.shape[:-2], size)
     if given is None:
         if allowed is None:
             return D.new_full(shape, 1.0 / max(size, 1), dtype=torch.float64)
-        usable = allowed.any(dim).to(torch.float64)
-        return usable / usable.sum(-1, keepdim=True).clamp(min=1.0)
+        pairs = allowed.sum(dim, dtype=torch.float64)
+        return pairs / pairs.sum(-1, keepdim=True).clamp(min=1.0)
     if given.shape[-1:] != (size,) or given.ndim > len(shape):
         raise ValueError(f"{name} must have shape {shape} or ({size},), got {tuple(given.shape)}.")
     mass = given.detach().to(D.device, torch.float64).expand(shape)
