@@ -1,4 +1,4 @@
-"""All terms of a cross-modal loss solved as one stack on a CPU: one Gram matrix, one compiled call, one gradient.
+"""All terms of a cross-modal loss solved as one stack on a CPU: one Gram matrix and one gradient.
 
 The embeddings of all modalities stand below one another as Z (N, d); a term is a block of rows and columns of Z Z^T.
 With T held fixed and w_ij = T_ij / 2 * dM_ij/d(d2_ij) of each term in its block of A, the gradient of their sum is
@@ -9,7 +9,6 @@ With T held fixed and w_ij = T_ij / 2 * dM_ij/d(d2_ij) of each term in its block
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from batchot.losses.blocks.options import integer_labels
+from batchot.losses.blocks.options import Options, integer_labels
 from batchot.losses.cross_modal_terms import Batches, Term
 from batchot.losses.fused import compiled_kernels, prepare, suits_kernels, through_norm
 from batchot.losses.settings import BatchOTSettings
@@ -57,7 +56,7 @@ def stacked_losses(
     with torch.autocast("cpu", enabled=False):
         Z = torch.cat([x.float() for x, _ in batches.values()])  # (N, d)
         labels = np.concatenate(integer_labels(*(labels for _, labels in batches.values())))
-        return _solve(Z, labels, np.array(blocks, np.int64), tuple(settings))
+        return _solve(Z, labels, np.array(blocks, np.int64), settings)
 
 
 def _is_stackable(batches: Batches, settings: Sequence[BatchOTSettings]) -> bool:
@@ -69,31 +68,37 @@ def _is_stackable(batches: Batches, settings: Sequence[BatchOTSettings]) -> bool
     )
 
 
-@lru_cache(maxsize=64)
-def _options(settings: tuple[BatchOTSettings, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Which plans are uniform, (k,); margin, pos_margin, gamma, lam, tolerance, (k, 5); largest step, (k,)."""
-    return (
-        np.array([s.plan == "uniform" for s in settings]),
-        np.array([(s.margin, s.pos_margin, s.gamma, s.lam, s.tolerance) for s in settings]),
-        np.array([s.max_iterations for s in settings]),
-    )
-
-
 def _solve(
-    Z: Tensor, labels: np.ndarray, blocks: np.ndarray, settings: tuple[BatchOTSettings, ...]
+    Z: Tensor, labels: np.ndarray, blocks: np.ndarray, settings: Sequence[BatchOTSettings]
 ) -> Tensor | None:
-    from batchot.losses import stack_kernels
+    from batchot.losses import kernels
+    from batchot.losses.newton_small import scale
 
     rows, norm, _ = prepare(Z.detach(), settings[0].normalize, None)
-    W = np.zeros((len(Z), len(Z)), np.float32)
-    losses = np.zeros(len(blocks))
+    W = np.zeros((len(Z), len(Z)), np.float32)  # w_ij = T_ij / 2 * dM_ij/d(d2_ij) of each block
     G = torch.mm(rows, rows.T).numpy()
-    solved = stack_kernels.solve_blocks(G, labels, blocks, *_options(settings), W, losses)
-    if not (solved and np.isfinite(losses).all()):
-        return (
-            None  # a plan beyond float32, or distances that overflow: the general path solves it or says so
-        )
-    stacked: Tensor = _StackedLosses.apply(Z, rows, norm, torch.from_numpy(W), blocks, losses)
+    squares = G.diagonal().copy()
+    rho, unread = np.empty(len(Z), np.float32), np.empty(0)  # the Laplacian makes the sums of rows and columns
+    losses = []
+    for (r0, r1, c0, c1), s in zip(blocks.tolist(), settings, strict=True):
+        itself = r0 == c0 and r1 == c1
+        n, m = r1 - r0, c1 - c0
+        o, diagonal = Options.of(s), 0 if itself else kernels.NO_DIAGONAL
+        g = np.ascontiguousarray(G[r0:r1, c0:c1])  # so that the loops over its rows vectorise
+        cost = (g, squares[r0:r1], squares[c0:c1], labels[r0:r1], labels[c0:c1], *o.cost)
+        K, u, v = np.empty((n, m), np.float32), np.empty(n, np.float32), np.empty(m, np.float32)
+        if o.uniform:
+            u[:] = 1.0 / n / ((n - 1) if itself else m)
+            v[:] = 1.0
+        else:
+            kernels.kernel_rows(*cost, *o.kernel, diagonal, 0, n, K)
+            if not scale(K, itself, s.tolerance, s.max_iterations, u, v) <= s.tolerance:
+                return None  # a plan beyond float32: the general path solves it
+        losses.append(kernels.weight_rows(*cost, u, v, diagonal, o.uniform, 0, n, K, rho[:n], unread))
+        W[r0:r1, c0:c1] = K
+    if not np.isfinite(losses).all():
+        return None  # distances that overflow: the general path says so
+    stacked: Tensor = _StackedLosses.apply(Z, rows, norm, torch.from_numpy(W), blocks, np.array(losses))
     return stacked
 
 

@@ -131,7 +131,9 @@ class TiledRows:
 
         def part(first: int, last: int) -> np.ndarray:
             sums = np.zeros(self.m)
-            kernels.half_step_rows(K, v, self.rows.row_mass, first, last, u, r, sums)
+            kernels.half_step_rows(
+                K, v, self.rows.row_mass, first, last, u, r, sums, np.empty(self.m, np.float32)
+            )
             return sums
 
         for sums in self._over(len(K), part):
