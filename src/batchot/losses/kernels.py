@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import numpy as np
 from llvmlite import ir
-from numba import njit
 from numba.core import types
 from numba.extending import intrinsic
+
+from batchot.compiling import njit
 
 _LOG2E = np.float32(1.4426950408889634)
 _LN2_HIGH = np.float32(0.693359375)  # ln 2 in two parts: n * high is exact, low corrects it
@@ -31,7 +32,10 @@ _P5 = np.float32(5.0000001201e-1)
 _FAST = {"reassoc", "contract", "nsz"}  # lets sums and products be vectorised; NaN and Inf keep their meaning
 _CHUNK = 256  # columns summed in float32 before the sum goes to float64
 _MEMORY = 6  # past iterates that Anderson's acceleration combines
-_X, _R = 2 * _MEMORY, 2 * _MEMORY + 1  # behind what it keeps of them: the unknowns, and the sums of rows or columns
+_X, _R = (
+    2 * _MEMORY,
+    2 * _MEMORY + 1,
+)  # behind what it keeps of them: the unknowns, and the sums of rows or columns
 NO_DIAGONAL = -(1 << 40)  # for rows and columns that are different samples
 
 

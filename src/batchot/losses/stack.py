@@ -14,11 +14,10 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from batchot.losses.blocks.options import Options, integer_labels
 from batchot.losses.cross_modal_terms import Batches, Term
-from batchot.losses.fused import compiled_kernels, prepare, suits_kernels, through_norm
+from batchot.losses.fused import compiled_kernels, once, prepare, suits_kernels, through_norm
 from batchot.losses.settings import BatchOTSettings
 
 _MAX_ROWS = 512  # beyond, a term is large enough for a call (and threads) of its own
@@ -60,6 +59,8 @@ def stacked_losses(
 
 
 def _is_stackable(batches: Batches, settings: Sequence[BatchOTSettings]) -> bool:
+    if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
+        return False  # which see the operator of a single term, and no numbers
     return (
         all(x.device.type == "cpu" and x.dtype != torch.float64 for x, _ in batches.values())
         and sum(len(x) for x, _ in batches.values()) <= _MAX_ROWS
@@ -78,7 +79,10 @@ def _solve(
     W = np.zeros((len(Z), len(Z)), np.float32)  # w_ij = T_ij / 2 * dM_ij/d(d2_ij) of each block
     G = torch.mm(rows, rows.T).numpy()
     squares = G.diagonal().copy()
-    rho, unread = np.empty(len(Z), np.float32), np.empty(0)  # the Laplacian makes the sums of rows and columns
+    rho, unread = (
+        np.empty(len(Z), np.float32),
+        np.empty(0),
+    )  # the Laplacian makes the sums of rows and columns
     losses = []
     for (r0, r1, c0, c1), s in zip(blocks.tolist(), settings, strict=True):
         itself = r0 == c0 and r1 == c1
@@ -115,16 +119,15 @@ class _StackedLosses(torch.autograd.Function):
         blocks: np.ndarray,
         losses: np.ndarray,
     ) -> Tensor:
-        ctx.save_for_backward(rows, norm, W)
+        ctx.save_for_backward(Z, rows, norm, W)
         ctx.blocks = blocks
         return torch.from_numpy(losses).float()
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None, None, None]:
         from batchot.losses import stack_kernels
 
-        rows, norm, W = ctx.saved_tensors
-        L = stack_kernels.laplacian(W.numpy(), ctx.blocks, grad.contiguous().numpy())
+        Z, rows, norm, W = ctx.saved_tensors
+        L = stack_kernels.laplacian(W.numpy(), ctx.blocks, grad.detach().contiguous().numpy())
         grad_rows = torch.mm(torch.from_numpy(L), rows).mul_(2.0)
-        return through_norm(grad_rows, rows, norm), None, None, None, None, None
+        return once(through_norm(grad_rows, rows, norm), Z, grad), None, None, None, None, None
