@@ -113,7 +113,7 @@ def on_any(flag: bool) -> bool:
     """
     if rank_count() == 1:
         return flag
-    flags = torch.tensor([int(flag)])  # on the CPU, where nothing waits for a GPU
+    flags = torch.tensor([int(flag)], device="cpu")  # on the CPU, where nothing waits for a GPU
     dist.all_reduce(flags, op=dist.ReduceOp.MAX)
     return bool(flags)
 
@@ -126,7 +126,7 @@ def sizes_of_all(n: int) -> list[int]:
     """
     if rank_count() == 1:
         return [n]
-    found = torch.zeros(rank_count(), dtype=torch.int64)
+    found = torch.zeros(rank_count(), dtype=torch.int64, device="cpu")
     found[this_rank()] = n
     dist.all_reduce(found)
     sizes: list[int] = found.tolist()

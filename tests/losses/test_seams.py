@@ -191,7 +191,7 @@ def test_the_default_device_changes_nothing() -> None:
             CrossModalBatchOTLoss()(x, labels, y, ly).item(),
             retrieval_scores(x, labels),
             retrieval_scores(x, labels, y, ly, distance="cosine"),
-            classification_scores(torch.randn(20, 4, generator=torch.Generator().manual_seed(1)), labels),
+            classification_scores(labels.roll(1), labels, 4),
         ]
 
     before = everything()
@@ -229,9 +229,11 @@ def in_group() -> dict[str, Any]:
 
 
 def scaled_half(loss: nn.Module, x: Tensor, labels: Tensor) -> Tensor:
-    """The gradient that a GradScaler's scale of 2^10 puts into float16 embeddings."""
-    leaf = (x * 64.0).half().requires_grad_()  # a gradient of 1e-5: float16 has hardly a digit left
-    (loss(leaf, labels) * 1024.0).backward()
+    """The gradient that a GradScaler's scale of 2^15 puts into float16 embeddings."""
+    leaf = (
+        (x * 4096.0).half().requires_grad_()
+    )  # so long that without the scale float16 had two digits for it
+    (loss(leaf, labels) * 2.0**15).backward()
     assert leaf.grad is not None
     return leaf.grad
 
@@ -245,7 +247,7 @@ def test_float16_with_a_scaled_loss_is_as_exact_as_in_one_process(group: list[di
     x, labels, _, _ = batch(24)
     alone = scaled_half(BatchOTLoss(), x, labels)
     together = torch.cat([results["half"] for results in group]) / 2  # DistributedDataParallel takes the mean
-    assert alone.abs().max() < 0.1
+    assert 0.01 < alone.abs().max() < 1.0
     assert (together - alone).abs().max() <= 2.0**-10 * alone.abs().max()
 
 

@@ -91,7 +91,7 @@ def _scale_generally(block: StoredRows) -> Scalings:
     rows, (n, m) = block.rows, block.K.shape
     lowest = np.exp(-np.float64(rows.settings.lam))
     D = torch.from_numpy(block.K).double().clamp(min=lowest).log_().neg_()
-    mask = torch.eye(n, dtype=torch.bool) if rows.itself else None
+    mask = torch.eye(n, dtype=torch.bool, device="cpu") if rows.itself else None
     plan = sinkhorn(
         D, 1.0, mask=mask, max_iterations=rows.settings.max_iterations, tolerance=rows.settings.tolerance
     )

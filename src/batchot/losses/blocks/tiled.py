@@ -52,7 +52,7 @@ class TiledRows:
         self.y2 = self.x2 if rows.whole else squares(rows.y)
         self.lx, self.ly = labels_of(rows)
         self.options = Options.of(rows.settings)
-        self._G = torch.empty(_ROWS * _COLUMNS)
+        self._G = torch.empty(_ROWS * _COLUMNS, device="cpu")
         self._W = np.empty(_ROWS * _COLUMNS, np.float32)
 
     def _tiles(self) -> Iterator[_Tile]:
