@@ -99,7 +99,7 @@ class _Once(torch.autograd.Function):
             "whose plan is fixed indeed."
         )
 
-    jvp = backward  # type: ignore[assignment]
+    jvp = backward
 
     @staticmethod
     def vmap(*_: Any) -> Any:
@@ -145,8 +145,8 @@ class _OnceDifferentiable(torch.autograd.Function):
 
 def once_differentiable(batch: Batch) -> Batch:
     """The batch whose embeddings have a first derivative and no second one."""
-    x, y = (None if z is None else _OnceDifferentiable.apply(z) for z in (batch.x, batch.y))
-    return replace(batch, x=x, y=y)
+    y = None if batch.y is None else _OnceDifferentiable.apply(batch.y)
+    return replace(batch, x=_OnceDifferentiable.apply(batch.x), y=y)
 
 
 class _FusedLoss(torch.autograd.Function):
