@@ -306,7 +306,7 @@ def test_without_compilation_the_values_are_the_same() -> None:
 
 
 def test_the_first_loss_on_a_machine_is_soon_there_and_says_what_takes_long(tmp_path: Path) -> None:
-    """4 processor seconds on a quiet machine; Newton's method alone once took 16. Doubled here for busy ones."""
+    """About 5 processor seconds; it was 24 where numba compiled Newton's method. Busy machines take twice as many."""
     done = fresh(
         "import time, torch\n"
         "from batchot import BatchOTLoss\n"
@@ -317,7 +317,7 @@ def test_the_first_loss_on_a_machine_is_soon_there_and_says_what_takes_long(tmp_
         NUMBA_CACHE_DIR=str(tmp_path),
         OMP_NUM_THREADS="1",
     )
-    assert float(done.stdout) < 8.0
+    assert float(done.stdout) < 12.0
     assert done.stderr.count("numba compiles loops for this machine") == 1
     again = fresh("import torch, batchot; batchot.batch_ot_loss(torch.eye(4), torch.arange(4) % 2)",
                   NUMBA_CACHE_DIR=str(tmp_path))  # fmt: skip
