@@ -20,6 +20,20 @@ from torch.autograd import Function
 T = TypeVar("T")
 
 
+class RankError(ValueError):
+    """What one rank has or does stops all of them; every other rank raises this, naming it."""
+
+
+def in_words(error: Exception) -> str:
+    """The message of an error, with its type where that says more.
+
+    >>> in_words(ValueError("lam is negative")), in_words(KeyError("x"))
+    ('lam is negative', "KeyError: 'x'")
+    """
+    text = str(error)
+    return text if text and isinstance(error, ValueError) else f"{type(error).__name__}: {text}"
+
+
 def rank_count() -> int:
     """Number of ranks, N; 1 outside of a process group.
 
@@ -55,10 +69,27 @@ def from_first(value: T) -> T:
 def on_first(work: Callable[[], T]) -> T:
     """Do something on the first rank, and give all of them what comes of it.
 
+    Raises:
+        RankError: on the other ranks, where it fails on the first one; they would wait for ever otherwise
+
     >>> on_first(lambda: 3)
     3
     """
-    return from_first(work() if this_rank() == 0 else None)  # type: ignore[return-value]
+    if rank_count() == 1:
+        return work()
+    result: T | None = None
+    error: Exception | None = None
+    if this_rank() == 0:
+        try:
+            result = work()
+        except Exception as failed:
+            error = failed
+    result, message = from_first((result, None if error is None else in_words(error)))
+    if error is not None:
+        raise error
+    if message is not None:
+        raise RankError(f"rank 0: {message}")
+    return result  # type: ignore[return-value]
 
 
 def of_all(value: T) -> list[T]:
@@ -82,7 +113,7 @@ def on_any(flag: bool) -> bool:
     """
     if rank_count() == 1:
         return flag
-    flags = torch.tensor([int(flag)])  # on the CPU, where nothing waits for a GPU
+    flags = torch.tensor([int(flag)], device="cpu")  # on the CPU, where nothing waits for a GPU
     dist.all_reduce(flags, op=dist.ReduceOp.MAX)
     return bool(flags)
 
@@ -95,7 +126,7 @@ def sizes_of_all(n: int) -> list[int]:
     """
     if rank_count() == 1:
         return [n]
-    found = torch.zeros(rank_count(), dtype=torch.int64)
+    found = torch.zeros(rank_count(), dtype=torch.int64, device="cpu")
     found[this_rank()] = n
     dist.all_reduce(found)
     sizes: list[int] = found.tolist()

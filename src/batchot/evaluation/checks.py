@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
+
+
+def as_tensor(values: Any) -> Tensor:
+    """The tensor itself; arrays and lists in the memory of the host, whatever the default device."""
+    return values if isinstance(values, Tensor) else torch.as_tensor(values, device="cpu")
 
 
 def checked_embeddings(name: str, embeddings: Tensor) -> Tensor:
@@ -24,7 +31,7 @@ def checked_embeddings(name: str, embeddings: Tensor) -> Tensor:
         >>> checked_embeddings("query", torch.zeros(2, 3, dtype=torch.bfloat16)).dtype
         torch.float32
     """
-    embeddings = torch.as_tensor(embeddings).detach()
+    embeddings = as_tensor(embeddings).detach()
     if not embeddings.dtype.is_floating_point:
         raise TypeError(
             f"{name} must be floating point embeddings, got {embeddings.dtype}; convert with .float()"
@@ -64,7 +71,7 @@ def checked_labels(name: str, labels: Tensor, length: int, of: str) -> Tensor:
         >>> checked_labels("labels", torch.tensor([1, 0], dtype=torch.uint8), 2, "predictions")
         tensor([1, 0])
     """
-    labels = torch.as_tensor(labels).detach()
+    labels = as_tensor(labels).detach()
     if labels.dtype.is_floating_point or labels.dtype.is_complex or labels.dtype == torch.bool:
         raise TypeError(f"{name} must be integers, got {labels.dtype}; convert with .long()")
     if labels.ndim != 1:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from batchot.evaluation.checks import checked_labels
+from batchot.evaluation.checks import as_tensor, checked_labels
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +52,7 @@ def classification_scores(predictions: Tensor, labels: Tensor, n_classes: int) -
     """
     if n_classes < 1:
         raise ValueError(f"n_classes must be positive, got {n_classes}")
-    labels = torch.as_tensor(labels)
+    labels = as_tensor(labels)
     labels = checked_labels("labels", labels, labels.shape[0] if labels.ndim else 0, "labels")
     predictions = checked_labels("predictions", predictions, len(labels), "labels").to(labels.device)
     if len(labels) == 0:

@@ -69,9 +69,9 @@ def _compiled_counts(keys: Tensor, relevant: Tensor, ties: Ties) -> Tensor:
 @cache
 def _kernel() -> Callable[[np.ndarray, np.ndarray, bool, np.ndarray], None]:
     """Compile on first use; numba costs half a second to import."""
-    import numba
+    from batchot.compiling import njit
 
-    @numba.njit(nogil=True)
+    @njit(nogil=True)
     def count(keys, relevant, optimistic, counts):  # type: ignore[no-untyped-def]
         n_rows, n_keys = keys.shape
         n_relevant = relevant.shape[1]

@@ -85,7 +85,9 @@ def discounted_cumulative_gain(ranks: Tensor, n_relevant: Tensor) -> Tensor:
     """
     # on the CPU, because a floating point cumsum on a GPU is refused under use_deterministic_algorithms
     best = (
-        _gain(torch.arange(1, ranks.shape[1] + 1, dtype=ranks.dtype)).cumsum(dim=0).to(ranks.device)
+        _gain(torch.arange(1, ranks.shape[1] + 1, dtype=ranks.dtype, device="cpu"))
+        .cumsum(dim=0)
+        .to(ranks.device)
     )  # (K,)
     return _gain(ranks).sum(dim=1) / best[n_relevant - 1]
 

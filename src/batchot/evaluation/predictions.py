@@ -165,7 +165,7 @@ def stratified_subset(labels: Tensor, size: int, seed: int) -> Tensor:
         tensor([18,  2])
     """
     if size >= len(labels):
-        return torch.arange(len(labels))
+        return torch.arange(len(labels), device="cpu")
     random = np.random.default_rng(seed)
     _, classes, counts = np.unique(labels.numpy(), return_inverse=True, return_counts=True)
     share = counts * (size / len(labels))

@@ -105,7 +105,7 @@ class Totals:
 def _averages(means: Tensor, hits: Tensor) -> RetrievalAverages:
     means = means.clamp(max=1).cpu()  # a sum of ones may end an ulp above
     nn, ft, st, e, dcg, mean_ap = means[:6].tolist()
-    recall = torch.linspace(0, 1, measures.RECALL_STEPS + 1, dtype=torch.float64)
+    recall = torch.linspace(0, 1, measures.RECALL_STEPS + 1, dtype=torch.float64, device="cpu")
     curve = PrecisionRecallCurve(recall, means[6:])
-    precision = hits.double().cpu().cumsum(dim=0) / torch.arange(1, len(hits) + 1)
+    precision = hits.double().cpu().cumsum(dim=0) / torch.arange(1, len(hits) + 1, device="cpu")
     return RetrievalAverages(nn, ft, st, e, dcg, mean_ap, curve, precision.clamp(max=1))

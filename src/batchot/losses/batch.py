@@ -92,6 +92,8 @@ def check_finite(batch: Batch) -> None:
 
 
 def _check_finite(name: str, x: Tensor) -> None:
+    if torch.compiler.is_compiling():  # a graph cannot stop here: its operator looks, when it runs
+        return
     # One sum finds every NaN and Inf (a finite overflow only costs the closer look).
     if not bool(torch.isfinite(x.detach().sum())):
         bad = (~torch.isfinite(x.detach())).any(1).nonzero().squeeze(1).tolist()

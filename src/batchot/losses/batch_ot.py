@@ -22,7 +22,7 @@ from batchot.losses.batch import (
     labelled_rows,
     paired_rows,
 )
-from batchot.losses.fused import fused_loss, is_fusible
+from batchot.losses.fused import fused_loss, is_fusible, once_differentiable, untraced
 from batchot.losses.settings import BatchOTSettings, preset
 from batchot.transport import Plan, sinkhorn
 
@@ -133,8 +133,11 @@ def _loss(batch: Batch, settings: BatchOTSettings, distance: Distance | None) ->
     return general_loss(batch, settings, distance)
 
 
+@untraced
 def general_loss(batch: Batch, settings: BatchOTSettings, distance: Distance | None) -> Tensor:
     """The loss by plain PyTorch and autograd, whatever the options, the type and the device."""
+    if settings.grad == "detach" and settings.plan == "transport":
+        batch = once_differentiable(batch)
     M = batch_misplacement(batch, settings, distance)
     check_misplacement(M, batch)
     T = batch_plan(M, batch, settings).coupling

@@ -10,13 +10,20 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from batchot.losses.anchors import ClassAnchors
 from batchot.losses.batch import Batch, at_working_precision, check_batch, check_misplacement
 from batchot.losses.batch_ot import BatchOTLoss
 from batchot.losses.blocks import Rows, Unsolved
-from batchot.losses.fused import compiled_kernels, has_closed_form, prepare, suits_kernels, through_norm
+from batchot.losses.fused import (
+    compiled_kernels,
+    has_closed_form,
+    once,
+    prepare,
+    suits_kernels,
+    through_norm,
+    untraced,
+)
 from batchot.losses.gathering import Parts, agree
 from batchot.losses.settings import BatchOTSettings
 
@@ -77,19 +84,31 @@ class DistributedLoss(nn.Module):
         """
         if not dist.is_available() or not dist.is_initialized() or dist.get_world_size(self.group) == 1:
             return _call(self.loss, embeddings, labels, indices_tuple, ref_emb, ref_labels)
+        return self._in_group(embeddings, labels, indices_tuple, ref_emb, ref_labels)
+
+    @untraced
+    def _in_group(
+        self,
+        embeddings: Tensor,
+        labels: Tensor | None,
+        indices_tuple: Sequence[Tensor] | None,
+        ref_emb: Tensor | None,
+        ref_labels: Tensor | None,
+    ) -> Tensor:
         if ref_emb is embeddings:
             ref_emb, ref_labels = None, None
         if isinstance(self.loss, BatchOTLoss) and self.loss.anchors is not None and labels is not None:
             anchors: ClassAnchors | None = self.loss.anchors
         else:
             anchors = None
-        batch, error = Batch(embeddings, labels, ref_emb, ref_labels, None), None
+        batch = Batch(embeddings, labels, ref_emb, ref_labels, None)
+        error: Exception | None = None
         ignore_label = self.loss.settings.ignore_label if isinstance(self.loss, BatchOTLoss) else None
         try:
             batch = check_batch(embeddings, labels, indices_tuple, ref_emb, ref_labels, ignore_label)
             if anchors is not None and batch.labels is not None and len(batch.labels) > 0:
                 anchors.check(batch.x, batch.labels)
-        except ValueError as refused:
+        except Exception as refused:  # also what is no tensor: whatever stops this process stops all
             error = refused
         given = (
             ("embeddings", batch.x),
@@ -122,18 +141,21 @@ class DistributedLoss(nn.Module):
         """Every process solves its rows of the one problem."""
         settings = loss.settings
         assert batch.labels is not None and whole.labels is not None
+        # here, so that a gradient is scaled before it is rounded to 16 bits, as that of one process is
+        own_x, own_y = (at_working_precision(z, normalize=False) for z in (batch.x, batch.y))
+        assert own_x is not None
         if whole.y is None or of_y is None:
             columns = _Columns(whole.x, whole.labels, of_x, None)
         else:
             assert whole.y_labels is not None
             columns = _Columns(whole.y, whole.y_labels, of_x, of_y)
         if loss.anchor_weight < 1:
-            own: Tensor = _RowsLoss.apply(batch.x, batch.y, batch.labels, columns, settings)
+            own: Tensor = _RowsLoss.apply(own_x, own_y, batch.labels, columns, settings)
         if loss.anchors is None:
             return own
-        x, labels, parts = batch.x, batch.labels, of_x
-        if batch.y is not None and batch.y_labels is not None and of_y is not None:
-            x, labels = torch.cat([x, batch.y]), torch.cat([labels, batch.y_labels])
+        x, labels, parts = own_x, batch.labels, of_x
+        if own_y is not None and batch.y_labels is not None and of_y is not None:
+            x, labels = torch.cat([x, own_y]), torch.cat([labels, batch.y_labels])
             both = tuple(map(sum, zip(of_x.sizes, of_y.sizes, strict=True)))
             parts = Parts(of_x.group, both, of_x.rank)
         points = _Columns(
@@ -202,18 +224,15 @@ class _RowsLoss(torch.autograd.Function):
             part = of_y.own
             own_y_norm = None if norm is None else norm[part]
             grad_y = through_norm(solved.grad_y[part].clone(), points[part], own_y_norm).mul_(factor)
-        ctx.save_for_backward(
-            None if grad_x is None else grad_x.to(x.dtype), None if grad_y is None else grad_y.to(x.dtype)
-        )
+        ctx.save_for_backward(x, y, grad_x, grad_y)
         return torch.tensor(solved.loss, dtype=points.dtype, device=x.device)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None]:
-        grad_x, grad_y = ctx.saved_tensors
+        x, y, grad_x, grad_y = ctx.saved_tensors
         return (
-            None if grad_x is None else grad.to(grad_x.dtype) * grad_x,
-            None if grad_y is None else grad.to(grad_y.dtype) * grad_y,
+            None if grad_x is None else grad * once(grad_x, x, y),
+            None if grad_y is None else grad * once(grad_y, x, y),
             None,
             None,
             None,

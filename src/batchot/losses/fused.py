@@ -10,15 +10,16 @@ so the forward pass leaves two (n, d) matrices behind and the backward pass only
 from __future__ import annotations
 
 import warnings
-from functools import cache
+from collections.abc import Callable
+from dataclasses import replace
+from functools import wraps
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
-from batchot.losses.batch import Batch, check_misplacement
+from batchot.losses.batch import Batch, check_finite, check_misplacement
 from batchot.losses.blocks import Rows
 from batchot.losses.settings import BatchOTSettings
 
@@ -28,10 +29,11 @@ _FINEST_TOLERANCE = 1e-6  # of float32 kernels
 _TILED_PAIRS = 1 << 26
 
 
-@cache
 def compiled_kernels() -> ModuleType | None:
-    """The module of compiled loops, or None (and a warning, once) where numba cannot be used."""
+    """The module of compiled loops, or None (and a warning) where numba cannot be used."""
     try:
+        from numba import config
+
         from batchot.losses import kernels
     except (
         ImportError,
@@ -44,7 +46,7 @@ def compiled_kernels() -> ModuleType | None:
             stacklevel=2,
         )
         return None
-    return kernels
+    return None if config.DISABLE_JIT else kernels  # as Python the loops would take minutes
 
 
 def is_fusible(batch: Batch, settings: BatchOTSettings) -> bool:
@@ -78,28 +80,124 @@ def suits_kernels(settings: BatchOTSettings) -> bool:
     return has_closed_form(settings) and settings.tolerance >= _FINEST_TOLERANCE
 
 
+class _Once(torch.autograd.Function):
+    """A derivative that follows from inputs in a way that cannot be differentiated again."""
+
+    @staticmethod
+    def forward(derivative: Tensor, *inputs: Tensor | None) -> Tensor:
+        return derivative.view_as(derivative)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        pass
+
+    @staticmethod
+    def backward(ctx: Any, *_: Tensor) -> Any:
+        raise RuntimeError(
+            "the loss can be differentiated once: its gradient holds the transport plan fixed, so that a derivative "
+            "of it would be wrong. Compute the gradient without create_graph, or give plan='uniform' in float64, "
+            "whose plan is fixed indeed."
+        )
+
+    jvp = backward
+
+    @staticmethod
+    def vmap(*_: Any) -> Any:
+        _refuse_vmap()
+
+
+def _refuse_vmap() -> None:
+    raise RuntimeError(
+        "torch.vmap cannot batch the loss (nor a Hessian of it): call it for each batch in a loop."
+    )
+
+
+def once(derivative: Tensor, *inputs: Tensor | None) -> Tensor:
+    """The derivative with respect to inputs, for which it is an error, and not 0, to be differentiated again."""
+    marked: Tensor = _Once.apply(derivative, *inputs)
+    return marked
+
+
+class _OnceDifferentiable(torch.autograd.Function):
+    """x itself, so that what is computed of it by autograd can be differentiated once."""
+
+    @staticmethod
+    def forward(x: Tensor) -> Tensor:
+        return x.view_as(x)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+        ctx.save_for_forward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        return once(grads[0], *ctx.saved_tensors)
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Tensor) -> Tensor:
+        return once(tangents[0], *ctx.saved_tensors)
+
+    @staticmethod
+    def vmap(*_: Any) -> Any:
+        _refuse_vmap()
+
+
+def once_differentiable(batch: Batch) -> Batch:
+    """The batch whose embeddings have a first derivative and no second one."""
+    y = None if batch.y is None else _OnceDifferentiable.apply(batch.y)
+    return replace(batch, x=_OnceDifferentiable.apply(batch.x), y=y)
+
+
 class _FusedLoss(torch.autograd.Function):
     """L of raw embeddings x and y (or None), with its gradient computed beside it."""
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, y: Tensor | None, batch: Batch, settings: BatchOTSettings, need_grad: bool
-    ) -> Tensor:
-        loss, grad_x, grad_y = _forward(x, y, batch, settings, need_grad)
-        ctx.save_for_backward(grad_x, grad_y)
-        return loss
+        x: Tensor,
+        y: Tensor | None,
+        labels: Tensor,
+        y_labels: Tensor | None,
+        settings: BatchOTSettings,
+        need_grad: bool,
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        return _forward(x, y, labels, y_labels, settings, need_grad)
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None]:
-        grad_x, grad_y = ctx.saved_tensors
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Any, ...]) -> None:
+        ctx.inputs = inputs[2:5]
+        gradients = [each for each in output[1:] if each is not None]
+        ctx.mark_non_differentiable(*gradients)
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(*inputs[:2], *output[1:])
+        ctx.save_for_forward(*inputs[:2], *output[1:])
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> tuple[Tensor | None, ...]:
+        x, y, grad_x, grad_y = ctx.saved_tensors
+        if grads[0] is None:
+            return (None,) * 6
         return (
-            grad * grad_x if ctx.needs_input_grad[0] else None,
-            grad * grad_y if ctx.needs_input_grad[1] else None,
-            None,
-            None,
-            None,
+            grads[0] * once(grad_x, x, y) if ctx.needs_input_grad[0] else None,
+            grads[0] * once(grad_y, x, y) if ctx.needs_input_grad[1] else None,
+            *[None] * 4,
         )
+
+    @staticmethod
+    def jvp(ctx: Any, of_x: Tensor | None, of_y: Tensor | None, *_: Any) -> tuple[Tensor | None, ...]:
+        x, y, grad_x, grad_y = ctx.saved_tensors
+        if grad_x is None:  # nobody asked for a gradient
+            _, grad_x, grad_y = _FusedLoss.apply(x, y, *ctx.inputs, True)
+        slopes = [
+            (once(grad, x, y) * tangent).sum()
+            for grad, tangent in ((grad_x, of_x), (grad_y, of_y))
+            if tangent is not None
+        ]
+        return sum(slopes[1:], slopes[0]), None, None
+
+    @staticmethod
+    def vmap(*_: Any) -> Any:
+        _refuse_vmap()
 
 
 def fused_loss(batch: Batch, settings: BatchOTSettings) -> Tensor:
@@ -108,23 +206,32 @@ def fused_loss(batch: Batch, settings: BatchOTSettings) -> Tensor:
         x = batch.x if batch.x.dtype == torch.float64 else batch.x.float()
         y = None if batch.y is None else batch.y.to(x.dtype)
         need_grad = torch.is_grad_enabled() and (x.requires_grad or (y is not None and y.requires_grad))
-        loss: Tensor = _FusedLoss.apply(x, y, batch, settings, need_grad)
+        if torch.compiler.is_compiling():
+            options = [getattr(settings, name) for name in _OPTIONS]
+            traced: Tensor = _operator(x, y, batch.labels, batch.y_labels, *options, need_grad)[0]
+            return traced
+        loss: Tensor = _FusedLoss.apply(x, y, batch.labels, batch.y_labels, settings, need_grad)[0]
     return loss
 
 
 def _forward(
-    x: Tensor, y: Tensor | None, batch: Batch, settings: BatchOTSettings, need_grad: bool
+    x: Tensor,
+    y: Tensor | None,
+    labels: Tensor,
+    y_labels: Tensor | None,
+    settings: BatchOTSettings,
+    need_grad: bool,
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
     from batchot.losses.blocks.solve import solve
 
-    assert batch.labels is not None
+    batch = Batch(x, labels, y, y_labels, None)
     x, x_norm, centre = prepare(x, settings.normalize, None)
     if y is None:
-        rows = Rows(x, x, batch.labels, batch.labels, 0, len(x), settings)
+        rows = Rows(x, x, labels, labels, 0, len(x), settings)
     else:
-        assert batch.y_labels is not None
+        assert y_labels is not None
         y, y_norm, _ = prepare(y, settings.normalize, centre)
-        rows = Rows(x, y, batch.labels, batch.y_labels, None, len(x), settings)
+        rows = Rows(x, y, labels, y_labels, None, len(x), settings)
     solved = solve(rows, need_x=need_grad, need_y=need_grad)
     check_misplacement(solved.loss, batch)
     loss = torch.tensor(solved.loss, dtype=x.dtype, device=x.device)
@@ -132,6 +239,71 @@ def _forward(
     if y is None or solved.grad_y is None:
         return loss, grad_x, None
     return loss, grad_x, through_norm(solved.grad_y, y, y_norm)
+
+
+# What is left free of the settings for which there is a fused loss.
+_OPTIONS = ("margin", "pos_margin", "gamma", "lam", "normalize", "plan", "tolerance", "max_iterations")
+
+
+@torch.library.custom_op("batchot::loss", mutates_args=())
+def _operator(
+    x: Tensor,
+    y: Tensor | None,
+    labels: Tensor,
+    y_labels: Tensor | None,
+    margin: float,
+    pos_margin: float,
+    gamma: float,
+    lam: float,
+    normalize: bool,
+    plan: str,
+    tolerance: float,
+    max_iterations: int,
+    need_grad: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The fused loss as one node of a graph of torch.compile; gradients that are not there have no rows."""
+    options = (margin, pos_margin, gamma, lam, normalize, plan, tolerance, max_iterations)
+    check_finite(Batch(x, labels, y, y_labels, None))
+    settings = BatchOTSettings(**dict(zip(_OPTIONS, options, strict=True)))  # type: ignore[arg-type]
+    loss, grad_x, grad_y = _forward(x, y, labels, y_labels, settings, need_grad)
+    none = x.new_empty(0, x.shape[1])
+    return loss, none if grad_x is None else grad_x, none.clone() if grad_y is None else grad_y
+
+
+@_operator.register_fake
+def _(x: Tensor, y: Tensor | None, *rest: Any) -> tuple[Tensor, Tensor, Tensor]:
+    none = (0, x.shape[1])
+    of_x, of_y = (x.shape, none if y is None else y.shape) if rest[-1] else (none, none)
+    return x.new_empty(()), x.new_empty(of_x), x.new_empty(of_y)
+
+
+def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    ctx.save_for_backward(*inputs[:2], output[1].detach(), output[2].detach())
+
+
+def _backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
+    x, y, grad_x, grad_y = ctx.saved_tensors
+    return (
+        grad * once(grad_x, x, y) if ctx.needs_input_grad[0] else None,
+        grad * once(grad_y, x, y) if ctx.needs_input_grad[1] else None,
+        *[None] * 11,
+    )
+
+
+_operator.register_autograd(_backward, setup_context=_setup)
+
+T = TypeVar("T", bound=Callable[..., Any])
+
+
+def untraced(function: T) -> T:
+    """The function, which torch.compile calls and does not trace; torch.compiler.disable takes seconds to import."""
+    disabled = torch._disable_dynamo(function)
+
+    @wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return disabled(*args, **kwargs) if torch.compiler.is_compiling() else function(*args, **kwargs)
+
+    return call  # type: ignore[return-value]
 
 
 def prepare(x: Tensor, normalize: bool, centre: Tensor | None) -> tuple[Tensor, Tensor | None, Tensor | None]:

@@ -10,16 +10,12 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from batchot.ranks import gather_rows
+from batchot.ranks import RankError, gather_rows, in_words
 
 _TYPES: tuple[torch.dtype, ...] = (
     *(torch.float16, torch.bfloat16, torch.float32, torch.float64),
     *(torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64),
 )
-
-
-class RankError(ValueError):
-    """What one process brings does not go with what the others bring; every process raises it, naming the rank."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +89,7 @@ def agree(
         RankError: another process brought one; widths, types or what is given differ between processes
     """
     here = torch.tensor(
-        [[0 if error is None else 1, *(_description(tensor))] for _, tensor in tensors],
+        [[1, 0, 0, 0, 0] if error is not None else [0, *_description(tensor)] for _, tensor in tensors],
         dtype=torch.int64,
         device=device_of(group),
     )
@@ -102,16 +98,19 @@ def agree(
     table = torch.stack(everyone).tolist()  # rank, tensor, (failed, given, rows, width, type)
     failed = [rank for rank, of_rank in enumerate(table) if of_rank[0][0]]
     if failed:
+        messages: list[str] = [""] * len(table)
+        dist.all_gather_object(messages, "" if error is None else in_words(error), group=group)
         if error is not None:
             raise error
-        raise RankError(f"rank {failed[0]} was given something that it refused: see its own message.")
+        raise RankError(f"rank {failed[0]} was given something that it refused: {messages[failed[0]]}")
     for k, (name, _) in enumerate(tensors):
         for at, what in ((1, "given"), (3, "width"), (4, "type")):
             values = [of_rank[k][at] for of_rank in table]
             for rank, value in enumerate(values):
                 if value != values[0]:
+                    first, other = (_value_in_words(what, each) for each in (values[0], value))
                     raise RankError(
-                        f"{name}: rank 0 brings {_in_words(what, values[0])}, rank {rank} {_in_words(what, value)}. "
+                        f"{name}: rank 0 brings {first}, rank {rank} {other}. "
                         "All ranks must call the loss with the same arguments and types."
                     )
     rank = dist.get_rank(group)
@@ -125,7 +124,7 @@ def _description(tensor: Tensor | None) -> tuple[int, int, int, int]:
     return 1, rows, width, _TYPES.index(tensor.dtype) if tensor.dtype in _TYPES else -1
 
 
-def _in_words(what: str, value: int) -> str:
+def _value_in_words(what: str, value: int) -> str:
     if what == "given":
         return "some" if value else "none"
     return str(_TYPES[value]) if what == "type" else f"{value} columns"

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import numpy as np
 from llvmlite import ir
-from numba import njit
 from numba.core import types
 from numba.extending import intrinsic
+
+from batchot.compiling import njit
 
 _LOG2E = np.float32(1.4426950408889634)
 _LN2_HIGH = np.float32(0.693359375)  # ln 2 in two parts: n * high is exact, low corrects it
@@ -31,6 +32,10 @@ _P5 = np.float32(5.0000001201e-1)
 _FAST = {"reassoc", "contract", "nsz"}  # lets sums and products be vectorised; NaN and Inf keep their meaning
 _CHUNK = 256  # columns summed in float32 before the sum goes to float64
 _MEMORY = 6  # past iterates that Anderson's acceleration combines
+_X, _R = (
+    2 * _MEMORY,
+    2 * _MEMORY + 1,
+)  # behind what it keeps of them: the unknowns, and the sums of rows or columns
 NO_DIAGONAL = -(1 << 40)  # for rows and columns that are different samples
 
 
@@ -60,7 +65,7 @@ def _exp(x):  # type: ignore[no-untyped-def]
     return p * _float_from_bits(np.int32((np.int32(n) + np.int32(127)) << np.int32(23)))
 
 
-@njit(nogil=True, cache=True, fastmath=_FAST, error_model="numpy")
+@njit(nogil=True, cache=True, no_cfunc_wrapper=True, _nrt=False, fastmath=_FAST, error_model="numpy")
 def kernel_rows(G, x2, y2, lx, ly, margin, pos_margin, gamma, lam, diagonal, first, last, K):  # type: ignore[no-untyped-def]
     """K_ij = exp(-lam exp(-gamma M_ij)) for rows first..last; G = X Y^T, x2 and y2 squared norms. 0 where row and
     column are the same sample: at j = i + diagonal (NO_DIAGONAL: nowhere)."""
@@ -101,7 +106,7 @@ def _weigh(G, xi, y2, li, ly, margin, pos_margin, ui, v, uniform, K):  # type: i
     return loss, weight
 
 
-@njit(nogil=True, cache=True, fastmath=_FAST, error_model="numpy")
+@njit(nogil=True, cache=True, no_cfunc_wrapper=True, _nrt=False, fastmath=_FAST, error_model="numpy")
 def weight_rows(G, x2, y2, lx, ly, margin, pos_margin, u, v, diagonal, uniform, first, last, K, rho, kappa):  # type: ignore[no-untyped-def]
     """Loss of rows first..last; K becomes w_ij = T_ij / 2 * dM_ij/d(d2_ij), rho its row sums, kappa its column sums.
 
@@ -154,21 +159,22 @@ def _row_sum(row, v):  # type: ignore[no-untyped-def]
     return total
 
 
-@njit(nogil=True, cache=True, fastmath=_FAST, error_model="numpy")
+@njit(nogil=True, cache=True, no_cfunc_wrapper=True, _nrt=False, fastmath=_FAST, error_model="numpy")
 def matvec_rows(K, v, first, last, r):  # type: ignore[no-untyped-def]
     """r_i = sum_j K_ij v_j for rows first..last."""
     for i in range(first, last):
         r[i] = _row_sum(K[i], v)
 
 
-@njit(nogil=True, cache=True, fastmath=_FAST, error_model="numpy")
-def half_step_rows(K, v, a, first, last, u, r, c):  # type: ignore[no-untyped-def]
+@njit(nogil=True, cache=True, no_cfunc_wrapper=True, _nrt=False, fastmath=_FAST, error_model="numpy")
+def half_step_rows(K, v, a, first, last, u, r, c, part):  # type: ignore[no-untyped-def]
     """One pass over rows first..last: r = K v, u = a / r, c += K^T u.
 
-    The float32 column sums of a few rows are gathered in c, which is float64.
+    The column sums of a few rows are made in part, float32 (m,), and gathered in c, which is float64.
     """
     m = K.shape[1]
-    part = np.zeros(m, np.float32)
+    for j in range(m):
+        part[j] = _ZERO
     for i in range(first, last):
         total = _row_sum(K[i], v)
         r[i] = total
@@ -183,141 +189,149 @@ def half_step_rows(K, v, a, first, last, u, r, c):  # type: ignore[no-untyped-de
                 part[j] = _ZERO
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
-def accelerate(x, g, step, X, R):  # type: ignore[no-untyped-def]
-    """Anderson's acceleration of x <- g(x) in place of x; X, R: the last images and residuals, (_MEMORY, n).
+@njit(nogil=True, cache=True, no_cfunc_wrapper=True, no_cpython_wrapper=True, _nrt=False, error_model="numpy")
+def accelerate(x, g, step, P, A):  # type: ignore[no-untyped-def]
+    """Anderson's acceleration of x <- g(x) in place of x.
 
-    Minimises ||sum_k c_k R_k||^2 over sum c = 1 and returns sum_k c_k g(x_k). Walker and Ni (2011).
+    Minimises ||sum_k c_k r_k||^2 over sum c = 1 and returns sum_k c_k g_k, where g_k are the last images and r_k what
+    they were away from what they are images of. Walker and Ni (2011).
+
+    P: holds g_k and r_k, (2 * _MEMORY, n). A: room for a system of equations, (_MEMORY, _MEMORY + 1).
     """
     n = x.shape[0]
     slot = step % _MEMORY
+    k = step + 1 if step < _MEMORY else _MEMORY
     for i in range(n):
-        X[slot, i] = g[i]
-        R[slot, i] = g[i] - x[i]
-    k = min(step + 1, _MEMORY)
-    A = np.empty((k, k))
+        P[slot, i] = g[i]
+        P[_MEMORY + slot, i] = g[i] - x[i]
     trace = 0.0
     for p in range(k):
         for q in range(p + 1):
             s = 0.0
             for i in range(n):
-                s += R[p, i] * R[q, i]
+                s += P[_MEMORY + p, i] * P[_MEMORY + q, i]
             A[p, q] = s
             A[q, p] = s
         trace += A[p, p]
-    if k == 1 or trace == 0.0:
-        x[:] = g
-        return
+        A[p, k] = 1.0
     newest = A[slot, slot]
     for p in range(k):
         # Without it the coefficients explode where residuals are parallel; relative to the newest residual, so that
         # it does not slow the end.
         A[p, p] += 1e-10 * newest + 1e-14 * trace
-    c = np.ones(k)
     for p in range(k):  # A is positive definite: elimination without pivots
         for q in range(p + 1, k):
             f = A[q, p] / A[p, p]
-            for s in range(p, k):
+            for s in range(p, k + 1):
                 A[q, s] -= f * A[p, s]
-            c[q] -= f * c[p]
     for p in range(k - 1, -1, -1):
         for q in range(p + 1, k):
-            c[p] -= A[p, q] * c[q]
-        c[p] /= A[p, p]
-    total = c.sum()
-    size = np.abs(c).sum()
-    if not np.isfinite(size) or not total > 1e-4 * size:
-        x[:] = g
-        return
+            A[p, k] -= A[p, q] * A[q, k]
+        A[p, k] /= A[p, p]
+    total, size = 0.0, 0.0
+    for p in range(k):
+        total += A[p, k]
+        size += abs(A[p, k])
+    usable = k > 1 and trace != 0.0 and np.isfinite(size) and total > 1e-4 * size
     for i in range(n):
         s = 0.0
         for p in range(k):
-            s += c[p] * X[p, i]
-        x[i] = s / total
+            s += A[p, k] * P[p, i]
+        x[i] = s / total if usable else g[i]
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
-def symmetric_step(x, r, a, step, X, R, u):  # type: ignore[no-untyped-def]
+@njit(nogil=True, cache=True, no_cfunc_wrapper=True, _nrt=False, error_model="numpy")
+def symmetric_step(x, r, a, tolerance, step, P, A, u):  # type: ignore[no-untyped-def]
     """From r = K u with u = exp(x) to the next x and u; returns the row error of diag(u) K diag(u) before the step.
+
+    Nothing moves where that is within the tolerance or not finite. r is overwritten.
 
     x <- x + (log a - log(u r)) / 2: the half step makes groups that hardly exchange mass converge at once, where the
     alternating iteration crawls; Anderson's acceleration sees to the rest.
     """
     n = x.shape[0]
     error = 0.0
-    g = np.empty(n)
     for i in range(n):
         mass = np.float64(u[i]) * r[i]
         error += abs(mass - a)
-        g[i] = x[i] + 0.5 * np.log(a / mass)
-    accelerate(x, g, step, X, R)
+        r[i] = x[i] + 0.5 * np.log(a / mass)
+    if error <= tolerance or not np.isfinite(error):
+        return error
+    accelerate(x, r, step, P, A)
     for i in range(n):
         u[i] = np.exp(x[i])
     return error
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
-def symmetric_sinkhorn(K, a, tolerance, max_iterations, u):  # type: ignore[no-untyped-def]
-    """Scale a symmetric K on both sides by u so that all rows sum to a: (steps, row error left)."""
+@njit(nogil=True, cache=True, no_cfunc_wrapper=True, _nrt=False, error_model="numpy")
+def symmetric_sinkhorn(K, a, tolerance, max_iterations, u, W, A):  # type: ignore[no-untyped-def]
+    """Scale a symmetric K on both sides by u so that all rows sum to a; returns the row error left.
+
+    W, A: see room.
+    """
     n = K.shape[0]
-    x = np.empty(n)
-    r = np.empty(n)
-    u[:] = _ONE
-    matvec_rows(K, u, 0, n, r)
-    total = r.sum()
-    start = 0.5 * np.log(n * a / total)
-    x[:] = start
-    u[:] = np.float32(np.exp(start))
-    kept = np.empty(n, np.float32)
-    X = np.empty((_MEMORY, n))
-    R = np.empty((_MEMORY, n))
+    x, r = W[_X], W[_R]
+    for i in range(n):
+        u[i] = _ONE
     error = np.inf
-    for step in range(max_iterations):
+    for step in range(-1, max_iterations):
         matvec_rows(K, u, 0, n, r)
-        kept[:] = u
-        error = symmetric_step(x, r, a, step, X, R, u)
+        if step < 0:
+            total = 0.0
+            for i in range(n):
+                total += r[i]
+            start = 0.5 * np.log(n * a / total)
+            for i in range(n):
+                x[i] = start
+                u[i] = np.float32(np.exp(start))
+            continue
+        error = symmetric_step(x, r, a, tolerance, step, W, A, u)
         if error <= tolerance or not np.isfinite(error):
-            u[:] = kept
-            return step + 1, error
-    return max_iterations, error
+            break
+    return error
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
-def column_step(x, c, v, b, step, X, R):  # type: ignore[no-untyped-def]
-    """From c = K^T u to the next v = exp(x); returns the column error of diag(u) K diag(v) before the step."""
+@njit(nogil=True, cache=True, no_cfunc_wrapper=True, _nrt=False, error_model="numpy")
+def column_step(x, c, v, b, tolerance, step, P, A):  # type: ignore[no-untyped-def]
+    """From c = K^T u to the next v = exp(x); returns the column error of diag(u) K diag(v) before the step.
+
+    Nothing moves where that is within the tolerance or not finite. c is overwritten.
+    """
     m = x.shape[0]
     error = 0.0
-    g = np.empty(m)
     for j in range(m):
         error += abs(np.float64(v[j]) * c[j] - b)
-        g[j] = np.log(b / c[j])
-    accelerate(x, g, step, X, R)
+        c[j] = np.log(b / c[j])
+    if error <= tolerance or not np.isfinite(error):
+        return error
+    accelerate(x, c, step, P, A)
     for j in range(m):
         v[j] = np.exp(x[j])
     return error
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
-def sinkhorn(K, a, b, tolerance, max_iterations, u, v):  # type: ignore[no-untyped-def]
-    """Scale K by u and v so that rows sum to a and columns to b: (steps, column error left; rows are exact)."""
+@njit(nogil=True, cache=True, no_cfunc_wrapper=True, _nrt=False, error_model="numpy")
+def sinkhorn(K, a, b, tolerance, max_iterations, u, v, r, part, W, A):  # type: ignore[no-untyped-def]
+    """Scale K by u and v so that rows sum to a and columns to b; returns the column error left (rows are exact).
+
+    r, part: room for K v, float64 (n,), and of half_step_rows. W, A: see room.
+    """
     n, m = K.shape
-    x = np.zeros(m)
-    r = np.empty(n)
-    c = np.empty(m)
-    v[:] = _ONE
-    kept = np.empty(m, np.float32)
-    X = np.empty((_MEMORY, m))
-    R = np.empty((_MEMORY, m))
+    x, c = W[_X], W[_R]
+    for j in range(m):
+        x[j] = 0.0
+        v[j] = _ONE
     error = np.inf
     for step in range(max_iterations):
-        c[:] = 0.0
-        half_step_rows(K, v, a, 0, n, u, r, c)
-        kept[:] = v
-        error = column_step(x, c, v, b, step, X, R)
+        for j in range(m):
+            c[j] = 0.0
+        half_step_rows(K, v, a, 0, n, u, r, c, part)
+        error = column_step(x, c, v, b, tolerance, step, W, A)
         if error <= tolerance or not np.isfinite(error):
-            v[:] = kept
-            return step + 1, error
-    return max_iterations, error
+            break
+    return error
 
 
-MEMORY = _MEMORY
+def room(n: int) -> tuple[np.ndarray, np.ndarray]:
+    """What an iteration on n unknowns writes into, see accelerate; made outside, as numba is slow to compile it."""
+    return np.empty((_R + 1, n)), np.empty((_MEMORY, _MEMORY + 1))

@@ -10,7 +10,7 @@ from torch import Tensor
 from batchot.losses.batch import Batch, Distance, batch_misplacement, check_misplacement, forbidden_pairs
 from batchot.losses.batch_ot import batch_plan
 from batchot.losses.cross_modal_terms import Batches, Term
-from batchot.losses.fused import fused_loss, is_fusible
+from batchot.losses.fused import fused_loss, is_fusible, once_differentiable
 from batchot.losses.settings import BatchOTSettings
 from batchot.losses.stack import stacked_losses
 from batchot.transport import sinkhorn
@@ -81,6 +81,8 @@ def _singly(
         if distance is None and is_fusible(batch, options):
             losses[i] = fused_loss(batch, options)
             continue
+        if options.grad == "detach" and options.plan == "transport":
+            batch = once_differentiable(batch)
         M = batch_misplacement(batch, options, distance)
         check_misplacement(M, batch)
         costs[i] = M

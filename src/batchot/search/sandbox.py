@@ -18,7 +18,7 @@ from batchot.search.inputs import Inputs
 from batchot.search.prepare import Prepared, What
 from batchot.search.query_kind import shown_name
 from batchot.search.sandbox_worker import MAIN
-from batchot.shapes.child_process import ChildDied, ChildProcess
+from batchot.shapes.child_process import ChildDied, ChildProcess, compiled_once
 from batchot.shapes.render_many import usable_cores
 from batchot.shapes.source import ShapeSource
 
@@ -336,7 +336,8 @@ class Sandbox:
 
     def _start(self) -> _Worker:
         try:
-            worker = _Worker(self.inputs, self.limits, self.files)
+            with compiled_once(MAIN):
+                worker = _Worker(self.inputs, self.limits, self.files)
         except (ChildDied, TimeoutError, OSError) as error:
             raise SearchError(f"no process that reads files could be started: {error}") from error
         with self._lock:

@@ -7,13 +7,33 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import IO
 
 _ONE_THREAD = ("OMP", "NUMBA", "OPENBLAS", "MKL", "VECLIB_MAXIMUM", "NUMEXPR")
 
 
+_NOTES = "BATCHOT_NOTES"  # where a child may tell the user that it compiles, see batchot.compiling
+_compiled: set[str] = set()  # code whose loops a child of this process has compiled, or found
+_compiling = threading.Lock()
+
+
 class ChildDied(Exception):
     """The process is no more; the message says what is known of its end."""
+
+
+@contextmanager
+def compiled_once(code: str) -> Iterator[None]:
+    """While children that run this code get ready: the first one alone, as the others find what it compiles."""
+    if code not in _compiled:
+        with _compiling:
+            if code not in _compiled:
+                yield
+                _compiled.add(code)
+                return
+    yield
 
 
 class ChildProcess:
@@ -32,15 +52,19 @@ class ChildProcess:
 
     def __init__(self, code: str) -> None:
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115  closed with the process
+        notes = () if code in _compiled else _own_stderr()
         self.process = subprocess.Popen(
             [sys.executable, "-c", code],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._stderr,
-            env=_environment(),
+            env=_environment(notes),
+            pass_fds=notes,
             # A group of its own: Ctrl-C in the terminal reaches us alone, and we decide.
             process_group=0 if os.name == "posix" else None,
         )
+        for fd in notes:
+            os.close(fd)
 
     @property
     def stdin(self) -> IO[bytes]:
@@ -84,8 +108,16 @@ class ChildProcess:
         return lines[-1] if lines else f"it ended with status {status}"
 
 
-def _environment() -> dict[str, str]:
+def _own_stderr() -> tuple[int, ...]:
+    """A copy of the descriptor of this process's standard error, where it can be handed on."""
+    try:
+        return (os.dup(2),) if os.name == "posix" else ()
+    except OSError:  # it has none
+        return ()
+
+
+def _environment(notes: tuple[int, ...]) -> dict[str, str]:
     # It finds what this process can import, and does not fight over the cores with threads of its own.
     paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
     threads = {f"{library}_NUM_THREADS": "1" for library in _ONE_THREAD}
-    return {**os.environ, **threads, "PYTHONPATH": paths}
+    return {**os.environ, **threads, "PYTHONPATH": paths, _NOTES: "".join(map(str, notes))}

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
+from batchot.compiling import njit
 from batchot.shapes.shading import depth_of_level, unpack_normal
 
 CREASE_DEGREES = 38.0

@@ -13,8 +13,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
+from batchot.compiling import njit
 from batchot.shapes.lanes import LANES, nearer
 
 SNAP = 256.0

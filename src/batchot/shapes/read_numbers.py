@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from batchot.compiling import njit
 from batchot.shapes.errors import ShapeError
 
 # A decimal number whose digits are below 2^53 and whose power of ten is at most 22 is one exact float times or

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from batchot.shapes.atomic import ViewCacheError
-from batchot.shapes.child_process import ChildDied, ChildProcess
+from batchot.shapes.child_process import ChildDied, ChildProcess, compiled_once
 from batchot.shapes.render_worker import MAIN, Answer, Setup, Task
 from batchot.shapes.view_settings import ViewSettings
 
@@ -126,9 +126,14 @@ class _Pool:
                     return None
                 if me in self.workers:
                     return self.workers[me]
-                self.workers[me] = worker = _Worker(self.settings, self.parts, self.time_limit)
             try:
-                worker.ask(worker.setup)
+                with compiled_once(MAIN):
+                    with self.lock:
+                        if self.stopped:
+                            return None
+                        worker = _Worker(self.settings, self.parts, self.time_limit)
+                        self.workers[me] = worker
+                    worker.ask(worker.setup)
                 return worker
             except ChildDied as death:
                 self.end_worker()

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
+from batchot.compiling import njit
 from batchot.shapes.errors import ShapeError
 from batchot.shapes.normalize import face_normals
 from batchot.shapes.shape import Mesh, PointCloud, coordinates

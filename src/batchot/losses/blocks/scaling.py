@@ -85,19 +85,19 @@ class _Watch:
 def _symmetric(block: RowBlock, exchange: Exchange) -> tuple[Scalings, np.ndarray]:
     """Scalings, and log u of the best step."""
     rows = block.rows
-    n, a = len(rows.y), rows.column_mass
+    n, a, tolerance = len(rows.y), rows.column_mass, rows.settings.tolerance
     first = rows.first or 0
     u = np.ones(n, precision(rows))
     r = exchange.all_rows(block.row_sums(u))
     x = np.full(n, 0.5 * np.log(n * a / r.sum()))
     u[:] = np.exp(x)
-    X, R = np.empty((kernels.MEMORY, n)), np.empty((kernels.MEMORY, n))
+    P, A = kernels.room(n)
     kept, error, watch = u, np.inf, _Watch(x)
     for step in range(rows.settings.max_iterations):
         r = exchange.all_rows(block.row_sums(u))
         kept, at = u.copy(), x.copy()
-        error = 2.0 * kernels.symmetric_step(x, r, a, step, X, R, u)
-        if error <= rows.settings.tolerance or watch.stalls(at, error):
+        error = 2.0 * kernels.symmetric_step(x, r, a, 0.5 * tolerance, step, P, A, u)
+        if error <= tolerance or watch.stalls(at, error):
             break
     return Scalings(kept[first : first + len(rows.x)], kept, error), watch.x
 
@@ -105,15 +105,15 @@ def _symmetric(block: RowBlock, exchange: Exchange) -> tuple[Scalings, np.ndarra
 def _alternating(block: RowBlock, exchange: Exchange) -> tuple[Scalings, np.ndarray]:
     """Scalings, and log v of the best step."""
     rows = block.rows
-    m, b = len(rows.y), rows.column_mass
+    m, b, tolerance = len(rows.y), rows.column_mass, rows.settings.tolerance
     x, v = np.zeros(m), np.ones(m, precision(rows))
-    X, R = np.empty((kernels.MEMORY, m)), np.empty((kernels.MEMORY, m))
+    P, A = kernels.room(m)
     u, kept, error, watch = np.ones(len(rows.x), v.dtype), v, np.inf, _Watch(x)
     for step in range(rows.settings.max_iterations):
         u, part = block.half_step(v)
         c = exchange.sum(part)
         kept, at = v.copy(), x.copy()
-        error = kernels.column_step(x, c, v, b, step, X, R)
-        if error <= rows.settings.tolerance or watch.stalls(at, error):
+        error = kernels.column_step(x, c, v, b, tolerance, step, P, A)
+        if error <= tolerance or watch.stalls(at, error):
             break
     return Scalings(u, kept, error), watch.x

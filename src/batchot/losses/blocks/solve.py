@@ -16,7 +16,7 @@ from batchot.losses.blocks.tiled import TiledRows
 from batchot.transport import SinkhornWarning, sinkhorn
 
 STORED_PAIRS = 1 << 27  # more than that, and G and K would take over 1 GiB
-_COMPILED_PAIRS = 1 << 18  # below, one compiled call does it all, with a Newton's method of its own
+_COMPILED_PAIRS = 1 << 18  # below, one compiled call iterates, with a Newton's method of its own
 _GENERAL_PAIRS = 1 << 24  # beyond, the general solver would run for minutes
 
 
@@ -62,7 +62,7 @@ def _scale(block: RowBlock, exchange: Exchange) -> Scalings:
     rows, s = block.rows, block.rows.settings
     alone = isinstance(exchange, Alone)
     if alone and isinstance(block, StoredRows) and block.K.size < _COMPILED_PAIRS:
-        from batchot.losses.newton_kernels import scale as scale_small
+        from batchot.losses.newton_small import scale as scale_small
 
         u, v = (np.empty(size, np.float32) for size in block.K.shape)
         error = scale_small(block.K, rows.itself, s.tolerance, s.max_iterations, u, v)
@@ -91,7 +91,7 @@ def _scale_generally(block: StoredRows) -> Scalings:
     rows, (n, m) = block.rows, block.K.shape
     lowest = np.exp(-np.float64(rows.settings.lam))
     D = torch.from_numpy(block.K).double().clamp(min=lowest).log_().neg_()
-    mask = torch.eye(n, dtype=torch.bool) if rows.itself else None
+    mask = torch.eye(n, dtype=torch.bool, device="cpu") if rows.itself else None
     plan = sinkhorn(
         D, 1.0, mask=mask, max_iterations=rows.settings.max_iterations, tolerance=rows.settings.tolerance
     )

@@ -61,7 +61,7 @@ class StoredRows:
 
         def part(i: int, j: int) -> np.ndarray:
             c = np.zeros(m)
-            kernels.half_step_rows(self.K, v, self.rows.row_mass, i, j, u, r, c)
+            kernels.half_step_rows(self.K, v, self.rows.row_mass, i, j, u, r, c, np.empty(m, np.float32))
             return c
 
         return u, np.sum(self.over_rows(part), axis=0)

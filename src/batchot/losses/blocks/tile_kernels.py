@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from batchot.compiling import njit
 
 # numba keeps compiled code by the date of the file that it stands in: touch this one after a change
 # to one that it imports.

@@ -52,7 +52,7 @@ class TiledRows:
         self.y2 = self.x2 if rows.whole else squares(rows.y)
         self.lx, self.ly = labels_of(rows)
         self.options = Options.of(rows.settings)
-        self._G = torch.empty(_ROWS * _COLUMNS)
+        self._G = torch.empty(_ROWS * _COLUMNS, device="cpu")
         self._W = np.empty(_ROWS * _COLUMNS, np.float32)
 
     def _tiles(self) -> Iterator[_Tile]:
@@ -131,7 +131,9 @@ class TiledRows:
 
         def part(first: int, last: int) -> np.ndarray:
             sums = np.zeros(self.m)
-            kernels.half_step_rows(K, v, self.rows.row_mass, first, last, u, r, sums)
+            kernels.half_step_rows(
+                K, v, self.rows.row_mass, first, last, u, r, sums, np.empty(self.m, np.float32)
+            )
             return sums
 
         for sums in self._over(len(K), part):

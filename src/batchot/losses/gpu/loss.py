@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from batchot.losses.batch import Batch
-from batchot.losses.fused import suits_kernels
+from batchot.losses.fused import once, suits_kernels
 from batchot.losses.gpu.problem import Options, Problem, Tiles
 from batchot.losses.gpu.watch import watch
 from batchot.losses.settings import BatchOTSettings
@@ -158,15 +158,15 @@ def _(x: Tensor, y: Tensor | None, *rest: Any) -> tuple[Tensor, Tensor, Tensor, 
 def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
     x, y = inputs[:2]
     ctx.types = x.dtype, None if y is None else y.dtype
-    ctx.save_for_backward(output[2].detach(), output[3].detach())
+    ctx.save_for_backward(x, y, output[2].detach(), output[3].detach())
 
 
 def _backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
-    grad_x, grad_y = ctx.saved_tensors
+    x, y, grad_x, grad_y = ctx.saved_tensors
     of_x, of_y = ctx.types
     return (
-        (grad * grad_x).to(of_x) if ctx.needs_input_grad[0] else None,
-        (grad * grad_y).to(of_y) if of_y is not None and ctx.needs_input_grad[1] else None,
+        (grad * once(grad_x, x, y)).to(of_x) if ctx.needs_input_grad[0] else None,
+        (grad * once(grad_y, x, y)).to(of_y) if of_y is not None and ctx.needs_input_grad[1] else None,
         *[None] * 12,
     )
 
