@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from batchot.shapes.errors import ShapeError
 from batchot.shapes.read_hdf5 import hdf5_dataset, opened_hdf5
-from batchot.shapes.shape import PointCloud
+from batchot.shapes.shape import PointCloud, finite_cloud
 
 HDF5_ENDINGS = frozenset({".h5", ".hdf5"})
 MAX_MEMBER_BYTES = 2 << 30
@@ -79,7 +79,7 @@ def read_row(path: Path, member: str) -> PointCloud:
         raise ShapeError(f"{path}/{member}: there are {len(rows)} clouds; the file was changed")
     normals = _rows(path, file, "normal", *state)
     try:
-        return PointCloud(rows[number], normals[number] if normals.shape == rows.shape else None)
+        return finite_cloud(rows[number], normals[number] if normals.shape == rows.shape else None)
     except ShapeError as error:
         raise ShapeError(f"{path}/{member}: {error}") from error
 

@@ -12,7 +12,7 @@ import numpy as np
 from batchot.shapes.errors import ShapeError
 from batchot.shapes.read_numbers import Rows, read_rows
 from batchot.shapes.read_polygons import triangulate
-from batchot.shapes.shape import Mesh
+from batchot.shapes.shape import Mesh, finite_mesh
 
 # Texture coordinates, colours and normals come after x y z, so they can be passed over.
 HEADER = re.compile(rb"(?:\xef\xbb\xbf)?(?:\s|#[^\r\n]*[\r\n])*(?:ST)?C?N?(4?n?)OFF", re.IGNORECASE)
@@ -75,7 +75,7 @@ def read_off(data: bytes) -> Mesh:
         )
     firsts = rows.starts[1 + n_vertices : -1] + 1
     faces = triangulate(rows.values, firsts, corners.astype(np.int64), n_vertices)
-    return Mesh(rows.table(1, 1 + n_vertices, 3), faces)
+    return finite_mesh(rows.table(1, 1 + n_vertices, 3), faces)
 
 
 def _counts(rows: Rows) -> tuple[int, int]:

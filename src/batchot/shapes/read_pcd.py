@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from batchot.shapes.errors import ShapeError
 from batchot.shapes.read_numbers import read_rows
 from batchot.shapes.read_points import cloud_with_normals
-from batchot.shapes.shape import PointCloud
+from batchot.shapes.shape import PointCloud, finite_cloud
 
 _TYPES = {
     ("F", 4): "<f4", ("F", 8): "<f8",
@@ -39,8 +39,6 @@ class _Layout:
 
 def read_pcd(data: bytes) -> PointCloud:
     """The cloud of points in the content of a PCD file: text, binary or compressed.
-
-    Points whose coordinates are NaN, which the format has for rays that met nothing, are left out.
 
     Args:
         data: the content of the file.
@@ -72,13 +70,9 @@ def read_pcd(data: bytes) -> PointCloud:
             columns = np.column_stack(
                 [table[f"{layout.names.index(name)}"][:, 0].astype(np.float64) for name in wanted]
             )
-    measured = ~np.isnan(columns[:, :3]).any(axis=1)
-    if len(columns) and not measured.any():
-        raise ShapeError(f"none of {len(columns):,} points was measured (all are NaN); leave the file out")
-    columns = columns[measured]
     if columns.shape[1] == 6:
         return cloud_with_normals(columns[:, :3], columns[:, 3:])
-    return PointCloud(columns)
+    return finite_cloud(columns)
 
 
 def _header(data: bytes) -> tuple[_Layout, int]:
