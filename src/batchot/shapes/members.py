@@ -130,6 +130,16 @@ def hdf5_labels(path: Path, member: str | None = None) -> NDArray[np.int64]:
     return labels.reshape(-1).astype(np.int64)
 
 
+def count_rows(path: Path) -> int:
+    """How many clouds an HDF5 file holds; none of them is read.
+
+    Raises:
+        ShapeError: when the file is damaged or has no dataset ``data`` of that shape.
+    """
+    with opened_hdf5(path) as file:
+        return int(hdf5_dataset(file, "data").shape[0])
+
+
 def forget_rows() -> None:
     """Give back the memory that :func:`hdf5_rows` holds."""
     _rows.cache_clear()

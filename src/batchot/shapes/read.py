@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from batchot.shapes.errors import ShapeError, ShapeWarning
-from batchot.shapes.normalize import normalize_shape, turned_to_z
+from batchot.shapes.normalize import normalize_shape, turned_to_z, without_far_flats
 from batchot.shapes.read_gltf import read_gltf
 from batchot.shapes.read_hdf5 import read_hdf5
 from batchot.shapes.read_kind import HDF5_MAGIC, kind_of, plain_text
@@ -178,7 +178,9 @@ def _finished(shape: Shape, up: Up, normalize: bool, max_faces: int) -> Shape:
         )
     # Done in any case, because it finds the shapes of no size and no area, of which nothing can be drawn.
     normalized = normalize_shape(shape, up)
-    return normalized if normalize else replace(turned_to_z(shape, up), notes=normalized.notes)
+    if normalize:
+        return normalized
+    return replace(turned_to_z(without_far_flats(shape), up), notes=normalized.notes)
 
 
 def _told(shape: Shape, name: str | os.PathLike[str]) -> Shape:

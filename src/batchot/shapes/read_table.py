@@ -130,7 +130,7 @@ def _plan(data: bytes) -> _Plan:
         if not line:
             comment = match[0].strip().lstrip(b"#/").strip() or comment
             continue
-        separator = _separator(line)
+        separator, line = _separator(line)
         row = _split(line, separator)
         numbers = [_is_number(field) for field in row]
         if not any(numbers) or (first and (not row[0] or not numbers[0] or _is_pandas_header(row))):
@@ -176,15 +176,14 @@ def _planned(
     return _Plan(start, row, separator, width, tuple(range(width)), False, count)
 
 
-def _separator(line: bytes) -> int:
-    """What is between the fields of a line; commas may be decimal, but then there is something else."""
-    bare = re.sub(rb'"[^"]*"', b"", line)
-    if b";" in bare:
-        return _SEMICOLON
+def _separator(line: bytes) -> tuple[int, bytes]:
+    """What is between the fields of a line, and the line with points for decimal commas."""
     try:
-        return _COMMA if b"," in bare and with_decimal_points(line) == line else _BLANK
+        line = with_decimal_points(line)
     except ShapeError:  # one that names the line is raised when all lines are looked at
-        return _COMMA
+        return _COMMA, line
+    bare = re.sub(rb'"[^"]*"', b"", line)
+    return _SEMICOLON if b";" in bare else _COMMA if b"," in bare else _BLANK, line
 
 
 def _split(line: bytes, separator: int) -> list[bytes]:
