@@ -29,7 +29,7 @@ def test_at_the_limits_of_the_fast_way(word: str) -> None:
 
 
 def test_lines() -> None:
-    rows = read_rows(b"\xef\xbb\xbf# head\r\n1 2\r\n\r\n\t3,4;5 # tail\r6 // more\n", start=3)
+    rows = read_rows(b"\xef\xbb\xbf# head\r\n1 2\r\n\r\n\t3;4;5 # tail\r6 // more\n", start=3)
     assert rows.values.tolist() == [1, 2, 3, 4, 5, 6]
     assert rows.columns.tolist() == [2, 3, 1] and len(rows) == 3
     assert rows.table(0, 2, 2).tolist() == [[1, 2], [3, 4]]

@@ -39,7 +39,7 @@ def test_points_that_were_not_measured_are_left_out() -> None:
     holes = content[:start] + np.float32([np.nan]).tobytes() + content[start + 4 :]
     assert np.array_equal(read_pcd(holes).points, cloud()[0][1:])
     text = b"FIELDS x y z\nSIZE 4 4 4\nTYPE F F F\nWIDTH 1\nDATA ascii\nnan nan nan\n"
-    with pytest.raises(ShapeError, match="none of 1 points was measured"):
+    with pytest.raises(ShapeError, match="none of 1 points is finite"):
         read_pcd(text)
 
 

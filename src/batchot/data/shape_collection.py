@@ -28,7 +28,7 @@ class ShapeCollection:
         test: shapes to measure on; it may be empty.
         kind: what the shapes are: ``"meshes"``, ``"points"``, or ``"mixed"``.
         folder: where they were found: a folder, or an archive.
-        left_out: files with the ending of a shape that are none, each with the reason.
+        left_out: a sentence for each file there that may hold a shape and is not read.
 
     Raises:
         DataError: when there is no training shape, a name is there twice, a label has no class.

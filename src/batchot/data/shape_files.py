@@ -28,6 +28,11 @@ SHAPE_ENDINGS = frozenset(ENDINGS)  # what a single file may end in
 TEXT_ENDINGS = frozenset({".csv", ".tsv", ".txt"})
 CLOUD_ENDINGS = frozenset(e for e, kind in ENDINGS.items() if kind in ("npy", "pcd", "text")) - TEXT_ENDINGS
 MESH_ENDINGS = SHAPE_ENDINGS - CLOUD_ENDINGS - TEXT_ENDINGS - HDF5_ENDINGS
+NOT_READ = frozenset(
+    """.zip .gz .bz2 .xz .zst .7z .rar .tar .tgz .npz .fbx .blend .3ds .3mf .max .dae .dxf .dwg .iges .igs .step .stp
+    .brep .sldprt .x_t .vtk .vtp .vtu .msh .usd .usda .usdc .usdz .x3d .wrl .las .laz .e57 .mat""".split()
+)
+_REASON = "is packed, of a format that is not read, or a table whose columns are not called x, y and z"
 NAMED = 5
 _PASSED_OVER = frozenset({"__MACOSX", MANIFEST})
 _PLY_HEADER_BYTES = 4096
@@ -42,21 +47,21 @@ class FoundFiles:
         folder: the folder.
         shapes: paths of files with the ending of a shape, below the folder, in the order of their names.
         others: paths of files with other endings, and of text to be read by people.
-        tables: paths of text with numbers in it that is not read as points, such as a table without x, y and z.
+        unread: paths of files that may hold shapes, but are not read: archives, formats of other programs, tables
+            of numbers without x, y and z.
         unreadable: folders that may not be listed, links that lead nowhere or back to where they are.
     """
 
     folder: Path
     shapes: list[PurePosixPath] = field(default_factory=list)
     others: list[PurePosixPath] = field(default_factory=list)
-    tables: list[PurePosixPath] = field(default_factory=list)
+    unread: list[PurePosixPath] = field(default_factory=list)
     unreadable: list[PurePosixPath] = field(default_factory=list)
 
     @property
     def left_out(self) -> tuple[str, ...]:
-        """Files that have the ending of a shape and numbers in them, but are no shape, with the reason."""
-        reason = "is a table whose columns are not called x, y and z"
-        return tuple(f"{self.folder / path}: {reason}" for path in self.tables)
+        """A sentence for each file that may hold a shape and is not read."""
+        return tuple(f"{self.folder / path}: {_REASON}" for path in self.unread)
 
     def warn(self) -> None:
         """Say with warnings what was left out."""
@@ -68,10 +73,10 @@ class FoundFiles:
                 f"without points ({counts}): {shorten(self.others)}",
                 stacklevel=4,
             )
-        if self.tables:
+        if self.unread:
             warnings.warn(
-                f"{self.folder}: {len(self.tables)} tables left out whose columns are not called x, y and z: "
-                f"{shorten(self.tables)}",
+                f"{self.folder}: {len(self.unread)} files left out that may hold shapes, each of which {_REASON}: "
+                f"{shorten(self.unread)}",
                 stacklevel=4,
             )
         if self.unreadable:
@@ -132,11 +137,11 @@ def sources_of(path: Path, name: str, up: Up) -> list[ShapeSource]:
     return [ShapeSource(f"{name}#{k}", path, f"{k}", up=up) for k in range(count)]
 
 
-def _found_as(path: Path) -> Literal["shapes", "tables", "others"]:
+def _found_as(path: Path) -> Literal["shapes", "unread", "others"]:
     """In which list of ``FoundFiles`` a file belongs."""
     ending = path.suffix.lower()
     if ending not in TEXT_ENDINGS:
-        return "shapes" if ending in SHAPE_ENDINGS else "others"
+        return "shapes" if ending in SHAPE_ENDINGS else "unread" if ending in NOT_READ else "others"
     with path.open("rb") as file:
         head = file.read(_HEAD_BYTES)
     if len(head) == _HEAD_BYTES:
@@ -146,8 +151,8 @@ def _found_as(path: Path) -> Literal["shapes", "tables", "others"]:
             return "shapes"
         kind = kind_of_text(plain_text(head))
     except ShapeError:
-        return "tables"
-    return "shapes" if kind == "points" else "tables" if kind == "table" else "others"
+        return "unread"
+    return "shapes" if kind == "points" else "unread" if kind == "table" else "others"
 
 
 def kind_of(sources: Iterable[ShapeSource]) -> Kind:

@@ -15,6 +15,7 @@ _NO_AREA = 1e-12  # of a mesh in the unit sphere: below it, rounding is all that
 _EPS = float(np.finfo(np.float64).eps)
 # Of a shape in the unit sphere, in a picture of 224 pixels: what covers less is a few dots.
 _HARDLY_SEEN = 0.05  # area of both sides of a wire as long as the picture and a pixel thick, or of a ball of 14 pixels
+_THIN = "it is thinner than a pixel, or most of it is small beside how far it reaches: pictures are nearly blank"
 _BULK = 1 / 16  # of the longest side of a cloud, that all but 2 % of its points are within
 _LOOKED_AT = 4096  # points of a cloud, to find out
 
@@ -46,17 +47,17 @@ def normalize_shape(shape: Shape, up: Up = "auto") -> Shape:
     shape = turned_to_z(shape, up)
     if isinstance(shape, PointCloud):
         points = _in_unit_sphere(shape.points)
-        return PointCloud(points, shape.normals, shape.notes + _far_points(points))
-    shape, used = _with_area(shape)
-    vertices, faces = _used(shape, used)
-    mesh = Mesh(_in_unit_sphere(vertices), faces, shape.notes)
-    area = _area(mesh.vertices, mesh.faces)  # twice
+        return PointCloud(points, shape.normals, _with_note(shape, _far_points(points)))
+    mesh, area, doubtful = _normalized(shape)
+    if doubtful and (rest := without_far_flats(shape)) is not shape:
+        assert isinstance(rest, Mesh)
+        mesh, area, _ = _normalized(rest)
     if not area > _NO_AREA:
-        raise _no_area(mesh.faces)
-    if area < 2 * _HARDLY_SEEN:
-        note = "it is thinner than a pixel, or most of it is small beside how far it reaches: pictures are nearly blank"
-        mesh = replace(mesh, notes=(*mesh.notes, note))
-    return mesh
+        raise ShapeError(
+            f"its {len(mesh.faces):,} faces have no area (the corners of each lie on a line), so nothing can be seen; "
+            "leave the file out"
+        )
+    return mesh if area >= 2 * _HARDLY_SEEN else replace(mesh, notes=_with_note(mesh, _THIN))
 
 
 def turned_to_z(shape: Shape, up: Up) -> Shape:
@@ -97,27 +98,26 @@ def _turned(points: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def without_far_flats(shape: Shape) -> Shape:
     """The mesh without its faces of no area if they reach beyond the others, with a note; else the shape as it is."""
-    return shape if isinstance(shape, PointCloud) else _with_area(shape)[0]
+    if isinstance(shape, PointCloud):
+        return shape
+    used, solid = np.zeros((2, len(shape.vertices)), dtype=bool)  # of any face; of one with area
+    flat = np.empty(len(shape.faces), dtype=bool)
+    _mark(shape.vertices, shape.faces, flat, used, solid)
+    if not flat.any() or flat.all() or _within(shape.vertices, used, solid):
+        return shape
+    note = f"{flat.sum():,} of {len(flat):,} faces have no area and reach beyond the others; they are left out"
+    return Mesh(shape.vertices, shape.faces[~flat], (*shape.notes, note))
 
 
-def _with_area(mesh: Mesh) -> tuple[Mesh, NDArray[np.bool_]]:
-    """The mesh without far flats, and which of its vertices are used."""
-    used, solid = np.zeros((2, len(mesh.vertices)), dtype=bool)  # of any face; of one with area
-    flat = _mark(mesh.vertices, mesh.faces, used, solid)
-    if flat == len(mesh.faces):
-        _in_unit_sphere(mesh.vertices[used])  # refuses what is in one place
-        raise _no_area(mesh.faces)
-    if flat == 0 or _within(mesh.vertices, used, solid):
-        return mesh, used
-    faces = mesh.faces[_has_area(mesh.vertices, mesh.faces)]
-    note = f"{flat:,} of {len(mesh.faces):,} faces have no area and reach beyond the others; they are left out"
-    return Mesh(mesh.vertices, faces, (*mesh.notes, note)), solid
-
-
-def _used(mesh: Mesh, used: NDArray[np.bool_]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    if used.all():
-        return mesh.vertices, mesh.faces
-    return mesh.vertices[used], (np.cumsum(used) - 1)[mesh.faces]
+def _normalized(mesh: Mesh) -> tuple[Mesh, float, int]:
+    """The mesh of the vertices in use in the unit sphere, twice its area, and how many faces may have none."""
+    used = np.zeros(len(mesh.vertices), dtype=bool)
+    used[mesh.faces] = True
+    vertices, faces = mesh.vertices, mesh.faces
+    if not used.all():
+        vertices, faces = vertices[used], (np.cumsum(used) - 1)[faces]
+    made = Mesh(_in_unit_sphere(vertices), faces, mesh.notes)
+    return made, *_area(made.vertices, made.faces)
 
 
 def _within(vertices: NDArray[np.float64], used: NDArray[np.bool_], solid: NDArray[np.bool_]) -> bool:
@@ -126,25 +126,22 @@ def _within(vertices: NDArray[np.float64], used: NDArray[np.bool_], solid: NDArr
     return bool((whole[0] == part[0]).all() and (whole[1] == part[1]).all())
 
 
-def _far_points(points: NDArray[np.float64]) -> tuple[str, ...]:
-    """A note if nearly all points of a cloud in the unit sphere are within a small part of it."""
+def _with_note(shape: Shape, note: str) -> tuple[str, ...]:
+    return (*shape.notes, note) if note and note not in shape.notes else shape.notes
+
+
+def _far_points(points: NDArray[np.float64]) -> str:
+    """A note if nearly all points of a cloud in the unit sphere are within a small part of it, else nothing."""
     if len(points) < 50:
-        return ()
+        return ""
     low, high = np.quantile(points[:: -(-len(points) // _LOOKED_AT)], [0.01, 0.99], axis=0)
     ends = _bounds(points)
     side, whole = (high - low).max(), (ends[1] - ends[0]).max()
     if side >= _BULK * whole:
-        return ()
+        return ""
     return (
-        f"98 % of its {len(points):,} points are within {side / whole:.2g} of its width, and a few far from all others: "
-        "pictures are nearly blank; remove those that do not belong to it",
-    )
-
-
-def _no_area(faces: NDArray[np.int64]) -> ShapeError:
-    return ShapeError(
-        f"its {len(faces):,} faces have no area (the corners of each lie on a line), so nothing can be seen; "
-        "leave the file out"
+        f"98 % of its {len(points):,} points are within {100 * side / whole:.2g} % of its width, and a few far from all "
+        "others: pictures are nearly blank; remove those that do not belong to it"
     )
 
 
@@ -177,56 +174,45 @@ def _bounds(points: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[n
 
 
 @njit(cache=True)
-def _area(vertices: NDArray[np.float64], faces: NDArray[np.int64]) -> float:
-    """Twice the area of all triangles."""
+def _area(vertices: NDArray[np.float64], faces: NDArray[np.int64]) -> tuple[float, int]:
+    """Twice the area of all triangles, and how many are a million times as long as they are wide, or worse."""
     total = 0.0
+    thin = 0
     for i in range(len(faces)):
         a, b, c = faces[i, 0], faces[i, 1], faces[i, 2]
         x, y, z = vertices[a, 0], vertices[a, 1], vertices[a, 2]
         ux, uy, uz = vertices[b, 0] - x, vertices[b, 1] - y, vertices[b, 2] - z
         vx, vy, vz = vertices[c, 0] - x, vertices[c, 1] - y, vertices[c, 2] - z
-        total += np.sqrt((uy * vz - uz * vy) ** 2 + (uz * vx - ux * vz) ** 2 + (ux * vy - uy * vx) ** 2)
-    return total
-
-
-@njit(cache=True)
-def _is_flat(vertices: NDArray[np.float64], a: int, b: int, c: int) -> bool:
-    """Whether a triangle has no area but what rounding gave it, whatever its size."""
-    x, y, z = 0.5 * vertices[a, 0], 0.5 * vertices[a, 1], 0.5 * vertices[a, 2]  # or differences may overflow
-    ux, uy, uz = 0.5 * vertices[b, 0] - x, 0.5 * vertices[b, 1] - y, 0.5 * vertices[b, 2] - z
-    vx, vy, vz = 0.5 * vertices[c, 0] - x, 0.5 * vertices[c, 1] - y, 0.5 * vertices[c, 2] - z
-    size = max(max(abs(ux), abs(uy), abs(uz)), max(abs(vx), abs(vy), abs(vz)))
-    if size == 0.0:
-        return True
-    unit = 1.0 / size
-    if unit == np.inf:  # denormal
-        return True
-    ux, uy, uz, vx, vy, vz = ux * unit, uy * unit, uz * unit, vx * unit, vy * unit, vz * unit
-    square = (uy * vz - uz * vy) ** 2 + (uz * vx - ux * vz) ** 2 + (ux * vy - uy * vx) ** 2
-    bound = 1e-12 + 8.0 * _EPS * max(abs(x), abs(y), abs(z)) * unit  # of the height, in lengths of the longest edge
-    return not square > bound * bound
+        square = (uy * vz - uz * vy) ** 2 + (uz * vx - ux * vz) ** 2 + (ux * vy - uy * vx) ** 2
+        longest = ux * ux + uy * uy + uz * uz + (vx * vx + vy * vy + vz * vz)
+        thin += not square > 1e-12 * longest * longest
+        total += np.sqrt(square)
+    return total, thin
 
 
 @njit(cache=True)
 def _mark(
-    vertices: NDArray[np.float64], faces: NDArray[np.int64], used: NDArray[np.bool_], solid: NDArray[np.bool_]
-) -> int:
-    """Mark the vertices that faces use, and that faces with area use; how many faces have none."""
-    flat = 0
+    vertices: NDArray[np.float64],
+    faces: NDArray[np.int64],
+    flat: NDArray[np.bool_],
+    used: NDArray[np.bool_],
+    solid: NDArray[np.bool_],
+) -> None:
+    """Find the triangles that have no area but what rounding gave them, whatever their size, and mark the vertices
+    that triangles use, and that triangles with area use.
+    """
     for i in range(len(faces)):
         a, b, c = faces[i, 0], faces[i, 1], faces[i, 2]
         used[a] = used[b] = used[c] = True
-        if _is_flat(vertices, a, b, c):
-            flat += 1
-        else:
+        x, y, z = 0.5 * vertices[a, 0], 0.5 * vertices[a, 1], 0.5 * vertices[a, 2]  # or differences overflow
+        ux, uy, uz = 0.5 * vertices[b, 0] - x, 0.5 * vertices[b, 1] - y, 0.5 * vertices[b, 2] - z
+        vx, vy, vz = 0.5 * vertices[c, 0] - x, 0.5 * vertices[c, 1] - y, 0.5 * vertices[c, 2] - z
+        size = max(max(abs(ux), abs(uy), abs(uz)), max(abs(vx), abs(vy), abs(vz)))
+        flat[i] = True
+        if size > 0.0:
+            ux, uy, uz, vx, vy, vz = ux / size, uy / size, uz / size, vx / size, vy / size, vz / size
+            square = (uy * vz - uz * vy) ** 2 + (uz * vx - ux * vz) ** 2 + (ux * vy - uy * vx) ** 2
+            rounding = 1e-12 + 8.0 * _EPS * (max(abs(x), abs(y), abs(z)) / size)
+            flat[i] = not square > rounding * rounding
+        if not flat[i]:
             solid[a] = solid[b] = solid[c] = True
-    return flat
-
-
-@njit(cache=True)
-def _has_area(vertices: NDArray[np.float64], faces: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Which triangles have an area, (m,)."""
-    found = np.empty(len(faces), dtype=np.bool_)
-    for i in range(len(faces)):
-        found[i] = not _is_flat(vertices, faces[i, 0], faces[i, 1], faces[i, 2])
-    return found

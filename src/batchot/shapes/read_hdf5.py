@@ -125,6 +125,6 @@ def hdf5_dataset(file: Any, name: str) -> Any:
     if dataset.nbytes > stored * _MAX_RATIO:
         raise ShapeError(
             f"{name!r} should be {dataset.nbytes:,} bytes, of which {stored:,} are stored (packed); the file is "
-            "truncated or damaged: restore it"
+            "damaged: restore it"
         )
     return dataset

@@ -154,6 +154,17 @@ def not_a_number(data: bytes, first: int, last: int) -> ShapeError:
     )
 
 
+def state_of(data: bytes, position: int) -> str:
+    """What a line that is too short says of the file: truncated where the text just stops in it, else damaged.
+
+    Example:
+        >>> from batchot.shapes.read_numbers import state_of
+        >>> state_of(b"1 2 3\\n4 5", 6), state_of(b"1 2\\n4 5 6\\n", 0)
+        ('truncated', 'damaged')
+    """
+    return "damaged" if b"\n" in data[position:] or b"\r" in data[position:] else "truncated"
+
+
 def line_of(data: bytes, position: int) -> int:
     """The number of the line in which a byte is, counted from 1."""
     newlines = data.count(b"\n", 0, position)

@@ -20,6 +20,7 @@ from batchot.shapes.read_numbers import (
     parse_number,
     read_slow_numbers,
     skip_line,
+    state_of,
     with_decimal_points,
 )
 from batchot.shapes.shape import Mesh, finite_mesh
@@ -70,7 +71,7 @@ def read_obj(data: bytes) -> Mesh:
         shown = data[bad : end if end >= 0 else None][:40].decode("latin-1")
         raise ShapeError(
             f"line {line_of(data, bad)}: {shown!r} should be three coordinates or the corners of a face "
-            f"(there are {n_vertices:,} vertices, counted from 1); the file is truncated or damaged: restore it"
+            f"(there are {n_vertices:,} vertices, counted from 1); the file is {state_of(data, bad)}: restore it"
         )
     read_slow_numbers(data, vertices.reshape(-1), slow[:n_slow])
     return finite_mesh(vertices, faces)

@@ -81,7 +81,8 @@ def _header(data: bytes) -> tuple[_Layout, int]:
     while "DATA" not in entries:
         end = data.find(b"\n", start)
         if end < 0 or len(entries) > 20:
-            raise ShapeError("the header of the PCD file has no line DATA; the file is truncated: restore it")
+            state = "truncated" if end < 0 else "damaged"
+            raise ShapeError(f"the header of the PCD file has no line DATA; the file is {state}: restore it")
         words = data[start:end].decode("latin-1").split("#", 1)[0].split()
         if words:
             entries[words[0].upper()] = words[1:]
@@ -106,7 +107,8 @@ def _text_columns(data: bytes, start: int, layout: _Layout, wanted: list[str]) -
     rows = read_rows(data, start)
     width = sum(layout.counts)
     if len(rows) != layout.points or (rows.columns != width).any():
-        raise _too_short(layout, f"{len(rows):,} lines of numbers follow, not all of {width} numbers")
+        few = len(rows) < layout.points or (len(rows) == layout.points and rows.columns[-1] < width)
+        raise _wrong(layout, f"{len(rows):,} lines of numbers follow, not all of {width} numbers", few)
     firsts = np.cumsum((0, *layout.counts))
     return rows.table(0, len(rows), width)[:, [firsts[layout.names.index(name)] for name in wanted]]
 
@@ -118,17 +120,18 @@ def _binary_table(
     size = layout.points * layout.dtype.itemsize
     if layout.encoding == "binary":
         if size > len(data) - start:
-            raise _too_short(layout, f"{len(data) - start:,} of {size:,} bytes follow")
+            raise _wrong(layout, f"{len(data) - start:,} of {size:,} bytes follow", True)
         return np.frombuffer(data, layout.dtype, layout.points, start)
     if len(data) - start < 8:
-        raise _too_short(layout, "nothing follows")
+        raise _wrong(layout, "nothing follows", True)
     packed, unpacked = struct.unpack_from("<II", data, start)
     content = np.frombuffer(data, np.uint8)[start + 8 : start + 8 + packed]
     if len(content) < packed or unpacked != size or size > packed * _LZF_RATIO:
-        raise _too_short(layout, f"{len(content):,} of {packed:,} bytes follow, to unpack to {unpacked:,}")
+        text = f"{len(content):,} of {packed:,} bytes follow, to unpack to {unpacked:,}"
+        raise _wrong(layout, text, len(content) < packed)
     plain = np.empty(size, dtype=np.uint8)
     if not _unpack_lzf(content, plain):
-        raise _too_short(layout, "what follows is no LZF stream of that length")
+        raise _wrong(layout, "what follows is no LZF stream of that length", False)
     fields: dict[str, NDArray[np.generic]] = {}
     position = 0
     for i, (kind, count) in enumerate(zip(layout.types, layout.counts, strict=True)):
@@ -138,10 +141,10 @@ def _binary_table(
     return fields
 
 
-def _too_short(layout: _Layout, arrived: str) -> ShapeError:
+def _wrong(layout: _Layout, arrived: str, truncated: bool) -> ShapeError:
     return ShapeError(
-        f"announces {layout.points:,} points ({layout.encoding}), but {arrived}; the file is truncated or damaged: "
-        "restore it"
+        f"announces {layout.points:,} points ({layout.encoding}), but {arrived}; the file is "
+        f"{'truncated' if truncated else 'damaged'}: restore it"
     )
 
 

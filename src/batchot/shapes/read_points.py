@@ -97,7 +97,7 @@ def read_npy(data: bytes) -> PointCloud:
     if size > len(data) - start:
         raise ShapeError(
             f"announces {shape[0]:,} x {shape[1]} numbers ({size:,} bytes), but {len(data) - start:,} bytes follow; "
-            "the file is truncated or damaged: restore it"
+            "the file is truncated: restore it"
         )
     flat = np.frombuffer(data, dtype, shape[0] * shape[1], start)
     return cloud_of_columns(flat.reshape(shape, order="F" if fortran else "C"))

@@ -23,6 +23,7 @@ from batchot.shapes.read_numbers import (
     past_quotes,
     read_slow_numbers,
     skip_line,
+    state_of,
     with_decimal_points,
 )
 
@@ -78,11 +79,10 @@ def read_table(data: bytes) -> tuple[NDArray[np.float64], bool]:
     slow = np.empty((values.size, 3), dtype=np.int64)  # memory is only taken where it is written
     n_slow, wrong, width = _fill(buffer, plan.start, plan.separator, place, values, slow)
     if wrong >= 0:
-        is_last = width < plan.width and not data[wrong:].strip().count(b"\n")
+        state = state_of(data, wrong) if width < plan.width else "damaged"
         raise ShapeError(
             f"line {line_of(data, wrong)} has {width} columns, the first point has {plan.width} (line "
-            f"{line_of(data, plan.start)}), and all must have as many; the file is "
-            f"{'truncated' if is_last else 'damaged'}: restore it"
+            f"{line_of(data, plan.start)}), and all must have as many; the file is {state}: restore it"
         )
     read_slow_numbers(data, values.reshape(-1), slow[:n_slow])
     if plan.count is not None and plan.count != n:
