@@ -107,8 +107,8 @@ def _text_columns(data: bytes, start: int, layout: _Layout, wanted: list[str]) -
     rows = read_rows(data, start)
     width = sum(layout.counts)
     if len(rows) != layout.points or (rows.columns != width).any():
-        few = len(rows) < layout.points or (len(rows) == layout.points and rows.columns[-1] < width)
-        raise _wrong(layout, f"{len(rows):,} lines of numbers follow, not all of {width} numbers", few)
+        cut = len(rows) < layout.points or (rows.columns[-1] < width and not data.endswith((b"\n", b"\r")))
+        raise _wrong(layout, f"{len(rows):,} lines of numbers follow, not all of {width} numbers", cut)
     firsts = np.cumsum((0, *layout.counts))
     return rows.table(0, len(rows), width)[:, [firsts[layout.names.index(name)] for name in wanted]]
 
