@@ -32,7 +32,19 @@ from batchot.shapes import (
 )
 from batchot.shapes.normalize import face_normals
 from batchot.shapes.render import render_views
-from oracles.shape_files import BOX, TRIANGLES, gltf_tree, npy, obj, off, pcd, ply_header, ply_text, stl_text
+from oracles.shape_files import (
+    BOX,
+    TRIANGLES,
+    gltf_buffer,
+    gltf_tree,
+    npy,
+    obj,
+    off,
+    pcd,
+    ply_header,
+    ply_text,
+    stl_text,
+)
 from oracles.shape_files import cloud as random_cloud
 
 POINTS = np.round(random_cloud(60)[0].astype(float), 2)
@@ -51,11 +63,11 @@ def points_of(content: bytes, ending: str = ".xyz") -> NDArray[np.float64]:
     return shape.points
 
 
-def table(separator: str, header: str = "", points: NDArray[np.float64] = POINTS, comma: bool = False) -> bytes:
+def table(
+    separator: str, header: str = "", points: NDArray[np.float64] = POINTS, comma: bool = False
+) -> bytes:
     rows = [separator.join(f"{x:.2f}".replace(".", "," if comma else ".") for x in row) for row in points]
     return "\n".join([*([header] if header else []), *rows, ""]).encode()
-
-
 
 
 # --- byte-order marks, in every format of text ---------------------------------------------------------------------
@@ -67,7 +79,7 @@ def pcd_box() -> bytes:
 
 TEXTS = {
     ".obj": obj, ".off": off, ".ply": ply_text, ".stl": stl_text, ".pcd": pcd_box,
-    ".gltf": lambda: json.dumps(gltf_tree(None)).encode(), ".csv": lambda: table(",", "x,y,z"), ".xyz": lambda: table(" "),
+    ".csv": lambda: table(",", "x,y,z"), ".xyz": lambda: table(" "),
 }  # fmt: skip
 
 
@@ -91,6 +103,13 @@ def test_mark_before_the_first_vertex_with_a_vertex_that_nothing_uses() -> None:
     assert content.startswith(b"v ")
     mesh = read_shape(b"\xef\xbb\xbf" + content, ".obj", "box", normalize=False)
     assert area(mesh) == pytest.approx(22)
+
+
+def test_mark_before_json(tmp_path: Path) -> None:
+    (tmp_path / "box.gltf").write_bytes(b"\xef\xbb\xbf" + json.dumps(gltf_tree("box.bin")).encode())
+    (tmp_path / "box.bin").write_bytes(gltf_buffer())
+    with pytest.warns(ShapeWarning, match="nearly blank"):  # two boxes that are far apart
+        assert area(load_shape(tmp_path / "box.gltf", normalize=False)) == pytest.approx(22 + 4 * 22)
 
 
 def test_mark_of_a_text_that_is_none() -> None:
@@ -117,7 +136,9 @@ def test_decimal_commas_in_other_meshes(ending: str, make: object) -> None:
 
 
 def test_commas_in_obj_that_separate_or_name() -> None:
-    content = re.sub(rb"(?m)^v (\S+) (\S+) (\S+)$", rb"v \1, \2, \3", obj().replace(b"o box", b"o box 1,5 2,5"))
+    content = re.sub(
+        rb"(?m)^v (\S+) (\S+) (\S+)$", rb"v \1, \2, \3", obj().replace(b"o box", b"o box 1,5 2,5")
+    )
     assert b"v 0.0, 0.0, 3.0" in content
     assert area(read_shape(content, ".obj", "box", normalize=False)) == pytest.approx(22)
 
@@ -210,9 +231,11 @@ def test_numbers_of_rows_without_a_name() -> None:
     assert np.array_equal(cloud, POINTS)
 
 
-@pytest.mark.parametrize("text", ["a,b,c,d\n1,2,3,4\n", ",0,1,2\n0,1,2,3\n", "x,y,z\n1,2,3,4\n", "C 1 2 3\nH 4 5 6\n"])
+@pytest.mark.parametrize(
+    "text", ["a,b,c,d\n1,2,3,4\n", ",0,1,2\n0,1,2,3\n", "x,y,z\n1,2,3,4\n", "C 1 2 3\nH 4 5 6\n"]
+)
 def test_names_that_do_not_tell(text: str) -> None:
-    with pytest.raises(ShapeError, match="^it: line 2 has 4 columns, and their names are .* x, y and z"):
+    with pytest.raises(ShapeError, match=r"^it: line 2 has 4 columns, and their names are .* x, y and z"):
         read_shape(text.encode(), ".csv", "it")
 
 
@@ -237,7 +260,10 @@ def pcd_points(encoding: str) -> bytes:
 NOT_FINITE = {
     "xyz": (table(" ", points=HOLES), ".xyz"),
     "csv": (table(",", "x,y,z", HOLES), ".csv"),
-    "csv, empty fields": (table(",", "x,y,z", HOLES).replace(b"nan", b"").replace(b"-inf", b"null").replace(b"inf", b"NA"), ".csv"),
+    "csv, empty fields": (
+        table(",", "x,y,z", HOLES).replace(b"nan", b"").replace(b"-inf", b"null").replace(b"inf", b"NA"),
+        ".csv",
+    ),
     "Windows": (table(" ", points=HOLES).replace(b"nan", b"-1.#IND").replace(b" inf", b" 1.#INF00"), ".txt"),
     "decimal commas": (table(";", points=HOLES, comma=True), ".csv"),
     "ply": (ply_points(""), ".ply"),
@@ -282,7 +308,9 @@ def test_vertex_that_is_not_finite_and_not_used(bad: str) -> None:
 
 
 @pytest.mark.parametrize(("ending", "make"), [(".obj", obj), (".off", off), (".ply", ply_text)])
-def test_faces_that_use_a_vertex_that_is_not_finite_are_left_out_and_counted(ending: str, make: object) -> None:
+def test_faces_that_use_a_vertex_that_is_not_finite_are_left_out_and_counted(
+    ending: str, make: object
+) -> None:
     content: bytes = make()  # type: ignore[operator]
     content = content.replace(b"0.0 2.0 3.0", b"nan nan nan")
     faces = (TRIANGLES == 3).any(axis=1).sum()
@@ -345,7 +373,9 @@ def test_wire_thinner_than_a_pixel() -> None:
     assert len(shape.notes) == 1 and "thinner than a pixel" in shape.notes[0]
     assert normalize_shape(shape).notes == shape.notes  # said once
     assert normalize_shape(needle(0.02)).notes == ()
-    seen, blank = (render_views(normalize_shape(needle(width)), "box-6", size=224) < 255 for width in (0.02, 1e-4))
+    seen, blank = (
+        render_views(normalize_shape(needle(width)), "box-6", size=224) < 255 for width in (0.02, 1e-4)
+    )
     assert blank.mean() < 1e-3 < seen.mean()
 
 
@@ -365,7 +395,8 @@ def fill(folder: Path) -> dict[str, bytes]:
         "header.csv": table(",", "x,y,z"), "semicolons.csv": table(";"), "plain.csv": table(","),
         "names.xyz": table(" ", "X Y Z"), "cloud.xyzn": table(" "), "cloud2.asc": table(" "), "tabs.tsv": table("\t"),
         "comment.txt": b"# exported\n" + table(" "), "count.pts": b"60\n" + table(" "),
-        "CloudCompare.txt": b"//X Y Z\n60\n" + table(" "), "id.csv": table(",", "x,y,z,id", np.c_[POINTS, POINTS[:, 0]]),
+        "CloudCompare.txt": b"//X Y Z\n60\n" + table(" "),
+        "id.csv": table(",", "x,y,z,id", np.c_[POINTS, POINTS[:, 0]]),
         "commas.txt": table(" ", comma=True), "marked.txt": b"\xef\xbb\xbf" + table(" "),
         "wide.txt": table(" ").decode().encode("utf-16"), "box.txt": obj(), "UPPER.OBJ": obj(),
     }  # fmt: skip
@@ -417,7 +448,9 @@ def test_notes_are_no_shapes_and_what_may_be_one_is_named(tmp_path: Path) -> Non
     assert len(collection) == 1 and collection.left_out == ()
     (tmp_path / "packed.obj.gz").write_bytes(b"\x1f\x8b")
     (tmp_path / "table.csv").write_text("area,volume,radius,mass\n1,2,3,4\n")
-    with pytest.warns(UserWarning, match=r"2 files left out that may hold shapes.*packed\.obj\.gz, table\.csv"):
+    with pytest.warns(
+        UserWarning, match=r"2 files left out that may hold shapes.*packed\.obj\.gz, table\.csv"
+    ):
         collection = collection_of(tmp_path)
     assert len(collection) == 1 and len(collection.left_out) == 2
 

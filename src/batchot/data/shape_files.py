@@ -29,8 +29,47 @@ TEXT_ENDINGS = frozenset({".csv", ".tsv", ".txt"})
 CLOUD_ENDINGS = frozenset(e for e, kind in ENDINGS.items() if kind in ("npy", "pcd", "text")) - TEXT_ENDINGS
 MESH_ENDINGS = SHAPE_ENDINGS - CLOUD_ENDINGS - TEXT_ENDINGS - HDF5_ENDINGS
 NOT_READ = frozenset(
-    """.zip .gz .bz2 .xz .zst .7z .rar .tar .tgz .npz .fbx .blend .3ds .3mf .max .dae .dxf .dwg .iges .igs .step .stp
-    .brep .sldprt .x_t .vtk .vtp .vtu .msh .usd .usda .usdc .usdz .x3d .wrl .las .laz .e57 .mat""".split()
+    [
+        ".zip",
+        ".gz",
+        ".bz2",
+        ".xz",
+        ".zst",
+        ".7z",
+        ".rar",
+        ".tar",
+        ".tgz",
+        ".npz",
+        ".fbx",
+        ".blend",
+        ".3ds",
+        ".3mf",
+        ".max",
+        ".dae",
+        ".dxf",
+        ".dwg",
+        ".iges",
+        ".igs",
+        ".step",
+        ".stp",
+        ".brep",
+        ".sldprt",
+        ".x_t",
+        ".vtk",
+        ".vtp",
+        ".vtu",
+        ".msh",
+        ".usd",
+        ".usda",
+        ".usdc",
+        ".usdz",
+        ".x3d",
+        ".wrl",
+        ".las",
+        ".laz",
+        ".e57",
+        ".mat",
+    ]
 )
 _REASON = "is packed, of a format that is not read, or a table whose columns are not called x, y and z"
 NAMED = 5

@@ -14,8 +14,12 @@ from batchot.shapes.shape import Mesh, PointCloud, Shape, Up
 _NO_AREA = 1e-12  # of a mesh in the unit sphere: below it, rounding is all that keeps corners off a line
 _EPS = float(np.finfo(np.float64).eps)
 # Of a shape in the unit sphere, in a picture of 224 pixels: what covers less is a few dots.
-_HARDLY_SEEN = 0.05  # area of both sides of a wire as long as the picture and a pixel thick, or of a ball of 14 pixels
-_THIN = "it is thinner than a pixel, or most of it is small beside how far it reaches: pictures are nearly blank"
+_HARDLY_SEEN = (
+    0.05  # area of both sides of a wire as long as the picture and a pixel thick, or of a ball of 14 pixels
+)
+_THIN = (
+    "it is thinner than a pixel, or most of it is small beside how far it reaches: pictures are nearly blank"
+)
 _BULK = 1 / 16  # of the longest side of a cloud, that all but 2 % of its points are within
 _LOOKED_AT = 4096  # points of a cloud, to find out
 
@@ -105,7 +109,9 @@ def without_far_flats(shape: Shape) -> Shape:
     _mark(shape.vertices, shape.faces, flat, used, solid)
     if not flat.any() or flat.all() or _within(shape.vertices, used, solid):
         return shape
-    note = f"{flat.sum():,} of {len(flat):,} faces have no area and reach beyond the others; they are left out"
+    note = (
+        f"{flat.sum():,} of {len(flat):,} faces have no area and reach beyond the others; they are left out"
+    )
     return Mesh(shape.vertices, shape.faces[~flat], (*shape.notes, note))
 
 
@@ -140,8 +146,8 @@ def _far_points(points: NDArray[np.float64]) -> str:
     if side >= _BULK * whole:
         return ""
     return (
-        f"98 % of its {len(points):,} points are within {100 * side / whole:.2g} % of its width, and a few far from all "
-        "others: pictures are nearly blank; remove those that do not belong to it"
+        f"98 % of its {len(points):,} points are within {100 * side / whole:.2g} % of its width, and a few far from "
+        "all others: pictures are nearly blank; remove those that do not belong to it"
     )
 
 

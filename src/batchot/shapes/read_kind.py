@@ -23,7 +23,8 @@ _OBJ_LINE = re.compile(rb"^[ \t]*(?:v[ \t]+[-+.\d]|f[ \t]+-?\d)", re.MULTILINE)
 _PCD_LINE = re.compile(rb"^(?:FIELDS|COLUMNS)[ \t]", re.MULTILINE)
 _NUMBER_LINE = re.compile(rb"(?:\xef\xbb\xbf)?(?:\s|(?:#|//)[^\r\n]*[\r\n])*[-+.\d]+")
 _MARKS = {
-    codecs.BOM_UTF32_LE: "UTF-32", codecs.BOM_UTF32_BE: "UTF-32", codecs.BOM_UTF16_LE: "UTF-16", codecs.BOM_UTF16_BE: "UTF-16",
+    codecs.BOM_UTF32_LE: "UTF-32", codecs.BOM_UTF32_BE: "UTF-32",
+    codecs.BOM_UTF16_LE: "UTF-16", codecs.BOM_UTF16_BE: "UTF-16",
 }  # fmt: skip
 _OTHERS = {
     b"PK\x03\x04": "a zip archive", b"\x1f\x8b": "packed with gzip", b"\x89PNG": "a PNG image",
@@ -54,8 +55,8 @@ def plain_text(data: bytes) -> bytes:
                 return data.decode(encoding).encode()
             except UnicodeDecodeError as error:
                 raise ShapeError(
-                    f"begins as {encoding} text, but is none ({error.reason} at byte {error.start:,}); restore the file, "
-                    "or save it as UTF-8"
+                    f"begins as {encoding} text, but is none ({error.reason} at byte {error.start:,}); restore the "
+                    "file, or save it as UTF-8"
                 ) from error
     return data
 

@@ -340,7 +340,9 @@ def _begins_number(buffer: NDArray[np.uint8], i: int) -> bool:
     if i + 2 >= len(buffer):
         return False
     first, second, third = buffer[i] | 32, buffer[i + 1] | 32, buffer[i + 2] | 32
-    return (first == 110 and second == 97 and third == 110) or (first == 105 and second == 110 and third == 102)
+    return (first == 110 and second == 97 and third == 110) or (
+        first == 105 and second == 110 and third == 102
+    )
 
 
 @njit(cache=True)
@@ -389,7 +391,7 @@ def _line_commas(buffer: NDArray[np.uint8], i: int) -> tuple[int, bool, int]:
             in_token = 0
             i += 1
             continue
-        begins = white or last == 0 or last == _COMMA or last == _SEMICOLON
+        begins = white or last in (0, _COMMA, _SEMICOLON)
         if begins and is_comment(buffer, i):
             i = skip_line(buffer, i)
             break
@@ -474,7 +476,12 @@ def _to_points(buffer: NDArray[np.uint8], i: int, keyword: NDArray[np.uint8]) ->
             elif buffer[i] == _QUOTE:
                 i = past_quotes(buffer, i)
             else:
-                if buffer[i] == _COMMA and 0 < i < n - 1 and _is_digit(buffer[i - 1]) and _is_digit(buffer[i + 1]):
+                if (
+                    buffer[i] == _COMMA
+                    and 0 < i < n - 1
+                    and _is_digit(buffer[i - 1])
+                    and _is_digit(buffer[i + 1])
+                ):
                     buffer[i] = _POINT
                 begins = is_blank(buffer[i])
                 i += 1

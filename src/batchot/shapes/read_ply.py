@@ -44,7 +44,9 @@ def read_ply(data: bytes) -> Shape:
     vertices, polygons = read(data, start, order, elements)
     points = vertices[:, [names.index(axis) for axis in "xyz"]]  # (n, 3)
     if polygons is not None and len(polygons.corners):
-        return finite_mesh(points, triangulate(polygons.values, polygons.firsts, polygons.corners, len(points)))
+        return finite_mesh(
+            points, triangulate(polygons.values, polygons.firsts, polygons.corners, len(points))
+        )
     if set(_NORMALS) <= set(names):
         return cloud_with_normals(points, vertices[:, [names.index(name) for name in _NORMALS]])
     return finite_cloud(points)

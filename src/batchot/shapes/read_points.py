@@ -145,4 +145,6 @@ def read_text_points(data: bytes) -> PointCloud:
     columns, named = read_table(data)
     if not named:
         return cloud_of_columns(columns)
-    return finite_cloud(columns) if columns.shape[1] == 3 else cloud_with_normals(columns[:, :3], columns[:, 3:])
+    return (
+        finite_cloud(columns) if columns.shape[1] == 3 else cloud_with_normals(columns[:, :3], columns[:, 3:])
+    )

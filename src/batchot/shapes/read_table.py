@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -154,9 +154,14 @@ def _planned(
                 columns = _named_columns(names)
                 if columns is None:
                     continue
-                if len(row) == len(names) + 1 and row[0].startswith(b'"'):  # the names of rows, as R writes them
+                if len(row) == len(names) + 1 and row[0].startswith(
+                    b'"'
+                ):  # the names of rows, as R writes them
                     columns, names = tuple(column + 1 for column in columns), ["", *names]
-                if len(row) in (len(names), len(names) + (not row[-1])):  # there may be a separator at the end
+                if len(row) in (
+                    len(names),
+                    len(names) + (not row[-1]),
+                ):  # there may be a separator at the end
                     return _Plan(start, row, k, len(names), columns, True, count)
     row = tuple(_split(line, separator))
     width = len(row) - (separator != _BLANK and not row[-1])
@@ -170,8 +175,8 @@ def _planned(
         )
     if width < 3:
         raise _NoPointsError(
-            f"line {line_of(data, start)}: {_shown(line)} is no point; every point is x y z and as many more numbers as "
-            "the others"
+            f"line {line_of(data, start)}: {_shown(line)} is no point; every point is x y z and as many more numbers "
+            "as the others"
         )
     return _Plan(start, row, separator, width, tuple(range(width)), False, count)
 
@@ -190,9 +195,9 @@ def _split(line: bytes, separator: int) -> list[bytes]:
     if separator == _BLANK:
         return _WORDS.findall(line)
     between = re.escape(bytes([separator]))
-    return [field.strip() for field in re.findall(rb'((?:"[^"]*"|[^"%s])*)(?:%s|$)' % (between, between), line)][
-        : 1 + re.sub(rb'"[^"]*"', b"", line).count(bytes([separator]))
-    ]
+    return [
+        field.strip() for field in re.findall(rb'((?:"[^"]*"|[^"%s])*)(?:%s|$)' % (between, between), line)
+    ][: 1 + re.sub(rb'"[^"]*"', b"", line).count(bytes([separator]))]
 
 
 def _names(fields: Sequence[bytes]) -> list[str]:
