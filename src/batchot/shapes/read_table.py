@@ -21,6 +21,7 @@ from batchot.shapes.read_numbers import (
     line_of,
     parse_number,
     past_quotes,
+    read_rows,
     read_slow_numbers,
     skip_line,
     state_of,
@@ -70,12 +71,31 @@ def read_table(data: bytes) -> tuple[NDArray[np.float64], bool]:
                [ 4., nan,  6.]]), True)
     """
     plan = _plan(data)
-    data = with_decimal_points(data, plan.start)
+    rows = read_rows(data, plan.start) if plan.separator == _BLANK and not plan.named else None
+    if rows is not None and (rows.columns == plan.width).all():
+        values = rows.table(0, len(rows), plan.width)
+    else:
+        values = _read_fields(data, plan)
+    n = len(values)
+    if plan.count is not None and plan.count != n:
+        raise ShapeError(
+            f"announces {plan.count:,} points, but {n:,} follow; the file is "
+            f"{'truncated' if n < plan.count else 'damaged'}: restore it"
+        )
+    if not plan.named and plan.width > 3 and _only_counts(values[:, 0]):
+        values = values[:, 1:]
+    return values, plan.named
+
+
+def _read_fields(data: bytes, plan: _Plan) -> NDArray[np.float64]:
+    """The wanted columns, (n, k), field by field, of which some may be empty or no numbers."""
+    # Where commas separate for sure, a row of another kind has another width, and is refused below.
+    if plan.separator != _COMMA or not any(b"." in field for field in plan.row if _is_number(field)):
+        data = with_decimal_points(data, plan.start)
     buffer = np.frombuffer(data, dtype=np.uint8)
     place = np.full(plan.width, -1, dtype=np.int64)
     place[list(plan.columns)] = np.arange(len(plan.columns))
-    n = _count_rows(buffer, plan.start)
-    values = np.empty((n, len(plan.columns)))
+    values = np.empty((_count_rows(buffer, plan.start), len(plan.columns)))
     slow = np.empty((values.size, 3), dtype=np.int64)  # memory is only taken where it is written
     n_slow, wrong, width = _fill(buffer, plan.start, plan.separator, place, values, slow)
     if wrong >= 0:
@@ -85,14 +105,7 @@ def read_table(data: bytes) -> tuple[NDArray[np.float64], bool]:
             f"{line_of(data, plan.start)}), and all must have as many; the file is {state}: restore it"
         )
     read_slow_numbers(data, values.reshape(-1), slow[:n_slow])
-    if plan.count is not None and plan.count != n:
-        raise ShapeError(
-            f"announces {plan.count:,} points, but {n:,} follow; the file is "
-            f"{'truncated' if n < plan.count else 'damaged'}: restore it"
-        )
-    if not plan.named and plan.width > 3 and _only_counts(values[:, 0]):
-        values = values[:, 1:]
-    return values, plan.named
+    return values
 
 
 def kind_of_text(head: bytes) -> Literal["points", "table", "notes"]:
@@ -306,6 +319,9 @@ def _fill(
                     i = past_quotes(buffer, i)
                 elif wanted:
                     value, i, exact = parse_number(buffer, i)
+                else:
+                    while i < n and not is_blank(buffer[i]) and not is_line_end(buffer[i]):
+                        i += 1
             last = i
             if separator == _BLANK:
                 while i < n and not is_blank(buffer[i]) and not is_line_end(buffer[i]):
