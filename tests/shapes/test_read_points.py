@@ -110,7 +110,7 @@ def test_text(text: str) -> None:
     ("text", "message"),
     [
         ("3\n1 2 3\n4 5 6\n", "announces 3 points, but 2 follow"),
-        ("1 2 3\n4 5\n", "line 2 has 2 columns, the first point has 3 .*truncated"),
+        ("1 2 3\n4 5", "line 2 has 2 columns, the first point has 3 .*truncated"),
         ("1 2\n4 5\n", "line 1: '1 2' is no point"),
         ("1 2 3\n4 five 6\n", "line 2: 'five' is not a number"),
         ("1 2 3\n4 5\n7 8 9\n", "line 2 has 2 columns.*damaged"),

@@ -108,8 +108,8 @@ class FoundFiles:
             endings = Counter(path.suffix.lower() or "no ending" for path in self.others)
             counts = ", ".join(f"{count} {ending}" for ending, count in endings.most_common(NAMED))
             warnings.warn(
-                f"{self.folder}: {len(self.others)} files left out that do not have the ending of a shape, or are text "
-                f"without points ({counts}): {shorten(self.others)}",
+                f"{self.folder}: {len(self.others)} files left out that do not have the ending of a shape ({counts}) "
+                f"or are text without points: {shorten(self.others)}",
                 stacklevel=4,
             )
         if self.unread:
