@@ -90,7 +90,10 @@ def read_table(data: bytes) -> tuple[NDArray[np.float64], bool]:
 def _read_fields(data: bytes, plan: _Plan) -> NDArray[np.float64]:
     """The wanted columns, (n, k), field by field, of which some may be empty or no numbers."""
     # Where commas separate for sure, a row of another kind has another width, and is refused below.
-    if plan.separator != _COMMA or not any(b"." in field for field in plan.row if _is_number(field)):
+    first = [plan.row[k] for k in plan.columns]
+    if plan.separator != _COMMA or not (
+        all(map(_is_number, first)) and any(b"." in field for field in first)
+    ):
         data = with_decimal_points(data, plan.start)
     buffer = np.frombuffer(data, dtype=np.uint8)
     place = np.full(plan.width, -1, dtype=np.int64)
