@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from batchot.shapes import ShapeError
-from batchot.shapes.read_numbers import read_rows
+from batchot.shapes.read_numbers import read_rows, with_decimal_points
 
 FORMS = ("{!r}", "{:.6f}", "{:.3e}", "{:+.17g}", "{:.25f}", "{:g}")
 
@@ -29,7 +31,7 @@ def test_at_the_limits_of_the_fast_way(word: str) -> None:
 
 
 def test_lines() -> None:
-    rows = read_rows(b"\xef\xbb\xbf# head\r\n1 2\r\n\r\n\t3,4;5 # tail\r6 // more\n", start=3)
+    rows = read_rows(b"\xef\xbb\xbf# head\r\n1 2\r\n\r\n\t3;4;5 # tail\r6 // more\n", start=3)
     assert rows.values.tolist() == [1, 2, 3, 4, 5, 6]
     assert rows.columns.tolist() == [2, 3, 1] and len(rows) == 3
     assert rows.table(0, 2, 2).tolist() == [[1, 2], [3, 4]]
@@ -48,3 +50,90 @@ def test_not_finite_is_a_number_that_is_not_finite() -> None:
 def test_what_is_no_number(word: str) -> None:
     with pytest.raises(ShapeError, match=r"^line 2: .* is not a number"):
         read_rows(f"1 2\n3 {word}\n".encode())
+
+
+def naive(text: str, separator: str, decimal: str) -> list[list[float]]:
+    """What whoever wrote a text meant by it."""
+    lines = [line.split("#")[0].strip() for line in text.splitlines()]
+    return [
+        [float(word.replace(decimal, ".")) for word in line.split(separator.strip() or None)]
+        for line in lines
+        if line
+    ]
+
+
+tables = st.integers(3, 6).flatmap(
+    lambda width: st.lists(
+        st.lists(st.floats(-1e6, 1e6), min_size=width, max_size=width), min_size=1, max_size=6
+    )
+)
+styles = st.sampled_from(
+    [(s, ".") for s in (" ", ",", ", ", " , ", ";", "; ", "\t")]
+    + [(s, ",") for s in (" ", "  ", ";", "; ", " ; ", "\t")]
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    tables,
+    styles,
+    st.sampled_from(FORMS),
+    st.sampled_from(["\n", "\r\n", "\n\n", " # 1,5 and 2.5\n", "  \n"]),
+)
+def test_one_style_is_read_as_it_was_meant(
+    table: list[list[float]], style: tuple[str, str], form: str, end: str
+) -> None:
+    separator, decimal = style
+    text = "".join(separator.join(form.format(x).replace(".", decimal) for x in row) + end for row in table)
+    rows = read_rows(text.encode())
+    found = [rows.values[a:b].tolist() for a, b in zip(rows.starts, rows.starts[1:], strict=False)]
+    assert found == naive(text, separator, decimal)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data(), st.sampled_from([".", ","]))
+def test_mixed_styles_are_read_as_they_were_meant_or_refused(data: st.DataObject, decimal: str) -> None:
+    numbers = st.sampled_from(
+        ["1", "-2", "0", f"1{decimal}5", f"-0{decimal}25", f"3{decimal}00", "1e3", "nan"]
+    )
+    gaps = st.sampled_from([" ", "  ", "\t", ";", "; ", ",", ", "])
+    text, meant = "", []
+    for _ in range(data.draw(st.integers(1, 4))):
+        words = data.draw(st.lists(numbers, min_size=2, max_size=5))
+        between = data.draw(st.lists(gaps, min_size=len(words) - 1, max_size=len(words) - 1))
+        line = words[0] + "".join(gap + word for gap, word in zip(between, words[1:], strict=True)) + "\n"
+        # Nobody can know whether the 1,5 of "1,5,2" is one number, or that of "2 1,5" two.
+        others = any("," not in gap for gap in between)
+        assume(
+            others and "," not in between
+            if decimal == ","
+            else "." in line or "," not in between or not others
+        )
+        text += line
+        meant += [float(word.replace(",", ".")) for word in words]
+    try:
+        found = read_rows(text.encode()).values
+    except ShapeError as error:
+        assert re.match("line [1-4]: ", str(error))
+    else:
+        assert np.array_equal(found, meant, equal_nan=True)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text(alphabet='0123456789.,;-+ \n\t#ex"', max_size=40))
+def test_points_for_commas_change_nothing_else(text: str) -> None:
+    try:
+        changed = with_decimal_points(text.encode()).decode()
+    except ShapeError:
+        return
+    assert len(changed) == len(text) and all(
+        a == b or (a, b) == (",", ".") for a, b in zip(text, changed, strict=True)
+    )
+    assert with_decimal_points(changed.encode()).decode() == changed
+
+
+@pytest.mark.parametrize(
+    "word", ["1.#QNAN", "-1.#IND00", "nan(ind)", "-nan", "NA", "n/a", "NULL", "None", '""']
+)
+def test_numbers_that_are_not_known(word: str) -> None:
+    assert np.isnan(read_rows(f"1 {word} 2".encode()).values).tolist() == [False, True, False]

@@ -59,7 +59,7 @@ def test_variants(text: str, line_end: str) -> None:
         (SQUARE + "f 1 2 99999999999999999999999\n", "line 5"),
         ("v 0 0\n" + SQUARE + "f 1 2 3\n", "line 1: 'v 0 0' should be three coordinates"),
         ("v 0 0 zero\n" + SQUARE + "f 1 2 3\n", "line 1: 'zero' is not a number"),
-        ("v 0 0 nan\n" + SQUARE + "f 1 2 3\n", "1 of 5 vertices are not finite"),
+        ("v 0 0 nan\n" + SQUARE + "f 1 2 3\n", "all 1 faces have corners that are not finite"),
     ],
 )
 def test_damaged(text: str, message: str) -> None:

@@ -63,7 +63,10 @@ def test_variants(text: str, line_end: str) -> None:
         ("OFF\n5 1 0\n" + POINTS + "2 0 1", "no faces"),
         ("OFF\n5 0 0\n" + POINTS, "no faces"),
         ("OFF\n5 1 0\n" + POINTS.replace("1 1 0", "1 1") + "3 0 1 2", "vertex 2 .* fewer than 3"),
-        ("OFF\n5 1 0\n" + POINTS.replace("1 1 0", "1 nan 0") + "3 0 1 2", "1 of 5 vertices are not finite"),
+        (
+            "OFF\n5 1 0\n" + POINTS.replace("1 1 0", "1 nan 0") + "3 0 1 2",
+            "all 1 faces have corners that are not finite",
+        ),
         ("OFF\n5 1 0\n" + POINTS.replace("1 1 0", "1 one 0") + "3 0 1 2", "line 5: 'one' is not a number"),
         ("OFF\n", "nothing does"),
         ("OFF\n-5 1 0\n", "-5 1 0 does"),

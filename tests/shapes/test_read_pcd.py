@@ -39,7 +39,7 @@ def test_points_that_were_not_measured_are_left_out() -> None:
     holes = content[:start] + np.float32([np.nan]).tobytes() + content[start + 4 :]
     assert np.array_equal(read_pcd(holes).points, cloud()[0][1:])
     text = b"FIELDS x y z\nSIZE 4 4 4\nTYPE F F F\nWIDTH 1\nDATA ascii\nnan nan nan\n"
-    with pytest.raises(ShapeError, match="none of 1 points was measured"):
+    with pytest.raises(ShapeError, match="none of 1 points is finite"):
         read_pcd(text)
 
 
@@ -81,5 +81,5 @@ def test_wrong_lzf(packed: bytes) -> None:
 
 def test_lzf_that_claims_four_gigabytes() -> None:
     header = b"FIELDS x y z\nSIZE 4 4 4\nTYPE F F F\nWIDTH 357913941\nDATA binary_compressed\n"
-    with pytest.raises(ShapeError, match="truncated"):
+    with pytest.raises(ShapeError, match="damaged"):
         read_pcd(header + struct.pack("<II", 3, 357913941 * 12) + b"\x00ab")

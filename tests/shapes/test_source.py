@@ -16,7 +16,7 @@ import h5py
 import numpy as np
 import pytest
 
-from batchot.shapes import Mesh, PointCloud, ShapeError
+from batchot.shapes import Mesh, PointCloud, ShapeError, ShapeWarning
 from batchot.shapes.source import ShapeSource
 from data.shape_formats import box_off, cloud, pack, write_hdf5_folder
 
@@ -113,12 +113,15 @@ def test_rows_with_normals(tmp_path: Path) -> None:
 
 def test_row_that_is_not_finite_does_not_spoil_the_others(tmp_path: Path) -> None:
     clouds = np.stack([cloud(k) for k in range(3)])
-    clouds[1, 5, 2] = np.inf
+    clouds[1, 5, 2], clouds[2] = np.inf, np.nan
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["data"], file["label"] = clouds, np.zeros((3, 1), np.uint8)
-    with pytest.raises(ShapeError, match=r"a\.h5/1: 1 of 32 points are not finite"):
-        ShapeSource("b", tmp_path / "a.h5", "1").load()
-    assert ShapeSource("c", tmp_path / "a.h5", "2").load() is not None
+    with pytest.warns(ShapeWarning, match=r"a\.h5/1: 1 of 32 points are not finite"):
+        holed = ShapeSource("b", tmp_path / "a.h5", "1").load()
+    assert isinstance(holed, PointCloud) and len(holed.points) == 31
+    with pytest.raises(ShapeError, match=r"a\.h5/2: none of 32 points is finite"):
+        ShapeSource("c", tmp_path / "a.h5", "2").load()
+    assert ShapeSource("a", tmp_path / "a.h5", "0").load() is not None
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")

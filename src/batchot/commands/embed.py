@@ -67,7 +67,7 @@ def embed(argv: list[str]) -> int:
                     progress=progress,
                     engine=engine,
                 )
-            count = len(collection)
+            count = len(collection) + len(collection.left_out)
         else:
             with engine_of(options) as engine:
                 found, count = embed_by_tower(

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from batchot.search.indexing import Indexed
 
 _GO_ON = "what was stored is kept: type the same command again to go on"
-_NAMED = 5
 
 
 def index(argv: list[str]) -> int:
@@ -194,16 +193,16 @@ def _verify(options: argparse.Namespace) -> int:
 
 
 def _told(found: Indexed, out: Path, pruned: bool) -> int:
+    from batchot.shapes.view_cache import listed
+
     print(
         f"{out}: {found.added:,} shapes added, {found.changed:,} changed, {found.unchanged:,} as they were"
         + (f", {len(found.gone):,} removed" if pruned and found.gone else "")
     )
     if found.gone and not pruned:
         print(f"{len(found.gone):,} shapes are in the index whose files are gone; --prune takes them out")
+    if found.notes:
+        print("\n".join(listed(f"{len(found.notes):,} remarks:", found.notes)))
     if found.failures:
-        print(f"{len(found.failures):,} could not be read:")
-        for reason in found.failures[:_NAMED]:
-            print(f"  {reason}")
-        if len(found.failures) > _NAMED:
-            print(f"  and {len(found.failures) - _NAMED:,} more")
+        print("\n".join(listed(f"{len(found.failures):,} could not be read:", found.failures)))
     return 1 if found.failures else 0

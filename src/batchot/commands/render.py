@@ -90,7 +90,7 @@ def render(argv: list[str]) -> int:
             print(f"{_write_pictures(there, cache, options.out):,} pictures in {options.out}")
         if options.sheet is not None and there:
             _write_sheet(there, cache, options.sheet, options.sheet_rows)
-        return 1 if cache.failures else 0
+        return 1 if cache.failures or collection.left_out else 0
 
     return guarded(work)
 

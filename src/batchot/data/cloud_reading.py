@@ -20,7 +20,7 @@ from batchot.engine.engine import Lost
 from batchot.shapes.errors import ShapeError
 from batchot.shapes.normalize import normalize_shape
 from batchot.shapes.sample import farthest_points, sample_surface
-from batchot.shapes.shape import Mesh, PointCloud, Shape, Up
+from batchot.shapes.shape import Mesh, PointCloud, Shape, Up, finite_cloud
 from batchot.shapes.source import ShapeSource
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ Choice = Literal["first", "farthest"]
 TooFew = Literal["error", "repeat"]
 OVERSAMPLING = 4
 # Raised when the points that are made of the same file and settings change.
-READING_VERSION = 1
+READING_VERSION = 2
 _PARALLEL_ABOVE = 16
 
 
@@ -91,7 +91,7 @@ def read_cloud(source: ShapeSource, settings: CloudSettings) -> NDArray[np.float
     if (stored := source.stored_points()) is not None:
         axis = source.up if settings.up == "auto" else settings.up
         try:
-            cloud = normalize_shape(PointCloud(stored.astype(np.float64)), up=axis)
+            cloud = normalize_shape(finite_cloud(stored), up=axis)
         except ShapeError as error:
             raise ShapeError(f"{source.location}: {error}") from error
         assert isinstance(cloud, PointCloud)

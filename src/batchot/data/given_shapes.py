@@ -6,10 +6,9 @@ from pathlib import Path
 
 from batchot.data.errors import DataError
 from batchot.data.shape_collection import ShapeCollection
-from batchot.data.shape_files import find_shape_files, kind_of, name_shapes
+from batchot.data.shape_files import find_shape_files, kind_of, name_shapes, sources_of
 from batchot.data.shape_folder import load_shape_folder
 from batchot.shapes.shape import Up
-from batchot.shapes.source import ShapeSource
 
 NO_CLASSES = ("shape",)
 """The classes of shapes that lie in no class folders."""
@@ -26,16 +25,18 @@ def collection_of(path: Path, up: Up = "auto") -> ShapeCollection:
         DataError: there is nothing, or no shape in it
     """
     if path.is_file():
-        source = ShapeSource(path.stem, path, up=up)
-        return ShapeCollection(path.name, NO_CLASSES, (source,), (), kind_of([source]), path.parent)
+        sources = tuple(sources_of(path, path.stem, up))
+        return ShapeCollection(path.name, NO_CLASSES, sources, (), kind_of(sources), path.parent)
     if not path.is_dir():
         raise DataError(f"{path} is neither a file nor a folder; give a shape or a folder of shapes")
     found = find_shape_files(path)
-    if all(len(file.parts) > 1 for file in found.shapes):
+    if all(len(file.parts) > 1 for file in found.shapes):  # also where there are none, which is said there
         return load_shape_folder(path, up=up)
     found.warn()
     names = name_shapes(found.shapes, [None] * len(found.shapes))
     sources = tuple(
-        ShapeSource(name, path / file, up=up) for name, file in zip(names, found.shapes, strict=True)
+        source
+        for name, file in zip(names, found.shapes, strict=True)
+        for source in sources_of(path / file, name, up)
     )
-    return ShapeCollection(path.name, NO_CLASSES, sources, (), kind_of(sources), path)
+    return ShapeCollection(path.name, NO_CLASSES, sources, (), kind_of(sources), path, found.left_out)

@@ -28,6 +28,7 @@ class ShapeCollection:
         test: shapes to measure on; it may be empty.
         kind: what the shapes are: ``"meshes"``, ``"points"``, or ``"mixed"``.
         folder: where they were found: a folder, or an archive.
+        left_out: a sentence for each file there that may hold a shape and is not read.
 
     Raises:
         DataError: when there is no training shape, a name is there twice, a label has no class.
@@ -47,6 +48,7 @@ class ShapeCollection:
     test: tuple[ShapeSource, ...]
     kind: Kind
     folder: Path
+    left_out: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.train:

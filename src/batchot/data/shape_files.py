@@ -7,23 +7,75 @@ import unicodedata
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import Literal
 
 from batchot.data.errors import DataError
 from batchot.data.shape_collection import Kind
+from batchot.shapes.errors import ShapeError
 from batchot.shapes.library.write import MANIFEST
+from batchot.shapes.members import HDF5_ENDINGS, count_rows
+from batchot.shapes.read_kind import ENDINGS, plain_text
+from batchot.shapes.read_kind import kind_of as content_kind
+from batchot.shapes.read_table import kind_of_text
+from batchot.shapes.shape import Up
 from batchot.shapes.source import ShapeSource
 
-MESH_ENDINGS = frozenset({".off", ".obj", ".stl", ".ply", ".glb", ".gltf"})
-CLOUD_ENDINGS = frozenset({".npy", ".pcd", ".pts", ".xyz"})
-# Of these only files that begin with a line of coordinates are shapes; others tell what the shapes are.
-TEXT_ENDINGS = frozenset({".csv", ".txt"})
-SHAPE_ENDINGS = MESH_ENDINGS | CLOUD_ENDINGS | TEXT_ENDINGS
+SHAPE_ENDINGS = frozenset(ENDINGS)  # what a single file may end in
+# Of these only files that begin as points do are shapes; others tell what the shapes are.
+TEXT_ENDINGS = frozenset({".csv", ".tsv", ".txt"})
+CLOUD_ENDINGS = frozenset(e for e, kind in ENDINGS.items() if kind in ("npy", "pcd", "text")) - TEXT_ENDINGS
+MESH_ENDINGS = SHAPE_ENDINGS - CLOUD_ENDINGS - TEXT_ENDINGS - HDF5_ENDINGS
+NOT_READ = frozenset(
+    [
+        ".zip",
+        ".gz",
+        ".bz2",
+        ".xz",
+        ".zst",
+        ".7z",
+        ".rar",
+        ".tar",
+        ".tgz",
+        ".npz",
+        ".fbx",
+        ".blend",
+        ".3ds",
+        ".3mf",
+        ".max",
+        ".dae",
+        ".dxf",
+        ".dwg",
+        ".iges",
+        ".igs",
+        ".step",
+        ".stp",
+        ".brep",
+        ".sldprt",
+        ".x_t",
+        ".vtk",
+        ".vtp",
+        ".vtu",
+        ".msh",
+        ".usd",
+        ".usda",
+        ".usdc",
+        ".usdz",
+        ".x3d",
+        ".wrl",
+        ".las",
+        ".laz",
+        ".e57",
+        ".mat",
+    ]
+)
+_REASON = "is packed, of a format that is not read, or a table whose columns are not called x, y and z"
 NAMED = 5
 _PASSED_OVER = frozenset({"__MACOSX", MANIFEST})
 _PLY_HEADER_BYTES = 4096
-_LINE_BYTES = 512
+_HEAD_BYTES = 1 << 16
 
 
 @dataclass
@@ -33,14 +85,22 @@ class FoundFiles:
     Args:
         folder: the folder.
         shapes: paths of files with the ending of a shape, below the folder, in the order of their names.
-        others: paths of files with other endings.
+        others: paths of files with other endings, and of text to be read by people.
+        unread: paths of files that may hold shapes, but are not read: archives, formats of other programs, tables
+            of numbers without x, y and z.
         unreadable: folders that may not be listed, links that lead nowhere or back to where they are.
     """
 
     folder: Path
     shapes: list[PurePosixPath] = field(default_factory=list)
     others: list[PurePosixPath] = field(default_factory=list)
+    unread: list[PurePosixPath] = field(default_factory=list)
     unreadable: list[PurePosixPath] = field(default_factory=list)
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """A sentence for each file that may hold a shape and is not read."""
+        return tuple(f"{self.folder / path}: {_REASON}" for path in self.unread)
 
     def warn(self) -> None:
         """Say with warnings what was left out."""
@@ -48,8 +108,14 @@ class FoundFiles:
             endings = Counter(path.suffix.lower() or "no ending" for path in self.others)
             counts = ", ".join(f"{count} {ending}" for ending, count in endings.most_common(NAMED))
             warnings.warn(
-                f"{self.folder}: {len(self.others)} files left out that do not have the ending of a shape "
-                f"({counts}): {shorten(self.others)}",
+                f"{self.folder}: {len(self.others)} files left out that do not have the ending of a shape ({counts}) "
+                f"or are text without points: {shorten(self.others)}",
+                stacklevel=4,
+            )
+        if self.unread:
+            warnings.warn(
+                f"{self.folder}: {len(self.unread)} files left out that may hold shapes, each of which {_REASON}: "
+                f"{shorten(self.unread)}",
                 stacklevel=4,
             )
         if self.unreadable:
@@ -93,17 +159,39 @@ def find_shape_files(folder: Path) -> FoundFiles:
     return found
 
 
-def is_shape_file(path: Path) -> bool:
-    """Whether a file has the ending of a shape; one of a table also has to begin with coordinates."""
+def sources_of(path: Path, name: str, up: Up) -> list[ShapeSource]:
+    """The shapes of a file: one, or each cloud of an HDF5 file of several.
+
+    Example:
+        >>> from batchot.data.shape_files import sources_of
+        >>> [source.name for source in sources_of(Path("cup.off"), "cup", "z")]
+        ['cup']
+    """
+    count = 1
+    if path.suffix.lower() in HDF5_ENDINGS:
+        with suppress(ShapeError, ImportError):  # said when it is read
+            count = count_rows(path)
+    if count < 2:
+        return [ShapeSource(name, path, up=up)]
+    return [ShapeSource(f"{name}#{k}", path, f"{k}", up=up) for k in range(count)]
+
+
+def _found_as(path: Path) -> Literal["shapes", "unread", "others"]:
+    """In which list of ``FoundFiles`` a file belongs."""
     ending = path.suffix.lower()
     if ending not in TEXT_ENDINGS:
-        return ending in SHAPE_ENDINGS
+        return "shapes" if ending in SHAPE_ENDINGS else "unread" if ending in NOT_READ else "others"
     with path.open("rb") as file:
-        words = file.readline(_LINE_BYTES).replace(b",", b" ").split()
+        head = file.read(_HEAD_BYTES)
+    if len(head) == _HEAD_BYTES:
+        head = head[: 1 + max(head.rfind(b"\n"), head.rfind(b"\r"))] or head
     try:
-        return len([float(word) for word in words]) >= 3
-    except ValueError:
-        return False
+        if content_kind(head, ending) != "text":
+            return "shapes"
+        kind = kind_of_text(plain_text(head))
+    except ShapeError:
+        return "unread"
+    return "shapes" if kind == "points" else "unread" if kind == "table" else "others"
 
 
 def kind_of(sources: Iterable[ShapeSource]) -> Kind:
@@ -168,10 +256,8 @@ def _list(folder: Path, below: PurePosixPath, above: set[tuple[int, int]], found
                     _list(Path(entry.path), path, above | {identity}, found)
             elif not entry.is_file():
                 found.unreadable.append(path)
-            elif is_shape_file(Path(entry.path)):
-                found.shapes.append(path)
             else:
-                found.others.append(path)
+                getattr(found, _found_as(Path(entry.path))).append(path)
         except OSError:  # links that lead to one another
             found.unreadable.append(path)
 
@@ -183,7 +269,7 @@ def _identity(path: Path) -> tuple[int, int]:
 
 def _is_cloud(source: ShapeSource) -> bool:
     if source.ending != ".ply" or source.member is not None:
-        return source.ending in CLOUD_ENDINGS | TEXT_ENDINGS
+        return source.is_row or source.ending not in MESH_ENDINGS
     try:
         with source.path.open("rb") as file:
             header = file.read(_PLY_HEADER_BYTES).split(b"end_header")[0]

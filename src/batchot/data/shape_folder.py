@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from batchot.data.errors import DataError
@@ -17,6 +18,7 @@ from batchot.data.shape_files import (
     kind_of,
     name_shapes,
     shorten,
+    sources_of,
 )
 from batchot.shapes.shape import Up
 from batchot.shapes.source import ShapeSource
@@ -83,10 +85,12 @@ def load_shape_folder(
         raise DataError(f"{root} holds shapes, but none in the folder of a class; expected {LAYOUTS}")
     names = name_shapes([path for path, _, _ in placed], [part for _, _, part in placed])
     shapes = [
-        (class_name, part, ShapeSource(shape, root / path, up=up))
+        (class_name, part, source)
         for (path, class_name, part), shape in zip(placed, names, strict=True)
+        for source in sources_of(root / path, shape, up)
     ]
-    return divide(name, root, shapes, seed=seed, test_fraction=test_fraction, min_class=min_class)
+    found_shapes = divide(name, root, shapes, seed=seed, test_fraction=test_fraction, min_class=min_class)
+    return replace(found_shapes, left_out=found.left_out)
 
 
 def divide(

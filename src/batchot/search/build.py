@@ -212,6 +212,7 @@ def _put(
             model=index.model,
             device=how.device,
         )
+        found.failures += collection.left_out
         if path.is_file():
             found.gone = []  # only that file was looked at
         if how.prune and found.gone:

@@ -40,6 +40,7 @@ class Indexed:
     unchanged: int = 0
     gone: list[str] = field(default_factory=list)  # ids of shapes whose files are no longer there
     failures: list[str] = field(default_factory=list)  # a sentence for each shape that could not be read
+    notes: list[str] = field(default_factory=list)  # on shapes that were, such as what was left out of them
 
 
 @dataclass(frozen=True)
@@ -121,6 +122,7 @@ def index_shapes(
                     found.changed -= not new
                 else:
                     writer.add(item, result)
+                    found.notes += [f"{item.name}: {note}" for note in result.prepared.notes]
         finally:  # what was embedded before an interruption is kept
             writer.flush()
     found.failures += [refused[k] for k in sorted(refused)]

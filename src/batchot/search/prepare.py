@@ -40,6 +40,7 @@ class Prepared:
         size: extents along x, y and z, z up, in the units of the file
         thumbnail: WebP picture; empty where none was asked for
         preview: GLB file; empty where none was asked for
+        notes: what a user should know of the shape, such as what was left out
     """
 
     what: Literal["shape", "drawing"]
@@ -51,6 +52,7 @@ class Prepared:
     size: tuple[float, float, float] = (0.0, 0.0, 0.0)
     thumbnail: bytes = b""
     preview: bytes = b""
+    notes: tuple[str, ...] = ()
 
 
 def prepare_bytes(
@@ -158,6 +160,7 @@ def _prepare_shape(
         (float(size[0]), float(size[1]), float(size[2])),
         make_thumbnail(shape) if thumbnail else b"",
         make_preview(shape) if preview else b"",
+        raw.notes,
     )
 
 

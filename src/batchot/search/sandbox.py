@@ -311,6 +311,7 @@ class Sandbox:
                 (size[0], size[1], size[2]),
                 parts[1],
                 parts[2],
+                tuple(str(note)[:500] for note in answer["notes"][:10]),
             )
         except (KeyError, TypeError, ValueError, IndexError, AssertionError) as error:
             raise QueryRefused(

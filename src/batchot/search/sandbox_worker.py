@@ -11,6 +11,7 @@ import os
 import resource
 import signal
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from batchot.search.inputs import Inputs
 from batchot.search.prepare import Prepared, prepare_bytes, prepare_source
 from batchot.search.preview import make_preview, make_thumbnail
 from batchot.search.query_kind import shown_name
+from batchot.shapes.errors import ShapeWarning
 from batchot.shapes.shape import Mesh
 from batchot.shapes.source import ShapeSource
 from batchot.shapes.view_settings import ViewSettings
@@ -35,6 +37,7 @@ def main() -> None:
     """Serve until the input ends."""
     replies = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a library prints must not get among the answers
+    warnings.simplefilter("ignore", ShapeWarning)  # they go with the answers
     stream = sys.stdin.buffer
     setup, _ = read_frame(stream, 0)
     inputs = Inputs.from_json(setup["inputs"])
@@ -85,6 +88,7 @@ def _answer(
         "size": list(prepared.size),
         "dtype": str(sample.dtype),
         "shape": list(sample.shape),
+        "notes": list(prepared.notes),
     }
     return answer, [sample.tobytes(), prepared.thumbnail, prepared.preview]
 

@@ -15,7 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from batchot.shapes.errors import MissingExtraError, ShapeError
+    from batchot.shapes.errors import MissingExtraError, ShapeError, ShapeWarning
     from batchot.shapes.normalize import normalize_shape
     from batchot.shapes.read import load_shape, read_shape
     from batchot.shapes.read_hdf5 import read_hdf5_clouds
@@ -28,6 +28,7 @@ _HOMES = {
     "PointCloud": "batchot.shapes.shape",
     "Shape": "batchot.shapes.shape",
     "ShapeError": "batchot.shapes.errors",
+    "ShapeWarning": "batchot.shapes.errors",
     "Up": "batchot.shapes.shape",
     "farthest_points": "batchot.shapes.sample",
     "load_shape": "batchot.shapes.read",
@@ -43,6 +44,7 @@ __all__ = [
     "PointCloud",
     "Shape",
     "ShapeError",
+    "ShapeWarning",
     "Up",
     "farthest_points",
     "load_shape",

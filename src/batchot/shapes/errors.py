@@ -13,6 +13,16 @@ class ShapeError(ValueError):
     """
 
 
+class ShapeWarning(UserWarning):
+    """A shape was read, but something of it was left out or will hardly be seen; the message says what.
+
+    Example:
+        >>> from batchot.shapes import ShapeWarning
+        >>> issubclass(ShapeWarning, UserWarning)
+        True
+    """
+
+
 class MissingExtraError(ImportError):
     """A package that only some features need is not installed; the message says how to install it.
 

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from batchot.shapes.errors import ShapeError
 from batchot.shapes.read_hdf5 import hdf5_dataset, opened_hdf5
-from batchot.shapes.shape import PointCloud
 
 HDF5_ENDINGS = frozenset({".h5", ".hdf5"})
 MAX_MEMBER_BYTES = 2 << 30
@@ -59,7 +58,7 @@ def read_member(path: Path, member: str) -> bytes:
         ) from error
 
 
-def read_row(path: Path, member: str) -> PointCloud:
+def read_row(path: Path, member: str) -> NDArray[np.float32]:
     """One cloud of an HDF5 file in the layout of ``modelnet40_ply_hdf5_2048``.
 
     Args:
@@ -67,7 +66,7 @@ def read_row(path: Path, member: str) -> PointCloud:
         member: number of the cloud, such as ``"17"``; in an archive, ``"folder/file.h5#17"``.
 
     Returns:
-        Its points as they are in the file, with their normals where it has them.
+        Its points as they are in the file, (n, 3), or (n, 6) with their normals where it has them.
 
     Raises:
         ShapeError: when there is no such cloud, or the file is damaged.
@@ -78,10 +77,7 @@ def read_row(path: Path, member: str) -> PointCloud:
     if number >= len(rows):
         raise ShapeError(f"{path}/{member}: there are {len(rows)} clouds; the file was changed")
     normals = _rows(path, file, "normal", *state)
-    try:
-        return PointCloud(rows[number], normals[number] if normals.shape == rows.shape else None)
-    except ShapeError as error:
-        raise ShapeError(f"{path}/{member}: {error}") from error
+    return np.hstack([rows[number], normals[number]]) if normals.shape == rows.shape else rows[number]
 
 
 def split_row(member: str) -> tuple[str | None, int]:
@@ -128,6 +124,16 @@ def hdf5_labels(path: Path, member: str | None = None) -> NDArray[np.int64]:
         shown = path if member is None else f"{path}/{member}"
         raise ShapeError(f"{shown}: 'label' must be (n, 1) whole numbers, got {labels.dtype} {labels.shape}")
     return labels.reshape(-1).astype(np.int64)
+
+
+def count_rows(path: Path) -> int:
+    """How many clouds an HDF5 file holds; none of them is read.
+
+    Raises:
+        ShapeError: when the file is damaged or has no dataset ``data`` of that shape.
+    """
+    with opened_hdf5(path) as file:
+        return int(hdf5_dataset(file, "data").shape[0])
 
 
 def forget_rows() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -10,13 +12,24 @@ from batchot.shapes.errors import ShapeError
 from batchot.shapes.shape import Mesh, PointCloud, Shape, Up
 
 _NO_AREA = 1e-12  # of a mesh in the unit sphere: below it, rounding is all that keeps corners off a line
+_EPS = float(np.finfo(np.float64).eps)
+# Of a shape in the unit sphere, in a picture of 224 pixels: what covers less is a few dots.
+_HARDLY_SEEN = (
+    0.05  # area of both sides of a wire as long as the picture and a pixel thick, or of a ball of 14 pixels
+)
+_THIN = (
+    "it is thinner than a pixel, or most of it is small beside how far it reaches: pictures are nearly blank"
+)
+_BULK = 1 / 16  # of the longest side of a cloud, that all but 2 % of its points are within
+_LOOKED_AT, _PROBED = 4096, 24  # points of a cloud, to find out; and first
 
 
 def normalize_shape(shape: Shape, up: Up = "auto") -> Shape:
     """The shape centred, in the unit sphere and with z up: x -> (x - c) / max_i |x_i - c|.
 
-    c is the centre of the bounding box, and both are of the points that are used: vertices that no face names are
-    left out. Units and position of the input, however large or small, do not matter.
+    c is the centre of the bounding box, and both are of what has area: vertices that no face names are left out, and so
+    are faces without area where they reach beyond the others. Units and position of the input, however large or
+    small, do not matter.
 
     Args:
         shape: a mesh or a cloud of points.
@@ -24,7 +37,8 @@ def normalize_shape(shape: Shape, up: Up = "auto") -> Shape:
             as only a file can tell.
 
     Returns:
-        A new shape of the same kind, its farthest point at distance 1.
+        A new shape of the same kind, its farthest point at distance 1. Its ``notes`` say so where hardly anything will
+        be seen in pictures of it: where some points are far from all others, or the surface is thin as a wire.
 
     Raises:
         ShapeError: all points are the same, or the surface has no area.
@@ -36,11 +50,18 @@ def normalize_shape(shape: Shape, up: Up = "auto") -> Shape:
     """
     shape = turned_to_z(shape, up)
     if isinstance(shape, PointCloud):
-        return PointCloud(_in_unit_sphere(shape.points), shape.normals)
-    vertices, faces = _used(shape)
-    mesh = Mesh(_in_unit_sphere(vertices), faces)
-    _check_area(mesh)
-    return mesh
+        points = _in_unit_sphere(shape.points)
+        return PointCloud(points, shape.normals, _with_note(shape, _far_points(points)))
+    mesh, area, doubtful = _normalized(shape)
+    if doubtful and (rest := without_far_flats(shape)) is not shape:
+        assert isinstance(rest, Mesh)
+        mesh, area, _ = _normalized(rest)
+    if not area > _NO_AREA:
+        raise ShapeError(
+            f"its {len(mesh.faces):,} faces have no area (the corners of each lie on a line), so nothing can be seen; "
+            "leave the file out"
+        )
+    return mesh if area >= 2 * _HARDLY_SEEN else replace(mesh, notes=_with_note(mesh, _THIN))
 
 
 def turned_to_z(shape: Shape, up: Up) -> Shape:
@@ -57,8 +78,9 @@ def turned_to_z(shape: Shape, up: Up) -> Shape:
     if up != "y":
         return shape
     if isinstance(shape, Mesh):
-        return Mesh(_turned(shape.vertices), shape.faces)
-    return PointCloud(_turned(shape.points), None if shape.normals is None else _turned(shape.normals))
+        return replace(shape, vertices=_turned(shape.vertices))
+    normals = None if shape.normals is None else _turned(shape.normals)
+    return replace(shape, points=_turned(shape.points), normals=normals)
 
 
 def face_normals(vertices: NDArray[np.float64], faces: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -78,12 +100,59 @@ def _turned(points: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.stack([points[:, 0], -points[:, 2], points[:, 1]], axis=1)
 
 
-def _used(mesh: Mesh) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+def without_far_flats(shape: Shape) -> Shape:
+    """The mesh without its faces of no area if they reach beyond the others, with a note; else the shape as it is."""
+    if isinstance(shape, PointCloud):
+        return shape
+    used, solid = np.zeros((2, len(shape.vertices)), dtype=bool)  # of any face; of one with area
+    flat = np.empty(len(shape.faces), dtype=bool)
+    _mark(shape.vertices, shape.faces, flat, used, solid)
+    if not flat.any() or flat.all() or _within(shape.vertices, used, solid):
+        return shape
+    note = (
+        f"{flat.sum():,} of {len(flat):,} faces have no area and reach beyond the others; they are left out"
+    )
+    return Mesh(shape.vertices, shape.faces[~flat], (*shape.notes, note))
+
+
+def _normalized(mesh: Mesh) -> tuple[Mesh, float, int]:
+    """The mesh of the vertices in use in the unit sphere, twice its area, and how many faces may have none."""
     used = np.zeros(len(mesh.vertices), dtype=bool)
     used[mesh.faces] = True
-    if used.all():
-        return mesh.vertices, mesh.faces
-    return mesh.vertices[used], (np.cumsum(used) - 1)[mesh.faces]
+    vertices, faces = mesh.vertices, mesh.faces
+    if not used.all():
+        vertices, faces = vertices[used], (np.cumsum(used) - 1)[faces]
+    made = Mesh(_in_unit_sphere(vertices), faces, mesh.notes)
+    return made, *_area(made.vertices, made.faces)
+
+
+def _within(vertices: NDArray[np.float64], used: NDArray[np.bool_], solid: NDArray[np.bool_]) -> bool:
+    """Whether the box around the used vertices is that around those of faces with area."""
+    whole, part = _bounds(vertices[used]), _bounds(vertices[solid])
+    return bool((whole[0] == part[0]).all() and (whole[1] == part[1]).all())
+
+
+def _with_note(shape: Shape, note: str) -> tuple[str, ...]:
+    return (*shape.notes, note) if note and note not in shape.notes else shape.notes
+
+
+def _far_points(points: NDArray[np.float64]) -> str:
+    """A note if nearly all points of a cloud in the unit sphere are within a small part of it, else nothing."""
+    if len(points) < 50:
+        return ""
+    ends = _bounds(points)
+    whole = (ends[1] - ends[0]).max()
+    few = points[:: len(points) // _PROBED]
+    if np.median(np.abs(np.diff(few, axis=0)).max(axis=1)) >= _BULK * whole:  # as always, and much faster
+        return ""
+    low, high = np.quantile(points[:: -(-len(points) // _LOOKED_AT)], [0.01, 0.99], axis=0)
+    side = (high - low).max()
+    if side >= _BULK * whole:
+        return ""
+    return (
+        f"98 % of its {len(points):,} points are within {100 * side / whole:.2g} % of its width, and a few far from "
+        "all others: pictures are nearly blank; remove those that do not belong to it"
+    )
 
 
 def _in_unit_sphere(points: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -98,14 +167,6 @@ def _in_unit_sphere(points: NDArray[np.float64]) -> NDArray[np.float64]:
         )
     centred /= size
     return centred / np.sqrt(np.einsum("ij,ij->i", centred, centred).max())
-
-
-def _check_area(mesh: Mesh) -> None:
-    if not _area(mesh.vertices, mesh.faces) > _NO_AREA:
-        raise ShapeError(
-            f"its {len(mesh.faces):,} faces have no area (the corners of each lie on a line), so nothing can be seen; "
-            "leave the file out"
-        )
 
 
 # Compiled, because NumPy takes as long for sums over three columns as it takes to read the file.
@@ -123,13 +184,45 @@ def _bounds(points: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[n
 
 
 @njit(cache=True)
-def _area(vertices: NDArray[np.float64], faces: NDArray[np.int64]) -> float:
-    """Twice the area of all triangles."""
+def _area(vertices: NDArray[np.float64], faces: NDArray[np.int64]) -> tuple[float, int]:
+    """Twice the area of all triangles, and how many are a million times as long as they are wide, or worse."""
     total = 0.0
+    thin = 0
     for i in range(len(faces)):
         a, b, c = faces[i, 0], faces[i, 1], faces[i, 2]
         x, y, z = vertices[a, 0], vertices[a, 1], vertices[a, 2]
         ux, uy, uz = vertices[b, 0] - x, vertices[b, 1] - y, vertices[b, 2] - z
         vx, vy, vz = vertices[c, 0] - x, vertices[c, 1] - y, vertices[c, 2] - z
-        total += np.sqrt((uy * vz - uz * vy) ** 2 + (uz * vx - ux * vz) ** 2 + (ux * vy - uy * vx) ** 2)
-    return total
+        square = (uy * vz - uz * vy) ** 2 + (uz * vx - ux * vz) ** 2 + (ux * vy - uy * vx) ** 2
+        longest = ux * ux + uy * uy + uz * uz + (vx * vx + vy * vy + vz * vz)
+        thin += not square > 1e-12 * longest * longest
+        total += np.sqrt(square)
+    return total, thin
+
+
+@njit(cache=True)
+def _mark(
+    vertices: NDArray[np.float64],
+    faces: NDArray[np.int64],
+    flat: NDArray[np.bool_],
+    used: NDArray[np.bool_],
+    solid: NDArray[np.bool_],
+) -> None:
+    """Find the triangles that have no area but what rounding gave them, whatever their size, and mark the vertices
+    that triangles use, and that triangles with area use.
+    """
+    for i in range(len(faces)):
+        a, b, c = faces[i, 0], faces[i, 1], faces[i, 2]
+        used[a] = used[b] = used[c] = True
+        x, y, z = 0.5 * vertices[a, 0], 0.5 * vertices[a, 1], 0.5 * vertices[a, 2]  # or differences overflow
+        ux, uy, uz = 0.5 * vertices[b, 0] - x, 0.5 * vertices[b, 1] - y, 0.5 * vertices[b, 2] - z
+        vx, vy, vz = 0.5 * vertices[c, 0] - x, 0.5 * vertices[c, 1] - y, 0.5 * vertices[c, 2] - z
+        size = max(max(abs(ux), abs(uy), abs(uz)), max(abs(vx), abs(vy), abs(vz)))
+        flat[i] = True
+        if size > 0.0:
+            ux, uy, uz, vx, vy, vz = ux / size, uy / size, uz / size, vx / size, vy / size, vz / size
+            square = (uy * vz - uz * vy) ** 2 + (uz * vx - ux * vz) ** 2 + (ux * vy - uy * vx) ** 2
+            rounding = 1e-12 + 8.0 * _EPS * (max(abs(x), abs(y), abs(z)) / size)
+            flat[i] = not square > rounding * rounding
+        if not flat[i]:
+            solid[a] = solid[b] = solid[c] = True

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import stat
+import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
-from batchot.shapes.errors import ShapeError
-from batchot.shapes.normalize import normalize_shape, turned_to_z
+from batchot.shapes.errors import ShapeError, ShapeWarning
+from batchot.shapes.normalize import normalize_shape, turned_to_z, without_far_flats
 from batchot.shapes.read_gltf import read_gltf
 from batchot.shapes.read_hdf5 import read_hdf5
-from batchot.shapes.read_kind import HDF5_MAGIC, kind_of
+from batchot.shapes.read_kind import HDF5_MAGIC, kind_of, plain_text
 from batchot.shapes.read_obj import read_obj
 from batchot.shapes.read_off import read_off
 from batchot.shapes.read_pcd import read_pcd
@@ -53,7 +55,8 @@ def load_shape(
         max_faces: a shape of more triangles, or points, is refused.
 
     Returns:
-        A ``Mesh``, or a ``PointCloud`` where there is no surface, z up.
+        A ``Mesh``, or a ``PointCloud`` where there is no surface, z up. What was left out of it, such as points that
+        are NaN, or what will hardly be seen, is in its ``notes``, and each of these is a ``ShapeWarning``.
 
     Raises:
         ShapeError: whatever is wrong with the file; the message begins with its path and says what to do.
@@ -75,10 +78,12 @@ def load_shape(
             raise _too_large(size, max_bytes)
         with path.open("rb") as file:
             if file.read(len(HDF5_MAGIC)) == HDF5_MAGIC:
-                return _finished(read_hdf5(path, member), up, normalize, max_faces)
+                shape = _finished(read_hdf5(path, member), up, normalize, max_faces)
+                return _told(shape, path)
             file.seek(0)
             data = file.read(max_bytes + 1)
-        return _read(data, path.suffix.lower(), path.parent, up, normalize, member, max_bytes, max_faces)
+        shape = _read(data, path.suffix.lower(), path.parent, up, normalize, member, max_bytes, max_faces)
+        return _told(shape, path)
     except ShapeError as error:
         raise ShapeError(f"{path}: {error}") from error
     except OSError as error:
@@ -127,7 +132,8 @@ def read_shape(
     """
     try:
         content = data if isinstance(data, bytes) else data.read(max_bytes + 1)
-        return _read(content, ending.lower(), None, up, normalize, member, max_bytes, max_faces)
+        shape = _read(content, ending.lower(), None, up, normalize, member, max_bytes, max_faces)
+        return _told(shape, name)
     except ShapeError as error:
         raise ShapeError(f"{name}: {error}") from error
     except OSError as error:
@@ -150,6 +156,7 @@ def _read(
 ) -> Shape:
     if len(data) > max_bytes:
         raise _too_large(len(data), max_bytes)
+    data = plain_text(data)
     if not data.strip():
         raise ShapeError("is empty; restore the file or leave it out")
     kind = kind_of(data, ending if not ending or ending.startswith(".") else f".{ending}")
@@ -171,7 +178,15 @@ def _finished(shape: Shape, up: Up, normalize: bool, max_faces: int) -> Shape:
         )
     # Done in any case, because it finds the shapes of no size and no area, of which nothing can be drawn.
     normalized = normalize_shape(shape, up)
-    return normalized if normalize else turned_to_z(shape, up)
+    if normalize:
+        return normalized
+    return replace(turned_to_z(without_far_flats(shape), up), notes=normalized.notes)
+
+
+def _told(shape: Shape, name: str | os.PathLike[str]) -> Shape:
+    for note in shape.notes:
+        warnings.warn(f"{name}: {note}", ShapeWarning, stacklevel=3)
+    return shape
 
 
 def _size(path: Path) -> int:

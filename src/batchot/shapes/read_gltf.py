@@ -14,7 +14,7 @@ import numpy as np
 from batchot.shapes.errors import ShapeError
 from batchot.shapes.extra import require
 from batchot.shapes.read_gltf_tree import check_tree
-from batchot.shapes.shape import Mesh
+from batchot.shapes.shape import Mesh, finite_mesh
 
 _MAGIC, _JSON, _BIN = 0x46546C67, 0x4E4F534A, 0x004E4942
 
@@ -67,7 +67,7 @@ def read_gltf(data: bytes, folder: Path | None, max_bytes: int, max_faces: int) 
         raise ShapeError(
             f"cannot be read as glTF ({type(error).__name__}: {error}); the file is damaged: restore it"
         ) from error
-    return Mesh(vertices, faces)
+    return finite_mesh(vertices, faces)
 
 
 def _parse_glb(data: bytes) -> tuple[Any, bytes]:

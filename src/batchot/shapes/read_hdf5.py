@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from batchot.shapes.errors import ShapeError
 from batchot.shapes.extra import require
 from batchot.shapes.read_points import cloud_with_normals
-from batchot.shapes.shape import PointCloud
+from batchot.shapes.shape import PointCloud, finite_cloud
 
 _MAX_BYTES = 8 << 30
 _MAX_RATIO = 1100  # no filter of HDF5 packs better than gzip at its best
@@ -93,7 +93,7 @@ def read_hdf5(source: bytes | Path, member: int | None) -> PointCloud:
             raise ShapeError(f"has no member {index}; its {n:,} clouds are 0 to {n - 1}")
         if "normal" in file and hdf5_dataset(file, "normal").shape == points.shape:
             return cloud_with_normals(points[index], file["normal"][index])
-        return PointCloud(points[index])
+        return finite_cloud(points[index])
 
 
 @contextmanager
@@ -125,6 +125,6 @@ def hdf5_dataset(file: Any, name: str) -> Any:
     if dataset.nbytes > stored * _MAX_RATIO:
         raise ShapeError(
             f"{name!r} should be {dataset.nbytes:,} bytes, of which {stored:,} are stored (packed); the file is "
-            "truncated or damaged: restore it"
+            "damaged: restore it"
         )
     return dataset

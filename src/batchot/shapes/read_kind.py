@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from typing import Literal, TypeAlias
 
@@ -14,19 +15,50 @@ Kind: TypeAlias = Literal["off", "obj", "stl", "ply", "gltf", "npy", "pcd", "tex
 ENDINGS: dict[str, Kind] = {
     ".off": "off", ".obj": "obj", ".stl": "stl", ".ply": "ply", ".glb": "gltf", ".gltf": "gltf",
     ".npy": "npy", ".pcd": "pcd", ".xyz": "text", ".txt": "text", ".pts": "text", ".csv": "text",
-    ".xyzn": "text", ".h5": "hdf5", ".hdf5": "hdf5",
+    ".xyzn": "text", ".xyzrgb": "text", ".asc": "text", ".tsv": "text", ".h5": "hdf5", ".hdf5": "hdf5",
 }  # fmt: skip
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 _HEAD = 1 << 16  # bytes looked at
 _OBJ_LINE = re.compile(rb"^[ \t]*(?:v[ \t]+[-+.\d]|f[ \t]+-?\d)", re.MULTILINE)
 _PCD_LINE = re.compile(rb"^(?:FIELDS|COLUMNS)[ \t]", re.MULTILINE)
 _NUMBER_LINE = re.compile(rb"(?:\xef\xbb\xbf)?(?:\s|(?:#|//)[^\r\n]*[\r\n])*[-+.\d]+")
+_MARKS = {
+    codecs.BOM_UTF32_LE: "UTF-32", codecs.BOM_UTF32_BE: "UTF-32",
+    codecs.BOM_UTF16_LE: "UTF-16", codecs.BOM_UTF16_BE: "UTF-16",
+}  # fmt: skip
 _OTHERS = {
     b"PK\x03\x04": "a zip archive", b"\x1f\x8b": "packed with gzip", b"\x89PNG": "a PNG image",
     b"\xff\xd8\xff": "a JPEG image", b"%PDF": "a PDF document", b"<": "XML or HTML",
-    b"\xff\xfe": "UTF-16 text", b"\xfe\xff": "UTF-16 text", b"Kaydara FBX": "an FBX file", b"BLENDER": "a Blender file",
+    b"Kaydara FBX": "an FBX file", b"BLENDER": "a Blender file",
     b"version https://git-lfs": "a Git LFS pointer, not the file itself",
 }  # fmt: skip
+
+
+def plain_text(data: bytes) -> bytes:
+    """The content of a file without its byte-order mark; UTF-16 and UTF-32 become UTF-8.
+
+    Raises:
+        ShapeError: it has the mark of such a text and is none.
+
+    Example:
+        >>> from batchot.shapes.read_kind import plain_text
+        >>> plain_text(b"\\xef\\xbb\\xbfv 0 0 0"), plain_text("1 2 3".encode("utf-16"))
+        (b'v 0 0 0', b'1 2 3')
+    """
+    if data[:1] not in (b"\xef", b"\xff", b"\xfe", b"\x00") or is_binary_stl(data):
+        return data
+    if data.startswith(codecs.BOM_UTF8):
+        return data[len(codecs.BOM_UTF8) :]
+    for mark, encoding in _MARKS.items():
+        if data.startswith(mark):
+            try:
+                return data.decode(encoding).encode()
+            except UnicodeDecodeError as error:
+                raise ShapeError(
+                    f"begins as {encoding} text, but is none ({error.reason} at byte {error.start:,}); restore the "
+                    "file, or save it as UTF-8"
+                ) from error
+    return data
 
 
 def kind_of(data: bytes, ending: str) -> Kind:
@@ -47,6 +79,7 @@ def kind_of(data: bytes, ending: str) -> Kind:
         >>> kind_of(b"ply\\nformat ascii 1.0", ".obj"), kind_of(b"1 2 3", ".txt")
         ('ply', 'text')
     """
+    data = plain_text(data)
     head = data[:_HEAD]
     if kind := _by_magic(head, data):
         return kind

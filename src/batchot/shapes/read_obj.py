@@ -20,8 +20,10 @@ from batchot.shapes.read_numbers import (
     parse_number,
     read_slow_numbers,
     skip_line,
+    state_of,
+    with_decimal_points,
 )
-from batchot.shapes.shape import Mesh
+from batchot.shapes.shape import Mesh, finite_mesh
 
 _CONTINUATION = re.compile(rb"\\\r?\n")
 _VERTEX, _FACE, _OTHER = 0, 1, 2
@@ -53,6 +55,7 @@ def read_obj(data: bytes) -> Mesh:
     """
     if b"\\" in data:
         data = _CONTINUATION.sub(b"  ", data)
+    data = with_decimal_points(data, keyword=b"v")
     buffer = np.frombuffer(data, dtype=np.uint8)
     n_vertices, n_faces = _count(buffer)
     if n_faces == 0:
@@ -68,10 +71,10 @@ def read_obj(data: bytes) -> Mesh:
         shown = data[bad : end if end >= 0 else None][:40].decode("latin-1")
         raise ShapeError(
             f"line {line_of(data, bad)}: {shown!r} should be three coordinates or the corners of a face "
-            f"(there are {n_vertices:,} vertices, counted from 1); the file is truncated or damaged: restore it"
+            f"(there are {n_vertices:,} vertices, counted from 1); the file is {state_of(data, bad)}: restore it"
         )
     read_slow_numbers(data, vertices.reshape(-1), slow[:n_slow])
-    return Mesh(vertices, faces)
+    return finite_mesh(vertices, faces)
 
 
 @njit(cache=True)

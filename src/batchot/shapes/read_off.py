@@ -12,7 +12,7 @@ import numpy as np
 from batchot.shapes.errors import ShapeError
 from batchot.shapes.read_numbers import Rows, read_rows
 from batchot.shapes.read_polygons import triangulate
-from batchot.shapes.shape import Mesh
+from batchot.shapes.shape import Mesh, finite_mesh
 
 # Texture coordinates, colours and normals come after x y z, so they can be passed over.
 HEADER = re.compile(rb"(?:\xef\xbb\xbf)?(?:\s|#[^\r\n]*[\r\n])*(?:ST)?C?N?(4?n?)OFF", re.IGNORECASE)
@@ -56,7 +56,7 @@ def read_off(data: bytes) -> Mesh:
     if len(rows) - 1 != n_vertices + n_faces:
         raise ShapeError(
             f"announces {n_vertices:,} vertices and {n_faces:,} faces, but {len(rows) - 1:,} lines of numbers follow; "
-            "the file is truncated or damaged: restore it"
+            f"the file is {'truncated' if len(rows) - 1 < n_vertices + n_faces else 'damaged'}: restore it"
         )
     if n_faces == 0:
         raise ShapeError("there are no faces; save points without a surface as .ply, .xyz or .npy")
@@ -71,11 +71,11 @@ def read_off(data: bytes) -> Mesh:
         face = int(wrong.argmax())
         raise ShapeError(
             f"face {face} (counted from 0) announces {corners[face]:g} corners and its line has "
-            f"{columns[1 + n_vertices + face] - 1} numbers after that; the file is truncated or damaged: restore it"
+            f"{columns[1 + n_vertices + face] - 1} numbers after that; the file is damaged: restore it"
         )
     firsts = rows.starts[1 + n_vertices : -1] + 1
     faces = triangulate(rows.values, firsts, corners.astype(np.int64), n_vertices)
-    return Mesh(rows.table(1, 1 + n_vertices, 3), faces)
+    return finite_mesh(rows.table(1, 1 + n_vertices, 3), faces)
 
 
 def _counts(rows: Rows) -> tuple[int, int]:

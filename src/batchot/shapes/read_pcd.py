@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from batchot.shapes.errors import ShapeError
 from batchot.shapes.read_numbers import read_rows
 from batchot.shapes.read_points import cloud_with_normals
-from batchot.shapes.shape import PointCloud
+from batchot.shapes.shape import PointCloud, finite_cloud
 
 _TYPES = {
     ("F", 4): "<f4", ("F", 8): "<f8",
@@ -39,8 +39,6 @@ class _Layout:
 
 def read_pcd(data: bytes) -> PointCloud:
     """The cloud of points in the content of a PCD file: text, binary or compressed.
-
-    Points whose coordinates are NaN, which the format has for rays that met nothing, are left out.
 
     Args:
         data: the content of the file.
@@ -72,13 +70,9 @@ def read_pcd(data: bytes) -> PointCloud:
             columns = np.column_stack(
                 [table[f"{layout.names.index(name)}"][:, 0].astype(np.float64) for name in wanted]
             )
-    measured = ~np.isnan(columns[:, :3]).any(axis=1)
-    if len(columns) and not measured.any():
-        raise ShapeError(f"none of {len(columns):,} points was measured (all are NaN); leave the file out")
-    columns = columns[measured]
     if columns.shape[1] == 6:
         return cloud_with_normals(columns[:, :3], columns[:, 3:])
-    return PointCloud(columns)
+    return finite_cloud(columns)
 
 
 def _header(data: bytes) -> tuple[_Layout, int]:
@@ -87,7 +81,8 @@ def _header(data: bytes) -> tuple[_Layout, int]:
     while "DATA" not in entries:
         end = data.find(b"\n", start)
         if end < 0 or len(entries) > 20:
-            raise ShapeError("the header of the PCD file has no line DATA; the file is truncated: restore it")
+            state = "truncated" if end < 0 else "damaged"
+            raise ShapeError(f"the header of the PCD file has no line DATA; the file is {state}: restore it")
         words = data[start:end].decode("latin-1").split("#", 1)[0].split()
         if words:
             entries[words[0].upper()] = words[1:]
@@ -112,7 +107,8 @@ def _text_columns(data: bytes, start: int, layout: _Layout, wanted: list[str]) -
     rows = read_rows(data, start)
     width = sum(layout.counts)
     if len(rows) != layout.points or (rows.columns != width).any():
-        raise _too_short(layout, f"{len(rows):,} lines of numbers follow, not all of {width} numbers")
+        cut = len(rows) < layout.points or (rows.columns[-1] < width and not data.endswith((b"\n", b"\r")))
+        raise _wrong(layout, f"{len(rows):,} lines of numbers follow, not all of {width} numbers", cut)
     firsts = np.cumsum((0, *layout.counts))
     return rows.table(0, len(rows), width)[:, [firsts[layout.names.index(name)] for name in wanted]]
 
@@ -124,17 +120,18 @@ def _binary_table(
     size = layout.points * layout.dtype.itemsize
     if layout.encoding == "binary":
         if size > len(data) - start:
-            raise _too_short(layout, f"{len(data) - start:,} of {size:,} bytes follow")
+            raise _wrong(layout, f"{len(data) - start:,} of {size:,} bytes follow", True)
         return np.frombuffer(data, layout.dtype, layout.points, start)
     if len(data) - start < 8:
-        raise _too_short(layout, "nothing follows")
+        raise _wrong(layout, "nothing follows", True)
     packed, unpacked = struct.unpack_from("<II", data, start)
     content = np.frombuffer(data, np.uint8)[start + 8 : start + 8 + packed]
     if len(content) < packed or unpacked != size or size > packed * _LZF_RATIO:
-        raise _too_short(layout, f"{len(content):,} of {packed:,} bytes follow, to unpack to {unpacked:,}")
+        text = f"{len(content):,} of {packed:,} bytes follow, to unpack to {unpacked:,}"
+        raise _wrong(layout, text, len(content) < packed)
     plain = np.empty(size, dtype=np.uint8)
     if not _unpack_lzf(content, plain):
-        raise _too_short(layout, "what follows is no LZF stream of that length")
+        raise _wrong(layout, "what follows is no LZF stream of that length", False)
     fields: dict[str, NDArray[np.generic]] = {}
     position = 0
     for i, (kind, count) in enumerate(zip(layout.types, layout.counts, strict=True)):
@@ -144,10 +141,10 @@ def _binary_table(
     return fields
 
 
-def _too_short(layout: _Layout, arrived: str) -> ShapeError:
+def _wrong(layout: _Layout, arrived: str, truncated: bool) -> ShapeError:
     return ShapeError(
-        f"announces {layout.points:,} points ({layout.encoding}), but {arrived}; the file is truncated or damaged: "
-        "restore it"
+        f"announces {layout.points:,} points ({layout.encoding}), but {arrived}; the file is "
+        f"{'truncated' if truncated else 'damaged'}: restore it"
     )
 
 

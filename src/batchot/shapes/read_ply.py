@@ -10,7 +10,7 @@ from batchot.shapes.read_ply_elements import read_binary_elements, read_text_ele
 from batchot.shapes.read_ply_header import parse_ply_header
 from batchot.shapes.read_points import cloud_with_normals
 from batchot.shapes.read_polygons import triangulate
-from batchot.shapes.shape import Mesh, PointCloud, Shape
+from batchot.shapes.shape import Shape, finite_cloud, finite_mesh
 
 _NORMALS = ("nx", "ny", "nz")
 
@@ -44,7 +44,9 @@ def read_ply(data: bytes) -> Shape:
     vertices, polygons = read(data, start, order, elements)
     points = vertices[:, [names.index(axis) for axis in "xyz"]]  # (n, 3)
     if polygons is not None and len(polygons.corners):
-        return Mesh(points, triangulate(polygons.values, polygons.firsts, polygons.corners, len(points)))
+        return finite_mesh(
+            points, triangulate(polygons.values, polygons.firsts, polygons.corners, len(points))
+        )
     if set(_NORMALS) <= set(names):
         return cloud_with_normals(points, vertices[:, [names.index(name) for name in _NORMALS]])
-    return PointCloud(points)
+    return finite_cloud(points)

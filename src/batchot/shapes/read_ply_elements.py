@@ -38,7 +38,7 @@ def _corner_list(face: PlyElement) -> int:
 def _too_short(element: PlyElement) -> ShapeError:
     return ShapeError(
         f"announces {element.count:,} entries of {element.name!r} and ends before the last of them; "
-        "the file is truncated or damaged: restore it"
+        "the file is truncated: restore it"
     )
 
 

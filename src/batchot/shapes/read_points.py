@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchot.shapes.errors import ShapeError
-from batchot.shapes.read_numbers import Rows, read_rows
-from batchot.shapes.shape import PointCloud
+from batchot.shapes.read_table import read_table
+from batchot.shapes.shape import PointCloud, finite_cloud
 
 _MAX_COLUMNS = 10  # coordinates, normal and colour; with more, it is a transposed or another array
 _UNIT = 0.02  # how far from 1 the length of a normal may be, for what was rounded to two digits
@@ -26,7 +26,7 @@ def cloud_of_columns(columns: NDArray[Any]) -> PointCloud:
         The cloud; its normals are ``None`` where there are no unit vectors.
 
     Raises:
-        ShapeError: no points, or coordinates that are not finite.
+        ShapeError: no points, or none that is finite.
 
     Example:
         >>> import numpy as np
@@ -42,7 +42,7 @@ def cloud_of_columns(columns: NDArray[Any]) -> PointCloud:
             unknown = (lengths == 0) | np.isnan(lengths)  # what estimators write where they could not tell
         if is_unit.any() and (is_unit | unknown).all():
             return cloud_with_normals(points, columns[:, 3:])
-    return PointCloud(points)
+    return finite_cloud(points)
 
 
 def cloud_with_normals(points: NDArray[Any], normals: NDArray[Any]) -> PointCloud:
@@ -58,7 +58,7 @@ def cloud_with_normals(points: NDArray[Any], normals: NDArray[Any]) -> PointClou
     largest = np.abs(directions).max(axis=1, keepdims=True)
     directions = directions / np.where(largest > 0, largest, 1.0)  # squares neither overflow nor vanish
     lengths = np.linalg.norm(directions, axis=1, keepdims=True)
-    return PointCloud(points, directions / np.where(lengths > 0, lengths, 1.0))
+    return finite_cloud(points, directions / np.where(lengths > 0, lengths, 1.0))
 
 
 def read_npy(data: bytes) -> PointCloud:
@@ -97,7 +97,7 @@ def read_npy(data: bytes) -> PointCloud:
     if size > len(data) - start:
         raise ShapeError(
             f"announces {shape[0]:,} x {shape[1]} numbers ({size:,} bytes), but {len(data) - start:,} bytes follow; "
-            "the file is truncated or damaged: restore it"
+            "the file is truncated: restore it"
         )
     flat = np.frombuffer(data, dtype, shape[0] * shape[1], start)
     return cloud_of_columns(flat.reshape(shape, order="F" if fortran else "C"))
@@ -121,14 +121,16 @@ def _npy_header(data: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]
 def read_text_points(data: bytes) -> PointCloud:
     """The cloud of points in text: a point a line, as XYZ, PTS, CSV and most TXT files have it.
 
-    Numbers are separated by white space, commas or semicolons. A first line with the number of points (PTS) is
-    checked against the points; a first line of names of columns is passed over.
+    A first line of names, also as a comment, says which columns are x, y, z and the normal, whatever their order;
+    columns of another name are passed over, whatever is in them. Without names the first three are x, y, z, except
+    where the first of more than three does nothing but count. Empty fields and ``nan`` are points that were not
+    measured, which are left out. A first line with the number of points (PTS) is checked against the points.
 
     Args:
         data: the content of the file.
 
     Returns:
-        The cloud; columns 4 to 6 of six are its normals if they are unit vectors.
+        The cloud; without names, columns 4 to 6 of six are its normals if they are unit vectors.
 
     Raises:
         ShapeError: naming the line that is no point.
@@ -137,33 +139,12 @@ def read_text_points(data: bytes) -> PointCloud:
         >>> from batchot.shapes.read_points import read_text_points
         >>> read_text_points(b"2\\n0 0 0\\n1,2,3").points.tolist()
         [[0.0, 0.0, 0.0], [1.0, 2.0, 3.0]]
+        >>> read_text_points(b"id;z;y;x\\n7;3,5;2,5;1,5").points.tolist()
+        [[1.5, 2.5, 3.5]]
     """
-    start = 3 if data.startswith(b"\xef\xbb\xbf") else 0
-    first_line = data[start:].split(b"\n", 1)[0].strip()
-    if first_line[:1].isalpha() and first_line[:3].lower() not in (b"nan", b"inf"):
-        start = data.index(first_line) + len(first_line)
-    rows = read_rows(data, start)
-    first = _check_count(rows)
-    columns = rows.columns[first:]
-    if len(columns) == 0:
-        raise ShapeError("there are no points; restore the file")
-    width = int(columns[0])
-    if width < 3 or (columns != width).any():
-        wrong = int((columns != width).argmax())
-        raise ShapeError(
-            f"row {wrong} of numbers has {columns[wrong]}, row 0 has {width}; every point is x y z and as many more "
-            "numbers as the others: the file is truncated or damaged, restore it"
-        )
-    return cloud_of_columns(rows.table(first, len(rows), width))
-
-
-def _check_count(rows: Rows) -> int:
-    """The row at which points begin: 1 if row 0 is their number."""
-    if len(rows) < 2 or rows.starts[1] != 1:
-        return 0
-    if rows.values[0] != len(rows) - 1:
-        raise ShapeError(
-            f"announces {rows.values[0]:g} points, but {len(rows) - 1:,} follow; the file is truncated or damaged: "
-            "restore it"
-        )
-    return 1
+    columns, named = read_table(data)
+    if not named:
+        return cloud_of_columns(columns)
+    return (
+        finite_cloud(columns) if columns.shape[1] == 3 else cloud_with_normals(columns[:, :3], columns[:, 3:])
+    )

@@ -12,7 +12,8 @@ import numpy as np
 
 from batchot.shapes.errors import ShapeError
 from batchot.shapes.extra import require
-from batchot.shapes.shape import Mesh
+from batchot.shapes.read_numbers import with_decimal_points
+from batchot.shapes.shape import Mesh, finite_mesh
 
 _HEADER, _FACET = 84, 50  # bytes
 _LAYOUT = np.dtype([("normal", "<f4", (3,)), ("corners", "<f4", (3, 3)), ("attribute", "<u2")])
@@ -53,7 +54,7 @@ def read_stl(data: bytes) -> Mesh:
         corners = np.frombuffer(data, _LAYOUT, offset=_HEADER)["corners"].reshape(-1, 3)  # (3 m, 3)
         if len(corners) == 0:
             raise ShapeError("there are no faces; leave the file out")
-        return Mesh(corners, np.arange(len(corners)).reshape(-1, 3))
+        return finite_mesh(corners, np.arange(len(corners)).reshape(-1, 3))
     if data[:1024].lstrip().lower().startswith(b"solid") and b"facet" in data[:4096].lower():
         return _read_text(data)
     if len(data) < _HEADER:
@@ -67,6 +68,7 @@ def read_stl(data: bytes) -> Mesh:
 
 def _read_text(data: bytes) -> Mesh:
     trimesh = require("trimesh")
+    data = with_decimal_points(data, keyword=b"vertex")
     facets = _count_facets(data)
     if facets == 0:
         raise ShapeError("there are no faces; leave the file out")
@@ -79,7 +81,7 @@ def _read_text(data: bytes) -> Mesh:
         raise ShapeError(
             f"has {facets:,} facets of which {len(faces):,} can be read; the file is damaged: restore it"
         )
-    return Mesh(vertices, faces)
+    return finite_mesh(vertices, faces)
 
 
 def _count_facets(data: bytes) -> int:

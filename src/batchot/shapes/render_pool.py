@@ -27,6 +27,7 @@ class Outcome:
     task: Task
     status: Literal["rendered", "there", "unreadable", "shape", "time", "crash"]
     reason: str = ""
+    notes: tuple[str, ...] = ()  # of the shape
 
 
 class _Worker(ChildProcess):
@@ -116,7 +117,7 @@ class _Pool:
                 return None
             return Outcome(task, "crash", f"{answer.reason} ({TRIES} tries)")
         assert answer.status != "ready"
-        return Outcome(task, answer.status, answer.reason)
+        return Outcome(task, answer.status, answer.reason, answer.notes)
 
     def worker(self) -> _Worker | None:
         me = threading.get_ident()

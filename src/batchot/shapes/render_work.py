@@ -43,6 +43,7 @@ class RenderWork:
         self.done: set[str] = set()
         self.failed: dict[str, RenderFailure] = {}
         self.unreadable: dict[SourceId, str] = {}
+        self.notes: list[str] = []
         self.n_rendered = 0
 
     def prepare(self) -> None:
@@ -123,6 +124,7 @@ class RenderWork:
         if outcome.status == "rendered" or outcome.status == "there":
             self.done.add(key)
             self.n_rendered += outcome.status == "rendered"
+            self.notes += [f"{source.name}: {note}" for note in outcome.notes]
             return
         path, member = source_id(source)
         seconds = time_limit if outcome.status == "time" else 0.0
@@ -162,4 +164,5 @@ class RenderWork:
     def cache(self, seconds: float) -> ViewCache:
         """The views that there are now; ``seconds`` is how long that took."""
         keys = {identity: key for identity, key in self.keys.items() if key in self.done}
-        return ViewCache(self.folder, self.settings, keys, tuple(self.failures()), self.n_rendered, seconds)
+        failures, notes = tuple(self.failures()), tuple(sorted(self.notes))
+        return ViewCache(self.folder, self.settings, keys, failures, self.n_rendered, seconds, notes)

@@ -10,6 +10,7 @@ import os
 import pickle
 import signal
 import sys
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Literal
@@ -18,9 +19,10 @@ import numpy as np
 
 from batchot.shapes.atomic import ViewCacheError
 from batchot.shapes.content_hash import FileState
+from batchot.shapes.errors import ShapeWarning
 from batchot.shapes.shape import Mesh
 from batchot.shapes.view_file import is_whole, write_views
-from batchot.shapes.view_settings import ViewSettings, render_shape, render_source
+from batchot.shapes.view_settings import ViewSettings, render_shape
 
 if TYPE_CHECKING:
     from batchot.shapes.source import ShapeSource
@@ -65,6 +67,7 @@ class Answer:
 
     status: Literal["ready", "rendered", "there", "unreadable", "shape", "memory", "disk"]
     reason: str = ""
+    notes: tuple[str, ...] = ()  # of the shape
 
 
 def main() -> None:
@@ -72,6 +75,7 @@ def main() -> None:
     replies = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a library prints must not get among the answers
     _offer_to_be_killed()
+    warnings.simplefilter("ignore", ShapeWarning)  # they go with the answers
     tasks = sys.stdin.buffer
     setup: Setup = pickle.load(tasks)
     _warm_up(setup.settings)
@@ -100,7 +104,8 @@ def do_task(task: Task, setup: Setup) -> Answer:
     try:
         if is_whole(task.target, setup.settings.view_shape):
             return Answer("there")  # another process that renders the same collection was faster
-        views = render_source(task.source, setup.settings)
+        shape = task.source.load(setup.settings.up)
+        views = render_shape(shape, setup.settings)
         if FileState.of(task.source.path) != task.state:
             return Answer("unreadable", f"{task.source.path} was changed while it was read; try again")
         write_views(task.target, views, setup.temporary)
@@ -117,7 +122,7 @@ def do_task(task: Task, setup: Setup) -> Answer:
             "memory" if memory else "shape",
             text if str(task.source.path) in text else f"{task.source.path}: {text}",
         )
-    return Answer("rendered")
+    return Answer("rendered", notes=shape.notes)
 
 
 def _warm_up(settings: ViewSettings) -> None:

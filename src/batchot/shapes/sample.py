@@ -11,7 +11,7 @@ from batchot.shapes.normalize import face_normals
 from batchot.shapes.shape import Mesh, PointCloud, coordinates
 
 
-def sample_surface(mesh: Mesh, n: int, seed: int) -> PointCloud:
+def sample_surface(mesh: Mesh, n: int, seed: int = 0) -> PointCloud:
     """Points that are uniform on the surface: triangles by area, then x = (1 - sqrt r) a + sqrt r ((1 - s) b + s c).
 
     Args:
@@ -23,7 +23,7 @@ def sample_surface(mesh: Mesh, n: int, seed: int) -> PointCloud:
         n points with the unit normals of their triangles (by the order of the corners, so perhaps inwards).
 
     Raises:
-        ShapeError: n below 1, or a surface without area.
+        ShapeError: n below 1, a surface without area, or a cloud, which has none.
 
     Source:
         R. Osada et al., Shape distributions, ACM Transactions on Graphics 21(4), 2002, section 3.2.
@@ -35,6 +35,11 @@ def sample_surface(mesh: Mesh, n: int, seed: int) -> PointCloud:
         >>> cloud.points.shape, cloud.normals[0].tolist()
         ((100, 3), [0.0, 0.0, 1.0])
     """
+    if isinstance(mesh, PointCloud):
+        raise ShapeError(
+            f"a cloud of {len(mesh.points):,} points has no surface to sample; take some of its points, such as "
+            "cloud.points[farthest_points(cloud.points, n)]"
+        )
     if n < 1:
         raise ShapeError(f"at least 1 point must be sampled, not {n}")
     scale = np.abs(mesh.vertices).max() or 1.0

@@ -21,6 +21,7 @@ class Mesh:
     Args:
         vertices: finite coordinates, (n, 3) float64; not every vertex need be used by a face.
         faces: three indices of vertices for each triangle, (m, 3) int64, m of at least 1.
+        notes: what a user should know of it, a sentence each, such as what was left out when it was read.
 
     Raises:
         ShapeError: no vertex, no face, coordinates that are not finite or indices out of range.
@@ -33,6 +34,7 @@ class Mesh:
 
     vertices: NDArray[np.float64]  # (n, 3)
     faces: NDArray[np.int64]  # (m, 3)
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         vertices = coordinates(self.vertices, "vertices")
@@ -59,6 +61,7 @@ class PointCloud:
     Args:
         points: finite coordinates, (n, 3) float64, n of at least 1.
         normals: unit vectors at the points, (n, 3) float64 (zero where not known), or ``None``.
+        notes: as for ``Mesh``.
 
     Raises:
         ShapeError: no point, coordinates that are not finite or a number of normals that is not that of points.
@@ -71,6 +74,7 @@ class PointCloud:
 
     points: NDArray[np.float64]  # (n, 3)
     normals: NDArray[np.float64] | None = None  # (n, 3)
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "points", coordinates(self.points, "points"))
@@ -82,6 +86,79 @@ class PointCloud:
 
 
 Shape: TypeAlias = Mesh | PointCloud
+
+
+def finite_mesh(vertices: NDArray[Any], faces: NDArray[Any]) -> Mesh:
+    """The mesh without vertices that are NaN or infinite, and without the faces that use them.
+
+    This and ``finite_cloud`` are what every reader ends with: the one rule for what was not measured.
+
+    Args:
+        vertices: (n, 3).
+        faces: indices of vertices, (m, 3).
+
+    Returns:
+        The mesh; a note counts the faces that were left out, or else the vertices.
+
+    Raises:
+        ShapeError: no face is left, or whatever ``Mesh`` refuses.
+
+    Example:
+        >>> import numpy as np
+        >>> from batchot.shapes.shape import finite_mesh
+        >>> mesh = finite_mesh(np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [np.nan, 0, 0]]),
+        ...                    np.array([[0, 1, 2], [1, 2, 3]]))
+        >>> mesh.faces.tolist(), mesh.notes
+        ([[0, 1, 2]], ('1 of 2 faces have corners that are not finite (NaN or infinite) and are left out',))
+    """
+    finite = _finite_rows(vertices)
+    if finite.all():
+        return Mesh(vertices, faces)
+    if len(faces) and not 0 <= faces.min() <= faces.max() < len(vertices):
+        return Mesh(np.where(finite[:, None], vertices, 0.0), faces)  # which says what is wrong
+    kept = finite[faces].all(axis=1)  # (m,)
+    if len(faces) and not kept.any():
+        raise ShapeError(
+            f"all {len(faces):,} faces have corners that are not finite (NaN or infinite); restore the file"
+        )
+    lost = len(faces) - int(kept.sum())
+    note = (
+        f"{lost:,} of {len(faces):,} faces have corners that are not finite (NaN or infinite) and are left out"
+        if lost
+        else f"{int((~finite).sum()):,} of {len(finite):,} vertices are not finite (NaN or infinite) and are left out"
+    )
+    return Mesh(vertices[finite], (np.cumsum(finite) - 1)[faces[kept]], (note,))
+
+
+def finite_cloud(points: NDArray[Any], normals: NDArray[Any] | None = None) -> PointCloud:
+    """The cloud without points that are NaN or infinite, as depth cameras write what they did not see.
+
+    Args:
+        points: (n, 3).
+        normals: of the points, (n, 3), or ``None``.
+
+    Returns:
+        The cloud; a note counts the points that were left out.
+
+    Raises:
+        ShapeError: no point is left, or whatever ``PointCloud`` refuses.
+
+    Example:
+        >>> import numpy as np
+        >>> from batchot.shapes.shape import finite_cloud
+        >>> cloud = finite_cloud(np.array([[0, 0, 0], [0, np.inf, 0]]))
+        >>> cloud.points.tolist(), cloud.notes
+        ([[0.0, 0.0, 0.0]], ('1 of 2 points are not finite (NaN or infinite) and are left out',))
+    """
+    finite = _finite_rows(points)
+    if finite.all():
+        return PointCloud(points, normals)
+    if not finite.any():
+        raise ShapeError(
+            f"none of {len(finite):,} points is finite (all are NaN or infinite); leave the file out"
+        )
+    note = f"{int((~finite).sum()):,} of {len(finite):,} points are not finite (NaN or infinite) and are left out"
+    return PointCloud(points[finite], None if normals is None else normals[finite], (note,))
 
 
 def coordinates(values: Any, what: str) -> NDArray[np.float64]:
@@ -105,3 +182,10 @@ def coordinates(values: Any, what: str) -> NDArray[np.float64]:
         bad = int((~np.isfinite(array).all(axis=1)).sum())
         raise ShapeError(f"{bad} of {len(array)} {what} are not finite (NaN or infinite)")
     return array
+
+
+def _finite_rows(values: NDArray[Any]) -> NDArray[np.bool_]:
+    """Which rows are all finite, (n,); in one go where all are, as nearly always."""
+    with np.errstate(invalid="ignore"):  # a signalling NaN
+        finite = np.isfinite(values)
+    return np.ones(len(values), dtype=bool) if finite.all() else finite.all(axis=1)

@@ -70,10 +70,8 @@ class ShapeSource:
         if self.member is None:
             return _read_file(self.path)
         if self.is_row:
-            cloud = read_row(self.path, self.member)
-            columns = cloud.points if cloud.normals is None else np.hstack([cloud.points, cloud.normals])
             file = io.BytesIO()
-            np.save(file, columns.astype(np.float32))
+            np.save(file, read_row(self.path, self.member))
             return file.getvalue()
         return read_member(self.path, self.member)
 

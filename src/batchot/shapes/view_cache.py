@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,6 +40,7 @@ class ViewCache:
         failures: of this collection.
         n_rendered: files that were rendered by this call; the others were there.
         seconds: that this took.
+        notes: on the shapes that were rendered by this call, such as what was left out of them.
     """
 
     folder: Path
@@ -48,6 +49,7 @@ class ViewCache:
     failures: tuple[RenderFailure, ...]
     n_rendered: int
     seconds: float
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -124,12 +126,25 @@ class ViewCache:
             f"{self.n_rendered:,} rendered now in {self.seconds:.1f} s, "
             f"{self.n_files - self.n_rendered:,} were there",
         ]
+        if self.notes:
+            lines += listed(f"{len(self.notes):,} remarks:", self.notes)
         if self.failures:
-            lines.append(f"{len(self.failures):,} failed, all of them named in {self.report}:")
-            lines += [f"  {failure}" for failure in self.failures[:_NAMED]]
-            if len(self.failures) > _NAMED:
-                lines.append(f"  and {len(self.failures) - _NAMED:,} more")
+            lines += listed(
+                f"{len(self.failures):,} failed, all of them named in {self.report}:", self.failures
+            )
         return lines
+
+
+def listed(title: str, items: Sequence[object]) -> list[str]:
+    """A title and the first few items below it.
+
+    Example:
+        >>> from batchot.shapes.view_cache import listed
+        >>> listed("7 failed:", range(7))[-2:]
+        ['  4', '  and 2 more']
+    """
+    more = [f"  and {len(items) - _NAMED:,} more"] if len(items) > _NAMED else []
+    return [title, *(f"  {item}" for item in items[:_NAMED]), *more]
 
 
 def view_id(source: ShapeSource) -> ViewId:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from batchot.shapes.shape import Shape, Up
     from batchot.shapes.source import ShapeSource
 
-RENDERER_VERSION = 1
+RENDERER_VERSION = 2
 """Raised by one whenever reading, normalising or rendering gives other pixels than before."""
 
 
