@@ -44,7 +44,7 @@ def read_ply(data: bytes) -> Shape:
     vertices, polygons = read(data, start, order, elements)
     points = vertices[:, [names.index(axis) for axis in "xyz"]]  # (n, 3)
     if polygons is not None and len(polygons.corners):
-        return Mesh(points, triangulate(polygons.values, polygons.firsts, polygons.corners, len(points)))
+        return Mesh(points, triangulate(polygons.values, polygons.firsts, polygons.corners, points))
     if set(_NORMALS) <= set(names):
         return cloud_with_normals(points, vertices[:, [names.index(name) for name in _NORMALS]])
     return PointCloud(points)
