@@ -9,6 +9,7 @@ that a bridge of two equal edges joins to the outline, corners that occur twice,
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -80,13 +81,15 @@ def cut_polygons(
     return faces[:count]
 
 
-def strip_triangles(values: NDArray[np.int64]) -> NDArray[np.int64]:
+def strip_triangles(values: NDArray[Any]) -> NDArray[Any]:
     """The triangles of strips of vertices, (m, 3), all with the same side in front; a negative index ends a strip.
 
     Example:
         >>> strip_triangles(np.array([0, 1, 2, 3, -1, 4, 5, 6])).tolist()
         [[0, 1, 2], [2, 1, 3], [4, 5, 6]]
     """
+    if len(values) < 3:
+        return np.empty((0, 3), dtype=values.dtype)
     positions = np.arange(len(values))
     begins = np.maximum.accumulate(np.where(values < 0, positions + 1, 0))  # of the strip that each is in
     triangles = np.stack([values[:-2], values[1:-1], values[2:]], axis=1)  # (k - 2, 3)
