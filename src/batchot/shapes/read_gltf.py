@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import struct
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, unquote_to_bytes
@@ -82,29 +82,38 @@ class _Part:
     faces: NDArray[np.int64]  # (m, 3)
 
 
-@dataclass
 class _Uses:
-    """The parts of a scene, and where each of them is used."""
+    """The parts of a scene, and by which of many matrices (k, 4, 4) each of them is placed, as often as it is used."""
 
-    parts: list[_Part] = field(default_factory=list)
-    which: list[NDArray[np.int64]] = field(default_factory=list)  # numbers of parts
-    matrices: list[NDArray[np.float64]] = field(default_factory=list)  # (uses, 4, 4), by which they are placed
+    def __init__(self, matrices: NDArray[np.float64]) -> None:
+        self.parts: list[_Part] = []
+        self._which: list[int] = []  # numbers of parts
+        self._by: list[int] = []  # numbers of matrices
+        self._matrices, self._count = [matrices], len(matrices)
 
-    def add(self, numbers: range, matrices: NDArray[np.float64]) -> None:
-        """Use parts with each of some matrices (k, 4, 4)."""
-        self.which.append(np.tile(np.array(numbers), len(matrices)))
-        self.matrices.append(np.repeat(matrices, len(numbers), axis=0))
+    def add(self, parts: range, matrix: int) -> None:
+        """Use parts with one of the matrices that were there from the beginning."""
+        self._which += parts
+        self._by += [matrix] * len(parts)
+
+    def add_with(self, parts: range, matrices: NDArray[np.float64]) -> None:
+        """Use parts with each of some further matrices."""
+        self._which += list(parts) * len(matrices)
+        self._by += np.repeat(np.arange(self._count, self._count + len(matrices)), len(parts)).tolist()
+        self._matrices.append(matrices)
+        self._count += len(matrices)
 
     def placed(self) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """All points and faces."""
-        which = np.concatenate(self.which)
+        which, by = np.array(self._which), np.array(self._by)
         points = np.concatenate([part.points for part in self.parts])
         faces = np.concatenate([part.faces for part in self.parts])
         points_to = np.cumsum([len(part.points) for part in self.parts])
         faces_to = np.cumsum([len(part.faces) for part in self.parts])
         n, m = (np.diff(ends, prepend=0)[which].sum() for ends in (points_to, faces_to))
         all_points, all_faces = np.empty((n, 3)), np.empty((m, 3), dtype=np.int64)
-        _place(points, points_to, faces, faces_to, which, np.concatenate(self.matrices), all_points, all_faces)
+        matrices = np.concatenate(self._matrices)
+        _place(points, points_to, faces, faces_to, which, by, matrices, all_points, all_faces)
         return all_points, all_faces
 
 
@@ -116,7 +125,7 @@ class _Reader:
         self.nodes, self.meshes = tree["nodes"], tree.get("meshes", [])
         self.sizes: dict[Any, int] = {}  # of meshes
         self.known: dict[Any, range] = {}  # the parts of meshes that no node changes
-        self.uses = _Uses()
+        self.uses = _Uses(scene.world)
 
     def read(self) -> Shape:
         """The mesh of all triangles, or the cloud of all points where there are none."""
@@ -175,12 +184,12 @@ class _Reader:
                 if primitive.get("mode", _TRIANGLES) in modes and self._primitive_size(primitive)
             ]
             self.known[key] = range(begin, len(self.uses.parts))
-        matrices = self.scene.world[i : i + 1]
         if "skin" in node:
-            matrices = np.eye(4)[None]  # its joints alone say where it is
+            self.uses.add_with(self.known[key], np.eye(4)[None])  # its joints alone say where it is
         elif instances := self._instances(i):
-            matrices = matrices @ self._instance_matrices(instances)
-        self.uses.add(self.known[key], matrices)
+            self.uses.add_with(self.known[key], self.scene.world[i] @ self._instance_matrices(instances))
+        else:
+            self.uses.add(self.known[key], i)
 
     def _instance_matrices(self, attributes: dict[str, Any]) -> NDArray[np.float64]:
         counts = {self.accessors.count(index) for index in attributes.values()}
@@ -209,14 +218,14 @@ class _Reader:
                 raise ShapeError(
                     f"a face names vertex {indices.max()}, there are {n:,} (counted from 0); the file is damaged: restore it"
                 )
+            # Many primitives may share one list of vertices, so only those are taken that this one uses.
+            first = int(indices.min())
+            rows: Any = slice(first, int(indices.max()) + 1)
+            indices = indices - first
+            if rows.stop - first > len(indices):
+                rows, indices = np.unique(indices + first, return_inverse=True)
         else:
-            indices = np.arange(n)
-        # Many primitives may share one list of vertices, so only those are taken that this one uses.
-        first = int(indices.min())
-        rows: Any = slice(first, int(indices.max()) + 1)
-        indices = indices - first
-        if rows.stop - first > len(indices):
-            rows, indices = np.unique(indices + first, return_inverse=True)
+            indices, rows = np.arange(n), slice(n)
         points = self._deformed(rows, primitive, mesh, node)
         if mode == _TRIANGLES:
             faces = indices[: len(indices) // 3 * 3].reshape(-1, 3)
@@ -271,6 +280,7 @@ def _place(
     faces: NDArray[np.int64],
     faces_to: NDArray[np.int64],
     which: NDArray[np.int64],
+    by: NDArray[np.int64],
     matrices: NDArray[np.float64],
     all_points: NDArray[np.float64],
     all_faces: NDArray[np.int64],
@@ -286,9 +296,9 @@ def _place(
             m += 1
         for i in range(points_to[part - 1] if part else 0, points_to[part]):
             for row in range(3):
-                total = matrices[use, row, 3]
+                total = matrices[by[use], row, 3]
                 for column in range(3):
-                    total += matrices[use, row, column] * points[i, column]
+                    total += matrices[by[use], row, column] * points[i, column]
                 all_points[n, row] = total
             n += 1
 
