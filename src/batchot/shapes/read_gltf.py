@@ -312,15 +312,15 @@ def _parse_glb(data: bytes) -> tuple[Any, bytes | None]:
         raise ShapeError(f"is glTF {version}, only version 2 is read; save it as glTF 2.0")
     if length > len(data) or kind != _JSON or 20 + size > length:
         raise ShapeError(
-            f"announces {length:,} bytes, {size:,} of them JSON, and has {len(data):,}; the file is truncated or "
-            "damaged: restore it"
+            f"announces {length:,} bytes, {size:,} of them JSON, and has {len(data):,}; the file is "
+            f"{'truncated' if length > len(data) else 'damaged'}: restore it"
         )
     chunk = None
     position = 20 + size
     while position + 8 <= length:
         more, kind = struct.unpack_from("<2I", data, position)
         if position + 8 + more > length:
-            raise ShapeError("its binary part ends early; the file is truncated or damaged: restore it")
+            raise ShapeError("its binary part is longer than the file; the file is damaged: restore it")
         if kind == _BIN and chunk is None:
             chunk = data[position + 8 : position + 8 + more]
         position += 8 + more
@@ -332,7 +332,7 @@ def _parse_json(data: bytes) -> Any:
         return json.loads(data)
     except (ValueError, RecursionError) as error:
         raise ShapeError(
-            f"its JSON is damaged ({error}); the file is truncated or damaged: restore it"
+            f"its JSON cannot be read ({error}); the file is damaged: restore it"
         ) from error
 
 

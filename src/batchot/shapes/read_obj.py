@@ -35,8 +35,7 @@ def read_obj(data: bytes) -> Mesh:
     """The mesh in the content of an OBJ file: all its objects and groups as one surface.
 
     Polygons are cut into triangles (fewer than three corners have no area and are left out), negative indices count
-    back from their line. Materials, textures, normals and curves are passed over, and no other file
-    is opened.
+    back from their line. Materials, textures, normals and curves are passed over, and no other file is opened.
 
     Args:
         data: the content of the file.
@@ -72,7 +71,8 @@ def read_obj(data: bytes) -> Mesh:
         shown = data[bad : end if end >= 0 else None][:40].decode("latin-1")
         raise ShapeError(
             f"line {line_of(data, bad)}: {shown!r} should be three coordinates or the corners of a face "
-            f"(there are {n_vertices:,} vertices, counted from 1); the file is truncated or damaged: restore it"
+            f"(there are {n_vertices:,} vertices, counted from 1); the file is "
+            f"{'truncated' if not data[bad:].splitlines()[1:] else 'damaged'}: restore it"
         )
     read_slow_numbers(data, vertices.reshape(-1), slow[:n_slow])
     return Mesh(vertices, cut_polygons(flat, corners, vertices))

@@ -56,7 +56,7 @@ def read_off(data: bytes) -> Mesh:
     if len(rows) - 1 != n_vertices + n_faces:
         raise ShapeError(
             f"announces {n_vertices:,} vertices and {n_faces:,} faces, but {len(rows) - 1:,} lines of numbers follow; "
-            "the file is truncated or damaged: restore it"
+            f"the file is {'truncated' if len(rows) - 1 < n_vertices + n_faces else 'damaged'}: restore it"
         )
     if n_faces == 0:
         raise ShapeError("there are no faces; save points without a surface as .ply, .xyz or .npy")
@@ -71,7 +71,8 @@ def read_off(data: bytes) -> Mesh:
         face = int(wrong.argmax())
         raise ShapeError(
             f"face {face} (counted from 0) announces {corners[face]:g} corners and its line has "
-            f"{columns[1 + n_vertices + face] - 1} numbers after that; the file is truncated or damaged: restore it"
+            f"{columns[1 + n_vertices + face] - 1} numbers after that; the file is "
+            f"{'truncated' if face == n_faces - 1 and corners[face] > 0 else 'damaged'}: restore it"
         )
     firsts = rows.starts[1 + n_vertices : -1] + 1
     vertices = rows.table(1, 1 + n_vertices, 3)
