@@ -76,7 +76,7 @@ def keyhole(
     while left:
         bridge = _bridge(points, outline, left, edges)
         if bridge is None:  # too crowded: leave the rest whole
-            area += sum(-shoelace(np.array([points[i] for i in hole])) for hole in left)
+            area -= sum(shoelace(np.array([points[i] for i in hole])) for hole in left)
             break
         hole, a, b = bridge
         edges.append((hole[a], outline[b]))
@@ -97,10 +97,16 @@ def _bridge(
     )
     for _, h, a, b in candidates:
         i, j = holes[h][a], outline[b]
-        if any(not {i, j} & set(edge) and _meet(points[i], points[j], *(points[k] for k in edge)) for edge in edges):
+        if any(
+            not {i, j} & set(edge) and _meet(points[i], points[j], *(points[k] for k in edge))
+            for edge in edges
+        ):
             continue
         # Where the outline comes by several times, the bridge must begin between the edges of this one.
-        before, after = points[outline[b - 1]] - points[j], points[outline[(b + 1) % len(outline)]] - points[j]
+        before, after = (
+            points[outline[b - 1]] - points[j],
+            points[outline[(b + 1) % len(outline)]] - points[j],
+        )
         to = points[i] - points[j]
         begin = np.arctan2(after[1], after[0])
         room = (np.arctan2(before[1], before[0]) - begin) % (2 * np.pi) or 2 * np.pi

@@ -21,7 +21,12 @@ def test_the_axis_of_all_folders_is_that_of_queries() -> None:
     assert manifest(Root("/a", "", "y"), Root("/b", "b/", "y")).up == "y"
     differing = manifest(Root("/a", "", "y"), Root("/a/b", "b/", "z"), Root("/c", "c/"))
     assert differing.up == "auto"
-    assert [differing.up_of(Path(f"/{name}/1.off")) for name in ("a", "a/b", "c", "d")] == ["y", "z", "auto", "auto"]
+    assert [differing.up_of(Path(f"/{name}/1.off")) for name in ("a", "a/b", "c", "d")] == [
+        "y",
+        "z",
+        "auto",
+        "auto",
+    ]
 
 
 def own_distances(index: Path, shapes: Path, up: str = "auto") -> list[float]:

@@ -114,7 +114,9 @@ def test_polygons_that_are_none_still_give_triangles(points: list[list[float]]) 
 
 @settings(max_examples=100, deadline=None)
 @given(
-    st.lists(st.tuples(*[st.sampled_from([0.0, 1.0, 1.0, 2.0, 1e-9, 1e300, -1e300, 5e-324])] * 3), min_size=3),
+    st.lists(
+        st.tuples(*[st.sampled_from([0.0, 1.0, 1.0, 2.0, 1e-9, 1e300, -1e300, 5e-324])] * 3), min_size=3
+    ),
     st.data(),
 )
 def test_nothing_crashes(points: list[tuple[float, float, float]], data: st.DataObject) -> None:
@@ -159,9 +161,13 @@ def test_every_format_with_polygons(ending: str, turned: bool) -> None:
         ".obj": "".join(f"v {row}\n" for row in rows) + "f " + " ".join(str(k + 1) for k in corners) + "\n",
         ".off": "\n".join(["OFF", "14 1 0", *rows, "14 " + " ".join(map(str, corners)), ""]),
         ".ply": "\n".join(
-            ["ply", "format ascii 1.0", "element vertex 14", *(f"property double {axis}" for axis in "xyz")]
-            + ["element face 1", "property list uchar int vertex_indices", "end_header", *rows]
-            + ["14 " + " ".join(map(str, corners)), ""]
+            [
+                *("ply", "format ascii 1.0", "element vertex 14"),
+                *(f"property double {axis}" for axis in "xyz"),
+                *("element face 1", "property list uchar int vertex_indices", "end_header", *rows),
+                "14 " + " ".join(map(str, corners)),
+                "",
+            ]
         ),
         ".stl": "solid\nfacet normal 0 0 1\nouter loop\n" + "".join(f"vertex {row}\n" for row in rows)
         + "endloop\nendfacet\nendsolid\n",

@@ -33,7 +33,10 @@ def test_several_solids_in_one_file() -> None:
         (stl_text()[:-20], "ends within facet 12; .* truncated"),
         *((stl_text()[:length], "truncated") for length in (12, 16, 30, 60, 100, 500, -12, -13, -20, -30)),
         (stl_text().replace(b"vertex 1.0 0.0 0.0", b"vertex one 0.0 0.0"), "line 18: 'one' is not"),
-        (stl_text().replace(b"vertex 1.0 0.0 0.0", b"vertx 1.0 0.0 0.0"), "line 18: 'vertx 1.0 0.0 0.0' does"),
+        (
+            stl_text().replace(b"vertex 1.0 0.0 0.0", b"vertx 1.0 0.0 0.0"),
+            "line 18: 'vertx 1.0 0.0 0.0' does",
+        ),
         (b"facet" + stl_text()[5:], "does not begin with solid"),
         (stl_text().replace(b"vertex 1.0 0.0 0.0", b"vertex nan 0.0 0.0"), "not finite"),
     ],

@@ -39,7 +39,10 @@ def search(argv: list[str]) -> int:
         help="of the query (its content says)",
     )
     parser.add_argument(
-        "--up", choices=("auto", "z", "y"), default="auto", help="the axis of the query that points up (the index's)"
+        "--up",
+        choices=("auto", "z", "y"),
+        default="auto",
+        help="the axis of the query that points up (the index's)",
     )
     parser.add_argument(
         "--model", type=Path, metavar="DIR", help="run or exported model to embed with (the index's)"

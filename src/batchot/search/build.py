@@ -180,7 +180,7 @@ def _put(
     turned = known is not None and known.up != root.up
     if known is not None and turned and path.is_file():
         raise SearchError(
-            f"the files of {path.parent} are in the index with --up {known.up}; put {path.name} into a folder of its own, "
+            f"the files of {path.parent} are in the index with --up {known.up}; put {path.name} into another folder, "
             f"or index the folder again with --up {root.up}"
         )
     with warnings.catch_warnings():

@@ -252,9 +252,7 @@ class Searcher:
         query = self.embed_bytes(data, name, kind=kind, up=up)
         return self.search_query(query, k=k, offset=offset, filters=filters)
 
-    def embed_bytes(
-        self, data: bytes, name: str = "", *, kind: QueryKind = "auto", up: Up = "auto"
-    ) -> Query:
+    def embed_bytes(self, data: bytes, name: str = "", *, kind: QueryKind = "auto", up: Up = "auto") -> Query:
         """Embed a shape or a drawing, so that it can be looked up many times.
 
         Args:

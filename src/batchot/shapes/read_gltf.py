@@ -211,12 +211,15 @@ class _Reader:
         position = attributes["POSITION"]
         n = self.accessors.count(position)
         if not self.accessors.has_numbers(position):
-            raise ShapeError("some of its numbers are compressed by an extension, which is not read; save it without")
+            raise ShapeError(
+                "some of its numbers are compressed by an extension, which is not read; save it without"
+            )
         if "indices" in primitive:
             indices = self.accessors.whole(primitive["indices"], "SCALAR")[:, 0].astype(np.int64)
             if indices.max() >= n:
                 raise ShapeError(
-                    f"a face names vertex {indices.max()}, there are {n:,} (counted from 0); the file is damaged: restore it"
+                    f"a face names vertex {indices.max()}, there are {n:,} (counted from 0); the file is damaged: "
+                    "restore it"
                 )
             # Many primitives may share one list of vertices, so only those are taken that this one uses.
             first = int(indices.min())
@@ -232,7 +235,9 @@ class _Reader:
         elif mode == _STRIP:
             faces = strip_triangles(indices)
         elif mode == _FAN:
-            faces = np.stack([np.full(max(len(indices) - 2, 0), indices[0]), indices[1:-1], indices[2:]], axis=1)
+            faces = np.stack(
+                [np.full(max(len(indices) - 2, 0), indices[0]), indices[1:-1], indices[2:]], axis=1
+            )
         else:
             faces = np.empty((0, 3), dtype=np.int64)
         return _Part(points, faces)
@@ -331,9 +336,7 @@ def _parse_json(data: bytes) -> Any:
     try:
         return json.loads(data)
     except (ValueError, RecursionError) as error:
-        raise ShapeError(
-            f"its JSON cannot be read ({error}); the file is damaged: restore it"
-        ) from error
+        raise ShapeError(f"its JSON cannot be read ({error}); the file is damaged: restore it") from error
 
 
 class _Buffers:

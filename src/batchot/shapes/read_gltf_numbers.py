@@ -102,8 +102,8 @@ class Accessors:
         begin, length, offset = _whole(view.get("byteOffset", 0)), _whole(view["byteLength"]), _whole(offset)
         if stride < size or offset + (count - 1) * stride + size > length or begin + length > len(buffer):
             raise ShapeError(
-                f"{count:,} entries of {size} bytes do not fit into view {view_index}, or that not into its buffer; the "
-                "file is damaged: restore it"
+                f"{count:,} entries of {size} bytes do not fit into view {view_index}, or that not into its buffer; "
+                "the file is damaged: restore it"
             )
         return np.ndarray((count, width), kind, buffer, begin + offset, (stride, kind.itemsize))
 

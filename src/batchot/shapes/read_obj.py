@@ -171,7 +171,9 @@ def _fill(
                 index, i = _index(buffer, token, n_vertices)
                 if index < 0 or index >= len(vertices):
                     return n_slow, start
-                if n_corners < len(flat):  # else it is the first or second corner of a last face without an area
+                if n_corners < len(
+                    flat
+                ):  # else it is the first or second corner of a last face without an area
                     flat[n_corners] = index
                 n_corners += 1
                 token = _next_token(buffer, i)

@@ -45,7 +45,9 @@ def read_ply(data: bytes) -> Shape:
     names = _AXES if vertex.places(_AXES + _NORMALS) is None else _AXES + _NORMALS
     if vertex.places(names) is None:
         found = [entry.name for entry in vertex.properties]
-        raise ShapeError(f"vertices have the properties {found[:20]}, not the numbers x, y and z; save them with coordinates")
+        raise ShapeError(
+            f"vertices have the properties {found[:20]}, not the numbers x, y and z; save them with coordinates"
+        )
     read = read_text_elements if order == "" else read_binary_elements
     vertices, lists = read(data, start, order, elements, names)
     points = vertices[:, :3]

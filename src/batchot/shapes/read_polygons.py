@@ -419,7 +419,7 @@ def _blocks(
     least: float,
 ) -> bool:
     """Whether corner q lies in the triangle a b c, which turns to the left, or on its border with an edge inwards."""
-    if q == a or q == c:
+    if q in (a, c):
         return False
     at_ab = _turn(x, y, a, b, q, least)
     if at_ab < 0.0:

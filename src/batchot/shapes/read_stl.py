@@ -14,7 +14,14 @@ from numba import njit
 from numpy.typing import NDArray
 
 from batchot.shapes.errors import ShapeError
-from batchot.shapes.read_numbers import is_blank, is_line_end, line_of, parse_number, read_slow_numbers, skip_line
+from batchot.shapes.read_numbers import (
+    is_blank,
+    is_line_end,
+    line_of,
+    parse_number,
+    read_slow_numbers,
+    skip_line,
+)
 from batchot.shapes.read_polygons import cut_polygons
 from batchot.shapes.shape import Mesh
 
@@ -180,7 +187,7 @@ def _parse(
             n_faces += 1
         elif within and word in (_OUTER, _LOOP, _END_LOOP):
             pass
-        elif (word == _SOLID or word == _END_SOLID or buffer[start] == 35) and not within:
+        elif (word in (_SOLID, _END_SOLID) or buffer[start] == 35) and not within:
             i = skip_line(buffer, i)  # a name, or a comment
         elif i == n:  # within a word
             return n_vertices, n_faces, n_slow, -1, within
