@@ -27,13 +27,17 @@ def test_several_solids_in_one_file() -> None:
     ("content", "message"),
     [
         (stl_binary()[:-1], "announces 12 triangles, which take 684 bytes.* has 683"),
-        (stl_binary() + b"\0", "has 685"),
         (bytes(80) + struct.pack("<I", 2**32 - 1) + bytes(50), "announces 4,294,967,295 triangles"),
         (bytes(84), "no faces"),
         (bytes(10), "is 10 bytes long"),
-        (stl_text()[:-20], "does not end with endsolid"),
-        (stl_text()[:500], "truncated"),
-        (stl_text().replace(b"vertex 1.0 0.0 0.0", b"vertex one 0.0 0.0"), "STL"),
+        (stl_text()[:-20], "ends within facet 12; .* truncated"),
+        *((stl_text()[:length], "truncated") for length in (12, 16, 30, 60, 100, 500, -12, -13, -20, -30)),
+        (stl_text().replace(b"vertex 1.0 0.0 0.0", b"vertex one 0.0 0.0"), "line 18: 'one' is not"),
+        (
+            stl_text().replace(b"vertex 1.0 0.0 0.0", b"vertx 1.0 0.0 0.0"),
+            "line 18: 'vertx 1.0 0.0 0.0' does",
+        ),
+        (b"facet" + stl_text()[5:], "does not begin with solid"),
     ],
 )
 def test_damaged(content: bytes, message: str) -> None:

@@ -69,6 +69,17 @@ class Manifest:
     version: str = ""
 
     @property
+    def up(self) -> Up:
+        """The axis that points up in the files of all its folders; "auto" where they differ."""
+        axes = {root.up for root in self.roots}
+        return axes.pop() if len(axes) == 1 else "auto"
+
+    def up_of(self, path: Path) -> Up:
+        """The axis of a file: that of the folder of the index in which it lies, else that of all of them."""
+        around = [root for root in self.roots if path.absolute().is_relative_to(root.path)]
+        return max(around, key=lambda root: len(root.path)).up if around else self.up
+
+    @property
     def probing(self) -> Probing | None:
         """How the approximate index is searched, where there is one."""
         if self.approximate is None:

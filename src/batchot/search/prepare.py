@@ -61,6 +61,7 @@ def prepare_bytes(
     inputs: Inputs,
     what: What = "any",
     *,
+    up: Up = "auto",
     thumbnail: bool = False,
     preview: bool = False,
     max_faces: int = MAX_FACES,
@@ -72,6 +73,7 @@ def prepare_bytes(
         name: of it, for messages and where the content leaves the format open
         inputs: what the network takes
         what: as what it is taken; "any" is what the content says
+        up: the axis of the file that points up; "auto" is that of the network's files, else what the format says
         thumbnail: draw one
         preview: make one
         max_faces: a shape of more triangles or points is refused
@@ -93,7 +95,7 @@ def prepare_bytes(
         return _prepare_drawing(data, shown, inputs)
     try:
         raw = read_shape(
-            data, ending_of(name), shown, up=_axis(inputs, "auto"), normalize=False, max_faces=max_faces
+            data, ending_of(name), shown, up=_axis(inputs, up), normalize=False, max_faces=max_faces
         )
         return _prepare_shape(raw, data, shown, inputs, thumbnail, preview)
     except ShapeError as error:
@@ -134,7 +136,7 @@ def prepare_source(
 
 
 def _axis(inputs: Inputs, up: Up) -> Up:
-    return up if inputs.shape.up == "auto" else inputs.shape.up
+    return inputs.shape.up if up == "auto" else up
 
 
 def _prepare_shape(

@@ -77,13 +77,24 @@ def _search_routes(searcher: Searcher) -> APIRouter:
         classes: Classes = [],  # noqa: B006  FastAPI copies it
         folders: Folders = [],  # noqa: B006
         kind: Literal["auto", "shape", "picture", "sketch"] = "auto",
+        up: Annotated[
+            Literal["auto", "z", "y"],
+            Query(description="the axis of the file that points up; auto: that of the files of the index"),
+        ] = "auto",
         name: Annotated[str, Query(max_length=500, description="of the file, for messages")] = "",
     ) -> SearchAnswer:
         """Find the shapes nearest to a mesh, a point cloud, a picture or a drawing."""
         data, named = await _file_of(request)
         filters = Filters(tuple(classes), tuple(folders))
         answer: Answer = await run_in_threadpool(
-            searcher.search_bytes, data, name or named, kind=kind, k=k, offset=offset, filters=filters
+            searcher.search_bytes,
+            data,
+            name or named,
+            kind=kind,
+            up=up,
+            k=k,
+            offset=offset,
+            filters=filters,
         )
         return SearchAnswer.of(answer)
 

@@ -86,6 +86,8 @@ class SearchPage:
                 on_upload=self._uploaded,
                 on_rejected=lambda: self._say_error(f"A file may have {self.upload_bytes / 2**20:.0f} MB"),
             ).props(f'flat accept="{_TAKEN}"')
+            axes = {"auto": "as in the index", "z": "z points up", "y": "y points up"}
+            self.up = ui.select(axes, value="auto", label="axes of the file").props("dense outlined")
         with ui.element("section").classes("box"):
             ui.html("<h2>Only</h2>", sanitize=False)
             names = sorted(name for name in self.about.classes if name)
@@ -159,7 +161,7 @@ class SearchPage:
         number = self.number
         self.answer_box.props("aria-busy=true")
         try:
-            query = await run.io_bound(self.searcher.embed_bytes, data, name, kind=kind)
+            query = await run.io_bound(self.searcher.embed_bytes, data, name, kind=kind, up=self.up.value)
         except SearchError as error:
             if number == self.number:
                 self._say_error(str(error))

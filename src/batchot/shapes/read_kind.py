@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias
 
 from batchot.shapes.errors import ShapeError
 from batchot.shapes.read_off import HEADER as OFF_HEADER
+from batchot.shapes.read_ply_header import HEADER as PLY_HEADER
 from batchot.shapes.read_stl import is_binary_stl
 
 Kind: TypeAlias = Literal["off", "obj", "stl", "ply", "gltf", "npy", "pcd", "text", "hdf5"]
@@ -120,7 +121,7 @@ def _by_magic(head: bytes, data: bytes) -> Kind | None:
         return "npy"
     if head.startswith(HDF5_MAGIC):
         return "hdf5"
-    if head.startswith((b"ply\n", b"ply\r")):
+    if PLY_HEADER.match(head):
         return "ply"
     if OFF_HEADER.match(head):
         return "off"

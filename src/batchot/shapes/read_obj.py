@@ -23,18 +23,21 @@ from batchot.shapes.read_numbers import (
     state_of,
     with_decimal_points,
 )
+from batchot.shapes.read_polygons import cut_polygons
 from batchot.shapes.shape import Mesh, finite_mesh
 
-_CONTINUATION = re.compile(rb"\\\r?\n")
+# A vertex or a face of several lines, all but the last of which end in a backslash; comments, names of materials and of
+# files may end in one as well, which means nothing.
+_CONTINUED = re.compile(rb"(?<![^\r\n])[ \t]*[vf][ \t](?:[^\r\n#\\]*\\[ \t]*(?:\r\n|\r|\n|\Z))+")
+_LINE_ENDS_AS_BLANKS = bytes.maketrans(b"\\\r\n", b"   ")
 _VERTEX, _FACE, _OTHER = 0, 1, 2
 
 
 def read_obj(data: bytes) -> Mesh:
     """The mesh in the content of an OBJ file: all its objects and groups as one surface.
 
-    Polygons are cut into a fan of triangles (fewer than three corners have no area and are left out), negative
-    indices count back from their line. Materials, textures, normals and curves are passed over, and no other file
-    is opened.
+    Polygons are cut into triangles (fewer than three corners have no area and are left out), negative indices count
+    back from their line. Materials, textures, normals and curves are passed over, and no other file is opened.
 
     Args:
         data: the content of the file.
@@ -53,19 +56,19 @@ def read_obj(data: bytes) -> Mesh:
         >>> read_obj(b"v 0 0 0\\nv 1 0 0\\nv 1 1 0\\nv 0 1 0\\nf -4 -3 -2 -1\\n").faces.tolist()
         [[0, 1, 2], [0, 2, 3]]
     """
-    if b"\\" in data:
-        data = _CONTINUATION.sub(b"  ", data)
-    data = with_decimal_points(data, keyword=b"v")
-    buffer = np.frombuffer(data, dtype=np.uint8)
-    n_vertices, n_faces = _count(buffer)
-    if n_faces == 0:
+    joined = _CONTINUED.sub(_without_line_ends, data) if b"\\" in data else data
+    joined = with_decimal_points(joined, keyword=b"v")
+    buffer = np.frombuffer(joined, dtype=np.uint8)
+    n_vertices, n_faces, n_corners = _count(buffer)
+    if n_corners == 0:
         raise ShapeError(
             f"there are no faces ({n_vertices:,} vertices); if it is a cloud of points, save it as .ply or .xyz"
         )
     vertices = np.empty((n_vertices, 3))
-    faces = np.empty((n_faces, 3), dtype=np.int64)
+    flat = np.empty(n_corners, dtype=np.int64)
+    corners = np.empty(n_faces, dtype=np.int64)
     slow = np.empty((3 * n_vertices, 3), dtype=np.int64)
-    n_slow, bad = _fill(buffer, vertices, faces, slow)
+    n_slow, bad = _fill(buffer, vertices, flat, corners, slow)
     if bad >= 0:
         end = data.find(b"\n", bad)
         shown = data[bad : end if end >= 0 else None][:40].decode("latin-1")
@@ -73,8 +76,13 @@ def read_obj(data: bytes) -> Mesh:
             f"line {line_of(data, bad)}: {shown!r} should be three coordinates or the corners of a face "
             f"(there are {n_vertices:,} vertices, counted from 1); the file is {state_of(data, bad)}: restore it"
         )
-    read_slow_numbers(data, vertices.reshape(-1), slow[:n_slow])
-    return finite_mesh(vertices, faces)
+    read_slow_numbers(joined, vertices.reshape(-1), slow[:n_slow])
+    return finite_mesh(vertices, cut_polygons(flat, corners, vertices))
+
+
+def _without_line_ends(match: re.Match[bytes]) -> bytes:
+    """A statement of several lines as one, every byte in its place, so that messages tell the line of the file."""
+    return match.group().translate(_LINE_ENDS_AS_BLANKS)
 
 
 @njit(cache=True)
@@ -102,10 +110,12 @@ def _next_token(buffer: NDArray[np.uint8], i: int) -> int:
 
 
 @njit(cache=True)
-def _count(buffer: NDArray[np.uint8]) -> tuple[int, int]:
+def _count(buffer: NDArray[np.uint8]) -> tuple[int, int, int]:
+    """How many vertices, faces of three corners or more, and corners of these there are."""
     n = len(buffer)
     n_vertices = 0
     n_faces = 0
+    n_corners = 0
     i = 0
     while i < n:
         kind, i = _line_kind(buffer, i)
@@ -120,21 +130,25 @@ def _count(buffer: NDArray[np.uint8]) -> tuple[int, int]:
                 while i < n and not is_blank(buffer[i]) and not is_line_end(buffer[i]):
                     i += 1
                 token = _next_token(buffer, i)
-            n_faces += max(corners - 2, 0)
+            if corners > 2:
+                n_faces += 1
+                n_corners += corners
         i = skip_line(buffer, i) + 1
-    return n_vertices, n_faces
+    return n_vertices, n_faces, n_corners
 
 
 @njit(cache=True)
 def _fill(
     buffer: NDArray[np.uint8],
     vertices: NDArray[np.float64],
-    faces: NDArray[np.int64],
+    flat: NDArray[np.int64],
+    corners: NDArray[np.int64],
     slow: NDArray[np.int64],
 ) -> tuple[int, int]:
-    """Fill in vertices and faces; how many numbers need a second look, and the position of an error or -1."""
+    """Fill in vertices and polygons; how many numbers need a second look, and the position of an error or -1."""
     n_vertices = 0
     n_faces = 0
+    n_corners = 0
     n_slow = 0
     i = 0
     while i < len(buffer):
@@ -153,24 +167,23 @@ def _fill(
                     n_slow += 1
             n_vertices += 1
         elif kind == _FACE:
-            corners = 0
-            first = -1
-            previous = -1
+            first = n_corners
             token = _next_token(buffer, i)
             while token >= 0:
                 index, i = _index(buffer, token, n_vertices)
                 if index < 0 or index >= len(vertices):
                     return n_slow, start
-                if corners == 0:
-                    first = index
-                elif corners > 1:
-                    faces[n_faces, 0] = first
-                    faces[n_faces, 1] = previous
-                    faces[n_faces, 2] = index
-                    n_faces += 1
-                previous = index
-                corners += 1
+                if n_corners < len(
+                    flat
+                ):  # else it is the first or second corner of a last face without an area
+                    flat[n_corners] = index
+                n_corners += 1
                 token = _next_token(buffer, i)
+            if n_corners - first > 2:
+                corners[n_faces] = n_corners - first
+                n_faces += 1
+            else:
+                n_corners = first
         i = skip_line(buffer, i) + 1
     return n_slow, -1
 

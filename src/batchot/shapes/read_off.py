@@ -23,8 +23,8 @@ def read_off(data: bytes) -> Mesh:
     """The mesh in the content of an OFF file.
 
     Read as well: counts glued to the header (``OFF490 518 0``), no header at all, comments, any line ends, columns
-    of colours, polygons of any number of corners (cut into a fan of triangles; fewer than three corners have no
-    area and are left out).
+    of colours, polygons of any number of corners (cut into triangles; fewer than three corners have no area and are
+    left out).
 
     Args:
         data: the content of the file.
@@ -71,11 +71,12 @@ def read_off(data: bytes) -> Mesh:
         face = int(wrong.argmax())
         raise ShapeError(
             f"face {face} (counted from 0) announces {corners[face]:g} corners and its line has "
-            f"{columns[1 + n_vertices + face] - 1} numbers after that; the file is damaged: restore it"
+            f"{columns[1 + n_vertices + face] - 1} numbers after that; the file is "
+            f"{'truncated' if face == n_faces - 1 and corners[face] > 0 else 'damaged'}: restore it"
         )
     firsts = rows.starts[1 + n_vertices : -1] + 1
-    faces = triangulate(rows.values, firsts, corners.astype(np.int64), n_vertices)
-    return finite_mesh(rows.table(1, 1 + n_vertices, 3), faces)
+    vertices = rows.table(1, 1 + n_vertices, 3)
+    return finite_mesh(vertices, triangulate(rows.values, firsts, corners.astype(np.int64), vertices))
 
 
 def _counts(rows: Rows) -> tuple[int, int]:

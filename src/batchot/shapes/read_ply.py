@@ -5,13 +5,17 @@ Read here and not by trimesh, which (as of 5.2) refuses binary files that mix tr
 
 from __future__ import annotations
 
+import numpy as np
+from numpy.typing import NDArray
+
 from batchot.shapes.errors import ShapeError
-from batchot.shapes.read_ply_elements import read_binary_elements, read_text_elements
+from batchot.shapes.read_ply_elements import Polygons, read_binary_elements, read_text_elements
 from batchot.shapes.read_ply_header import parse_ply_header
 from batchot.shapes.read_points import cloud_with_normals
-from batchot.shapes.read_polygons import triangulate
+from batchot.shapes.read_polygons import strip_triangles, triangulate
 from batchot.shapes.shape import Shape, finite_cloud, finite_mesh
 
+_AXES: tuple[str, ...] = ("x", "y", "z")
 _NORMALS = ("nx", "ny", "nz")
 
 
@@ -37,16 +41,34 @@ def read_ply(data: bytes) -> Shape:
         array([[1., 2., 3.]])
     """
     order, elements, start = parse_ply_header(data)
-    names = [entry.name for entry in next(e for e in elements if e.name == "vertex").properties]
-    if not {"x", "y", "z"} <= set(names):
-        raise ShapeError(f"vertices have the properties {names}, not x, y and z; save them with coordinates")
-    read = read_text_elements if order == "" else read_binary_elements
-    vertices, polygons = read(data, start, order, elements)
-    points = vertices[:, [names.index(axis) for axis in "xyz"]]  # (n, 3)
-    if polygons is not None and len(polygons.corners):
-        return finite_mesh(
-            points, triangulate(polygons.values, polygons.firsts, polygons.corners, len(points))
+    vertex = next(element for element in elements if element.name == "vertex")
+    names = _AXES if vertex.places(_AXES + _NORMALS) is None else _AXES + _NORMALS
+    if vertex.places(names) is None:
+        found = [entry.name for entry in vertex.properties]
+        raise ShapeError(
+            f"vertices have the properties {found[:20]}, not the numbers x, y and z; save them with coordinates"
         )
-    if set(_NORMALS) <= set(names):
-        return cloud_with_normals(points, vertices[:, [names.index(name) for name in _NORMALS]])
+    read = read_text_elements if order == "" else read_binary_elements
+    vertices, lists = read(data, start, order, elements, names)
+    points = vertices[:, :3]
+    faces = [_triangles(name, found, points) for name, found in lists.items() if len(found.corners)]
+    if faces:
+        return finite_mesh(points, np.concatenate(faces))
+    if names != _AXES:
+        return cloud_with_normals(points, vertices[:, 3:])
     return finite_cloud(points)
+
+
+def _triangles(element: str, found: Polygons, points: NDArray[np.float64]) -> NDArray[np.int64]:
+    if element == "face":
+        return triangulate(found.values, found.firsts, found.corners, points)
+    # One strip after the other; -1 begins a new one, so that it may stand between two.
+    counts = found.corners
+    ends = np.cumsum(counts)
+    places = np.arange(counts.sum())
+    values = np.full(len(places) + len(counts), -1, dtype=found.values.dtype)
+    values[places + np.repeat(np.arange(len(counts)), counts)] = found.values[
+        places + np.repeat(found.firsts - (ends - counts), counts)
+    ]
+    strips = strip_triangles(values)
+    return triangulate(strips.reshape(-1), np.arange(0, strips.size, 3), np.full(len(strips), 3), points)

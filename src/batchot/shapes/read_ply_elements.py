@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -13,6 +14,7 @@ from batchot.shapes.read_numbers import read_rows
 from batchot.shapes.read_ply_header import PlyElement
 
 _CORNERS = ("vertex_indices", "vertex_index")
+_WITH_CORNERS = ("face", "tristrips")
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,11 +45,13 @@ def _too_short(element: PlyElement) -> ShapeError:
 
 
 def read_text_elements(
-    data: bytes, start: int, order: str, elements: list[PlyElement]
-) -> tuple[NDArray[np.float64], Polygons | None]:
+    data: bytes, start: int, order: str, elements: list[PlyElement], names: tuple[str, ...]
+) -> tuple[NDArray[np.float64], dict[str, Polygons]]:
+    """The properties ``names`` of the vertices, (n, k), and the polygons of faces and of strips."""
     rows = read_rows(data, start)
-    vertices = np.empty((0, 0))
-    polygons = None
+    columns = rows.columns
+    vertices = np.empty((0, len(names)))
+    lists: dict[str, Polygons] = {}
     first = 0
     for element in elements:
         if not element.properties:
@@ -55,77 +59,86 @@ def read_text_elements(
         last = first + element.count
         if last > len(rows):
             raise _too_short(element)
-        columns = rows.columns[first:last]
+        is_list = np.array([bool(entry.count_type) for entry in element.properties])
+        firsts, corners = np.empty((2, element.count), dtype=np.int64)
+        starts = rows.starts[first : last + 1]
         if element.name == "vertex":
-            width = len(element.properties)
-            if element.count and columns.min() < width:
-                raise ShapeError(f"a vertex has fewer than {width} numbers; the file is damaged: restore it")
-            vertices = rows.table(first, last, width)
-        elif element.name == "face":
-            is_list = np.array([bool(entry.count_type) for entry in element.properties])
-            firsts, corners = np.empty((2, element.count), dtype=np.int64)
-            starts = rows.starts[first : last + 1]
+            places = element.places(names) or []
+            if element.has_list:
+                vertices = np.empty((element.count, len(names)))
+                for k, place in enumerate(places):
+                    if not _walk_text(rows.values, starts, is_list, place, firsts, corners):
+                        raise _too_few_numbers("vertex")
+                    vertices[:, k] = rows.values[firsts]
+            else:
+                if element.count and columns[first:last].min() < len(is_list):
+                    raise _too_few_numbers("vertex")
+                vertices = rows.table(first, last, len(is_list))[:, places]
+        elif element.name in _WITH_CORNERS:
             if not _walk_text(rows.values, starts, is_list, _corner_list(element), firsts, corners):
-                raise ShapeError(
-                    "a face has fewer numbers than it announces; the file is damaged: restore it"
-                )
-            polygons = Polygons(rows.values, firsts, corners)
+                raise _too_few_numbers("face")
+            lists[element.name] = Polygons(rows.values, firsts, corners)
         first = last
-    return vertices, polygons
+    return vertices, lists
+
+
+def _too_few_numbers(what: str) -> ShapeError:
+    return ShapeError(f"a {what} has fewer numbers than it announces; the file is damaged: restore it")
 
 
 def read_binary_elements(
-    data: bytes, start: int, order: str, elements: list[PlyElement]
-) -> tuple[NDArray[np.float64], Polygons | None]:
-    vertices = np.empty((0, 0))
-    polygons = None
+    data: bytes, start: int, order: str, elements: list[PlyElement], names: tuple[str, ...]
+) -> tuple[NDArray[np.float64], dict[str, Polygons]]:
+    """As ``read_text_elements``, for numbers in the byte order ``order``."""
+    buffer = np.frombuffer(data, dtype=np.uint8)
+    vertices = np.empty((0, len(names)))
+    lists: dict[str, Polygons] = {}
     for element in elements:
-        sizes = np.array([int(entry.type[1]) for entry in element.properties], dtype=np.int64)
+        kinds = [np.dtype(order + entry.type) for entry in element.properties]
+        sizes = np.array([kind.itemsize for kind in kinds], dtype=np.int64)
+        places = (element.places(names) or []) if element.name == "vertex" else []
         if not element.has_list:
             end = start + element.count * int(sizes.sum())
             if end > len(data):
                 raise _too_short(element)
-            if element.name == "vertex":
-                layout = np.dtype(
-                    [(f"{i}", order + entry.type) for i, entry in enumerate(element.properties)]
-                )
+            if places:
+                layout = np.dtype([(f"{i}", kind) for i, kind in enumerate(kinds)])
                 table = np.frombuffer(data, layout, element.count, start)
                 with np.errstate(invalid="ignore"):  # a signalling NaN, which is found when all are there
-                    vertices = np.column_stack(
-                        [table[name].astype(np.float64) for name in layout.names or ()]
-                    )
-            elif element.name == "face":
+                    vertices = np.column_stack([table[f"{i}"].astype(np.float64) for i in places])
+            elif element.name in _WITH_CORNERS:
                 _corner_list(element)
         else:
             count_sizes = np.array(
                 [int(entry.count_type[1:] or 0) for entry in element.properties], dtype=np.int64
             )
-            wanted = _corner_list(element) if element.name == "face" else 0
+            if element.name in _WITH_CORNERS:
+                places = [_corner_list(element)]
             if element.count > len(data) - start:  # every entry takes a byte at least
                 raise _too_short(element)
             firsts, corners = np.empty((2, element.count), dtype=np.int64)
-            buffer = np.frombuffer(data, dtype=np.uint8)
-            end = _walk_binary(buffer, start, order == ">", sizes, count_sizes, wanted, firsts, corners)
-            if end < 0:
-                raise _too_short(element)
-            if element.name == "face":
-                values, firsts = _gather(
-                    data, firsts, corners, np.dtype(order + element.properties[wanted].type)
-                )
-                polygons = Polygons(values, firsts, corners)
+            gathered = []
+            for place in places or [0]:
+                end = _walk_binary(buffer, start, order == ">", sizes, count_sizes, place, firsts, corners)
+                if end < 0:
+                    raise _too_short(element)
+                gathered.append(_gather(buffer, firsts, corners, kinds[place]))
+            if element.name == "vertex":
+                vertices = np.column_stack([numbers.astype(np.float64) for numbers in gathered])
+            elif element.name in _WITH_CORNERS:
+                values = gathered[0].astype(np.int64)
+                lists[element.name] = Polygons(values, np.cumsum(corners) - corners, corners)
         start = end
-    return vertices, polygons
+    return vertices, lists
 
 
 def _gather(
-    data: bytes, firsts: NDArray[np.int64], corners: NDArray[np.int64], kind: np.dtype[np.generic]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The items of lists at byte positions ``firsts``, one list after the other, and where each now begins."""
-    ends = np.cumsum(corners)
-    starts = ends - corners
+    buffer: NDArray[np.uint8], firsts: NDArray[np.int64], corners: NDArray[np.int64], kind: np.dtype[Any]
+) -> NDArray[Any]:
+    """The items of lists at byte positions ``firsts``, one list after the other."""
     packed = np.empty((int(corners.sum()), kind.itemsize), dtype=np.uint8)
-    _copy(np.frombuffer(data, dtype=np.uint8), firsts, corners, kind.itemsize, packed)
-    return packed.view(kind).reshape(-1).astype(np.int64), starts
+    _copy(buffer, firsts, corners, kind.itemsize, packed)
+    return packed.view(kind).reshape(-1)
 
 
 @njit(cache=True)

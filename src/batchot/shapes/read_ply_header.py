@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from batchot.shapes.errors import ShapeError
@@ -13,7 +14,9 @@ _TYPES = {
     "float": "f4", "float32": "f4", "double": "f8", "float64": "f8",
 }  # fmt: skip
 _FORMATS = {"ascii": "", "binary_little_endian": "<", "binary_big_endian": ">"}
-_END = b"end_header"
+HEADER = re.compile(rb"ply[ \t]*(\r\n|\r|\n)")
+_END = re.compile(rb"(?<=[\r\n])end_header[ \t]*(\r\n|\r|\n|\Z)")
+_MOST_LINES = 1000  # elements and properties; each of them takes time of its own
 
 
 @dataclass(frozen=True)
@@ -38,21 +41,30 @@ class PlyElement:
         """Whether entries may differ in length."""
         return any(entry.count_type for entry in self.properties)
 
+    def places(self, names: tuple[str, ...]) -> list[int] | None:
+        """Which properties have these names and are single numbers; ``None`` unless all are there."""
+        numbers = [entry.name if not entry.count_type else "" for entry in self.properties]
+        return [numbers.index(name) for name in names] if set(names) <= set(numbers) else None
+
 
 def parse_ply_header(data: bytes) -> tuple[str, list[PlyElement], int]:
     """The byte order (empty for text), the elements, and where their content begins."""
-    end = data.find(_END)
-    if end < 0:
+    first, last = HEADER.match(data), _END.search(data)
+    if first is None or last is None:
         raise ShapeError("the header of the PLY file has no end_header; the file is truncated: restore it")
-    start = end + len(_END)
-    if data[start : start + 2] == b"\r\n":
-        start += 2
-    elif data[start : start + 1] in (b"\n", b"\r"):
-        start += 1
+    # After a header whose lines end in a return alone, what looks like a line feed is the first byte of the content.
+    start = last.start(1) + 1 if first.group(1) == b"\r" else last.end()
     order = None
     elements: list[PlyElement] = []
-    for line in data[:end].decode("latin-1").splitlines()[1:]:
-        match line.split():
+    lines = 0
+    for line in re.split(r"[\r\n]+", data[first.end() : last.start()].decode("latin-1")):
+        words = line.split()
+        lines += words[:1] in (["element"], ["property"])
+        if lines > _MOST_LINES:
+            raise ShapeError(
+                f"the PLY header has more than {_MOST_LINES:,} elements and properties; save the shape without them"
+            )
+        match words:
             case ["format", name, _] if name in _FORMATS:
                 order = _FORMATS[name]
             case ["element", name, count] if count.isascii() and count.isdigit():
@@ -71,15 +83,11 @@ def parse_ply_header(data: bytes) -> tuple[str, list[PlyElement], int]:
                     f"the line {line[:60]!r} of the PLY header is not understood; restore the file"
                 )
     names = [element.name for element in elements]
-    if order is None or names.count("vertex") != 1 or names.count("face") > 1:
+    if order is None or names.count("vertex") != 1 or max(names.count("face"), names.count("tristrips")) > 1:
         raise ShapeError(
-            f"the PLY header gives {'a' if order is not None else 'no'} format and the elements {names}; "
-            "it should give a format, one element vertex and at most one element face: restore the file"
+            f"the PLY header gives {'a' if order is not None else 'no'} format and the elements "
+            f"{names[:10]}; it should give a format, one element vertex and at most one element face: restore the file"
         )
-    if "tristrips" in names:
-        raise ShapeError("its faces are triangle strips, which are not read; save them as faces")
-    if next(element for element in elements if element.name == "vertex").has_list:
-        raise ShapeError("its vertices have lists as properties, which are not read; save them without")
     return order, elements, start
 
 
