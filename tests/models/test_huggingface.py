@@ -20,7 +20,7 @@ LENGTH = {"resnet": 16, "convnext": 16, "vit": 8, "dinov2": 8, "swin": 16}
 
 
 def config(kind: str, channels: int = 3) -> Any:
-    convolutions = {"hidden_sizes": [4, 8, 8, 16], "depths": [1, 1, 1, 1], "num_channels": channels}
+    convolutions = {"hidden_sizes": [8, 8, 8, 16], "depths": [1, 1, 1, 1], "num_channels": channels}
     tokens = {
         "hidden_size": 8,
         "num_hidden_layers": 1,
@@ -30,7 +30,7 @@ def config(kind: str, channels: int = 3) -> Any:
         "num_channels": channels,
     }
     if kind == "resnet":
-        return transformers.ResNetConfig(embedding_size=4, layer_type="basic", **convolutions)
+        return transformers.ResNetConfig(embedding_size=8, layer_type="basic", **convolutions)
     if kind == "convnext":
         return transformers.ConvNextConfig(**convolutions)
     if kind == "vit":

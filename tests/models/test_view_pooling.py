@@ -111,7 +111,7 @@ def test_wrong_number_of_views() -> None:
 
 
 def test_wrong_settings() -> None:
-    with pytest.raises(ValueError, match="one of max, mean, attention, concat, got 'sum'"):
+    with pytest.raises(ValueError, match="one of max, mean, max-mean, attention, concat, got 'sum'"):
         ViewPooling("sum", 4)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="'concat' needs n_views"):
         ViewPooling("concat", 4)

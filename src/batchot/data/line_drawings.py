@@ -10,11 +10,13 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from batchot.data.drawings import RECORDED, Hand, chances, draw_strokes
 from batchot.data.errors import DataError
 from batchot.data.images import Splits
 from batchot.data.labels import check_labels
 from batchot.data.shape_collection import ShapeCollection
 from batchot.data.sketch_image import MARGIN
+from batchot.data.trace import trace
 from batchot.data.views import MEMORY_BUDGET, Views, load_views
 from batchot.shapes.cameras import Cameras
 from batchot.shapes.view_settings import ViewSettings
@@ -41,6 +43,7 @@ class LineDrawings:
         at: number of each drawing among all of ``views``, int64, shape ``(n,)``.
         pixels: all drawings of ``views``, uint8, shape ``(shapes v s, 1, h, w)``; ``None``: they are read from disk
             when asked for.
+        hand: that draws them anew for training, :meth:`draw`: their lines are followed with a pen as it would.
 
     Raises:
         DataError: on numbers that differ, on a label without a class.
@@ -51,6 +54,7 @@ class LineDrawings:
     classes: tuple[str, ...]
     at: Tensor  # (n,) int64
     pixels: Tensor | None = None  # (shapes v s, 1, h, w) uint8
+    hand: Hand = RECORDED
 
     def __post_init__(self) -> None:
         check_labels(self.labels, self.classes)
@@ -109,6 +113,20 @@ class LineDrawings:
         drawn = self.views.batch(shapes).flatten(1, 2)  # (shapes, v s, h, w)
         return drawn[places, at % self.per_shape].unsqueeze(1)
 
+    def draw(self, indices: Tensor, generator: torch.Generator, partial: float = 0.0) -> Tensor:
+        """The drawings at ``indices`` as ``hand`` draws them; so many (a share) are not finished yet."""
+        pixels = self.batch(indices)
+        if self.hand == RECORDED and not partial:
+            return pixels
+        seeds, shares = chances(len(indices), generator, partial)
+        size = pixels.shape[-1]
+        return draw_strokes(trace(pixels), torch.arange(len(indices)), self.hand, seeds, shares, size)
+
+    def begun(self, indices: Tensor, share: float) -> Tensor:
+        """The drawings at ``indices`` when this share of their ink was on the paper, uint8, ``(b, 1, h, w)``."""
+        pixels, shares = self.batch(indices), torch.full((len(indices),), share)
+        return draw_strokes(trace(pixels), torch.arange(len(indices)), RECORDED, None, shares, pixels.shape[-1])
+
     def subset(self, indices: Tensor) -> LineDrawings:
         """The drawings at ``indices`` (int64, shape ``(k,)``), in that order, with the same classes."""
         return replace(self, labels=self.labels[indices], at=self.at[indices])
@@ -156,6 +174,7 @@ def load_line_drawings(
     folder: Path,
     styles: Sequence[DrawingStyle] = DRAWING_STYLES,
     cameras: str | Cameras = "drawing-12",
+    hand: Hand = RECORDED,
     processes: int | None = None,
     time_limit: float | None = 300.0,
     memory_budget: int = MEMORY_BUDGET,
@@ -170,6 +189,7 @@ def load_line_drawings(
         folder: of the cache.
         styles: see :func:`drawing_settings`.
         cameras: see :func:`drawing_settings`.
+        hand: how they are drawn anew for training.
         processes: that render; as many as there are cores if ``None``.
         time_limit: for one shape, seconds; ``None``: none.
         memory_budget: bytes; where all drawings together take no more, they are held in memory.
@@ -206,7 +226,7 @@ def load_line_drawings(
         progress=progress,
         on_message=on_message,
     )
-    train, test = (LineDrawings.of(part) for part in views)
+    train, test = (replace(LineDrawings.of(part), hand=hand) for part in views)
     if train.n_bytes + test.n_bytes <= memory_budget:
         train, test = train.in_memory(), test.in_memory()
     return Splits(f"{collection.name} drawn", train, test)

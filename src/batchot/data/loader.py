@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
+from batchot.data.partial import fresh_batch
 from batchot.data.prepare import Preparation
 from batchot.data.resumable import ResumableBatches
 from batchot.data.samplers import BatchSampler
@@ -71,7 +72,8 @@ class TrainingBatches(ResumableBatches[Tensor, tuple[Tensor, Tensor]]):
         rows = None if self.share.of == 1 else self.share.rows(len(indices))
         labels = self.samples.labels[indices if rows is None else indices[rows]]
         # augmented as a whole: what is drawn for a sample does not depend on the number of processes
-        return self.prepare(self.samples.batch(indices), generator, rows), labels
+        samples = fresh_batch(self.samples, indices, generator, self.prepare.partial)
+        return self.prepare(samples, generator, rows), labels
 
 
 class EvaluationBatches:

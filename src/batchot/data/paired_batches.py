@@ -8,7 +8,7 @@ from types import MappingProxyType
 import torch
 from torch import Tensor
 
-from batchot.data.samplers import draw_in_turns
+from batchot.data.samplers import Groups, Sources, draw_by_share, draw_in_turns, drawn_once, grouped
 from batchot.data.seeding import generator_for
 
 _NONE: Mapping[str, int] = MappingProxyType({})
@@ -35,6 +35,8 @@ class PairedBatches:
         extra: for some towers, further samples in each batch, of classes that are not ``allowed``; they have no
             counterpart in the batch and push it away. Half of them are in each half of the batch.
         batches: in an epoch, where that is not to depend on the first tower.
+        sources: for some towers, where the samples of a class are drawn by shares. An epoch is then as long as it
+            takes to see each sample of the first source of its class about once.
 
     Raises:
         ValueError: on towers that differ, labels that are not vectors, sizes that do not fit, a class that is
@@ -61,6 +63,7 @@ class PairedBatches:
         allowed: Collection[int] | None = None,
         extra: Mapping[str, int] | None = None,
         batches: int | None = None,
+        sources: Mapping[str, Sources | None] = MappingProxyType({}),
     ) -> None:
         if batches is not None and batches < 1:
             raise ValueError(f"batches must be at least 1, got {batches}")
@@ -78,11 +81,14 @@ class PairedBatches:
         self.extra = {tower: extra.get(tower, 0) for tower in labels}
         self.classes_per_batch = classes_per_batch
         self._paired = {
-            tower: [torch.where(of_tower == label)[0] for label in self.allowed]
+            tower: [grouped(torch.where(of_tower == label)[0], sources.get(tower)) for label in self.allowed]
             for tower, of_tower in labels.items()
         }
         self._others = {
-            tower: [torch.where(of_tower == label)[0] for label in sorted(present[tower] - set(self.allowed))]
+            tower: [
+                grouped(torch.where(of_tower == label)[0], sources.get(tower))
+                for label in sorted(present[tower] - set(self.allowed))
+            ]
             for tower, of_tower in labels.items()
         }
         for tower in labels:
@@ -101,7 +107,7 @@ class PairedBatches:
         if self.batches is not None:
             return self.batches
         first = next(iter(self.sizes))
-        n = sum(len(members) for members in self._paired[first])
+        n = sum(drawn_once(members) for members in self._paired[first])
         return max(1, round(n / self.sizes[first]))
 
     def epoch(self, seed: int, epoch: int) -> tuple[dict[str, Tensor], ...]:
@@ -134,12 +140,12 @@ class PairedBatches:
         )  # fmt: skip
 
 
-def _members_in_turns(members: list[Tensor], order: Tensor, generator: torch.Generator) -> Tensor:
+def _members_in_turns(members: list[Groups], order: Tensor, generator: torch.Generator) -> Tensor:
     """A sample of the class that ``order`` ``(batches, k)`` has at each place."""
     batches = torch.empty_like(order)
     for c, of_class in enumerate(members):
         here = order == c
-        batches[here] = draw_in_turns(of_class, here.sum(1), generator)
+        batches[here] = draw_by_share(of_class, here.sum(1), generator)
     return batches
 
 

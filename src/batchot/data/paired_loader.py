@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from torch import Tensor
 
 from batchot.data.paired_batches import PairedBatches
+from batchot.data.partial import fresh_batch
 from batchot.data.prepare import Preparation
 from batchot.data.resumable import ResumableBatches
 from batchot.data.samples import Samples
@@ -77,5 +78,7 @@ class PairedTrainingBatches(ResumableBatches[dict[str, Tensor], dict[str, tuple[
             rows = None if self.share.of == 1 else self.share.rows(len(chosen))
             labels = samples.labels[chosen if rows is None else chosen[rows]]
             # augmented as a whole: what is drawn for a sample does not depend on the number of processes
-            made[tower] = self.prepare[tower](samples.batch(chosen), generator, rows), labels
+            prepare = self.prepare[tower]
+            fresh = fresh_batch(samples, chosen, generator, prepare.partial)
+            made[tower] = prepare(fresh, generator, rows), labels
         return made

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, is_dataclass, replace
 from types import MappingProxyType
 from typing import Any
@@ -98,10 +98,10 @@ def pair_classes(splits: Mapping[str, Splits[Any]], rename: Renaming = _NO_RENAM
         raise ValueError(f"classes are paired between two towers or more, got {len(splits)}")
     _check_towers(rename, splits)
     new_names = {
-        tower: _renamed(tower, part.train.classes, rename.get(tower, {})) for tower, part in splits.items()
+        tower: renamed(tower, part.train.classes, rename.get(tower, {})) for tower, part in splits.items()
     }
     classes = tuple(sorted({name for names in new_names.values() for name in names}))
-    parts = {tower: _relabelled(part, new_names[tower], classes) for tower, part in splits.items()}
+    parts = {tower: relabelled(part, new_names[tower], classes) for tower, part in splits.items()}
     in_training = {tower: _present(part.train) for tower, part in parts.items()}
     shared = set.intersection(*in_training.values())
     only = {
@@ -125,27 +125,46 @@ def _check_towers(rename: Renaming, splits: Mapping[str, Splits[Any]]) -> None:
     if unknown := [tower for tower in rename if tower not in splits]:
         raise DataError(
             f"cannot rename classes of {', '.join(unknown)}: the towers are {', '.join(splits)}"
-            f"{_closest(unknown[0], tuple(splits))}"
+            f"{closest(unknown[0], tuple(splits))}"
         )
 
 
-def _renamed(tower: str, classes: tuple[str, ...], new_names: Mapping[str, str]) -> tuple[str, ...]:
+def renamed(tower: str, classes: tuple[str, ...], new_names: Mapping[str, str]) -> tuple[str, ...]:
+    """What the classes of a tower or source are called after renaming, in their order.
+
+    Raises:
+        DataError: when a class is renamed that is not there.
+    """
     for name in new_names:
         if name not in classes:
             raise DataError(
-                f"cannot rename {name!r}: {tower} has no such class{_closest(name, classes)}; "
+                f"cannot rename {name!r}: {tower} has no such class{closest(name, classes)}; "
                 f"it has {shorten(classes)}"
             )
     return tuple(new_names.get(name, name) for name in classes)
 
 
-def _closest(name: str, names: tuple[str, ...]) -> str:
+def closest(name: str, names: Collection[str], cutoff: float = 0.6) -> str:
+    """The end of a message about a class that nobody has: the nearest name, if any is near.
+
+    Example:
+        >>> from batchot.data.pairing import closest
+        >>> closest("hot-air-baloon", ["hot air balloon", "horse"])
+        " (did you mean 'hot air balloon'?)"
+    """
     by_key = {class_key(known): known for known in names}
-    found = difflib.get_close_matches(class_key(name), by_key, n=1, cutoff=0.6)
+    found = difflib.get_close_matches(class_key(name), by_key, n=1, cutoff=cutoff)
     return f" (did you mean {by_key[found[0]]!r}?)" if found else ""
 
 
-def _relabelled(part: Splits[Any], new_names: tuple[str, ...], classes: tuple[str, ...]) -> Splits[Samples]:
+def relabelled(part: Splits[Any], new_names: tuple[str, ...], classes: tuple[str, ...]) -> Splits[Samples]:
+    """Give a set other classes.
+
+    Args:
+        part: the set.
+        new_names: of its classes, in their order.
+        classes: all there are.
+    """
     to_new = torch.tensor([classes.index(name) for name in new_names], dtype=torch.int64)  # (old classes,)
 
     def change(samples: Any) -> Any:

@@ -21,6 +21,8 @@ class Preparation:
         normalization: of pixels; ``None`` for point clouds, whose coordinates are taken as they are.
         augmentation: random changes of training samples; ``None`` for none.
         projection: makes views of point clouds; ``None`` where samples are what the network sees.
+        partial: share of the training drawings that are not finished yet, see
+            :func:`~batchot.data.partial.fresh_batch`, by which loaders read.
 
     Example:
         >>> import torch
@@ -33,6 +35,7 @@ class Preparation:
     normalization: Normalization | None
     augmentation: Augment | None = None
     projection: Callable[[Tensor], Tensor] | None = None
+    partial: float = 0.0
 
     def __call__(
         self, samples: Tensor, generator: torch.Generator | None = None, rows: Tensor | None = None

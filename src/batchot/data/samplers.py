@@ -2,12 +2,100 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from batchot.data.seeding import generator_for
+
+Groups = tuple[tuple[Tensor, float], ...]
+"""Indices of the samples of each source, and its share; the sources in their order."""
+
+
+@dataclass(frozen=True, eq=False)
+class Sources:
+    """Where samples come from, and in which shares they are drawn from there.
+
+    Args:
+        of: source of each sample, int64, shape ``(n,)``.
+        shares: of each source among the samples that are drawn, greater than 0; only how they compare to each
+            other counts. A class that not every source has is drawn from those that have it.
+
+    Raises:
+        ValueError: on a share that is not a positive number, or a source without one.
+
+    Example:
+        >>> import torch
+        >>> from batchot.data.samplers import Sources
+        >>> sources = Sources(torch.tensor([0, 0, 1, 1, 1, 1]), (2.0, 1.0))
+        >>> [(members.tolist(), share) for members, share in sources.groups(torch.tensor([1, 2, 3]))]
+        [([1], 2.0), ([2, 3], 1.0)]
+    """
+
+    of: Tensor  # (n,) int64
+    shares: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if not all(share > 0 and math.isfinite(share) for share in self.shares):
+            raise ValueError(f"shares must be positive numbers, got {self.shares}")
+        if len(self.of) and not 0 <= int(self.of.min()) <= int(self.of.max()) < len(self.shares):
+            raise ValueError(f"every source needs a share, got {len(self.shares)} shares")
+
+    def groups(self, members: Tensor) -> Groups:
+        """Divide some samples (indices) by where they come from."""
+        of = self.of[members]
+        found = ((members[of == k], share) for k, share in enumerate(self.shares))
+        return tuple((items, share) for items, share in found if len(items))
+
+
+def grouped(members: Tensor, sources: Sources | None) -> Groups:
+    """Some samples (indices) by where they come from; one group where that does not matter."""
+    return ((members, 1.0),) if sources is None else sources.groups(members)
+
+
+def drawn_once(groups: Groups) -> float:
+    """How many samples must be drawn until each of the first source has been drawn once.
+
+    Example:
+        >>> import torch
+        >>> from batchot.data.samplers import drawn_once
+        >>> drawn_once(((torch.arange(10), 1.0), (torch.arange(10, 99), 0.5)))
+        15.0
+    """
+    return len(groups[0][0]) * sum(share for _, share in groups) / groups[0][1]
+
+
+def draw_by_share(groups: Groups, lengths: Tensor, generator: torch.Generator) -> Tensor:
+    """Draw rows as :func:`draw_in_turns` does, from several groups of items by their shares.
+
+    Which group each place is filled from is spread as evenly over the places as the golden ratio can.
+
+    Example:
+        >>> import torch
+        >>> from batchot.data.samplers import draw_by_share
+        >>> groups = ((torch.arange(10), 3.0), (torch.arange(10, 20), 1.0))
+        >>> drawn = draw_by_share(groups, torch.full((10,), 4), torch.Generator().manual_seed(0))
+        >>> int((drawn < 10).sum())
+        30
+    """
+    if len(groups) == 1:
+        return draw_in_turns(groups[0][0], lengths, generator)
+    total = int(lengths.sum())
+    row = torch.repeat_interleave(torch.arange(len(lengths)), lengths)
+    shares = torch.tensor([share for _, share in groups], dtype=torch.float64)
+    places = torch.arange(total, dtype=torch.float64) * ((math.sqrt(5) - 1) / 2)
+    places = (places + torch.rand((), generator=generator, dtype=torch.float64)) % 1.0
+    group = torch.searchsorted((shares / shares.sum()).cumsum(0), places, right=True).clamp(
+        max=len(groups) - 1
+    )
+    drawn = torch.empty(total, dtype=torch.int64)
+    for k, (items, _) in enumerate(groups):
+        here = group == k
+        drawn[here] = draw_in_turns(items, row[here].bincount(minlength=len(lengths)), generator)
+    return drawn
 
 
 class BatchSampler(Protocol):
@@ -27,6 +115,7 @@ class PlainBatches:
         n: number of samples.
         batch_size: samples in a batch.
         drop_last: leave out the last batch of an epoch where it would be smaller than the others.
+        sources: where samples are drawn by shares; an epoch then shows each sample of the first source once.
 
     Raises:
         ValueError: when ``batch_size`` is below 1, or ``n`` is too small for one batch.
@@ -38,9 +127,12 @@ class PlainBatches:
         (2, [4, 4])
     """
 
-    def __init__(self, n: int, batch_size: int, drop_last: bool = True) -> None:
+    def __init__(
+        self, n: int, batch_size: int, drop_last: bool = True, sources: Sources | None = None
+    ) -> None:
         _check_batch_size(n, batch_size, smallest=batch_size if drop_last else 1)
-        self.n = n
+        self.groups = None if sources is None else grouped(torch.arange(n), sources)
+        self.n = n if self.groups is None else max(round(drawn_once(self.groups)), batch_size)
         self.batch_size = batch_size
         self.drop_last = drop_last
 
@@ -49,7 +141,12 @@ class PlainBatches:
 
     def epoch(self, seed: int, epoch: int) -> tuple[Tensor, ...]:
         """Indices of each batch of an epoch; every sample is in one, or in the last that was left out."""
-        order = torch.randperm(self.n, generator=generator_for("plain batches", seed, epoch))
+        generator = generator_for("plain batches", seed, epoch)
+        if self.groups is None:
+            order = torch.randperm(self.n, generator=generator)
+        else:
+            lengths = torch.tensor([len(k) for k in torch.arange(self.n).split(self.batch_size)])
+            order = draw_by_share(self.groups, lengths, generator)
         return order.split(self.batch_size)[: len(self)]
 
 
@@ -66,6 +163,8 @@ class BalancedBatches:
         labels: class of each sample, int64, shape ``(n,)``.
         batch_size: samples in a batch, a multiple of ``classes_per_batch``.
         classes_per_batch: different classes in a batch, at most as many as there are.
+        sources: where the samples of a class are drawn by shares; an epoch is then as long as it takes to see
+            each sample of the first source of its class about once.
 
     Raises:
         ValueError: on labels that are not a vector, sizes that do not divide, more classes than there are,
@@ -80,7 +179,9 @@ class BalancedBatches:
         [[2, 2, 2], [2, 2, 2]]
     """
 
-    def __init__(self, labels: Tensor, batch_size: int, classes_per_batch: int) -> None:
+    def __init__(
+        self, labels: Tensor, batch_size: int, classes_per_batch: int, sources: Sources | None = None
+    ) -> None:
         if labels.ndim != 1:
             raise ValueError(f"labels must have shape (n,), got {tuple(labels.shape)}")
         _check_batch_size(len(labels), batch_size, smallest=batch_size)
@@ -96,10 +197,10 @@ class BalancedBatches:
                 f"nearest are {batch_size - batch_size % classes_per_batch or classes_per_batch} and "
                 f"{batch_size - batch_size % classes_per_batch + classes_per_batch}"
             )
-        self.members = tuple(torch.where(labels == label)[0] for label in present.tolist())
+        self.members = tuple(grouped(torch.where(labels == label)[0], sources) for label in present.tolist())
         self.batch_size = batch_size
         self.classes_per_batch = classes_per_batch
-        self.n = len(labels)
+        self.n = max(round(sum(drawn_once(members) for members in self.members)), batch_size)
 
     def __len__(self) -> int:
         return self.n // self.batch_size
@@ -108,7 +209,8 @@ class BalancedBatches:
         """Indices of each batch of an epoch."""
         generator = generator_for("balanced batches", seed, epoch)
         share = self.batch_size // self.classes_per_batch
-        turns = _in_turns(torch.arange(len(self.members)), len(self), self.classes_per_batch, generator)
+        everyone = grouped(torch.arange(len(self.members)), None)
+        turns = _in_turns(everyone, len(self), self.classes_per_batch, generator)
         batches = torch.empty(len(self), share, self.classes_per_batch, dtype=torch.int64)
         for c, members in enumerate(self.members):
             batch, place = torch.where(turns == c)
@@ -116,13 +218,13 @@ class BalancedBatches:
         return batches.flatten(1).unbind()
 
 
-def _in_turns(items: Tensor, rows: int, columns: int, generator: torch.Generator) -> Tensor:
-    """Draw ``(rows, columns)`` of ``items``, one permutation of all of them after the other.
+def _in_turns(groups: Groups, rows: int, columns: int, generator: torch.Generator) -> Tensor:
+    """Draw ``(rows, columns)`` of the items, one permutation of all of them after the other.
 
     No item is twice in a row of the result where there are at least as many items as columns.
     """
     lengths = torch.full((rows,), columns, dtype=torch.int64)
-    return draw_in_turns(items, lengths, generator).view(rows, columns)
+    return draw_by_share(groups, lengths, generator).view(rows, columns)
 
 
 def draw_in_turns(items: Tensor, lengths: Tensor, generator: torch.Generator) -> Tensor:

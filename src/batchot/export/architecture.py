@@ -54,6 +54,7 @@ class TowerArchitecture:
         projection: of clouds to views
         flip: average with the mirror image
         mirror_order: how views change places in the mirror
+        channels_apart: each channel of a view is a picture of its own (mvcnn)
     """
 
     name: str
@@ -73,6 +74,7 @@ class TowerArchitecture:
     projection: Projection | None
     flip: bool
     mirror_order: tuple[int, ...] | None
+    channels_apart: bool = False  # older exports do not say
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:

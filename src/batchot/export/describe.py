@@ -17,10 +17,9 @@ from batchot.search.encoder import fingerprint_of
 from batchot.search.errors import SearchError
 from batchot.search.inputs import Inputs
 from batchot.search.run_encoder import RunEncoder
-from batchot.training.cross_network import backbone_of
 from batchot.training.cross_trained import CrossModalEmbedder
 from batchot.training.inputs import renders
-from batchot.training.network import Network
+from batchot.training.network import Network, backbone_of
 from batchot.training.recipe import LossSettings, Recipe
 from batchot.training.trained import TrainedEmbedder
 
@@ -128,6 +127,7 @@ def _tower(
         ),
         flip=flip,
         mirror_order=network.mirror_order,
+        channels_apart=model.channels_apart,
     )
 
 

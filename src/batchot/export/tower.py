@@ -99,6 +99,7 @@ def _features(tower: TowerArchitecture, shape: tuple[int, ...]) -> tuple[nn.Modu
             batch_norm=tower.batch_norm,
             backbone=backbone,
             pooling=tower.pooling,
+            channels_apart=tower.channels_apart,
         )
 
     if tower.backbone_config is None:

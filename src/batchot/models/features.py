@@ -26,6 +26,7 @@ def make_features(
     backbone: str = "resnet18-w16",
     pretrained: str | None = None,
     pooling: Pooling = "max",
+    channels_apart: bool = False,
     views_at_once: int | None = None,
 ) -> tuple[nn.Module, int]:
     """Make a network from samples to feature vectors.
@@ -38,6 +39,7 @@ def make_features(
         backbone: network of an image or view (cnn, mvcnn), see `make_backbone`
         pretrained: its weights, see `make_backbone`
         pooling: of the views' features (mvcnn)
+        channels_apart: see `MVCNN`
         views_at_once: see `MVCNN`
 
     Returns:
@@ -59,7 +61,11 @@ def make_features(
         features = DGCNN()
     else:
         c, h = input_shape[-3:-1]
-        features = make_backbone(backbone, in_channels=c, image_size=h, pretrained=pretrained)
+        apart = channels_apart and name == "mvcnn"
+        features = make_backbone(backbone, in_channels=1 if apart else c, image_size=h, pretrained=pretrained)
         if name == "mvcnn":
-            features = MVCNN(features, pooling, n_views=input_shape[0], views_at_once=views_at_once)
+            views = input_shape[0] * (c if apart else 1)
+            features = MVCNN(
+                features, pooling, n_views=views, channels_apart=apart, views_at_once=views_at_once
+            )
     return features, cast(HasOutFeatures, features).out_features

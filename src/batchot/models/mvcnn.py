@@ -21,8 +21,11 @@ class MVCNN(nn.Module):
 
     Args:
         backbone: ``g``, an image network with the attribute ``out_features``.
-        pooling: ``"max"`` (the paper's), ``"mean"``, ``"attention"`` or ``"concat"``, see ``ViewPooling``.
+        pooling: ``"max"`` (the paper's), ``"mean"``, ``"max-mean"``, ``"attention"`` or ``"concat"``, see
+            ``ViewPooling``.
         n_views: number of views of a shape; needed by ``"concat"``, else any number is taken.
+        channels_apart: each channel of a view is a picture of its own, so that views of c channels are c times as
+            many pictures of one channel, which is what a backbone that was trained on photos takes best.
         views_at_once: in eval mode, views (of all shapes together) that go through the backbone at a time, which
             bounds the memory; None takes all. In training batch normalisation needs them all at once.
 
@@ -50,6 +53,7 @@ class MVCNN(nn.Module):
         pooling: Pooling = "max",
         *,
         n_views: int | None = None,
+        channels_apart: bool = False,
         views_at_once: int | None = None,
     ) -> None:
         super().__init__()
@@ -60,6 +64,7 @@ class MVCNN(nn.Module):
         if views_at_once is not None and views_at_once < 1:
             raise ValueError(f"views_at_once must be at least 1 or None, got {views_at_once}")
         self.backbone = backbone
+        self.channels_apart = channels_apart
         self.pooling = ViewPooling(pooling, cast(HasOutFeatures, backbone).out_features, n_views)
         self.out_features = self.pooling.out_features
         self.views_at_once = views_at_once
@@ -70,7 +75,12 @@ class MVCNN(nn.Module):
         return features
 
     def view_features(self, x: Tensor) -> Tensor:
-        """Features ``(b, v, f)`` of the single views ``(b, v, c, h, w)``, before they are pooled."""
+        """Features ``(b, v, f)`` of the single views ``(b, v, c, h, w)``, before they are pooled.
+
+        With ``channels_apart`` there are v c pictures of each shape.
+        """
+        if self.channels_apart and x.ndim == 5:
+            x = x.flatten(1, 2).unsqueeze(2)  # (b, v c, 1, h, w)
         channels = getattr(self.backbone, "in_channels", None)
         if x.ndim != 5 or x.numel() == 0 or x.shape[2] != (channels or x.shape[2]):
             raise ValueError(

@@ -7,7 +7,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
-Pooling = Literal["max", "mean", "attention", "concat"]
+Pooling = Literal["max", "mean", "max-mean", "attention", "concat"]
 
 
 class ViewPooling(nn.Module):
@@ -15,19 +15,21 @@ class ViewPooling(nn.Module):
 
     .. math::
         z = \max_k h_k, \qquad z = \frac 1 v \sum_k h_k, \qquad
+        z = \Big(\max_k h_k, \frac 1 v \sum_k h_k\Big), \qquad
         z = \sum_k a_k h_k, \qquad z = (h_1, \dots, h_v)
 
-    for ``"max"`` (element-wise, the paper's), ``"mean"``, ``"attention"`` (weights of ``GatedAttention``) and
-    ``"concat"``. The first three do not depend on the order of the views and take any number of them. ``"concat"``
-    is for cameras that stand at the same places around every (aligned) shape: it alone knows which view is which.
+    for ``"max"`` (element-wise, the paper's), ``"mean"``, ``"max-mean"``, ``"attention"`` (weights of
+    ``GatedAttention``) and ``"concat"``. All but the last do not depend on the order of the views and take any number
+    of them. ``"concat"`` is for cameras that stand at the same places around every (aligned) shape: it alone knows
+    which view is which.
 
     Args:
-        pooling: one of the four.
+        pooling: one of the five.
         in_features: length ``f`` of the feature vector of a view.
         n_views: number of views, needed by ``"concat"``; where it is given, another number is refused.
 
     Attributes:
-        out_features: ``f``, and ``v * f`` for ``"concat"``.
+        out_features: ``f``, ``2 * f`` for ``"max-mean"`` and ``v * f`` for ``"concat"``.
 
     Raises:
         ValueError: on an unknown pooling, sizes below 1, ``"concat"`` without ``n_views``, and in ``forward`` on
@@ -58,6 +60,8 @@ class ViewPooling(nn.Module):
             if n_views is None:
                 raise ValueError("pooling 'concat' needs n_views, the number of cameras")
             self.out_features = n_views * in_features
+        if pooling == "max-mean":
+            self.out_features = 2 * in_features
         if pooling == "attention":
             self.attention = GatedAttention(in_features)
 
@@ -78,6 +82,8 @@ class ViewPooling(nn.Module):
             return x.amax(1)
         if self.pooling == "mean":
             return x.mean(1)
+        if self.pooling == "max-mean":
+            return torch.cat([x.amax(1), x.mean(1)], dim=1)
         if self.pooling == "attention":
             return (self.attention(x).unsqueeze(2) * x).sum(1)
         return x.flatten(1)

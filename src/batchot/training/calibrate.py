@@ -38,7 +38,9 @@ def recalibrate(network: nn.Module, batches: Iterable[Tensor]) -> None:
     norms = [
         module
         for module in network.modules()
-        if isinstance(module, _BatchNorm) and module.track_running_stats
+        if isinstance(module, _BatchNorm)
+        and module.track_running_stats
+        and (module.weight is None or module.weight.requires_grad)  # frozen ones keep their statistics
     ]
     if not norms:
         return

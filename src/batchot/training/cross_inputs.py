@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from batchot.data import Preparation, Samples, Splits
-from batchot.data.joined import Joined
+from batchot.data.joined import Joined, sources_of
 from batchot.data.paired_batches import PairedBatches
 from batchot.data.pairing import Paired, pair_classes
 from batchot.training.cross_recipe import CrossModalRecipe
-from batchot.training.inputs import collection_of, load_splits, prepare, sketch_size, view_folder
+from batchot.training.inputs import collection_of, load_own, prepare, sketch_size, view_folder
 from batchot.training.recipe import Recipe, RecipeError
+from batchot.training.sources import mix_sources, other_sources
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,8 +52,14 @@ def load_cross(
         RecipeError: the data does not fit the recipe
         batchot.data.DataError: data is missing or damaged, or the towers have no class in common
     """
+    target = load_tower(recipe, recipe.target, data_root, tell=tell, progress=progress)
+    renamed = recipe.together.rename.get(recipe.target, {})
+    asked = tuple(renamed.get(name, name) for name in target.train.classes)
     parts = {
-        name: load_tower(recipe, name, data_root, tell=tell, progress=progress) for name in recipe.towers
+        name: target
+        if name == recipe.target
+        else load_tower(recipe, name, data_root, asked=asked, tell=tell, progress=progress)
+        for name in recipe.towers
     }
     rename = {name: _names_still_to_change(recipe, name) for name in recipe.towers}
     paired = pair_classes(parts, rename)
@@ -70,15 +77,15 @@ def load_cross(
             tell(f"{len(only)} classes of {name} alone, {rest} and {kept}: {shown}")
     everything = recipe.together.gallery == "all"
     train = {name: part.train for name, part in paired.parts.items()}
-    target = paired.parts[recipe.target]
+    targets = paired.parts[recipe.target]
     if everything:
-        train[recipe.target] = all_of(target)
+        train[recipe.target] = all_of(targets)
         gallery = train[recipe.target]
     else:
-        gallery = target.test
+        gallery = targets.test
         if len(gallery) == 0:
             raise RecipeError(
-                f"together.gallery: test is not allowed; {target.name} has no test part, take all"
+                f"together.gallery: test is not allowed; {targets.name} has no test part, take all"
             )
     queries = paired.parts[recipe.query].test
     if len(queries) == 0:
@@ -90,9 +97,11 @@ def load_cross(
 
 def _names_still_to_change(recipe: CrossModalRecipe, name: str) -> dict[str, str]:
     tower, rename = recipe.towers[name].data, recipe.together.rename
+    if tower.mixed:
+        return {}  # see load_tower
     if tower.name == "line-drawings":  # they have the classes of the shapes that they were made from
         return rename.get(recipe.target, {}) | rename.get(name, {})
-    return {} if tower.train_on != "drawn" else rename.get(name, {})  # see load_tower
+    return rename.get(name, {})
 
 
 def all_of(part: Splits[Any]) -> Samples:
@@ -106,28 +115,36 @@ def load_tower(
     name: str,
     data_root: Path | None,
     *,
+    asked: Sequence[str] = (),
     tell: Callable[[str], None] = lambda text: None,
     progress: bool = False,
 ) -> Splits[Any]:
     """Load the samples of one tower.
 
-    They have the classes that they have by themselves; where line drawings stand beside drawn ones, those of the
-    recipe, without which the two could not be told to be the same.
+    They have the classes that they have by themselves; where there are several sources of sketches, those of the
+    recipe, without which sources could not be told to be of one class. ``asked`` are the classes of the targets.
     """
     tower = recipe.towers[name]
-    made = tower.data.name == "line-drawings"
-    if not made and tower.data.train_on == "drawn":
-        return load_splits(tower, data_root, tell=tell, progress=progress)
-    lines = _line_drawings(recipe, tower, data_root, tell, progress)
-    if made:
-        return lines
-    drawn = load_splits(tower, data_root, tell=tell, progress=progress)
-    # both call their classes as the recipe does from here on, so that they can be joined
-    rename = {n: recipe.together.rename.get(t, {}) for n, t in (("drawn", name), ("lines", recipe.target))}
-    joint = pair_classes({"drawn": drawn, "lines": lines}, rename)
-    of_lines, of_drawn = joint.parts["lines"].train, joint.parts["drawn"]
-    train = of_lines if tower.data.train_on == "lines" else Joined(of_drawn.train, of_lines)
-    return Splits(drawn.name, train, of_drawn.test)
+
+    def lines() -> Splits[Any]:
+        return _line_drawings(recipe, tower, data_root, tell, progress)
+
+    if not tower.data.mixed:
+        if tower.data.source == "lines":
+            return lines()
+        return load_own(tower, data_root, tell=tell, progress=progress)
+    own = (
+        lines() if tower.data.source == "lines" else load_own(tower, data_root, tell=tell, progress=progress)
+    )
+    parts = {tower.data.source: own, **other_sources(tower, data_root, tell)}
+    if "lines" in tower.data.shares and "lines" not in parts:
+        parts["lines"] = lines()
+    rename, together = dict(tower.data.rename), recipe.together.rename
+    for source in parts:
+        of_set = together.get(name, {}) if source == tower.data.source else {}
+        of_shapes = together.get(recipe.target, {}) if source == "lines" else {}
+        rename[source] = of_shapes | of_set | rename.get(source, {})
+    return mix_sources(tower, parts, rename=rename, asked=asked, tell=tell)
 
 
 def _line_drawings(
@@ -137,6 +154,7 @@ def _line_drawings(
     tell: Callable[[str], None],
     progress: bool,
 ) -> Splits[Any]:
+    from batchot.data.drawings import Hand
     from batchot.data.line_drawings import load_line_drawings
 
     target = recipe.towers[recipe.target]
@@ -144,7 +162,12 @@ def _line_drawings(
         raise RecipeError(f"line drawings are made from shapes, but the tower {recipe.target} has images")
     collection = collection_of(target, data_root, tell)
     return load_line_drawings(
-        collection, size=sketch_size(tower), folder=view_folder(), progress=progress, on_message=tell
+        collection,
+        size=sketch_size(tower),
+        folder=view_folder(),
+        hand=Hand.of(tower.augment.hand),
+        progress=progress,
+        on_message=tell,
     )
 
 
@@ -163,7 +186,13 @@ def paired_batches(recipe: CrossModalRecipe, data: CrossData) -> PairedBatches:
     extra = {recipe.target: recipe.together.negatives} if recipe.together.negatives else None
     try:
         return PairedBatches(
-            labels, sizes, classes, allowed=shared, extra=extra, batches=recipe.together.batches
+            labels,
+            sizes,
+            classes,
+            allowed=shared,
+            extra=extra,
+            batches=recipe.together.batches,
+            sources={name: sources_of(samples) for name, samples in data.train.items()},
         )
     except ValueError as error:
         raise RecipeError(f"batch: {error}") from error

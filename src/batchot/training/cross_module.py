@@ -47,6 +47,8 @@ class CrossModalLearner(Learner):
         self.recipe: CrossModalRecipe = recipe
         self.input_shapes = dict(input_shapes)
         self.network: CrossNetwork = CrossNetwork(recipe, input_shapes, len(classes))
+        for name, tower in recipe.towers.items():
+            self.network.tower(name).kept = tower.model.train == "head"
         if recipe.channels_last:
             self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.objective = make_cross_loss(recipe, len(classes))

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from batchot.models import MVCNN, CosineHead
+from batchot.models import CosineHead
 from batchot.training.cross_recipe import CrossModalRecipe
-from batchot.training.network import Network, Outputs, embed_by
+from batchot.training.network import Network, Outputs, backbone_of, embed_by
 
 
 class CrossNetwork(nn.Module):
@@ -72,11 +72,6 @@ class CrossNetwork(nn.Module):
         """Give embeddings and logits of normalised samples of a tower."""
         embeddings = self.tower(name)(samples).embeddings
         return Outputs(embeddings, None if self.head is None else self.head(embeddings).float())
-
-
-def backbone_of(features: nn.Module) -> nn.Module:
-    """Give the image network in a tower's features: that of every view, or the features themselves."""
-    return features.backbone if isinstance(features, MVCNN) else features
 
 
 def tie(module: nn.Module, other: nn.Module, *, separate_norm: bool) -> None:

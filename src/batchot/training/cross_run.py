@@ -22,7 +22,8 @@ from batchot.training.cross_trained import CrossModalEmbedder, load_cross_run
 from batchot.training.distributed import described
 from batchot.training.files import RunFolder
 from batchot.training.inputs import input_shape
-from batchot.training.run import Device, Job, Messages, embed_all, fit_run
+from batchot.training.kept import keep, kept_preparation
+from batchot.training.run import Device, Job, Messages, begin_from, embed_all, fit_run, head_first
 from batchot.training.scores import Embedded
 
 
@@ -65,10 +66,14 @@ def train_cross(
     """
     messages = messages or Messages()
     make_cross_loss(recipe, n_classes=2)  # are its options right?
+    how: dict[str, Any] = {"data_root": data_root, "device": device, "command": command, "messages": messages}
+    head = head_first(recipe, out, resume, train_cross, how)
+    resume = resume or head is not None
 
     def prepared() -> Job:
         data = load_cross(recipe, data_root, tell=messages.note, progress=messages.bar)
-        learner, batches, evaluation = _prepare(recipe, data)
+        learner, batches, evaluation = _prepare(recipe, data, messages)
+        begin_from(learner, head)
         towers = ", ".join(
             f"{len(samples):,} {name} of {' x '.join(map(str, learner.input_shapes[name]))}"
             for name, samples in data.train.items()
@@ -95,22 +100,36 @@ def train_cross(
 
 
 def _prepare(
-    recipe: CrossModalRecipe, data: CrossData
+    recipe: CrossModalRecipe, data: CrossData, messages: Messages
 ) -> tuple[CrossModalLearner, PairedTrainingBatches, tuple[EvaluationBatches, EvaluationBatches]]:
     prepare = preparations(recipe, data)
     sampler = paired_batches(recipe, data)
     share = Share(this_rank(), rank_count())
-    batches = PairedTrainingBatches(data.train, sampler, prepare, seed=recipe.seed, share=share)
     shapes = {name: input_shape(prepare[name], samples) for name, samples in data.train.items()}
-    learner = CrossModalLearner(recipe, shapes, data.classes, len(batches), prepare)
+    learner = CrossModalLearner(recipe, shapes, data.classes, len(sampler), prepare)
+    train, queries, gallery = dict(data.train), data.queries, data.gallery
+    for name, tower in recipe.towers.items():
+        if tower.model.train == "head":
+            one, raw, prepared = learner.network.tower(name), train[name], prepare[name]
+
+            def kept(samples: Samples, training: bool) -> Samples:
+                how: dict[str, Any] = {"tell": messages.note, "progress": messages.bar}
+                return keep(one, tower, prepared, samples, training=training, **how)  # noqa: B023
+
+            train[name], prepare[name] = kept(raw, True), kept_preparation(tower)
+            if name == recipe.query:
+                queries = kept(queries, False)
+            if name == recipe.target:
+                gallery = kept(gallery, False)
+    batches = PairedTrainingBatches(train, sampler, prepare, seed=recipe.seed, share=share)
     if count := recipe.evaluation.recalibrate:
-        for name, samples in data.train.items():
+        for name, samples in train.items():
             generator, batch = generator_for(f"calibration {name}", recipe.seed), recipe.towers[name].batch
             learner.calibration[name] = calibration_batches(samples, prepare[name], batch, count, generator)
     size = recipe.evaluation.batch
     evaluation = (
-        EvaluationBatches(data.queries, prepare[recipe.query], size, share),
-        EvaluationBatches(data.gallery, prepare[recipe.target], size, share),
+        EvaluationBatches(queries, prepare[recipe.query], size, share),
+        EvaluationBatches(gallery, prepare[recipe.target], size, share),
     )
     return learner, batches, evaluation
 
@@ -126,4 +145,10 @@ def embed_tower_samples(embedder: CrossModalEmbedder, name: str, samples: Sample
     Returns:
         Embeddings, logits and labels, on the CPU.
     """
-    return embed_all(partial(embedder.outputs, name), samples, embedder.recipe.evaluation.batch)
+    tower, size = embedder.recipe.towers[name], embedder.recipe.evaluation.batch
+    if tower.model.train != "head":
+        return embed_all(partial(embedder.outputs, name), samples, size)
+    network = embedder.network.tower(name)
+    kept = keep(network, tower, embedder.preparations[name], samples, training=False)
+    with network.on_kept_features():
+        return embed_all(partial(embedder.outputs, name), kept, size)

@@ -64,7 +64,8 @@ class CrossModalEmbedder(RunEmbedder):
         """
         if tower not in self.towers:
             raise ValueError(f"there is no tower {tower!r}; there are {', '.join(self.towers)}")
-        x = self._prepared(self.preparations[tower], samples)
+        kept = self.network.tower(tower).kept
+        x = samples if kept else self._prepared(self.preparations[tower], samples)
         flip = self.recipe.evaluation.flip
         return embed_tower(self.network, tower, x, normalize=self.normalized, flip=flip)
 

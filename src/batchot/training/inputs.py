@@ -40,7 +40,20 @@ def load_splits(
     tell: Callable[[str], None] = lambda text: None,
     progress: bool = False,
 ) -> Splits[Any]:
-    """Load the samples that a recipe asks for.
+    """Load the samples that a recipe asks for, sketches with those of the other sources; see `load_own`."""
+    if recipe.data.drawn:
+        return load_sketches(recipe, data_root, tell=tell)
+    return load_own(recipe, data_root, tell=tell, progress=progress)
+
+
+def load_own(
+    recipe: Recipe,
+    data_root: Path | None,
+    *,
+    tell: Callable[[str], None] = lambda text: None,
+    progress: bool = False,
+) -> Splits[Any]:
+    """Load the samples of the data set of a recipe.
 
     With ``data.validation`` the test set is left alone: see `batchot.data.held_out`.
 
@@ -69,6 +82,24 @@ def load_splits(
     return splits
 
 
+def load_sketches(recipe: Recipe, data_root: Path | None, *, tell: Callable[[str], None]) -> Splits[Any]:
+    """Load sketches with the other sources that a recipe of one network trains on.
+
+    Raises:
+        RecipeError: the data does not fit the recipe
+        batchot.data.DataError: data is missing or damaged
+    """
+    from batchot.training.sources import mix_sources, other_sources
+
+    if "lines" in recipe.data.shares:
+        raise RecipeError("data.train_on: 'lines' are drawn from the shapes of a cross-modal recipe")
+    own = load_own(recipe, data_root, tell=tell)
+    if not recipe.data.mixed:
+        return own
+    parts = {recipe.data.source: own, **other_sources(recipe, data_root, tell)}
+    return mix_sources(recipe, parts, rename=recipe.data.rename, tell=tell)
+
+
 def root_of(recipe: Recipe, data_root: Path | None) -> Path | None:
     """Give where the data of a recipe lies: --data-root, or the folder in it that ``data.folder`` names.
 
@@ -79,6 +110,13 @@ def root_of(recipe: Recipe, data_root: Path | None) -> Path | None:
         return data_root
     folder = Path(recipe.data.folder)
     found = folder if data_root is None else data_root / folder  # an absolute folder stays what it is
+    if (
+        not found.exists()
+        and "*" in recipe.data.folder
+        and not folder.is_absolute()
+        and data_root is not None
+    ):
+        found = next(iter(sorted(data_root.glob(recipe.data.folder))), found)
     if not found.exists():
         hint = "" if folder.is_absolute() or data_root is not None else "; give --data-root"
         raise RecipeError(f"data.folder: there is no {found}{hint}")
@@ -103,9 +141,13 @@ def _sketches(recipe: Recipe, data_root: Path | None, tell: Callable[[str], None
     name, root, size = recipe.data.name, root_of(recipe, data_root), sketch_size(recipe)
     if name == "line-drawings":
         raise RecipeError("data.name: 'line-drawings' are made from the shapes of a cross-modal recipe")
+    if name in ("sketches", "quickdraw") and root is None:
+        raise RecipeError("data.folder: where do the sketches lie? Give --data-root or data.folder")
+    if name == "quickdraw":
+        from batchot.training.sources import read_quickdraw
+
+        return read_quickdraw(recipe, root, size, tell)
     if name == "sketches":
-        if root is None:
-            raise RecipeError("data.folder: where do the sketches lie? Give --data-root or data.folder")
         shapes = recipe.shapes
         return load_sketch_folder(
             root, size=size, test_fraction=shapes.test_fraction, split_seed=shapes.split_seed, tell=tell
@@ -117,7 +159,7 @@ def _sketches(recipe: Recipe, data_root: Path | None, tell: Callable[[str], None
 
 def sketch_size(recipe: Recipe) -> int:
     """Give height and width of the drawings of a recipe, pixels."""
-    return recipe.data.image_size or 64
+    return recipe.data.sketch_size
 
 
 def collection_of(
@@ -249,7 +291,8 @@ def prepare(recipe: Recipe, splits: Splits[Any]) -> Preparation:
         # pretrained backbones take pixels in 0 .. 1 and normalise them as their weights want it
         plain = recipe.model.pretrained != "none"
         normalization = Normalization((0.0,) * c, (1.0,) * c) if plain else Normalization.from_pixels(views)
-    return Preparation(normalization, _augmentation(recipe, splits), projection)
+    partial = recipe.augment.partial if recipe.data.drawn else 0.0
+    return Preparation(normalization, _augmentation(recipe, splits), projection, partial)
 
 
 def _augmentation(

@@ -72,6 +72,7 @@ class MetricLearner(Learner):
         self.recipe: Recipe = recipe
         self.input_shape = input_shape
         self.network: Network = Network(recipe, input_shape, len(classes))
+        self.network.kept = recipe.model.train == "head"
         if recipe.channels_last:
             self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         metric = Metric(make_loss(recipe.loss, len(classes), recipe.model.widths[-1]), recipe.loss)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from batchot.data.augment_views import mirror_views
-from batchot.models import CosineHead, Embedder, MetricNet
+from batchot.models import MVCNN, CosineHead, Embedder, MetricNet
 from batchot.models.features import make_features
 from batchot.training.recipe import Recipe, RecipeError
 
@@ -55,6 +57,8 @@ class Network(nn.Module):
         )
         self.embedder = Embedder(features, metric)
         self.mirror_order = _mirror_order(recipe)
+        self.kept = False  # takes the features of `view_features` in the place of samples
+        self._frozen = _freeze(self.embedder.backbone, model.train == "head", model.freeze_norm)
         self.head: nn.Module | None = None
         if loss.cross_entropy_weight > 0 and not headless:
             width = model.widths[-1]
@@ -63,20 +67,70 @@ class Network(nn.Module):
                 if loss.head == "cosine"
                 else nn.Linear(width, n_classes)
             )
+        self.train()
 
     def forward(self, samples: Tensor) -> Outputs:  # (b, *input_shape)
-        """Give embeddings and logits of normalised samples."""
-        embeddings = self.embedder(samples).float()
+        """Give embeddings and logits of normalised samples, or of kept features (b, k, v, f), the first of k forms."""
+        if self.kept:
+            embeddings = self.embedder.head(self._pooled(samples[:, 0].float())).float()
+        else:
+            embeddings = self.embedder(samples).float()
         return Outputs(embeddings, None if self.head is None else self.head(embeddings).float())
 
     def mirrored(self, samples: Tensor) -> Tensor:
-        """Give the same samples seen in a mirror: images, views or clouds."""
+        """Give the same samples seen in a mirror: images, views or clouds; of kept features the second form."""
+        if self.kept:
+            return samples[:, 1:2]
         if samples.ndim == 3:
             return samples * samples.new_tensor([-1, 1, 1])
         if samples.ndim == 4:
             return samples.flip(3)
         assert self.mirror_order is not None  # all cameras of a recipe are symmetric
         return mirror_views(samples, self.mirror_order)
+
+    def train(self, mode: bool = True) -> Network:
+        """Set training mode, in which what is frozen stays as it is."""
+        super().train(mode)
+        for module in self._frozen:
+            module.train(False)
+        return self
+
+    @contextmanager
+    def on_kept_features(self) -> Iterator[None]:
+        """Take kept features in the place of samples in here."""
+        before, self.kept = self.kept, True
+        try:
+            yield
+        finally:
+            self.kept = before
+
+    def view_features(self, samples: Tensor) -> Tensor:  # (b, *input_shape) -> (b, v, f)
+        """Give the features of the pictures of normalised samples, before they are pooled."""
+        backbone = self.embedder.backbone
+        features: Tensor = (
+            backbone.view_features(samples) if isinstance(backbone, MVCNN) else backbone(samples).unsqueeze(1)
+        )
+        return features
+
+    def _pooled(self, features: Tensor) -> Tensor:  # (b, v, f) -> (b, f)
+        backbone = self.embedder.backbone
+        pooled: Tensor = backbone.pooling(features) if isinstance(backbone, MVCNN) else features[:, 0]
+        return pooled
+
+
+def backbone_of(features: nn.Module) -> nn.Module:
+    """Give the image network in a tower's features: that of every view, or the features themselves."""
+    return features.backbone if isinstance(features, MVCNN) else features
+
+
+def _freeze(features: nn.Module, whole: bool, norms: bool) -> list[nn.Module]:
+    """Take a backbone, or its batch normalisation, out of training, and give what has to stay in eval mode."""
+    backbone = backbone_of(features)
+    frozen: list[nn.Module]
+    frozen = [backbone] if whole else [m for m in backbone.modules() if norms and isinstance(m, _BatchNorm)]
+    for module in frozen:
+        module.requires_grad_(False)
+    return frozen
 
 
 def _features(recipe: Recipe, shape: tuple[int, ...], load_pretrained: bool) -> tuple[nn.Module, int]:
@@ -91,6 +145,7 @@ def _features(recipe: Recipe, shape: tuple[int, ...], load_pretrained: bool) -> 
             backbone=model.backbone,
             pretrained=pretrained,
             pooling=model.pooling,
+            channels_apart=model.channels_apart,
             views_at_once=1024,
         )
     except (ValueError, OSError, ImportError) as error:
@@ -109,7 +164,9 @@ def _mirror_order(recipe: Recipe) -> tuple[int, ...] | None:
 
 
 def channels_last(samples: Tensor) -> Tensor:
-    """Put the channels of images (b, c, h, w) or views (b, v, c, h, w) last in memory; leave clouds alone."""
+    """Put the channels of images (b, c, h, w) or views (b, v, c, h, w) last in memory; leave others alone."""
+    if samples.dtype == torch.float16:  # kept features
+        return samples
     if samples.ndim == 4:
         return samples.contiguous(memory_format=torch.channels_last)
     if samples.ndim == 5:

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from batchot.models import MVCNN, Embedder
+from batchot.models.efficientnet_lite import EfficientNetLite
 from batchot.training.recipe import OptimSettings
 
 _START = 0.05  # share of the highest learning rate at which a warm-up begins
@@ -119,6 +121,24 @@ class Muon(torch.optim.AdamW):
         parameter.add_(direction.to(parameter.dtype), alpha=-group["lr"] * scale)
 
 
+def lr_factors(settings: OptimSettings, network: nn.Module) -> dict[nn.Parameter, float]:
+    """Give the factor of the learning rate of each parameter that is trained.
+
+    Args:
+        settings: `backbone_lr` for all of a backbone, and `layer_decay` once for each layer of it above
+        network: one network, or one with towers
+    """
+    factors = {p: 1.0 for p in network.parameters() if p.requires_grad}
+    for part in network.modules():
+        if isinstance(part, Embedder):
+            backbone = part.backbone.backbone if isinstance(part.backbone, MVCNN) else part.backbone
+            layers = backbone.layers() if isinstance(backbone, EfficientNetLite) else [backbone]
+            for above, layer in enumerate(reversed(layers)):
+                own = settings.backbone_lr * settings.layer_decay**above
+                factors |= {p: own for p in layer.parameters() if p in factors}
+    return factors
+
+
 def make_optimiser(settings: OptimSettings, network: nn.Module, loss: nn.Module) -> torch.optim.Optimizer:
     """Make the optimiser of a network and of the parameters that its loss may have.
 
@@ -131,16 +151,21 @@ def make_optimiser(settings: OptimSettings, network: nn.Module, loss: nn.Module)
         One optimiser over all parameters.
     """
     muon = settings.name == "muon"
-    kernels = [p for p in network.parameters() if p.ndim == 4]
-    matrices = [p for p in network.parameters() if p.ndim in (2, 3)]
-    vectors = [p for p in network.parameters() if p.ndim <= 1]
-    decay = {"weight_decay": settings.weight_decay}
-    groups: list[dict[str, Any]] = [
-        {"params": kernels, **decay, **({"muon": True, "lr": settings.muon_lr} if muon else {})},
-        {"params": matrices, **decay},
-        {"params": vectors, "weight_decay": 0.0},
-        {"params": list(loss.parameters()), "weight_decay": 0.0, "lr": settings.lr * settings.loss_lr_factor},
-    ]
+    factors = lr_factors(settings, network)
+    groups: list[dict[str, Any]] = []
+    for factor in sorted(set(factors.values()), reverse=True):
+        some = [p for p, own in factors.items() if own == factor]
+        kernels = [p for p in some if p.ndim == 4]
+        matrices = [p for p in some if p.ndim in (2, 3)]
+        vectors = [p for p in some if p.ndim <= 1]
+        rate = {"weight_decay": settings.weight_decay, "lr": settings.lr * factor}
+        groups += [
+            {"params": kernels, **rate, **({"muon": True, "lr": settings.muon_lr * factor} if muon else {})},
+            {"params": matrices, **rate},
+            {"params": vectors, **rate, "weight_decay": 0.0},
+        ]
+    loss_lr = settings.lr * settings.loss_lr_factor
+    groups.append({"params": list(loss.parameters()), "weight_decay": 0.0, "lr": loss_lr})
     groups = [g for g in groups if g["params"]]
     betas = (settings.momentum, _BETA2)
     if settings.name == "muon":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -45,7 +46,8 @@ def _require(condition: bool, setting: str, value: object, allowed: str) -> None
 
 
 IMAGE_SETS = ("mnist", "cifar10", "digits", "folder")
-SKETCH_SETS = ("sketches", "line-drawings", "shrec13-sketches", "shrec14-sketches")
+SKETCH_SETS = ("sketches", "quickdraw", "line-drawings", "shrec13-sketches", "shrec14-sketches")
+SKETCH_SOURCES = ("drawn", "quickdraw", "lines")
 SHAPE_SETS = (
     "modelnet40",
     "modelnet10",
@@ -65,14 +67,21 @@ class DataSettings:
     Args:
         name: data set, found under --data-root; "folder" is any folder of class folders of images,
             "shape-folder" one of meshes and point clouds, "library" the built-in shapes, "sketches" any folder of
-            class folders of drawings, "line-drawings" drawings made from the shapes of a cross-modal recipe,
-            "shards" what batchot render --shards has written
+            class folders of drawings, "quickdraw" the strokes of Quick, Draw!, "line-drawings" drawings made from
+            the shapes of a cross-modal recipe, "shards" what batchot render --shards has written
         folder: where in --data-root the set lies, or an absolute path (null: in the folder of its name, or in
             --data-root itself)
         image_size: side in pixels to which drawings and the images of a "folder" are scaled (null: images as they
             are, drawings 64)
-        train_on: drawings that are trained on in a cross-modal recipe: "drawn" by hand, "lines" drawn from the
-            training shapes, or "both"; the test is always on those drawn by hand
+        train_on: sketches that are trained on: "drawn", those of the data set; "quickdraw"; "lines", drawn from the
+            training shapes of a cross-modal recipe; "both", drawn and lines as many as there are; or several, each
+            with its share of a batch: {drawn: 1, quickdraw: 0.5}. An epoch shows each of the first about once. The
+            test is always on those of the data set
+        quickdraw: where in --data-root the .ndjson files of Quick, Draw! lie, or an absolute path; * stands for
+            any letters
+        per_class: read so many drawings of each class of Quick, Draw! (0: all)
+        rename: for each source of sketches, what its classes are called here, such as
+            {quickdraw: {mug: beer-mug}}; names that differ in case, spaces and hyphens only are the same anyway
         limit: use only so many training samples, drawn at random (null: all)
         validation: measure on this share of the training samples, the last ones of each class, and train on the
             others, so that settings can be chosen without a look at the test set (0: measure on the test set)
@@ -89,6 +98,7 @@ class DataSettings:
         "shape-folder",
         "library",
         "sketches",
+        "quickdraw",
         "line-drawings",
         "shrec13-sketches",
         "shrec14-sketches",
@@ -98,7 +108,10 @@ class DataSettings:
     ]
     folder: str | None = None
     image_size: int | None = None
-    train_on: Literal["drawn", "lines", "both"] = "drawn"
+    train_on: Literal["drawn", "quickdraw", "lines", "both"] | dict[str, float] = "drawn"
+    quickdraw: str = "quickdraw*"
+    per_class: int = 1000
+    rename: dict[str, dict[str, str]] = field(default_factory=dict)
     limit: int | None = None
     validation: float = 0.0
 
@@ -111,11 +124,53 @@ class DataSettings:
             ">= 4 or null",
         )
         _require(self.limit is None or self.limit >= 2, "data.limit", self.limit, ">= 2 or null")
+        _require(self.per_class >= 0, "data.per_class", self.per_class, ">= 0")
+        shares = self.train_on if isinstance(self.train_on, dict) else {}
+        for setting, names in (("data.train_on", shares), ("data.rename", self.rename)):
+            if unknown := [name for name in names if name not in SKETCH_SOURCES]:
+                raise RecipeError(
+                    f"{setting}: there is no source {unknown[0]!r}; there are {', '.join(SKETCH_SOURCES)}"
+                )
+        _require(
+            not isinstance(self.train_on, dict)
+            or (all(0 <= share < math.inf for share in shares.values()) and sum(shares.values()) > 0),
+            "data.train_on",
+            self.train_on,
+            "shares >= 0 of which one is greater",
+        )
 
     @property
     def shapes(self) -> bool:
         """Whether these are shapes rather than images."""
         return self.name in SHAPE_SETS
+
+    @property
+    def source(self) -> str:
+        """Which source of sketches the data set itself is."""
+        return {"quickdraw": "quickdraw", "line-drawings": "lines"}.get(self.name, "drawn")
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """Share of each source that is trained on, in their order; "drawn" is the data set, whichever it is."""
+        named = self.train_on
+        if isinstance(named, str):
+            named = {"drawn": 1.0, "lines": 1.0} if named == "both" else {named: 1.0}
+        found: dict[str, float] = {}
+        for name, share in named.items():
+            if share > 0:
+                source = self.source if name == "drawn" else name
+                found[source] = found.get(source, 0.0) + share
+        return found
+
+    @property
+    def mixed(self) -> bool:
+        """Whether sketches come from several sources, or from one whose classes are called otherwise elsewhere."""
+        return self.drawn and (self.shares.keys() != {self.source} or self.source == "quickdraw")
+
+    @property
+    def sketch_size(self) -> int:
+        """Height and width of sketches, pixels."""
+        return self.image_size or 64
 
     @property
     def drawn(self) -> bool:
@@ -194,6 +249,10 @@ class AugmentSettings:
         stretch: make a sketch wider and lower, or narrower and higher, by up to this logarithm of the factor
         rotations: turn a sketch by a multiple of 360 degrees / rotations (the paper: 20; 0: not)
         gaps: up to so many places where the strokes of a sketch are broken
+        hand: how far recorded strokes (quickdraw, lines) are drawn anew by other hands and pens: 0 not at all, 1 as
+            much as people differ
+        partial: share of the sketches that are not finished yet: the first 25 to 100 % of the strokes, or of the
+            ink along connected parts where strokes are not known
     """
 
     flip: bool = False
@@ -209,6 +268,8 @@ class AugmentSettings:
     stretch: float = 0.0
     rotations: int = 0
     gaps: int = 0
+    hand: float = 0.0
+    partial: float = 0.0
 
     def __post_init__(self) -> None:
         _require(self.thickness >= 0, "augment.thickness", self.thickness, ">= 0 pixels")
@@ -217,6 +278,8 @@ class AugmentSettings:
         _require(self.stretch >= 0, "augment.stretch", self.stretch, ">= 0")
         _require(self.rotations >= 0, "augment.rotations", self.rotations, ">= 0")
         _require(self.gaps >= 0, "augment.gaps", self.gaps, ">= 0 places")
+        _require(self.hand >= 0, "augment.hand", self.hand, ">= 0")
+        _require(0 <= self.partial <= 1, "augment.partial", self.partial, "in [0, 1]")
         _require(self.shift >= 0, "augment.shift", self.shift, ">= 0 pixels")
         _require(self.cutout >= 0, "augment.cutout", self.cutout, ">= 0 pixels")
         _require(0 <= self.scale < 1, "augment.scale", self.scale, "in [0, 1)")
@@ -233,7 +296,13 @@ class ModelSettings:
         channels: channels of the two convolutions (lenet)
         backbone: network of an image or view (cnn, mvcnn): resnet18-w16 and other widths, alexnet, a model of
             Hugging Face by name or folder, or timm/NAME
-        pretrained: weights of the backbone: "none", "hub" (the user's cache or the network), or a folder
+        pretrained: weights of the backbone: "none", "package" (ImageNet weights of efficientnet-lite0, 1 and 2, by
+            pip), "hub" (the user's cache or the network), a folder, or the folder of a run
+        train: "all" of the network; the "head", that is what follows the backbone, on features that are made once
+            and kept; or "head-then-all", where a run of the head (in RUN/head) comes first, see first
+        kept_variants: augmented forms of each training sample whose features are kept (head)
+        freeze_norm: leave statistics and factors of the backbone's batch normalisation as they are (all)
+        channels_apart: each channel of a view is a picture of its own (mvcnn)
         pooling: of the views' features (mvcnn)
         widths: widths of the fully connected layers of the metric network; the last is the embedding's
         activation: non-linearity between the fully connected layers
@@ -245,7 +314,11 @@ class ModelSettings:
     channels: tuple[int, int] = (32, 64)
     backbone: str = "resnet18-w16"
     pretrained: str = "none"
-    pooling: Literal["max", "mean", "attention", "concat"] = "max"
+    train: Literal["all", "head", "head-then-all"] = "all"
+    kept_variants: int = 0
+    freeze_norm: bool = False
+    channels_apart: bool = False
+    pooling: Literal["max", "mean", "max-mean", "attention", "concat"] = "max"
     widths: tuple[int, ...] = (512, 256)
     activation: Literal["sigmoid", "relu"] = "relu"
     batch_norm: bool = False
@@ -260,6 +333,13 @@ class ModelSettings:
             "one or more numbers >= 1",
         )
         _require(0 <= self.dropout < 1, "model.dropout", self.dropout, "in [0, 1)")
+        _require(self.kept_variants >= 0, "model.kept_variants", self.kept_variants, ">= 0")
+        _require(
+            self.train == "all" or (self.pretrained != "none" and self.name in ("cnn", "mvcnn")),
+            "model.train",
+            self.train,
+            "all where model.pretrained=none, as a backbone of random weights has nothing to keep",
+        )
 
 
 @dataclass(frozen=True)
@@ -398,6 +478,8 @@ class OptimSettings:
         warmup: share of all steps in which the rate goes up (one-cycle and cosine)
         final: last learning rate as a share of lr (one-cycle and cosine)
         decay: factor an epoch (exponential)
+        backbone_lr: factor of the learning rates for the backbone
+        layer_decay: further factor for each layer of the backbone below the last one (efficientnet-lite)
         clip: largest norm of the gradient (0: none)
         ema: decay a step of the averaged weights that are evaluated and kept (0: no averaging)
     """
@@ -413,6 +495,8 @@ class OptimSettings:
     warmup: float = 0.3
     final: float = 0.0
     decay: float = 0.95
+    backbone_lr: float = 1.0
+    layer_decay: float = 1.0
     clip: float = 0.0
     ema: float = 0.0
 
@@ -425,6 +509,8 @@ class OptimSettings:
         _require(0 <= self.warmup < 1, "optim.warmup", self.warmup, "in [0, 1)")
         _require(0 <= self.final <= 1, "optim.final", self.final, "in [0, 1]")
         _require(0 < self.decay <= 1, "optim.decay", self.decay, "in (0, 1]")
+        _require(self.backbone_lr > 0, "optim.backbone_lr", self.backbone_lr, "> 0")
+        _require(0 < self.layer_decay <= 1, "optim.layer_decay", self.layer_decay, "in (0, 1]")
         _require(self.clip >= 0, "optim.clip", self.clip, ">= 0")
         _require(0 <= self.ema < 1, "optim.ema", self.ema, "in [0, 1)")
         _require(
@@ -480,6 +566,8 @@ class Recipe:
         precision: "32", or "bf16" for autocast to bfloat16
         channels_last: keep images and views in channels-last order, which is faster for some networks
         checkpoint_minutes: minutes between checkpoints within an epoch (one is written at each epoch's end)
+        first: settings of the run of the head where they differ, by dotted name, such as {epochs: 10, optim.lr: 0.001}
+            (model.train=head-then-all)
     """
 
     name: str
@@ -490,6 +578,7 @@ class Recipe:
     precision: Literal["32", "bf16"] = "32"
     channels_last: bool = False
     checkpoint_minutes: float = 5.0
+    first: dict[str, bool | int | float | str] = field(default_factory=dict)
     shapes: ShapeSettings = field(default_factory=ShapeSettings)
     augment: AugmentSettings = field(default_factory=AugmentSettings)
     model: ModelSettings = field(default_factory=ModelSettings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import platform
 import warnings
@@ -18,6 +19,7 @@ from lightning.pytorch import Trainer, seed_everything
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 
+from batchot.allocator import reuse_large_blocks
 from batchot.data import (
     BalancedBatches,
     BatchSampler,
@@ -27,6 +29,7 @@ from batchot.data import (
     Splits,
     TrainingBatches,
 )
+from batchot.data.joined import sources_of
 from batchot.data.resumable import ResumableBatches
 from batchot.data.seeding import generator_for
 from batchot.data.share import Share
@@ -58,6 +61,7 @@ from batchot.training.distributed import (
 from batchot.training.distributed_processes import check_parts
 from batchot.training.files import RunError, RunFolder, RunInterrupted, write_text
 from batchot.training.inputs import input_shape, load_splits, prepare, reference_samples
+from batchot.training.kept import keep, kept_preparation
 from batchot.training.learner import Learner, gather
 from batchot.training.losses import make_loss
 from batchot.training.memory import memory_errors_explained
@@ -65,7 +69,7 @@ from batchot.training.module import MetricLearner
 from batchot.training.network import Outputs
 from batchot.training.recipe import Recipe, RecipeError
 from batchot.training.scores import Embedded
-from batchot.training.settings import first_difference, leaves, load_any_recipe, to_mapping
+from batchot.training.settings import first_difference, head_recipe, leaves, load_any_recipe, to_mapping
 from batchot.training.trained import TrainedEmbedder, load_run
 
 
@@ -125,10 +129,14 @@ def train(
     """
     messages = messages or Messages()
     make_loss(recipe.loss, n_classes=2, embedding_dim=recipe.model.widths[-1])  # are its options right?
+    how: dict[str, Any] = {"data_root": data_root, "device": device, "command": command, "messages": messages}
+    head = head_first(recipe, out, resume, train, how)
+    resume = resume or head is not None
 
     def prepared() -> Job:
         splits = load_splits(recipe, data_root, tell=messages.note, progress=messages.bar)
-        learner, batches, evaluation = _prepare(recipe, splits)
+        learner, batches, evaluation = _prepare(recipe, splits, messages)
+        begin_from(learner, head)
         about = (
             f"{splits.name}: {len(splits.train):,} training and {len(splits.test):,} test {_what(recipe)} of "
             f"{' x '.join(map(str, learner.input_shape))}, {len(splits.train.classes)} classes"
@@ -143,6 +151,52 @@ def train(
     # nothing was evaluated in this session where the run was finished already
     test = learner.test or on_first(lambda: embed_samples(load_run(out), splits.test))
     return TrainedRun(fitted.folder, recipe, fitted.rows, splits, test.on_cpu(), fitted.waited)
+
+
+def head_first(
+    recipe: Recipe | CrossModalRecipe,
+    out: Path,
+    resume: bool,
+    fit: Callable[..., Any],
+    how: dict[str, Any],
+) -> Path | None:
+    """Train what follows the backbone first, as a run of its own in the folder ``head`` of the run.
+
+    Args:
+        recipe: of the whole network
+        out: its run folder
+        resume: go on with it
+        fit: trains by a recipe into a folder
+        how: further arguments of `fit`
+
+    Returns:
+        The checkpoint to begin from; None where the recipe does not ask for this.
+    """
+    towers = recipe.towers.values() if isinstance(recipe, CrossModalRecipe) else [recipe]
+    if all(tower.model.train != "head-then-all" for tower in towers):
+        return None
+    first, folder, whole = head_recipe(recipe), RunFolder(out / "head"), RunFolder(out)
+    together(lambda: _check_folder(whole, recipe, resume))
+    if this_rank() == 0 and not whole.config.exists():  # so that --resume knows the run from here on
+        _write_config(whole, recipe, how["command"], how["data_root"])
+    if not _is_finished(folder, first.epochs):
+        how["messages"].note(f"first the head, {first.epochs} epochs: {folder.root}")
+        fit(first, folder.root, resume=folder.config.exists(), **how)
+    return folder.last
+
+
+def _is_finished(folder: RunFolder, epochs: int) -> bool:
+    if not (folder.metrics.is_file() and folder.last.is_file()):
+        return False
+    return bool(json.loads(folder.metrics.read_text()).get("epoch") == epochs)
+
+
+def begin_from(learner: Learner, checkpoint: Path | None) -> None:
+    """Give a learner the weights of the run of its head, if there was one."""
+    if checkpoint is not None:
+        saved = read_checkpoint(checkpoint)["state_dict"]
+        check_weights(saved, learner.state_dict(), checkpoint)
+        learner.load_state_dict(saved)
 
 
 @dataclass(frozen=True)
@@ -192,6 +246,7 @@ def fit_run(
         RunError: see `train`
         RunInterrupted: Ctrl-C or SIGTERM; a checkpoint has been written
     """
+    reuse_large_blocks()
     folder = RunFolder(out)
     accelerator = accelerator_of(device)
     check_alike(versions() | leaves(to_mapping(recipe)) | {"--device": accelerator, "--resume": resume})
@@ -256,20 +311,27 @@ def _check_folder(folder: RunFolder, recipe: Recipe | CrossModalRecipe, resume: 
 
 
 def _prepare(
-    recipe: Recipe, splits: Splits[Any]
+    recipe: Recipe, splits: Splits[Any], messages: Messages
 ) -> tuple[MetricLearner, TrainingBatches, tuple[EvaluationBatches, EvaluationBatches]]:
-    train = splits.train
+    train: Samples = splits.train
+    test: Samples = splits.test
     preparation = prepare(recipe, splits)
-    halves = Share(this_rank(), rank_count(), halves=recipe.loss.against == "halves")
-    batches = TrainingBatches(train, _sampler(recipe, train), preparation, seed=recipe.seed, share=halves)
+    sampler = _sampler(recipe, train)
     shape = input_shape(preparation, train)
-    learner = MetricLearner(recipe, shape, train.classes, len(batches), preparation)
+    learner = MetricLearner(recipe, shape, train.classes, len(sampler), preparation)
+    if recipe.model.train == "head":
+        how: dict[str, Any] = {"tell": messages.note, "progress": messages.bar}
+        train = keep(learner.network, recipe, preparation, train, training=True, **how)
+        test = keep(learner.network, recipe, preparation, test, training=False, **how)
+        preparation = kept_preparation(recipe)
+    halves = Share(this_rank(), rank_count(), halves=recipe.loss.against == "halves")
+    batches = TrainingBatches(train, sampler, preparation, seed=recipe.seed, share=halves)
     if count := recipe.evaluation.recalibrate:
         generator = generator_for("calibration", recipe.seed)
         learner.calibration = calibration_batches(train, preparation, recipe.batch, count, generator)
     size, share = recipe.evaluation.batch, Share(this_rank(), rank_count())
     evaluation = (
-        EvaluationBatches(splits.test, preparation, size, share),
+        EvaluationBatches(test, preparation, size, share),
         EvaluationBatches(reference_samples(recipe, train), preparation, size, share),
     )
     return learner, batches, evaluation
@@ -282,10 +344,11 @@ def _sampler(recipe: Recipe, train: Samples) -> BatchSampler:
             f"batch.size: {settings.size} is not allowed; there are {len(train):,} training samples"
         )
     try:
+        sources = sources_of(train)
         if settings.sampler == "plain":
-            return PlainBatches(len(train), settings.size)
+            return PlainBatches(len(train), settings.size, sources=sources)
         classes = settings.classes_per_batch or len(train.labels.unique())
-        return BalancedBatches(train.labels, settings.size, classes)
+        return BalancedBatches(train.labels, settings.size, classes, sources)
     except ValueError as error:
         raise RecipeError(f"batch: {error}") from error
 
@@ -383,7 +446,12 @@ def embed_samples(embedder: TrainedEmbedder, samples: Samples) -> Embedded:
     Returns:
         Embeddings, logits and labels, on the CPU.
     """
-    return embed_all(embedder.outputs, samples, embedder.recipe.evaluation.batch)
+    recipe = embedder.recipe
+    if recipe.model.train != "head":
+        return embed_all(embedder.outputs, samples, recipe.evaluation.batch)
+    kept = keep(embedder.network, recipe, embedder.preparation, samples, training=False)
+    with embedder.network.on_kept_features():
+        return embed_all(embedder.outputs, kept, recipe.evaluation.batch)
 
 
 @torch.no_grad()
@@ -414,6 +482,7 @@ def quiet() -> Iterator[None]:
     with warnings.catch_warnings():
         for pattern in (
             ".*does not have many workers.*",
+            ".*module\\(s\\) in eval mode at the start of training.*",  # a frozen backbone
             ".*You are trying to `self.log\\(\\)`.*",
             ".*smaller than the logging interval.*",
             ".*LeafSpec.*",

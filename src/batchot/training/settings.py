@@ -86,6 +86,8 @@ def is_setting(setting: str) -> bool:
     >>> is_setting("loss.lam"), is_setting("loss.options.neg_margin"), is_setting("lam")
     (True, True, False)
     """
+    if setting.startswith("first."):
+        return full_name(setting.removeprefix("first.")) in setting_types()
     return setting in setting_types() or (setting.startswith("loss.options.") and setting.count(".") == 2)
 
 
@@ -113,6 +115,10 @@ def allowed(kind: Any) -> str:
     if origin is tuple:
         count = "" if Ellipsis in args else f"{len(args)} "
         return f"a list of {count}whole numbers such as [64,32]"
+    if origin is dict and get_origin(args[1]) is dict:
+        return "a mapping such as {quickdraw: {mug: beer-mug}}"
+    if origin is dict and args[1] is not float:
+        return "a mapping from setting to value such as {epochs: 10, optim.lr: 0.001}"
     if origin is dict:
         return "a mapping from name to number such as {neg_margin: 0.5}"
     return " or ".join(allowed(a) for a in args)
@@ -356,6 +362,9 @@ def change(changed: dict[str, Any], values: dict[str, Any], name: str, text: str
     if key.startswith("loss.options."):
         inherited = changed.get("loss.options", values.get("loss.options", {}))
         key, value = "loss.options", {**inherited, key.removeprefix("loss.options."): value}
+    elif key.startswith("first."):
+        inherited = changed.get("first", values.get("first", {}))
+        key, value = "first", {**inherited, full_name(key.removeprefix("first.")): value}
     elif setting_types()[key] is str:
         value = text
     changed[key] = value
@@ -411,10 +420,18 @@ def _where_effective(made: Recipe) -> list[tuple[str, bool, str]]:
     splatted = mvcnn and made.shapes.views == "splatted"
     clouds = splatted or made.model.name in ("pointnet", "dgcnn")
     images, drawn, cnn = not made.data.shapes, made.data.drawn, made.model.name == "cnn"
-    divided = made.data.name in ("psb", "shape-folder", "sketches")
+    pretrained, head = made.model.pretrained != "none", made.model.train == "head"
+    divided = made.data.name in ("psb", "shape-folder", "sketches", "quickdraw")
     groups = (
         (("data.image_size",), made.data.name == "folder" or drawn, "data=folder and drawings"),
-        (("data.train_on",), drawn and made.data.name != "line-drawings", "sketches of a cross-modal recipe"),
+        (("data.train_on",), drawn, "sketches"),
+        (("data.rename",), made.data.mixed, "sketches of several sources"),
+        (
+            ("data.quickdraw",),
+            "quickdraw" in made.data.shares and made.data.name != "quickdraw",
+            "train_on=quickdraw",
+        ),
+        (("data.per_class",), "quickdraw" in {*made.data.shares, made.data.name}, "quickdraw"),
         (
             ("data.folder",),
             made.data.name not in ("digits", "library", "line-drawings"),
@@ -422,7 +439,12 @@ def _where_effective(made: Recipe) -> list[tuple[str, bool, str]]:
         ),
         (("model.channels",), made.model.name == "lenet", "model.name=lenet"),
         (("model.backbone", "model.pretrained"), mvcnn or cnn, "model.name=mvcnn and cnn"),
-        (("model.pooling",), mvcnn, "model.name=mvcnn"),
+        (("model.pooling", "model.channels_apart"), mvcnn, "model.name=mvcnn"),
+        (("model.train",), pretrained, "pretrained backbones"),
+        (("model.kept_variants",), made.model.train == "head", "model.train=head"),
+        (("model.freeze_norm",), (mvcnn or cnn) and not head, "model.train=all and head-then-all"),
+        (("first",), made.model.train == "head-then-all", "model.train=head-then-all"),
+        (("optim.backbone_lr", "optim.layer_decay"), not head, "model.train=all and head-then-all"),
         (("shapes.views", "shapes.cameras", "shapes.size"), mvcnn, "model.name=mvcnn"),
         (("shapes.channels", "shapes.antialias"), rendered, "shapes.views=rendered of model.name=mvcnn"),
         (("shapes.radius", "shapes.margin"), splatted, "shapes.views=splatted of model.name=mvcnn"),
@@ -430,7 +452,7 @@ def _where_effective(made: Recipe) -> list[tuple[str, bool, str]]:
         (("shapes.prefer",), made.data.name.startswith("modelnet"), "ModelNet"),
         (("shapes.up",), made.data.shapes, "shapes"),
         (("shapes.min_class",), divided and made.data.shapes, "psb and shape-folder"),
-        (("shapes.test_fraction", "shapes.split_seed"), divided, "psb, shape-folder and sketches"),
+        (("shapes.test_fraction", "shapes.split_seed"), divided, "psb, shape-folder, sketches and quickdraw"),
         (("batch.chunk",), made.batch.chunk < made.batch.size, "batches that are larger than a chunk"),
         (("augment.cutout",), images and not drawn, "images"),
         (("augment.shift",), images or rendered, "images and rendered views"),
@@ -438,7 +460,12 @@ def _where_effective(made: Recipe) -> list[tuple[str, bool, str]]:
         (("augment.scale", "augment.turn"), clouds or drawn, "sketches, splatted views and point networks"),
         (("augment.jitter",), clouds, "splatted views and point networks"),
         (("augment.thickness", "augment.elastic", "augment.gaps"), drawn, "sketches"),
-        (("augment.tremor", "augment.stretch", "augment.rotations"), drawn, "sketches"),
+        (("augment.tremor", "augment.stretch", "augment.rotations", "augment.partial"), drawn, "sketches"),
+        (
+            ("augment.hand",),
+            drawn and not {*made.data.shares} <= {"drawn"},
+            "sketches of quickdraw and lines",
+        ),
     )
     return [(name, effective, where) for names, effective, where in groups for name in names]
 
@@ -460,6 +487,32 @@ def to_mapping(recipe: Recipe | CrossModalRecipe) -> dict[str, Any]:
     from batchot.training.cross_settings import cross_mapping
 
     return {k: plain(v) for k, v in cross_mapping(recipe).items()}
+
+
+def head_recipe(recipe: Recipe | CrossModalRecipe) -> Recipe | CrossModalRecipe:
+    """Give the recipe of the run of the head, which comes before the whole network is trained.
+
+    Raises:
+        RecipeError: `first` names no setting, or its value is not allowed
+
+    >>> whole = dataclasses.replace(load_recipe("digits"), first={"epochs": 2})
+    >>> head_recipe(whole).epochs
+    2
+    """
+    values = to_mapping(recipe)
+    first = {full_name(str(name)): value for name, value in values.pop("first").items()}
+    for name in first:
+        if name not in setting_types() or name in ("first", "data.name", "model.train"):
+            raise RecipeError(f"first: {name!r} cannot be set there{suggestion(name, list(setting_types()))}")
+    if isinstance(recipe, Recipe):
+        of_head = {} if recipe.model.train == "all" else {"model.train": "head"}
+        return build(flat(values, "first") | first | of_head, "first")
+    from batchot.training.cross_settings import make_cross_recipe
+
+    for tower in values["towers"].values():
+        if tower["model"]["train"] != "all":
+            tower["model"]["train"] = "head"
+    return make_cross_recipe(values, "first", [(name, str(value)) for name, value in first.items()])
 
 
 def first_difference(

@@ -88,7 +88,7 @@ class TrainedEmbedder(RunEmbedder):
 
     def outputs(self, samples: Tensor) -> Outputs:
         """Give embeddings and, where there is a classifier, logits; see `forward`."""
-        x = self._prepared(self.preparation, samples)
+        x = samples if self.network.kept else self._prepared(self.preparation, samples)
         return embed(self.network, x, normalize=self.normalized, flip=self.recipe.evaluation.flip)
 
     def forward(self, samples: Tensor) -> Tensor:

@@ -1,0 +1,1 @@
+"""Networks from samples to embeddings, and what is kept of them."""

@@ -1,0 +1,362 @@
+"""Features of a frozen backbone, made once and kept on disk: samples like views and clouds."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+import time
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from batchot.allocator import reuse_large_blocks
+from batchot.data.errors import DataError
+from batchot.data.locate import cache_folder
+from batchot.data.partial import fresh_batch
+from batchot.data.prepare import Preparation
+from batchot.data.samples import Samples
+from batchot.data.seeding import generator_for
+from batchot.models.efficientnet_lite import EfficientNetLite
+
+_FORMAT = 1  # raised when the features of the same samples would come out otherwise
+_PICTURES_AT_ONCE = 64
+_UNREADABLE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
+_PACK_SECONDS = 10.0  # as much work as an interruption may lose
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """Labelled features of samples, in all the forms that were kept.
+
+    Args:
+        values: float16, shape ``(n, k, v, f)``: k forms of v pictures. The first form is the sample as it is, the
+            second, where mirror images were kept, its mirror image; then come augmented ones.
+        labels: index into ``classes`` of each sample, int64, shape ``(n,)``.
+        classes: name of each class.
+        names: of each sample, empty where they have none.
+    """
+
+    values: Tensor  # (n, k, v, f) float16
+    labels: Tensor  # (n,) int64
+    classes: tuple[str, ...]
+    names: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def sample_shape(self) -> tuple[int, ...]:
+        """Forms, pictures and features of each sample."""
+        return tuple(self.values.shape[1:])
+
+    def batch(self, indices: Tensor) -> Tensor:
+        """The features at ``indices`` (int64, shape ``(b,)``), float16, shape ``(b, k, v, f)``."""
+        return self.values.index_select(0, indices)
+
+    def subset(self, indices: Tensor) -> Features:
+        """The samples at ``indices`` (int64, shape ``(k,)``), in that order, with the same classes."""
+        names = tuple(self.names[k] for k in indices.tolist()) if self.names else ()
+        return Features(self.values[indices], self.labels[indices], self.classes, names)
+
+
+@dataclass(frozen=True)
+class OneForm:
+    """Augmentation of kept features: one of the forms of each sample, drawn at random.
+
+    Args:
+        forms: those that are drawn from.
+
+    Example:
+        >>> from batchot.towers.features import OneForm
+        >>> x = torch.arange(4.0).view(1, 4, 1, 1)
+        >>> float(OneForm((3,))(x, torch.Generator(), None))
+        3.0
+    """
+
+    forms: tuple[int, ...]
+
+    def __call__(self, samples: Tensor, generator: torch.Generator, fill: Tensor | None) -> Tensor:
+        """One form ``(b, 1, v, f)`` of each of the samples ``(b, k, v, f)``."""
+        drawn = torch.randint(len(self.forms), (len(samples),), generator=generator)
+        chosen = torch.tensor(self.forms)[drawn]
+        return samples[torch.arange(len(samples)), chosen].unsqueeze(1)
+
+
+@dataclass(frozen=True)
+class Extractor:
+    """What makes features of samples.
+
+    Args:
+        backbone: from prepared samples to the features ``(b, v, f)`` of their pictures; frozen.
+        mirrored: from prepared samples to their mirror images.
+        preparation: of the samples; its augmentation makes the augmented forms.
+        device: where the backbone is.
+        identity: what tells the backbone and the preparation from others, for the name of the cache.
+    """
+
+    backbone: Callable[[Tensor], Tensor]
+    mirrored: Callable[[Tensor], Tensor]
+    preparation: Preparation
+    device: torch.device
+    identity: str
+    augmentation: str = field(default="")
+
+    def __call__(
+        self, samples: Samples, indices: Sequence[int], keys: Sequence[str], form: str
+    ) -> NDArray[np.float16]:
+        """Features ``(b, v, f)`` of some samples in one form; ``keys`` are those of these samples."""
+        with torch.inference_mode():
+            if form.startswith("augmented"):
+                # what is drawn for a sample depends on it and the form alone, not on the others beside it
+                parts = []
+                for index, key in zip(indices, keys, strict=True):
+                    generator = generator_for(f"kept {form}", int(key[:15], 16))
+                    one = fresh_batch(samples, torch.tensor([index]), generator, self.preparation.partial)
+                    parts.append(self.preparation(one, generator))
+                x = torch.cat(parts)
+            else:
+                x = self.preparation(samples.batch(torch.tensor(indices)))
+            x = x.to(self.device)
+            features = self.backbone(self.mirrored(x) if form == "mirrored" else x)
+            return features.to(torch.float16).cpu().numpy()
+
+    def folder(self, form: str) -> Path:
+        """Where the features of one form are kept."""
+        about = {"format": _FORMAT, "backbone": self.identity, "form": form}
+        if form.startswith("augmented"):
+            about["augmentation"] = self.augmentation
+        name = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:32]
+        return cache_folder() / "features" / name
+
+
+def identity_of(backbone: nn.Module, about: str) -> str:
+    """What tells a backbone with its weights from others, 64 hexadecimal digits.
+
+    >>> identity_of(nn.Linear(1, 1), "") == identity_of(nn.Linear(1, 1), "")
+    False
+    """
+    digest = hashlib.sha256(f"{type(backbone).__name__} {about}".encode())
+    for name, value in backbone.state_dict().items():
+        array = value.detach().cpu().contiguous().numpy()
+        digest.update(f"\0{name}\0{array.shape}\0".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def for_inference(backbone: nn.Module) -> nn.Module:
+    """The same backbone in eval mode, faster where it knows how to fold its batch normalisation."""
+    return backbone.folded() if isinstance(backbone, EfficientNetLite) else backbone.eval()
+
+
+def keep_features(
+    extractor: Extractor,
+    samples: Samples,
+    *,
+    mirrored: bool,
+    augmented: int = 0,
+    tell: Callable[[str], None] = lambda text: None,
+    progress: bool = False,
+) -> Features:
+    """The features of samples, from the cache or made now and put into it.
+
+    A sample is known by its content, so that files that were moved or renamed keep their features. What is made is
+    written in packs of some ten seconds of work, each whole or not at all: an interrupted call goes on where it was,
+    and several processes may work on the same samples.
+
+    Args:
+        extractor: makes the features.
+        samples: any set.
+        mirrored: keep the mirror image of each as well.
+        augmented: how many augmented forms of each are kept.
+        tell: told what is made, in a sentence.
+        progress: show a progress bar.
+
+    Returns:
+        The features of all samples, in their order.
+
+    Raises:
+        DataError: the cache folder cannot be written.
+    """
+    forms = ["plain", *(["mirrored"] if mirrored else []), *(f"augmented {k}" for k in range(augmented))]
+    keys = _keys(samples)
+    stores: dict[str, _Store] = {}
+    for attempt in range(2):
+        stores = {form: _Store(extractor.folder(form)) for form in forms}
+        work = [(form, missing) for form in forms if (missing := _first_of_each(keys, stores[form].known))]
+        if work:
+            count, kinds = sum(len(missing) for _, missing in work), len(forms)
+            tell(
+                f"embedding {len(samples):,} samples once{f', {kinds} forms of each' if kinds > 1 else ''}; {count:,} "
+                f"of {len(samples) * kinds:,} are new; kept in {cache_folder() / 'features'}"
+            )
+            _make(extractor, samples, keys, work, stores, progress)
+        try:
+            values = [stores[form].gather(keys) for form in forms]
+            break
+        except _DamagedPack as error:  # deleted, so that it is made again
+            if attempt:
+                raise DataError(f"{error}; is the disk sound?") from error
+    return Features(torch.from_numpy(np.stack(values, axis=1)), samples.labels, samples.classes, samples.names)
+
+
+class _DamagedPack(Exception):
+    """A pack was damaged and has been deleted."""
+
+
+def _keys(samples: Samples) -> list[str]:
+    """The SHA-256 of each sample as it is read."""
+    keys = []
+    for indices in torch.arange(len(samples)).split(64):
+        batch = samples.batch(indices).contiguous()
+        shape = f"{batch.dtype} {tuple(batch.shape[1:])}".encode()
+        keys += [hashlib.sha256(shape + row.numpy().tobytes()).hexdigest() for row in batch]
+    return keys
+
+
+def _first_of_each(keys: Sequence[str], known: dict[str, tuple[Path, int]]) -> list[int]:
+    """Where the first sample of each key is that is not known."""
+    first: dict[str, int] = {}
+    for k, key in enumerate(keys):
+        if key not in known:
+            first.setdefault(key, k)
+    return list(first.values())
+
+
+def _make(
+    extractor: Extractor,
+    samples: Samples,
+    keys: Sequence[str],
+    work: Sequence[tuple[str, list[int]]],
+    stores: dict[str, _Store],
+    progress: bool,
+) -> None:
+    """Make what is missing, one thread a core, and write it in packs."""
+    reuse_large_blocks()
+    pictures = max(
+        1, int(np.prod(extractor.preparation.project(samples.batch(torch.tensor([0]))).shape[1:-3]))
+    )
+    size = max(1, _PICTURES_AT_ONCE // pictures)
+    threads = torch.get_num_threads()
+    alone = extractor.device.type != "cpu"
+    workers = 1 if alone else max(1, threads)
+    jobs: Iterator[tuple[str, list[int]]] = (
+        (form, part.tolist())
+        for form, missing in work
+        for part in torch.tensor(missing).split(size * (8 if alone else 1))
+    )
+
+    def job(form: str, part: list[int]) -> tuple[str, list[int], NDArray[np.float16]]:
+        return form, part, extractor(samples, part, [keys[k] for k in part], form)
+
+    total = sum(len(missing) for _, missing in work)
+    written = time.monotonic()
+    # Batches side by side, each on one core, keep the cores busier than all cores on each operation in turn.
+    with (
+        ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool,
+        tqdm(total=total, desc="features", unit="sample", disable=not progress) as bar,
+    ):
+        running: set[Future[tuple[str, list[int], NDArray[np.float16]]]] = set()
+        try:
+            exhausted = False
+            while running or not exhausted:
+                while not exhausted and len(running) < 2 * workers:
+                    following = next(jobs, None)
+                    if following is None:
+                        exhausted = True
+                    else:
+                        running.add(pool.submit(job, *following))
+                done, running = wait(running, return_when=FIRST_COMPLETED)
+                for future in done:
+                    form, part, made = future.result()
+                    stores[form].add([keys[k] for k in part], made)
+                    bar.update(len(part))
+                if time.monotonic() - written > _PACK_SECONDS:
+                    _flush(stores)
+                    written = time.monotonic()
+        finally:
+            for future in running:
+                future.cancel()
+            torch.set_num_threads(threads)
+            _flush(stores)
+
+
+def _flush(stores: dict[str, _Store]) -> None:
+    for store in stores.values():
+        store.flush()
+
+
+class _Store:
+    """Packs of features in a folder; each pack is an ``.npz`` file with the keys and the features of some samples."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.known: dict[str, tuple[Path, int]] = {}
+        self._pending: list[tuple[list[str], NDArray[np.float16]]] = []
+        for pack in sorted(folder.glob("*.npz")):
+            try:
+                with np.load(pack, allow_pickle=False) as archive:
+                    for row, key in enumerate(archive["keys"].tolist()):
+                        self.known.setdefault(key, (pack, row))
+            except _UNREADABLE:
+                pack.unlink(missing_ok=True)  # what was in it is made again
+
+    def add(self, keys: list[str], features: NDArray[np.float16]) -> None:
+        """Take features, to be written with the next pack."""
+        self._pending.append((keys, features))
+
+    def flush(self) -> None:
+        """Write what was taken."""
+        if not self._pending:
+            return
+        keys = [key for part, _ in self._pending for key in part]
+        features = np.concatenate([part for _, part in self._pending])
+        name = hashlib.sha256("".join(keys).encode()).hexdigest()[:32]
+        path = self.folder / f"{name}.npz"
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile(dir=self.folder, suffix=".part", delete=False) as file:
+                try:
+                    np.savez(file, keys=np.array(keys), features=features)
+                    file.close()
+                    os.replace(file.name, path)
+                except BaseException:
+                    os.unlink(file.name)
+                    raise
+        except OSError as error:
+            raise DataError(
+                f"cannot write in {self.folder}: {error.strerror or error}; make room on that disk, or set "
+                "XDG_CACHE_HOME to a folder on another one"
+            ) from error
+        self.known |= {key: (path, row) for row, key in enumerate(keys)}
+        self._pending = []
+
+    def gather(self, keys: Sequence[str]) -> NDArray[np.float16]:
+        """The features ``(n, v, f)`` of samples in the order of their keys."""
+        by_pack: dict[Path, list[tuple[int, int]]] = {}
+        for place, key in enumerate(keys):
+            pack, row = self.known[key]
+            by_pack.setdefault(pack, []).append((place, row))
+        out: NDArray[np.float16] | None = None
+        for pack, places in by_pack.items():
+            try:
+                with np.load(pack, allow_pickle=False) as archive:
+                    features = archive["features"]
+            except _UNREADABLE as error:
+                pack.unlink(missing_ok=True)
+                raise _DamagedPack(f"{pack} was damaged: {error}") from error
+            if out is None:
+                out = np.empty((len(keys), *features.shape[1:]), np.float16)
+            to, rows = zip(*places, strict=True)
+            out[list(to)] = features[list(rows)]
+        assert out is not None
+        return out

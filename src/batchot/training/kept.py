@@ -1,0 +1,68 @@
+"""Kept features in the place of the samples of a run that trains what follows a frozen backbone."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+from batchot.data import Preparation, Samples
+from batchot.towers.features import Extractor, Features, OneForm, for_inference, identity_of, keep_features
+from batchot.training.network import Network, backbone_of, channels_last
+from batchot.training.recipe import Recipe
+
+
+def keep(
+    network: Network,
+    recipe: Recipe,
+    preparation: Preparation,
+    samples: Samples,
+    *,
+    training: bool,
+    tell: Callable[[str], None] = lambda text: None,
+    progress: bool = False,
+) -> Features:
+    """Give the features of samples by the backbone of a network, made once and kept on disk.
+
+    Args:
+        network: whose backbone makes them
+        recipe: which forms are kept: with `evaluation.flip` or `augment.flip` the mirror image, and for training
+            `model.kept_variants` augmented ones
+        preparation: of the samples as they are, with the augmentation
+        samples: of a run
+        training: they are trained on
+        tell: told what is made
+        progress: show a progress bar
+    """
+    whole = copy.copy(network)  # the same pooling, head and mirror, but another backbone
+    whole._modules = {**network._modules, "embedder": copy.deepcopy(network.embedder)}
+    features = whole.embedder.backbone
+    folded = for_inference(backbone_of(features))
+    if backbone_of(features) is features:
+        whole.embedder.backbone = folded
+    else:
+        features.backbone = folded
+    whole.eval()
+    whole.kept = False
+    splat, pixels = preparation.projection, preparation.normalization
+    looks = f"{splat} {None if pixels is None else (pixels.mean, pixels.std)} {recipe.model.channels_apart}"
+    extractor = Extractor(
+        lambda x: whole.view_features(channels_last(x)),
+        whole.mirrored,
+        preparation,
+        next(network.parameters()).device,
+        identity_of(backbone_of(network.embedder.backbone), looks),
+        repr(recipe.augment),
+    )
+    flipped = recipe.evaluation.flip or (training and recipe.augment.flip)
+    variants = recipe.model.kept_variants if training else 0
+    return keep_features(
+        extractor, samples, mirrored=flipped, augmented=variants, tell=tell, progress=progress
+    )
+
+
+def kept_preparation(recipe: Recipe) -> Preparation:
+    """Give what is done to kept features: for training one form of each sample is drawn, as augmentation."""
+    first = [0, *([1] if recipe.augment.flip else [])]
+    start = 2 if recipe.evaluation.flip or recipe.augment.flip else 1
+    variants = range(start, start + recipe.model.kept_variants)
+    return Preparation(None, OneForm((*first, *variants)))
