@@ -42,9 +42,8 @@ def allow(name):
             if "extra ==" not in line:
                 allow(re.match(r"[\w.-]+", line).group())
 
-for name in ("torch", "numpy", "numba", "batchot"):
-    if name != "batchot":
-        allow(name)
+for name in ("torch", "numpy", "numba"):
+    allow(name)
 allowed.add("batchot")
 missing = {
     top for top, owners in packages_distributions().items() if not any(plain(o) in allowed for o in owners)
@@ -63,7 +62,12 @@ sys.meta_path.insert(0, Missing())
 def run(command: Sequence[str | Path], folder: Path, **env: str) -> subprocess.CompletedProcess[str]:
     clean = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME")}
     return subprocess.run(
-        [str(word) for word in command], cwd=folder, env=clean | env, capture_output=True, text=True, timeout=600
+        [str(word) for word in command],
+        cwd=folder,
+        env=clean | env,
+        capture_output=True,
+        text=True,
+        timeout=600,
     )
 
 
@@ -111,11 +115,11 @@ def digits():
 fails(lambda: svm_predictions(torch.randn(4, 2), torch.tensor([0, 0, 1, 1]), torch.randn(2, 2)))
 fails(train)
 fails(digits)
-print([main(["train", "digits"]), main(["recipes"]), main(["report", "x"]), main(["render", "x.off"])])
+for arguments in (["train", "digits"], ["report", "x"], ["render", "a.off"]):
+    assert main(arguments) == 1, arguments
 """
     said = with_base_only(code, tmp_path)
     assert said.count("pip install 'batchot[train]'") >= 6, said
-    assert "[1, 0, 1, 1]" in said or "[1, 1, 1, 1]" in said, said
 
 
 def test_every_package_of_an_extra_is_known_by_its_import_name() -> None:
@@ -166,7 +170,16 @@ def test_the_installed_wheel_trains_and_reads_a_mesh(wheel: Path, tmp_path: Path
     home = tmp_path / "env"
     venv.create(home, with_pip=False, symlinks=os.name != "nt")
     python = home / ("Scripts" if os.name == "nt" else "bin") / "python"
-    pip = [sys.executable, "-m", "pip", "--python", python, "--disable-pip-version-check", "install", "--quiet"]
+    pip = [
+        sys.executable,
+        "-m",
+        "pip",
+        "--python",
+        python,
+        "--disable-pip-version-check",
+        "install",
+        "--quiet",
+    ]
     done = run([*pip, "--no-deps", "--no-index", wheel], tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     # what the wheel needs is that of this environment; the path of a .pth does not bring an editable install along
@@ -179,7 +192,17 @@ def test_the_installed_wheel_trains_and_reads_a_mesh(wheel: Path, tmp_path: Path
     done = run([python, "-c", code], tmp_path)
     assert str(packages) in done.stdout and done.stdout.strip().endswith(f"{PROJECT['version']} (2, 3)"), done
 
-    command = [python.with_name("batchot"), "train", "digits", "--epochs", "1", "--out", "run", "--device", "cpu"]
+    command = [
+        python.with_name("batchot"),
+        "train",
+        "digits",
+        "--epochs",
+        "1",
+        "--out",
+        "run",
+        "--device",
+        "cpu",
+    ]
     done = run(command, tmp_path, OMP_NUM_THREADS="1")
     assert done.returncode == 0, done.stdout + done.stderr
     assert (tmp_path / "run" / "metrics.json").is_file()

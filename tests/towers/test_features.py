@@ -25,7 +25,9 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def images(seed: int = 0, n: int = N) -> Images:
-    pixels = torch.randint(0, 256, (n, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(seed))
+    pixels = torch.randint(
+        0, 256, (n, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(seed)
+    )
     return Images(pixels, torch.arange(n) % 2, ("a", "b"), tuple(f"{k}.png" for k in range(n)))
 
 
@@ -81,7 +83,9 @@ def test_samples_are_known_by_their_content_and_not_by_their_place() -> None:
     some = keep_features(made.extractor(), samples.subset(order), mirrored=False, augmented=1)
     assert made.seen == seen
     assert torch.equal(some.values, kept.values[order])
-    alone = keep_features(Counting().extractor(), samples.subset(torch.tensor([5])), mirrored=False, augmented=1)
+    alone = keep_features(
+        Counting().extractor(), samples.subset(torch.tensor([5])), mirrored=False, augmented=1
+    )
     assert torch.equal(alone.values[0], kept.values[5])
 
 

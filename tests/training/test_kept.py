@@ -39,7 +39,13 @@ SMALL = [
     ("augment.shift", "1"),
 ]
 HEAD = [*SMALL, ("model.train", "head"), ("model.kept_variants", "1")]
-WHOLE = [*SMALL, ("model.train", "head-then-all"), ("first.epochs", "3"), ("first.optim.lr", "0.01"), ("epochs", "1")]
+WHOLE = [
+    *SMALL,
+    ("model.train", "head-then-all"),
+    ("first.epochs", "3"),
+    ("first.optim.lr", "0.01"),
+    ("epochs", "1"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +92,9 @@ def test_loaded_it_takes_samples_and_gives_the_embeddings_of_the_evaluation(
 ) -> None:
     splits = load_splits(head.recipe, folder)
     embeddings = load_run(head.folder.root)(splits.test.batch(torch.arange(len(splits.test))))
-    torch.testing.assert_close(embeddings, head.test.embeddings, atol=5e-3, rtol=0)  # features are kept as float16
+    torch.testing.assert_close(
+        embeddings, head.test.embeddings, atol=5e-3, rtol=0
+    )  # features are kept as float16
 
 
 def test_it_is_evaluated_on_kept_features(head: TrainedRun, folder: Path) -> None:

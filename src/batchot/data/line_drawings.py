@@ -125,7 +125,9 @@ class LineDrawings:
     def begun(self, indices: Tensor, share: float) -> Tensor:
         """The drawings at ``indices`` when this share of their ink was on the paper, uint8, ``(b, 1, h, w)``."""
         pixels, shares = self.batch(indices), torch.full((len(indices),), share)
-        return draw_strokes(trace(pixels), torch.arange(len(indices)), RECORDED, None, shares, pixels.shape[-1])
+        return draw_strokes(
+            trace(pixels), torch.arange(len(indices)), RECORDED, None, shares, pixels.shape[-1]
+        )
 
     def subset(self, indices: Tensor) -> LineDrawings:
         """The drawings at ``indices`` (int64, shape ``(k,)``), in that order, with the same classes."""

@@ -13,7 +13,9 @@ from batchot.data.pen import simplify
 _INK = 96  # of 255: what is darker than white by more belongs to a line
 _TOLERANCE = 0.7  # pixels by which a stroke may be off the middle of the line
 _SHORTEST = 4  # pixels: what is shorter is a spur of thinning
-_ROUND = np.array([[-1, 0], [-1, 1], [0, 1], [1, 1], [1, 0], [1, -1], [0, -1], [-1, -1]])  # neighbours, clockwise
+_ROUND = np.array(
+    [[-1, 0], [-1, 1], [0, 1], [1, 1], [1, 0], [1, -1], [0, -1], [-1, -1]]
+)  # neighbours, clockwise
 
 
 def trace(images: Tensor) -> tuple[Tensor, Tensor, Tensor]:

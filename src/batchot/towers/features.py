@@ -206,7 +206,9 @@ def keep_features(
         except _DamagedPack as error:  # deleted, so that it is made again
             if attempt:
                 raise DataError(f"{error}; is the disk sound?") from error
-    return Features(torch.from_numpy(np.stack(values, axis=1)), samples.labels, samples.classes, samples.names)
+    return Features(
+        torch.from_numpy(np.stack(values, axis=1)), samples.labels, samples.classes, samples.names
+    )
 
 
 class _DamagedPack(Exception):

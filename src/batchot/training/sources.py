@@ -97,7 +97,9 @@ def mix_sources(
     if "quickdraw" in parts:
         others = {name for source in parts if source != "quickdraw" for name in names[source]} | {*asked}
         if others:
-            _check_new_names(names["quickdraw"], parts["quickdraw"], rename.get("quickdraw", {}), others, tell)
+            _check_new_names(
+                names["quickdraw"], parts["quickdraw"], rename.get("quickdraw", {}), others, tell
+            )
             names["quickdraw"] = _agree(names["quickdraw"], others, tell)
         if asked:
             wanted = others if recipe.data.source != "quickdraw" else {*asked}
