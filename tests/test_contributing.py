@@ -1,4 +1,4 @@
-"""The examples of CONTRIBUTING.md run, the names and files in it exist; CITATION.cff and the wheel say the same version."""
+"""The examples of CONTRIBUTING.md run; what it points to exists; all that states the version states the same one."""
 
 from __future__ import annotations
 

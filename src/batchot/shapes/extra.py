@@ -9,7 +9,6 @@ from types import ModuleType
 
 from batchot.shapes.errors import MissingExtraError
 
-
 EXTRAS = {
     "PIL": "train",
     "docstring_parser": "train",

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from batchot.training.cross_recipe import CrossModalRecipe, TogetherSettings
 from batchot.shapes.extra import extras_named
+from batchot.training.cross_recipe import CrossModalRecipe, TogetherSettings
 from batchot.training.recipe import Recipe, RecipeError
 from batchot.training.settings import (
     allowed,
