@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Threads of the numerical libraries inside each test process: pytest runs one process a core.
 TEST_PROCESSES ?= 2
 
-.PHONY: demo test check benchmark clean
+.PHONY: demo test check benchmark dist clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("batchot needs Python 3.11 or newer, this is " + sys.version.split()[0] + "; set PYTHON=/path/to/python3.11")'
@@ -28,5 +28,9 @@ benchmark: $(VENV)/.installed
 	$(BIN)/python benchmarks/loss.py --step --large
 	$(BIN)/python benchmarks/measures.py
 
+dist: $(VENV)/.installed
+	rm -rf build dist
+	$(BIN)/python -m build --no-isolation
+
 clean:
-	rm -rf $(VENV) runs
+	rm -rf $(VENV) runs build dist

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from batchot.commands.common import FAILURE, INTERRUPTED, USAGE_ERROR, Parser, UsageError, fail
+from batchot.shapes.errors import MissingExtraError
+from batchot.shapes.extra import extras_named
 from batchot.training.recipe import RecipeError
 from batchot.training.settings import suggestion
 
@@ -44,8 +46,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     warnings.formatwarning = _in_a_line
     try:
         if argv and argv[0] in COMMANDS:
-            command = getattr(import_module(f"batchot.commands.{argv[0]}"), argv[0])
-            return int(command(argv[1:]))
+            with extras_named():
+                command = getattr(import_module(f"batchot.commands.{argv[0]}"), argv[0])
+                return int(command(argv[1:]))
         if argv and not argv[0].startswith("-"):
             names = list(COMMANDS)
             closest = suggestion(argv[0], names)
@@ -53,6 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _top(argv)
     except (UsageError, RecipeError) as error:
         return fail(str(error), USAGE_ERROR)
+    except MissingExtraError as error:
+        return fail(str(error), FAILURE)
     except KeyboardInterrupt:
         return fail("interrupted", INTERRUPTED)
     except BrokenPipeError:  # the reader of our output, such as head, has seen enough

@@ -34,6 +34,25 @@ def test_an_absent_class_is_nan_and_not_averaged():
     assert scores.confusion[2].tolist() == [0, 0, 1, 1]  # rows are the true classes
 
 
+def test_many_classes_take_memory_by_the_samples():
+    # a confusion matrix of 50,000 x 50,000 would be 20 GB
+    g = torch.Generator().manual_seed(0)
+    labels, predictions = torch.randint(0, 50_000, (2, 5000), generator=g)
+    predictions[:1000] = labels[:1000]
+    scores = classification_scores(predictions, labels, 50_000)
+    assert scores.accuracy == pytest.approx(sklearn.metrics.accuracy_score(labels, predictions))
+    recalls = sklearn.metrics.recall_score(labels, predictions, labels=labels.unique(), average=None)
+    assert scores.class_accuracy == pytest.approx(recalls.mean())
+    assert scores.counts.values().sum() == 5000
+    assert len(scores.counts.values()) <= 5000
+    assert scores.counts.coalesce().indices().amax(dim=1).tolist() == [labels.max(), predictions.max()]
+
+
+def test_numbers_for_a_logger():
+    scores = classification_scores(torch.tensor([0, 1, 1, 1]), torch.tensor([0, 0, 0, 1]), 2)
+    assert scores.to_dict() == {"accuracy": 0.5, "class_accuracy": pytest.approx(2 / 3)}
+
+
 T = torch.tensor
 
 

@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from batchot.evaluation import RetrievalAverages, RetrievalScores, retrieval_scores
-from oracles.retrieval import NAMES, NaiveScores, naive_retrieval_scores
+from oracles.retrieval import NAMES, NAMES_AT, NaiveScores, naive_retrieval_scores
+
+OF_QUERY = [{"map": "ap", "map_at_r": "ap_at_r", "mrr": "rr"}.get(name, name) for name in NAMES]
 
 SMALL = 4_000  # bytes: a few queries a chunk
 
@@ -25,16 +27,19 @@ def assert_agree(scores: RetrievalScores, naive: NaiveScores, tolerance: float =
     )
     for ours, means, curve, precision in sides:
         assert scores_of(ours) == pytest.approx([means[name] for name in NAMES], abs=tolerance)
+        assert [ours.to_dict()[name] for name in NAMES + NAMES_AT] == pytest.approx(
+            [means[name] for name in NAMES + NAMES_AT], abs=tolerance
+        )
         assert ours.r_precision == pytest.approx(means["ft"], abs=tolerance)
         assert ours.pr_curve.precision.tolist() == pytest.approx(curve, abs=tolerance)
         assert ours.precision.tolist() == pytest.approx(precision, abs=tolerance)
     assert (scores.n_queries, scores.n_skipped) == (naive.n_queries, naive.n_skipped)
     for i, expected in enumerate(naive.per_query):
-        of_query = [getattr(scores.per_query, "ap" if n == "map" else n)[i].item() for n in NAMES]
+        of_query = [getattr(scores.per_query, name)[i].item() for name in OF_QUERY]
         if expected is None:
             assert all(math.isnan(value) for value in of_query)
         else:
-            assert of_query == pytest.approx(list(expected.values()), abs=tolerance)
+            assert of_query == pytest.approx([expected[name] for name in NAMES], abs=tolerance)
 
 
 def problem(seed: int, n: int, n_classes: int, d: int = 5, *, grid: bool = False) -> tuple[Tensor, Tensor]:
@@ -100,6 +105,11 @@ def test_measures_of_one_ranking_by_hand():
     dcg = (1 + 1 / math.log2(3) + 1 / math.log2(6)) / (1 + 1 + 1 / math.log2(3))
     assert scores.dcg == pytest.approx(dcg)
     assert scores.map == pytest.approx((1 + 2 / 3 + 3 / 6) / 3)
+    assert scores.map_at_r == pytest.approx((1 + 2 / 3) / 3)
+    assert scores.mrr == 1
+    assert scores.map_at[2] == pytest.approx(1 / 2)
+    assert scores.map_at[5] == pytest.approx((1 + 2 / 3) / 3)
+    assert scores.map_at[1000] == scores.map
     assert [scores.precision_at_k(k) for k in range(1, 7)] == pytest.approx(
         [1, 1 / 2, 2 / 3, 1 / 2, 2 / 5, 1 / 2]
     )
@@ -281,6 +291,89 @@ def test_average_precision_is_that_of_torchmetrics():
             assert scores.per_query.ft[i].item() == pytest.approx(r_precision.item(), abs=1e-6)
 
 
+def test_measures_at_k_are_those_of_torchmetrics():
+    from torchmetrics.functional.retrieval import (
+        retrieval_average_precision,
+        retrieval_hit_rate,
+        retrieval_reciprocal_rank,
+    )
+
+    x, y = problem(10, 60, 9)
+    counted = retrieval_scores(x, y).per_query.n_relevant > 0
+    closeness = 1 / (1 + torch.cdist(x, x))
+    for k in (1, 3, 10, 59):
+        found, precision, reciprocal = [], [], []
+        for i in counted.nonzero()[:, 0].tolist():
+            others = torch.arange(60) != i
+            near, relevant = closeness[i, others], y[others] == y[i]
+            found.append(retrieval_hit_rate(near, relevant, top_k=k))
+            reciprocal.append(retrieval_reciprocal_rank(near, relevant))
+            # torchmetrics divides by the number found, and not by the most that could be
+            n_found = relevant[near.topk(k).indices].sum()
+            share = n_found / min(k, int(relevant.sum()))
+            precision.append(retrieval_average_precision(near, relevant, top_k=k) * share)
+        scores = retrieval_scores(x, y, at=[k])
+        assert scores.recall_at[k] == pytest.approx(torch.stack(found).mean().item(), abs=1e-6)
+        assert scores.map_at[k] == pytest.approx(torch.stack(precision).mean().item(), abs=1e-6)
+        assert scores.mrr == pytest.approx(torch.stack(reciprocal).mean().item(), abs=1e-6)
+
+
+@pytest.mark.parametrize("averaged", ["queries", "classes"])
+def test_measures_are_those_of_pytorch_metric_learning(averaged):
+    from pytorch_metric_learning.distances import LpDistance
+    from pytorch_metric_learning.utils.accuracy_calculator import AccuracyCalculator
+    from pytorch_metric_learning.utils.inference import CustomKNN
+
+    x, y = problem(15, 150, 12)
+    x, y = x.float(), (y - y.min()) // 7
+    y[0] = 20  # a class of one is left out by both
+    calculator = AccuracyCalculator(
+        include=("mean_average_precision_at_r", "mean_reciprocal_rank", "precision_at_1", "r_precision"),
+        avg_of_avgs=averaged == "classes",
+        device=torch.device("cpu"),
+        k=149,
+        knn_func=CustomKNN(LpDistance(normalize_embeddings=False)),
+    )
+    theirs = calculator.get_accuracy(x, y)
+    scores = retrieval_scores(x, y)
+    ours = scores if averaged == "queries" else scores.macro
+    assert ours.map_at_r == pytest.approx(theirs["mean_average_precision_at_r"], abs=1e-6)
+    assert ours.mrr == pytest.approx(theirs["mean_reciprocal_rank"], abs=1e-6)
+    assert ours.recall_at[1] == pytest.approx(theirs["precision_at_1"], abs=1e-6)
+    assert ours.r_precision == pytest.approx(theirs["r_precision"], abs=1e-6)
+
+
+def test_map_at_k_is_the_mean_precision_of_the_first_k_and_recall_any_of_them():
+    # relevant: ranks 2, 3 and 7 of 8
+    gallery = torch.arange(1.0, 9.0)[:, None]
+    labels = torch.tensor([0, 1, 1, 0, 0, 0, 1, 0])
+    scores = retrieval_scores(torch.zeros(1, 1), torch.tensor([1]), gallery, labels, at=range(1, 11))
+    expected = [0, 1 / 4, (1 / 2 + 2 / 3) / 3] + [(1 / 2 + 2 / 3) / 3] * 3
+    expected += [(1 / 2 + 2 / 3 + 3 / 7) / 3] * 4
+    assert list(scores.map_at.values()) == pytest.approx(expected)
+    assert list(scores.recall_at.values()) == [0] + [1] * 9
+    assert scores.mrr == 1 / 2
+    assert scores.map_at[3] == scores.map_at_r and scores.map_at[10] == scores.map
+
+
+def test_scores_as_one_flat_dictionary_of_numbers():
+    scores = retrieval_scores(*problem(16, 40, 4), at=[1, 7])
+    flat = scores.to_dict()
+    assert all(type(value) in (float, int) for value in flat.values())
+    one = {*NAMES, "recall_at_1", "recall_at_7", "map_at_1", "map_at_7"}
+    assert flat.keys() == one | {f"macro_{name}" for name in one} | {"n_queries", "n_skipped"}
+    assert flat["map_at_7"] == scores.map_at[7] and flat["macro_recall_at_7"] == scores.macro.recall_at[7]
+    assert flat["st"] == scores.st and flat["macro_mrr"] == scores.macro.mrr
+    assert flat["n_queries"] == scores.n_queries
+    assert flat["map"] != flat["macro_map"]
+
+
+def test_a_k_that_was_not_measured_is_told():
+    scores = retrieval_scores(*problem(16, 40, 4), at=[1, 7])
+    with pytest.raises(KeyError, match=r"at k = 1, 7 only; ask for 10 by at=\[10\]"):
+        scores.recall_at[10]
+
+
 def test_gradients_autocast_and_user_settings_are_left_alone():
     x, y = problem(11, 50, 4)
     x = x.float().requires_grad_()
@@ -355,6 +448,7 @@ X, Y = torch.zeros(4, 3), torch.tensor([0, 0, 1, 1])
         ((X, Y), {"ties": "random"}, ValueError, "ties must be one of .* got 'random'"),
         ((X, Y), {"absent": "drop"}, ValueError, "absent must be one of .* got 'drop'"),
         ((X, Y), {"engine": "cuda"}, ValueError, "engine must be one of .* got 'cuda'"),
+        ((X, Y), {"at": [1, 0]}, ValueError, r"at must be positive numbers of items, got \[1, 0\]"),
         ((X, Y), {"chunk_bytes": 0}, ValueError, "chunk_bytes must be positive, got 0"),
         ((X, Y), {"distance": "cosine"}, ValueError, "query row 0 is all zeros"),
     ],
@@ -377,5 +471,5 @@ def test_a_row_that_is_not_finite_is_named(bad, which):
 
 def test_no_relevant_item_at_all_can_count_as_zero():
     scores = retrieval_scores(X, torch.arange(4), absent="zero")
-    assert scores_of(scores) == [0] * 6
+    assert scores_of(scores) == [0] * len(NAMES)
     assert (scores.n_queries, scores.n_skipped) == (4, 0)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from batchot.export.errors import ExportError
 from batchot.export.loading import load_exported
 from batchot.export.onnx_file import largest_difference, write_onnx
 
@@ -19,5 +20,5 @@ def test_weights_in_a_file_of_their_own(exported: Path, tmp_path: Path) -> None:
     assert sizes["model.onnx"] < 0.25 * whole < 0.75 * whole < sizes["model.onnx.data"]
     assert largest_difference(tower, tmp_path / "model.onnx") < 1e-5
     (tmp_path / "model.onnx.data").unlink()
-    with pytest.raises(Exception, match=r"onnxruntime does not take model.onnx .*"):
+    with pytest.raises(ExportError, match=r"onnxruntime does not take model.onnx .*"):
         largest_difference(tower, tmp_path / "model.onnx")

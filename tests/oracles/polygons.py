@@ -69,7 +69,7 @@ def keyhole(
             hole = generator.uniform(1, 4.5, (m, 1)) * np.column_stack([np.cos(angles), np.sin(angles)])
         area += shoelace(hole)  # it turns to the right
         names = list(range(len(points), len(points) + len(hole)))
-        points.extend(hole + (10 * (cell % cells) + 5, 10 * (cell // cells) + 5))
+        points.extend(np.add(hole, (10 * (cell % cells) + 5, 10 * (cell // cells) + 5)))
         holes.append(names)
         edges += list(zip(names, [*names[1:], names[0]], strict=True))
     left = list(holes)

@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 Vector = Sequence[float]
-NAMES = ("nn", "ft", "st", "e", "dcg", "map")
+NAMES = ("nn", "ft", "st", "e", "dcg", "map", "map_at_r", "mrr")
+AT = (1, 2, 5, 100)  # of those that are measured unless others are asked for
+NAMES_AT = tuple(f"{name}_{k}" for name in ("recall_at", "map_at") for k in AT)
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ def naive_retrieval_scores(
         G = [int(relevant) for _, _, relevant in ranking]
         longest = max(longest, len(G))
         if sum(G) == 0:
-            per_query.append(dict.fromkeys(NAMES, 0.0) if absent_is_zero else None)
+            per_query.append(dict.fromkeys(NAMES + NAMES_AT, 0.0) if absent_is_zero else None)
             curves.append([0.0] * 21)
         else:
             per_query.append(_measures(G, widest if ap_padded else sum(G)))
@@ -70,18 +72,19 @@ def naive_retrieval_scores(
     counted = [i for i, scores in enumerate(per_query) if scores is not None]
     rows = {i: list(per_query[i].values()) + curves[i] + hits[i] for i in counted}  # type: ignore[union-attr]
     micro = _mean([rows[i] for i in counted])
+    n = len(NAMES + NAMES_AT)
     by_class = defaultdict(list)
     for i in counted:
         by_class[query_labels[i]].append(rows[i])
     means = {label: _mean(members) for label, members in by_class.items()}
     macro = _mean(list(means.values()))
     return NaiveScores(
-        micro=dict(zip(NAMES, micro, strict=False)),
-        macro=dict(zip(NAMES, macro, strict=False)),
-        micro_curve=micro[6:27],
-        macro_curve=macro[6:27],
-        micro_precision=micro[27:],
-        macro_precision=macro[27:],
+        micro=dict(zip(NAMES + NAMES_AT, micro, strict=False)),
+        macro=dict(zip(NAMES + NAMES_AT, macro, strict=False)),
+        micro_curve=micro[n:-longest],
+        macro_curve=macro[n:-longest],
+        micro_precision=micro[-longest:],
+        macro_precision=macro[-longest:],
         per_query=per_query,
         n_queries=len(counted),
         n_skipped=len(query) - len(counted),
@@ -113,7 +116,16 @@ def _measures(G: list[int], ap_width: int) -> dict[str, float]:
         "e": 0.0 if P + R == 0 else 2 * P * R / (P + R),
         "dcg": gain / best,
         "map": _mean([[p] for p in precisions + [0.0] * (ap_width - C)])[0],
+        "map_at_r": _ap_at(G, C),
+        "mrr": 1 / (G.index(1) + 1),
+        **{f"recall_at_{k}": float(any(G[:k])) for k in AT},
+        **{f"map_at_{k}": _ap_at(G, k) for k in AT},
     }
+
+
+def _ap_at(G: list[int], k: int) -> float:
+    precisions = [sum(G[:rank]) / rank for rank in range(1, min(k, len(G)) + 1) if G[rank - 1]]
+    return sum(precisions) / min(k, sum(G))
 
 
 def _curve(G: list[int]) -> list[float]:

@@ -129,11 +129,21 @@ def test_probabilities_of_a_judgement_sum_to_one(seed: int) -> None:
     c = Calibration(
         "x", False, 100, 0.1, rng.random() * 2, rng.normal(), (1, 0, 0, 1), 1.0, 0.9, 0.9, 0.0, 0.0, 0.0
     )
-    judged = c.judge(np.sort(rng.random(20)), [f"c{k}" for k in rng.integers(0, 5, 20)])
+    names = [f"c{k}" for k in [0, 1, *rng.integers(0, 5, 18)]]  # two classes at least
+    judged = c.judge(np.sort(rng.random(20)), names)
     assert judged is not None
-    assert sum(p for _, p in judged.ranking) == pytest.approx(1.0, abs=1e-6) or len(judged.ranking) == 1
+    assert {name for name, _ in judged.ranking} == set(names)
+    assert sum(p for _, p in judged.ranking) == pytest.approx(1.0, abs=1e-6)
     assert all(0 <= p <= 1 for _, p in judged.ranking)
     assert judged.confidence == judged.ranking[0][1]
+
+
+def test_one_class_alone_leaves_room_for_none_of_it() -> None:
+    c = Calibration("x", False, 100, 0.1, 0.5, -3.0, (1, 0, 0, 1), 1.0, 0.9, 0.9, 0.0, 0.0, 0.0)
+    judged = c.judge(np.array([0.1, 0.2]), ["cup", "cup"])
+    assert judged is not None
+    assert judged.ranking == (("cup", judged.confidence),)
+    assert judged.confidence < 1
 
 
 def test_too_little_to_calibrate_with() -> None:

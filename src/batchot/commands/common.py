@@ -65,10 +65,12 @@ def guarded(work: Callable[[], int], resume: str = "") -> int:
     from batchot.search.errors import SearchError
     from batchot.shapes.atomic import ViewCacheError
     from batchot.shapes.errors import ShapeError
+    from batchot.shapes.extra import extras_named
     from batchot.training.files import RunError, RunInterrupted
 
     try:
-        return work()
+        with extras_named():
+            return work()
     except (
         DataError,
         EngineError,

@@ -108,7 +108,10 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
+        from batchot.shapes.extra import extras_named
+
+        with extras_named():
+            return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'batchot.data' has no attribute {name!r}")
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from batchot.data.images import Images, Splits
+from batchot.shapes.extra import extras_named
 
 TEST_COUNT = 500
 _INK = 16
@@ -27,8 +28,9 @@ def load_digits() -> Splits:
         [50, 51, 49, 51, 50, 51, 50, 50, 48, 50]
     """
     # scikit-learn takes a second to import, which a run on other data need not pay.
-    from sklearn.datasets import load_digits as load_sklearn_digits
-    from sklearn.model_selection import train_test_split
+    with extras_named():
+        from sklearn.datasets import load_digits as load_sklearn_digits
+        from sklearn.model_selection import train_test_split
 
     images, labels = load_sklearn_digits(return_X_y=True)
     pixels = np.rint(images * (255 / _INK)).astype(np.uint8).reshape(-1, 1, 8, 8)

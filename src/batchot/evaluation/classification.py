@@ -17,9 +17,16 @@ class ClassificationScores:
     accuracy: float  # over samples
     class_accuracy: float  # mean over the classes that occur among the labels
     per_class: Tensor = field(repr=False)  # (n_classes,) float64, NaN for a class that does not occur
-    confusion: Tensor = field(
-        repr=False
-    )  # (n_classes, n_classes) int64 counts, row: true class, column: predicted
+    counts: Tensor = field(repr=False)  # the confusion matrix, sparse: only the pairs that occur take memory
+
+    @property
+    def confusion(self) -> Tensor:
+        """The confusion matrix, ``(n_classes, n_classes)`` int64 counts, row: true class, column: predicted."""
+        return self.counts.to_dense()
+
+    def to_dict(self) -> dict[str, float]:
+        """Return what is one number, by name: what loggers take."""
+        return {"accuracy": self.accuracy, "class_accuracy": self.class_accuracy}
 
 
 def classification_scores(predictions: Tensor, labels: Tensor, n_classes: int) -> ClassificationScores:
@@ -62,12 +69,17 @@ def classification_scores(predictions: Tensor, labels: Tensor, n_classes: int) -
         if bool(outside.any()):
             row = int(outside.nonzero()[0])
             raise ValueError(f"{name} must be from 0 to {n_classes - 1}; entry {row} is {int(classes[row])}")
-    counts = torch.bincount(labels * n_classes + predictions, minlength=n_classes**2)
-    confusion = counts.reshape(n_classes, n_classes).cpu()
-    per_class = confusion.diagonal().double() / confusion.sum(dim=1)  # 0 / 0 is the NaN of an absent class
+    occurring, n = torch.stack([labels, predictions]).cpu().unique(dim=1, return_counts=True)  # (2, p), (p,)
+    counts = torch.sparse_coo_tensor(
+        occurring, n, (n_classes, n_classes), device="cpu", check_invariants=True, is_coalesced=True
+    )
+    right = labels[labels == predictions]
+    n_right = torch.bincount(right, minlength=n_classes).cpu()
+    # 0 / 0 is the NaN of an absent class
+    per_class = n_right.double() / torch.bincount(labels, minlength=n_classes).cpu()
     return ClassificationScores(
-        accuracy=int(confusion.diagonal().sum()) / len(labels),
+        accuracy=len(right) / len(labels),
         class_accuracy=float(per_class.nanmean()),
         per_class=per_class,
-        confusion=confusion,
+        counts=counts,
     )

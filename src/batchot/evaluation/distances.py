@@ -23,12 +23,16 @@ class Items:
     query: Tensor  # (n, d)
     gallery: Tensor  # (u, d) the m items, or where some are equal the u different ones
     norms: Tensor  # (u,) squared norms
-    copies: Tensor | None  # (m,) which of the u different items each item is; None if all m are different
+    copies: Tensor | None = (
+        None  # (m,) which of the u different items each item is; None if all m are different
+    )
+    by_ratio: bool = False  # cosines of whole numbers of several lengths: rows are not normalised
 
     def keys(self, rows: Tensor) -> Tensor:
         """Return ``||g_j||^2 - 2 <q_i, g_j>``, which orders the gallery of each query as the distance does.
 
-        The missing ``||q_i||^2`` is the same for the whole row: adding it would only round once more.
+        The missing ``||q_i||^2`` is the same for the whole row: adding it would only round once more. With
+        ``by_ratio`` it is ``-<q_i, g_j> |<q_i, g_j>| / ||g_j||^2``, which orders as the cosine does.
 
         Args:
             rows: ``(q,)`` indices of queries.
@@ -36,6 +40,9 @@ class Items:
         Returns:
             ``(q, m)``.
         """
+        if self.by_ratio:
+            keys = self.query[rows] @ self.gallery.T  # (q, m)
+            return keys.mul_(keys.abs()).div_(-self.norms)
         keys = torch.addmm(self.norms, self.query[rows], self.gallery.T, alpha=-2)  # (q, u)
         return keys if self.copies is None else keys[:, self.copies]
 
@@ -45,9 +52,12 @@ def comparable_items(query: Tensor, gallery: Tensor, distance: Distance) -> Item
 
     :math:`\|q - g\|^2 = \|q - c\|^2 + \|g - c\|^2 - 2 \langle q - c, g - c \rangle` for every c, and the
     error of the right hand side grows with the norms: c is the gallery item nearest to the mean. An item and
-    not the mean itself, because then equal rows stay equal and integers stay integers: ties stay ties, also
-    after rounding. All is scaled by one power of two (exact), so that squares neither overflow nor vanish.
-    "cosine" is the same on L2-normalised rows, where the squared distance is ``2 - 2 cos``.
+    not the mean itself, because then equal rows stay equal. All is scaled by one power of two (exact), so
+    that squares neither overflow nor vanish. "cosine" is the same on L2-normalised rows, where the squared
+    distance is ``2 - 2 cos``.
+
+    Codes of +-1, integers and multiples of any other step are ranked by whole numbers that are exact in
+    float32, or else in float64, in whatever order they are summed: their ties are ties.
 
     Args:
         query: ``(n, d)`` finite, float32 or float64.
@@ -55,7 +65,7 @@ def comparable_items(query: Tensor, gallery: Tensor, distance: Distance) -> Item
         distance: "euclidean" or "cosine".
 
     Returns:
-        Items: in the wider of the two dtypes, on the device of ``query``.
+        Items: in the wider of the two dtypes or that of the whole numbers, on the device of ``query``.
 
     Raises:
         ValueError: unknown distance, different d, or a row of zeros with "cosine".
@@ -73,22 +83,82 @@ def comparable_items(query: Tensor, gallery: Tensor, distance: Distance) -> Item
     query = query.to(dtype)
     gallery = query if same else gallery.to(query)
     if distance == "cosine":
-        query = _normalized("query", query)
-        gallery = query if same else _normalized("gallery", gallery)
+        for name, x in (("query", query), ("gallery", gallery)):
+            _refuse_zeros(name, x)
+    exact = _exact_items(query, gallery, distance)
+    if exact is not None:
+        return exact
+    if distance == "cosine":
+        query = _normalized(query)
+        gallery = query if same else _normalized(gallery)
     scale = _power_of_two(max(_largest(query), _largest(gallery)), dtype)
-    moved_gallery = gallery * scale
-    # the item nearest to the mean; cancellation here only means that another item is taken
-    to_mean = torch.linalg.vector_norm(moved_gallery, dim=1).square()  # (m,)
-    to_mean -= 2 * (moved_gallery @ moved_gallery.mean(dim=0))
-    centre = moved_gallery[to_mean.argmin()].clone()  # (d,)
-    moved_gallery -= centre
-    moved_query = moved_gallery if same else (query * scale).sub_(centre)
+    moved_query, moved_gallery = _moved(query * scale, None if same else gallery * scale)
     # A product may sum in an order that depends on the column, so that equal items would differ in the last
     # bit and their ties be broken at random: the distance to equal items is computed once.
     different, copies = moved_gallery.unique(dim=0, return_inverse=True)
     if len(different) == len(gallery):
-        return Items(moved_query, moved_gallery, moved_gallery.square().sum(dim=1), copies=None)
+        return Items(moved_query, moved_gallery, moved_gallery.square().sum(dim=1))
     return Items(moved_query, different, different.square().sum(dim=1), copies)
+
+
+def _exact_items(query: Tensor, gallery: Tensor, distance: Distance) -> Items | None:
+    """Return items of whole numbers all of whose keys are exact, None where there are none such."""
+    same = gallery is query
+    # embeddings are rarely whole numbers, and eight rows tell
+    if _whole_numbers(torch.cat([query[:8], gallery[:8]]), distance) is None:
+        return None
+    whole = _whole_numbers(query if same else torch.cat([query, gallery]), distance)  # (n + m, d) float64
+    if whole is None:
+        return None
+    by_ratio = False
+    query, gallery = whole[: len(query)], whole if same else whole[len(query) :]
+    if distance == "cosine":
+        norms = gallery.square().sum(dim=1)
+        by_ratio = bool((norms != norms[0]).any())
+    else:
+        query, gallery = _moved(query, None if same else gallery)
+        norms = gallery.square().sum(dim=1)
+    longest = float(norms.max())
+    product = math.sqrt(longest * float(query.square().sum(dim=1).max()))  # no partial sum is larger
+    if by_ratio:
+        # a ratio of whole numbers is rounded rightly where both are exact, so equal ratios stay equal;
+        # different ones stay different in float32 if their parts leave it bits enough, else in float64
+        narrow, exact = product**2 * longest < 2**23, product**2 < 2**53
+    else:
+        narrow, exact = longest + 2 * product < 2**24, longest + 2 * product < 2**53
+    if not exact:
+        return None
+    dtype = torch.float32 if narrow else torch.float64
+    query, gallery = query.to(dtype), query.to(dtype) if same else gallery.to(dtype)
+    return Items(query, gallery, norms.to(dtype), by_ratio=by_ratio)
+
+
+def _whole_numbers(x: Tensor, distance: Distance) -> Tensor | None:
+    """Return ``x``, for cosine each row of it, over the largest step found that makes whole numbers of it."""
+    shape = x.shape
+    x = x.double() if distance == "cosine" else x.double().reshape(1, -1)
+    smallest = x.abs().masked_fill_(x == 0, math.inf).amin(dim=1, keepdim=True)  # codes of +-c for any c
+    whole = x / smallest
+    other = (whole != whole.round()).any(dim=1)
+    if bool(other.any()):  # the lowest bit that is set
+        bits = x[other] * _power_of_two(_largest(x), x.dtype) * 2.0**53
+        if bool((bits != bits.round()).any()):
+            return None
+        bits = bits.long()
+        steps = (bits & -bits).masked_fill_(bits == 0, 2**62).amin(dim=1, keepdim=True)
+        whole[other] = (bits // steps).double()
+    return whole.reshape(shape) if _largest(whole) < 2**26 else None
+
+
+def _moved(query: Tensor, gallery: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Move both in place by the gallery item nearest to the mean; the gallery is the queries where None."""
+    moved = query if gallery is None else gallery
+    # cancellation here only means that another item is taken
+    to_mean = torch.linalg.vector_norm(moved, dim=1).square()  # (m,)
+    to_mean -= 2 * (moved @ moved.mean(dim=0))
+    centre = moved[to_mean.argmin()].clone()  # (d,)
+    moved -= centre
+    return moved if gallery is None else query.sub_(centre), moved
 
 
 @contextmanager
@@ -125,12 +195,15 @@ def _ieee_products() -> Iterator[None]:
             torch.set_float32_matmul_precision(legacy)
 
 
-def _normalized(name: str, x: Tensor) -> Tensor:
-    largest = x.abs().amax(dim=1, keepdim=True)  # (n, 1)
-    if not bool((largest > 0).all()):
-        row = int((largest[:, 0] == 0).nonzero()[0])
+def _refuse_zeros(name: str, x: Tensor) -> None:
+    zero = (x == 0).all(dim=1)
+    if bool(zero.any()):
+        row = int(zero.nonzero()[0])
         raise ValueError(f'{name} row {row} is all zeros and has no direction; use distance="euclidean"')
-    x = x / largest  # so that the norm neither overflows nor vanishes
+
+
+def _normalized(x: Tensor) -> Tensor:
+    x = x / x.abs().amax(dim=1, keepdim=True)  # so that the norm neither overflows nor vanishes
     return x.div_(torch.linalg.vector_norm(x, dim=1, keepdim=True))
 
 

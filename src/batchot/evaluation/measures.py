@@ -103,6 +103,43 @@ def average_precision(ranks: Tensor, n_relevant: Tensor) -> Tensor:
     return _precision_at_relevant(ranks).sum(dim=1) / n_relevant.to(ranks)
 
 
+def average_precision_within(ranks: Tensor, n_relevant: Tensor, cutoff: Tensor) -> Tensor:
+    r"""AP at k: :math:`\frac{1}{\min(k, C)} \sum_{r_j \le k} j / r_j`; ``(q,)``. AP@R is that of k = C.
+
+    Args:
+        ranks: ``(q, K)``.
+        n_relevant: ``(q,)``.
+        cutoff: ``(q,)`` the k of each query.
+
+    Example:
+        >>> average_precision_within(torch.tensor([[1.0, 4.0]]), torch.tensor([2]), torch.tensor([2]))
+        tensor([0.5000])
+    """
+    ranks = ranks[:, : int(cutoff.max())]  # the j-th relevant item has rank j or more
+    found = _precision_at_relevant(ranks).masked_fill_(ranks > cutoff[:, None], 0)
+    return found.sum(dim=1) / torch.minimum(cutoff, n_relevant)
+
+
+def reciprocal_rank(ranks: Tensor) -> Tensor:
+    """RR: one over the rank of the first relevant item; ``(q,)``.
+
+    Example:
+        >>> reciprocal_rank(torch.tensor([[2.0, 3.0]]))
+        tensor([0.5000])
+    """
+    return ranks[:, 0].reciprocal()
+
+
+def found_within(ranks: Tensor, k: int) -> Tensor:
+    """Recall at k of metric learning: whether any of the first k items is relevant; ``(q,)`` of 0 and 1.
+
+    Example:
+        >>> found_within(torch.tensor([[2.0, 3.0], [5.0, 6.0]]), 4)
+        tensor([1., 0.])
+    """
+    return (ranks[:, 0] <= k).to(ranks)
+
+
 def padded_average_precision(ranks: Tensor, largest: int) -> Tensor:
     r"""AP as the evaluation code of SHREC'13 computes it, :math:`\frac1{C_{max}} \sum_k k / r_k`; ``(q,)``.
 

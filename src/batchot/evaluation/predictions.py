@@ -10,6 +10,7 @@ from torch import Tensor
 
 from batchot.evaluation.checks import checked_embeddings, checked_labels, checked_same_dimension
 from batchot.evaluation.distances import Distance, comparable_items, full_precision
+from batchot.shapes.extra import require
 
 _BYTES_PER_PAIR = 16  # a key, and what the selection of the nearest holds beside it
 
@@ -76,7 +77,7 @@ def svm_predictions(
         >>> svm_predictions(train, torch.tensor([5, 5, 7, 7]), torch.tensor([[0.1], [2.9]]))
         tensor([5, 7])
     """
-    from sklearn.svm import SVC  # a second to import
+    SVC = require("sklearn.svm", "train").SVC  # a second to import
 
     train_emb, train_labels, test_emb = _checked(train_emb, train_labels, test_emb)
     device = test_emb.device

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, get_args
 
 import torch
@@ -28,6 +29,7 @@ def retrieval_scores(
     ties: Ties = "pessimistic",
     absent: Absent = "skip",
     ap_convention: ApConvention = "relevant",
+    at: Sequence[int] = (1, 2, 4, 5, 8, 10, 100, 1000),
     chunk_bytes: int = 2**28,
     engine: Engine = "auto",
 ) -> RetrievalScores:
@@ -37,7 +39,10 @@ def retrieval_scores(
     :math:`NN = G_1`, :math:`FT = \sum_{k \le C} G_k / C`, :math:`ST = \sum_{k \le 2C} G_k / C`,
     :math:`E = 2PR / (P + R)` over the first 32,
     :math:`DCG = (G_1 + \sum_{k \ge 2} G_k / \log_2 k) / (1 + \sum_{k=2}^{C} 1 / \log_2 k)`,
-    AP the mean over the relevant items of the precision at their rank.
+    AP the mean over the relevant items of the precision at their rank, :math:`\frac1C \sum_j j / r_j`, and
+    over the first k items :math:`AP@k = \frac{1}{\min(k, C)} \sum_{r_j \le k} j / r_j`, so ``map_at_r`` is
+    that of k = C (MAP@R); ``mrr`` the mean of :math:`1 / r_1`; ``recall_at[k]`` the share of the queries with
+    :math:`r_1 \le k`, as metric learning has it.
 
     Conventions:
 
@@ -59,7 +64,9 @@ def retrieval_scores(
       of them.
     - The curve is interpolated: at the recalls 0, 0.05, .., 1 the best precision at that recall or a higher
       one.
-    - Distances are computed in float32 (float64 for float64 embeddings): a tie is equality there.
+    - Distances are computed in float32 (float64 for float64 embeddings): a tie is equality there. Where the
+      numbers are whole, such as codes of +-1, counts or pixels, or multiples of another step, ties are those
+      of exact arithmetic, with either distance.
 
     Args:
         query: ``(n, d)`` embeddings, on any device; all is computed there.
@@ -72,6 +79,7 @@ def retrieval_scores(
         ties: "pessimistic" or "optimistic".
         absent: "skip" or "zero".
         ap_convention: "relevant" or "shrec13".
+        at: the k of ``recall_at`` and ``map_at``; one beyond the gallery counts as all of it.
         chunk_bytes: bytes of working memory beside the embeddings; the result does not depend on it.
         engine: how ranks are counted: "torch", "numba" (CPU only), or "auto", which is numba for large
             problems on the CPU. The result does not depend on it.
@@ -97,6 +105,8 @@ def retrieval_scores(
         (0.5, 0.7083333333333333)
         >>> scores.precision_at_k(1), scores.n_queries
         (0.5, 4)
+        >>> scores.recall_at[2], scores.map_at_r, scores.to_dict()["macro_mrr"]
+        (0.75, 0.5, 0.7083333333333333)
     """
     for name, value, allowed in (
         ("ties", ties, get_args(Ties)),
@@ -106,6 +116,8 @@ def retrieval_scores(
     ):
         if value not in allowed:
             raise ValueError(f"{name} must be one of {allowed}, got {value!r}")
+    if any(k < 1 for k in at):
+        raise ValueError(f"at must be positive numbers of items, got {list(at)}")
     if chunk_bytes < 1:
         raise ValueError(f"chunk_bytes must be positive, got {chunk_bytes}")
     query = checked_embeddings("query", query)
@@ -138,7 +150,7 @@ def retrieval_scores(
 
     n_ranked = len(gallery) - (self_indices >= 0).long()  # (n,)
     n_gallery = torch.bincount(gallery_classes, minlength=len(values))
-    totals = Totals(query_classes, counted, n_relevant, int(n_ranked.max()), ap_convention)
+    totals = Totals(query_classes, counted, n_relevant, int(n_ranked.max()), ap_convention, at)
     with full_precision(device):
         for chunk in relevant_ranks(
             query,

@@ -8,6 +8,7 @@ from typing import Literal
 from torch import Tensor
 
 ApConvention = Literal["relevant", "shrec13"]
+SCALARS = ("nn", "ft", "st", "e", "dcg", "map", "map_at_r", "mrr")
 
 
 @dataclass(frozen=True, eq=False)
@@ -16,6 +17,13 @@ class PrecisionRecallCurve:
 
     recall: Tensor  # (21,) 0, 0.05, .., 1
     precision: Tensor  # (21,) the best precision at this recall or a higher one
+
+
+class AtK(dict[int, float]):
+    """A measure at several k, ``recall_at[10]``."""
+
+    def __missing__(self, k: int) -> float:
+        raise KeyError(f"measured at k = {', '.join(map(str, self))} only; ask for {k} by at=[{k}]")
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +39,12 @@ class RetrievalAverages:
     e: float
     dcg: float
     map: float
+    map_at_r: float  # AP over the first C items only
+    mrr: float  # mean of 1 / rank of the first relevant item
+    recall_at: AtK = field(repr=False)  # k: how many queries have a relevant item among the first k
+    map_at: AtK = field(
+        repr=False
+    )  # k: mean of AP over the first k items, 1 if the first min(k, C) are relevant
     pr_curve: PrecisionRecallCurve = field(repr=False)
     precision: Tensor = field(repr=False)  # (m,) precision among the first 1, 2, .., m items
 
@@ -53,6 +67,13 @@ class RetrievalAverages:
             raise ValueError(f"k must be from 1 to {len(self.precision)}, the items that are ranked; got {k}")
         return float(self.precision[k - 1])
 
+    def to_dict(self) -> dict[str, float]:
+        """Return all that is one number, by name, such as ``"map"`` and ``"recall_at_10"``: what loggers take."""
+        numbers = {name: getattr(self, name) for name in SCALARS}
+        for name in ("recall_at", "map_at"):
+            numbers |= {f"{name}_{k}": value for k, value in getattr(self, name).items()}
+        return numbers
+
 
 @dataclass(frozen=True, eq=False)
 class QueryScores:
@@ -64,6 +85,8 @@ class QueryScores:
     e: Tensor
     dcg: Tensor
     ap: Tensor
+    ap_at_r: Tensor
+    rr: Tensor  # 1 / rank of the first relevant item
     n_relevant: Tensor  # (n,) int64, the C of each query
 
 
@@ -81,6 +104,8 @@ class ClassMeans:
     e: Tensor
     dcg: Tensor
     map: Tensor
+    map_at_r: Tensor
+    mrr: Tensor
     n_queries: Tensor  # (c,) int64, queries in the means
     n_gallery: Tensor  # (c,) int64, items of the class in the gallery, a query that is one of them counted
 
@@ -98,3 +123,8 @@ class RetrievalScores(RetrievalAverages):
     n_queries: int  # queries in the averages
     n_skipped: int  # queries left out because the gallery has nothing relevant to them
     ap_convention: ApConvention = "relevant"  # what is averaged in AP, and so in map
+
+    def to_dict(self) -> dict[str, float]:
+        """Return all that is one number, by name; averages over classes are ``"macro_map"`` and so on."""
+        macro = {f"macro_{name}": value for name, value in self.macro.to_dict().items()}
+        return super().to_dict() | macro | {"n_queries": self.n_queries, "n_skipped": self.n_skipped}

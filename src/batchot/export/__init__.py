@@ -26,5 +26,8 @@ __all__ = ["ExportError", "Exported", "ExportedNetwork", "export_run", "load_exp
 
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
-        return getattr(import_module(f"batchot.export.{_HOMES[name]}"), name)
+        from batchot.shapes.extra import extras_named
+
+        with extras_named():
+            return getattr(import_module(f"batchot.export.{_HOMES[name]}"), name)
     raise AttributeError(f"module 'batchot.export' has no attribute {name!r}")

@@ -13,6 +13,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from batchot.shapes.closing import STEPS, close, fill_pits, grow
+from batchot.shapes.extra import require
 from batchot.shapes.planes import fit_planes, fit_sums
 from batchot.shapes.raster import FARTHEST, LEVELS, NEAREST
 from batchot.shapes.shading import grey, pack_normal
@@ -43,7 +44,7 @@ def ball_radius(points: NDArray[np.float64]) -> float:
         >>> round(ball_radius(grid), 3)
         0.177
     """
-    from scipy.spatial import cKDTree
+    cKDTree = require("scipy.spatial").cKDTree
 
     places = np.unique(points, axis=0)
     distances, _ = cKDTree(places).query(places, k=[min(NEIGHBOURS + 1, len(places))])  # itself is the first

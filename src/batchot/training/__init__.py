@@ -56,5 +56,8 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
-        return getattr(import_module(f"batchot.training.{_HOMES[name]}"), name)
+        from batchot.shapes.extra import extras_named
+
+        with extras_named():
+            return getattr(import_module(f"batchot.training.{_HOMES[name]}"), name)
     raise AttributeError(f"module 'batchot.training' has no attribute {name!r}")

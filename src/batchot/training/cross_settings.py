@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from batchot.shapes.extra import extras_named
 from batchot.training.cross_recipe import CrossModalRecipe, TogetherSettings
 from batchot.training.recipe import Recipe, RecipeError
 from batchot.training.settings import (
@@ -152,7 +153,8 @@ def _change_together(together: dict[str, Any], shown: str, key: str, text: str) 
 
 @cache
 def _parser() -> ArgumentParser:
-    from jsonargparse import ArgumentParser
+    with extras_named():
+        from jsonargparse import ArgumentParser
 
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(TogetherSettings, None)

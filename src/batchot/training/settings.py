@@ -11,6 +11,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args, get_origin
 
+from batchot.shapes.extra import extras_named
 from batchot.training.recipe import DataSettings, Recipe, RecipeError
 
 if TYPE_CHECKING:
@@ -142,7 +143,8 @@ def suggestion(word: str, known: Sequence[str]) -> str:
 
 @cache
 def _parser() -> ArgumentParser:
-    from jsonargparse import ArgumentParser
+    with extras_named():
+        from jsonargparse import ArgumentParser
 
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(Recipe, None)
@@ -187,7 +189,8 @@ def _plain(value: Any) -> str:
 
 
 def _read(recipe: str) -> tuple[str, Any]:
-    import yaml
+    with extras_named():
+        import yaml
 
     path = Path(recipe)
     if recipe in recipe_names():
@@ -283,7 +286,8 @@ def _find_wrong_type(values: dict[str, Any], source: str) -> None:
 
 def override_value(text: str) -> Any:
     """Read a value as YAML does; what is not YAML is text."""
-    import yaml
+    with extras_named():
+        import yaml
 
     try:
         return yaml.safe_load(text)

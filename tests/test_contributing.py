@@ -1,0 +1,62 @@
+"""The examples of CONTRIBUTING.md run; what it points to exists; all that states the version states the same one."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+from batchot.benchmark.space import SPACES
+from batchot.data.datasets import load_dataset
+from batchot.models import backbones
+from batchot.training import recipe
+from batchot.training.losses import LOSSES
+
+ROOT = Path(__file__).resolve().parents[1]
+TEXT = (ROOT / "CONTRIBUTING.md").read_text() + (ROOT / "docs/measures.md").read_text()
+PYTHON = re.findall(r"```python\n(.*?)```", TEXT, flags=re.S)
+
+
+@pytest.mark.parametrize("code", PYTHON, ids=range(len(PYTHON)))
+def test_examples_run(code: str) -> None:
+    names: dict[str, object] = {}
+    exec(compile(code, "CONTRIBUTING.md", "exec"), names)
+    for name, value in names.items():
+        if name.startswith("test_"):
+            assert callable(value)
+            value()
+
+
+def test_files_and_names_that_it_points_to_are_there() -> None:
+    files = re.findall(r"`((?:src|docs|tests)/[\w./-]+)`", TEXT)
+    assert len(files) >= 8
+    for file in files:
+        assert file == "tests/x/test_y.py" or "/x/" in file or (ROOT / file).exists(), file
+    assert "circle" in LOSSES and SPACES and callable(load_dataset) and callable(backbones._ours)
+    assert recipe.IMAGE_SETS and recipe.LossName
+
+
+def test_versions_agree() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert cited["version"] == version
+    assert cited["license"] == "Apache-2.0"
+    assert f"\n## {version}" in (ROOT / "CHANGELOG.md").read_text()
+
+
+@pytest.mark.parametrize("file", [*ROOT.glob(".github/**/*.yml"), ROOT / ".pre-commit-config.yaml"], ids=str)
+def test_settings_of_the_host_are_yaml(file: Path) -> None:
+    assert isinstance(yaml.safe_load(file.read_text()), dict)
+
+
+def test_every_python_that_is_promised_is_tested() -> None:
+    matrix = yaml.safe_load((ROOT / ".github/workflows/test.yml").read_text())["jobs"]["test"]["strategy"][
+        "matrix"
+    ]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    promised = re.findall(r"Python :: (3\.\d+)", "\n".join(project["classifiers"]))
+    assert matrix["python"] == promised
+    assert project["requires-python"] == f">={promised[0]}"
