@@ -367,10 +367,10 @@ class _Buffers:
         if not isinstance(uri, str):
             raise TypeError("the uri of a buffer is no text")
         if uri[:5].lower() == "data:":
-            kind, _, content = uri.partition(",")
+            kind, _, text = uri.partition(",")
             if kind.lower().endswith(";base64"):
-                return base64.b64decode(unquote(content))
-            return unquote_to_bytes(content)
+                return base64.b64decode(unquote(text))
+            return unquote_to_bytes(text)
         content = _read_named(uri, self._folder, self._left)
         self._left -= len(content)
         return content
