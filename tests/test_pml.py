@@ -137,7 +137,7 @@ def test_pairs_of_every_miner_have_a_plan(miner, memory: bool) -> None:
     rows = [torch.randn(40, 8, generator=generator).requires_grad_() for _ in range(3)]
     labels = torch.arange(40) % 5
     values = []
-    for steps in (60, 1000):  # the value is not that of an iteration that was given up
+    for steps in (100, 1000):  # the value is not that of an iteration that was given up
         torch.manual_seed(0)  # some miners draw
         loss = BatchOTLoss(max_iterations=steps)
         if memory:
