@@ -67,7 +67,7 @@ def run(command: Sequence[str | Path], folder: Path, **env: str) -> subprocess.C
         env=clean | env,
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=1500,
     )
 
 
