@@ -141,17 +141,17 @@ def _sketches(recipe: Recipe, data_root: Path | None, tell: Callable[[str], None
     name, root, size = recipe.data.name, root_of(recipe, data_root), sketch_size(recipe)
     if name == "line-drawings":
         raise RecipeError("data.name: 'line-drawings' are made from the shapes of a cross-modal recipe")
-    if name in ("sketches", "quickdraw") and root is None:
-        raise RecipeError("data.folder: where do the sketches lie? Give --data-root or data.folder")
-    if name == "quickdraw":
+    if name in ("sketches", "quickdraw"):
+        if root is None:
+            raise RecipeError("data.folder: where do the sketches lie? Give --data-root or data.folder")
+        if name == "sketches":
+            shapes = recipe.shapes
+            return load_sketch_folder(
+                root, size=size, test_fraction=shapes.test_fraction, split_seed=shapes.split_seed, tell=tell
+            )
         from batchot.training.sources import read_quickdraw
 
         return read_quickdraw(recipe, root, size, tell)
-    if name == "sketches":
-        shapes = recipe.shapes
-        return load_sketch_folder(
-            root, size=size, test_fraction=shapes.test_fraction, split_seed=shapes.split_seed, tell=tell
-        )
     from batchot.data.shrec import load_shrec_sketches
 
     return load_shrec_sketches(13 if name == "shrec13-sketches" else 14, root, size=size, tell=tell)
