@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("overrides", nargs="*")
     options = parser.parse_args()
     overrides = [tuple(text.split("=", 1)) for text in options.overrides]
-    recipe = load_any_recipe(str(options.run / "config.yaml"), overrides)  # type: ignore[arg-type]
+    recipe = load_any_recipe(str(options.run / "config.yaml"), overrides)
     embedder = load_run(options.run)
     data = load_cross(recipe, options.data_root, tell=print, progress=True)  # type: ignore[arg-type]
     gallery = embed_tower_samples(embedder, recipe.target, data.gallery)  # type: ignore[arg-type,union-attr]
