@@ -80,7 +80,7 @@ def keyhole(
             break
         hole, a, b = bridge
         edges.append((hole[a], outline[b]))
-        outline = outline[: b + 1] + hole[a:] + hole[: a + 1] + outline[b:]
+        outline = [*outline[: b + 1], *hole[a:], *hole[: a + 1], *outline[b:]]
         left.remove(hole)
     return np.array(points), np.array(outline), area
 

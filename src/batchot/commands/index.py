@@ -98,7 +98,12 @@ def _add_add(actions: argparse._SubParsersAction[Parser]) -> None:
 
 
 def _add_common(action: Parser) -> None:
-    action.add_argument("--up", choices=("auto", "z", "y"), default="auto", help="the axis that points up")
+    action.add_argument(
+        "--up",
+        choices=("auto", "z", "y"),
+        default="auto",
+        help="the axis that points up (what the folder has in the index, else what the formats say)",
+    )
     action.add_argument(
         "--prune", action="store_true", help="take out shapes of the folder whose files are gone"
     )
