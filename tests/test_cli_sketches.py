@@ -136,14 +136,14 @@ batch: {size: 6}
 def test_a_missing_folder_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = ["--out", str(tmp_path / "run")]
     assert main(["train", "sketch-folder-scratch", "--data-root", str(tmp_path), *out]) == 2
-    assert f"there is no {tmp_path / 'sketches'}" in capsys.readouterr().err
+    assert f"there is no {tmp_path / 'shapes'}" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("year", ["13", "14"])
-def test_shrec_as_it_is_published(year: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write_zipped(tmp_path, shrec13() if year == "13" else shrec14())
+@pytest.mark.parametrize("recipe", ["shrec13-scratch", "shrec14"])
+def test_shrec_as_it_is_published(recipe: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_zipped(tmp_path, shrec14() if recipe == "shrec14" else shrec13())
     out = tmp_path / "run"
-    command = ["train", f"shrec{year}", "--data-root", str(tmp_path), "--out", str(out), "--device=cpu"]
+    command = ["train", recipe, "--data-root", str(tmp_path), "--out", str(out), "--device=cpu"]
     assert main([*command, *TINY_RUN]) == 0
     assert "training on 6 sketch of 1 x 32 x 32, 6 shape of 6 x 2 x 32 x 32" in capsys.readouterr().out
     assert main(["evaluate", str(out), "--device=cpu"]) == 0
