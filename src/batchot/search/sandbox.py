@@ -12,7 +12,7 @@ from typing import Any, Self, get_args
 
 import numpy as np
 
-from batchot.search.errors import QueryRefused, Reason, SearchError
+from batchot.search.errors import QueryRefused, Reason, Unavailable, plain
 from batchot.search.frames import FrameError, read_frame, write_frame
 from batchot.search.inputs import Inputs
 from batchot.search.prepare import Prepared, What
@@ -159,6 +159,7 @@ class Sandbox:
         *,
         thumbnail: bool = False,
         preview: bool = False,
+        seconds: float | None = None,
     ) -> Prepared:
         """Make a query ready; many threads may ask at once.
 
@@ -168,10 +169,11 @@ class Sandbox:
             what: as what it is taken; "any" is what the content says
             thumbnail: draw one
             preview: make one
+            seconds: that it may take; as many as the limits say if None
 
         Raises:
             QueryRefused: it cannot be taken; the message says why
-            SearchError: no process can be started
+            Unavailable: no process can be started
         """
         shown = shown_name(name)
         if len(data) > self.limits.bytes:
@@ -180,7 +182,7 @@ class Sandbox:
                 "size",
             )
         task = {"name": name[:500], "what": what, "thumbnail": thumbnail, "preview": preview}
-        return self._prepare(task, (data,), shown)
+        return self._prepare(task, (data,), shown, seconds)
 
     def prepare_sources(
         self, sources: Sequence[ShapeSource], *, thumbnail: bool = True, preview: bool = True
@@ -196,7 +198,7 @@ class Sandbox:
             Each with what it became or why not, in the order in which they are done.
 
         Raises:
-            SearchError: no process can be started
+            Unavailable: no process can be started
         """
         if not self.files:
             raise ValueError("this sandbox takes no paths; make it with files=True")
@@ -258,23 +260,26 @@ class Sandbox:
         except QueryRefused as error:
             return error
 
-    def _prepare(self, task: dict[str, Any], blobs: Sequence[bytes], shown: str) -> Prepared:
+    def _prepare(
+        self, task: dict[str, Any], blobs: Sequence[bytes], shown: str, seconds: float | None = None
+    ) -> Prepared:
+        seconds = seconds or self.limits.time
         for attempt in range(1, _TRIES + 1):
             worker = self._take()
             try:
-                answer, parts = worker.ask(task, blobs, self.limits.time)
+                answer, parts = worker.ask(task, blobs, seconds)
             except TimeoutError:
                 self._drop(worker)
-                raise QueryRefused(
-                    f"{shown} takes longer than {self.limits.time:g} s; simplify it", "time"
-                ) from None
+                raise QueryRefused(f"{shown} takes longer than {seconds:g} s; simplify it", "time") from None
             except ChildDied as death:
                 self._drop(worker)
                 if self._closed:
-                    raise SearchError("the search was closed while a file was read") from death
+                    raise Unavailable("the search was closed while a file was read") from death
                 if attempt == _TRIES:
                     raise QueryRefused(
-                        f"{shown}: the process that read it died, {death}; repair or simplify it", "damaged"
+                        f"{shown} cannot be read: it brings its reader down ({plain(str(death))}); repair it, or save "
+                        "it in another format",
+                        "damaged",
                     ) from death
                 continue
             except BaseException:  # an interruption: nobody knows what the process is at
@@ -311,17 +316,26 @@ class Sandbox:
                 (size[0], size[1], size[2]),
                 parts[1],
                 parts[2],
+                str(answer["note"])[:2000],
             )
         except (KeyError, TypeError, ValueError, IndexError, AssertionError) as error:
             raise QueryRefused(
-                f"{shown}: the process that read it gave no sound answer", "damaged"
+                f"{shown} cannot be used: what was read of it is not finite or not complete; repair it, or save it "
+                "in another format",
+                "damaged",
             ) from error
+
+    @property
+    def alive(self) -> int:
+        """How many processes there are."""
+        with self._lock:
+            return sum(worker.process.poll() is None for worker in self._all)
 
     def _take(self) -> _Worker:
         self._free.acquire()
         try:
             if self._closed:
-                raise SearchError("the search is closed")
+                raise Unavailable("the search is closed")
             try:
                 worker = self._idle.get_nowait()
             except queue.Empty:
@@ -338,13 +352,13 @@ class Sandbox:
         try:
             worker = _Worker(self.inputs, self.limits, self.files)
         except (ChildDied, TimeoutError, OSError) as error:
-            raise SearchError(f"no process that reads files could be started: {error}") from error
+            raise Unavailable(f"no process that reads files could be started: {error}") from error
         with self._lock:
             if not self._closed:
                 self._all.add(worker)
                 return worker
         worker.close()
-        raise SearchError("the search is closed")
+        raise Unavailable("the search is closed")
 
     def _give(self, worker: _Worker) -> None:
         self._idle.put(worker)
