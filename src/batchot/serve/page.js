@@ -80,7 +80,7 @@ const Page = {
       <div class="main">
         <p v-if="trouble" class="trouble" role="alert">{{ trouble }}
           <a v-if="locked" href="">Give the token</a></p>
-        <div class="answer" :class="tone" ref="answer" tabindex="-1" aria-labelledby="top" :aria-busy="busy">
+        <section class="answer" :class="tone" ref="answer" tabindex="-1" aria-labelledby="top" :aria-busy="busy">
           <div class="asked" v-if="asked">
             <img v-if="picture" :src="picture" alt="" @error="picture = ''">
             <p>{{ askedFor }}</p>
@@ -91,7 +91,7 @@ const Page = {
             <p class="more">{{ words.details }}</p>
             <p class="more" v-for="line in words.notes" :key="line">{{ line }}</p>
           </div>
-        </div>
+        </section>
         <results :hits="answer?.hits ?? []" :spread="info?.spread ?? null" @similar="similar"></results>
         <p v-if="!answer?.hits.length" class="empty">What is like it appears here. Drag a shape to turn it.</p>
         <nav v-if="last > 0" class="pages" aria-label="Pages of results">
