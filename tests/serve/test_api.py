@@ -149,7 +149,9 @@ def test_a_thousand_hostile_uploads_and_the_server_still_answers(client) -> None
 
 def test_what_was_sent_is_looked_up_again_without_the_file(client) -> None:  # type: ignore[no-untyped-def]
     answer = upload(client, "b.off", off_bytes("bottle", 2), k=15).json()
-    again = client.get(f"/queries/{answer['query_id']}", params={"k": 5, "offset": 5, "class": ["stairs", "bottle"]})
+    again = client.get(
+        f"/queries/{answer['query_id']}", params={"k": 5, "offset": 5, "class": ["stairs", "bottle"]}
+    )
     expected = [hit["name"] for hit in answer["hits"] if hit["class"] != "airplane"][5:10]
     assert [hit["name"] for hit in again.json()["hits"]] == expected
     picture = client.get(f"/queries/{answer['query_id']}/picture")
@@ -173,7 +175,10 @@ def test_a_photo_is_doubted(client, tmp_path: Path) -> None:  # type: ignore[no-
     photo.save(tmp_path / "photo.jpg")
     answer = upload(client, "photo.jpg", (tmp_path / "photo.jpg").read_bytes()).json()
     assert "looks like a photo" in answer["note"]
-    assert upload(client, "a.png", draw_sketch(tmp_path / "a.png", "bottle", 4).read_bytes()).json()["note"] == ""
+    assert (
+        upload(client, "a.png", draw_sketch(tmp_path / "a.png", "bottle", 4).read_bytes()).json()["note"]
+        == ""
+    )
 
 
 @pytest.mark.parametrize("params", [{"class": "bottel"}, {"folder": "bottel"}])
@@ -185,7 +190,11 @@ def test_a_filter_that_the_index_does_not_know_is_told(client, params: dict) -> 
 @pytest.mark.parametrize("path", ["/api/nothing", "/api/v1/nothing", "/api", "/nothing"])
 def test_what_is_not_there_is_json(server: str, path: str) -> None:
     answer = httpx.get(server + path)
-    assert answer.status_code == 404 and answer.json()["error"]["code"] == "missing" and len(answer.content) < 300
+    assert (
+        answer.status_code == 404
+        and answer.json()["error"]["code"] == "missing"
+        and len(answer.content) < 300
+    )
 
 
 def test_head_health_and_metrics(server: str) -> None:

@@ -38,7 +38,12 @@ async def told(scope, receive, send) -> None:  # type: ignore[no-untyped-def]
     if body.startswith(b"sleep"):
         await asyncio.sleep(float(body[5:]))
     size = int(body[4:]) if body.startswith(b"size") else 0
-    answer = {"path": scope["path"], "root": scope["root_path"], "method": scope["method"], "bytes": len(body)}
+    answer = {
+        "path": scope["path"],
+        "root": scope["root_path"],
+        "method": scope["method"],
+        "bytes": len(body),
+    }
     text = json.dumps(answer).encode() + b" " * size
     headers = [(b"content-length", str(len(text)).encode())]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
@@ -112,7 +117,10 @@ def test_a_visitor_without_a_token_gets_a_field_for_it() -> None:
     protection = Protection(tokens=lambda: TOKENS, prefix="/shapes")
     answer = ask(protection, "/shapes/?x=1", headers={"accept": "text/html"})
     assert answer.status_code == 401 and "<label" in answer.text and 'action="/shapes/login"' in answer.text
-    assert ask(protection, "/shapes/api/v1/info", headers={"accept": "text/html"}).json()["error"]["code"] == "token"
+    assert (
+        ask(protection, "/shapes/api/v1/info", headers={"accept": "text/html"}).json()["error"]["code"]
+        == "token"
+    )
     form = {"method": "POST", "headers": {"origin": "http://localhost"}}
     wrong = ask(protection, "/shapes/login", data={"token": "no", "next": "/shapes/"}, **form)
     assert wrong.status_code == 401 and "That is not the token" in wrong.text
@@ -210,7 +218,12 @@ def closed(connection: socket.socket) -> bytes:
 
 
 @pytest.mark.parametrize(
-    "begun", [b"", b"GET / HTTP/1.1\r\nHost: localhost\r\n", b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n"]
+    "begun",
+    [
+        b"",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\n",
+        b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n",
+    ],
 )
 def test_head_and_body_have_one_deadline(begun: bytes) -> None:
     with listening(Door(arrive_seconds=1.0)) as port:
@@ -242,10 +255,13 @@ def test_requests_that_never_end_lock_nobody_out() -> None:
     with listening(door) as port:
         half = [connect(port, b"GET / HTTP/1.1\r\nHost: localhost\r\n") for _ in range(100)]
         slow = [
-            connect(port, b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nx") for _ in range(100)
+            connect(port, b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nx")
+            for _ in range(100)
         ]
         for source in ("127.0.0.1", "127.0.0.2"):
-            with connect(port, b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", source) as other:
+            with connect(
+                port, b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", source
+            ) as other:
                 assert closed(other).startswith(b"HTTP/1.1 200")
         assert door.shares.held["127.0.0.1"] <= 20 and door.refused["busy"] >= 160
         for connection in half + slow:

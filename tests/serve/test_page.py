@@ -272,7 +272,9 @@ def test_a_phone(page, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     page.evaluate("scrollTo(0, 0)")
     (tmp_path / "bottle.off").write_bytes(off_bytes("bottle", 2))
     page.locator("input[type=file]").set_input_files(str(tmp_path / "bottle.off"))
-    page.wait_for_function("document.querySelector('.answer').getBoundingClientRect().top < 100")  # it comes by itself
+    page.wait_for_function(
+        "document.querySelector('.answer').getBoundingClientRect().top < 100"
+    )  # it comes by itself
 
 
 def test_by_keyboard_alone(page, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
@@ -336,7 +338,9 @@ def test_a_type_that_is_not_taken_is_told_its_reason(page, tmp_path: Path) -> No
     ):
         (tmp_path / name).write_bytes(content)
         page.locator("input[type=file]").set_input_files(str(tmp_path / name))
-        page.wait_for_function("name => document.querySelector('.answer.error')?.innerText.includes(name)", arg=name)
+        page.wait_for_function(
+            "name => document.querySelector('.answer.error')?.innerText.includes(name)", arg=name
+        )
         told = page.locator(".answer").inner_text()
         assert reason in told and "64 MB" not in told and "may have" not in told
         assert page.locator(".card").count() == 0  # nothing old stands under an error
@@ -386,7 +390,9 @@ def test_long_shapes_are_not_cut_off_in_3d(page) -> None:  # type: ignore[no-unt
     ask_by_drawing(page)
     for view in page.locator(".card .view").all()[:4]:
         view.hover()
-        page.wait_for_function("e => e.classList.contains('turned')", arg=view.element_handle(), timeout=20_000)
+        page.wait_for_function(
+            "e => e.classList.contains('turned')", arg=view.element_handle(), timeout=20_000
+        )
         edge = page.evaluate(
             """e => { const c = e.querySelector('canvas'), g = c.getContext('2d'), n = c.width;
             const rows = [g.getImageData(0, 0, n, 1), g.getImageData(0, n - 1, n, 1), g.getImageData(0, 0, 1, n),
@@ -398,7 +404,9 @@ def test_long_shapes_are_not_cut_off_in_3d(page) -> None:  # type: ignore[no-unt
 
 
 @pytest.mark.parametrize("page", [LIGHT, DARK, PHONE, {**PHONE, **DARK}], indirect=True)
-@pytest.mark.skipif(not os.environ.get("BATCHOT_AXE"), reason="BATCHOT_AXE names axe.min.js of the npm package axe-core")
+@pytest.mark.skipif(
+    not os.environ.get("BATCHOT_AXE"), reason="BATCHOT_AXE names axe.min.js of the npm package axe-core"
+)
 def test_axe_finds_nothing(page, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     axe = Path(os.environ["BATCHOT_AXE"]).read_text()
 

@@ -234,5 +234,7 @@ def _told(found: Indexed, out: Path, pruned: bool) -> int:
         for reason in found.failures[:_NAMED]:
             print(f"  {printable(reason)}")
         if len(found.failures) > _NAMED:
-            print(f"  and {len(found.failures) - _NAMED:,} more: {IndexFolder(out).unreadable} has all of them")
+            print(
+                f"  and {len(found.failures) - _NAMED:,} more: {IndexFolder(out).unreadable} has all of them"
+            )
     return 1 if found.failures else 0

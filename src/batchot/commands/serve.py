@@ -75,7 +75,9 @@ def _parser() -> Parser:
         "--host", default="127.0.0.1", help="address to listen on (127.0.0.1: this machine alone)"
     )
     place.add_argument("--port", type=int, default=8080, help="port to listen on (8080)")
-    place.add_argument("--uds", type=Path, metavar="SOCKET", help="listen on a Unix socket instead, for a proxy")
+    place.add_argument(
+        "--uds", type=Path, metavar="SOCKET", help="listen on a Unix socket instead, for a proxy"
+    )
     place.add_argument(
         "--root-path", default="", metavar="/PREFIX", help="part of the site that a proxy gives this server"
     )
@@ -105,7 +107,10 @@ def _parser() -> Parser:
     add_device(parser)
     limits = parser.add_argument_group("limits")
     limits.add_argument(
-        "--processes", type=int, metavar="N", help="that read uploaded files (one a core); one more is for small ones"
+        "--processes",
+        type=int,
+        metavar="N",
+        help="that read uploaded files (one a core); one more is for small ones",
     )
     limits.add_argument("--upload-mb", type=int, default=64, metavar="N", help="that a file may have (64)")
     limits.add_argument(
@@ -137,7 +142,9 @@ def _check(options: argparse.Namespace) -> None:
         raise UsageError(f"--root-path must begin with one /, such as /shapes, got {options.root_path!r}")
     for name in options.allow_host:
         if not name or set(name) & set("/: *"):
-            raise UsageError(f"--allow-host takes a name without port, such as search.example.org, got {name!r}")
+            raise UsageError(
+                f"--allow-host takes a name without port, such as search.example.org, got {name!r}"
+            )
 
 
 def _listen(options: argparse.Namespace) -> socket.socket:
@@ -209,7 +216,9 @@ def _run(options: argparse.Namespace, tokens: object, listener: socket.socket, o
             timeout_keep_alive=15,
             timeout_graceful_shutdown=_END_SECONDS,
             # the proxy on this machine says who asks
-            forwarded_allow_ips="*" if options.uds else os.environ.get("FORWARDED_ALLOW_IPS", "127.0.0.1,::1"),
+            forwarded_allow_ips="*"
+            if options.uds
+            else os.environ.get("FORWARDED_ALLOW_IPS", "127.0.0.1,::1"),
         )
         server = uvicorn.Server(config)
         try:

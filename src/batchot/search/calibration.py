@@ -125,7 +125,9 @@ class Calibration:
             return [None] * len(found_classes)
         names = sorted({*(classes[k] for k in named), *found_classes})
         votes = np.array([[names.index(classes[k]) for k in named]])
-        shares = vote_shares(np.asarray(distances, np.float64)[None, named], votes, len(names), self.temperature)
+        shares = vote_shares(
+            np.asarray(distances, np.float64)[None, named], votes, len(names), self.temperature
+        )
         of_found = np.array([shares[0, names.index(name)] for name in found_classes])
         p = _alike(self.alike, np.asarray(found, np.float64), of_found)
         return [float(value) if name else None for value, name in zip(p, found_classes, strict=True)]
@@ -287,7 +289,9 @@ def _confidence(top: NDArray[np.float64], slope: float, offset: float) -> NDArra
 
 
 def _alike(
-    theta: tuple[float, ...] | NDArray[np.float64], distances: NDArray[np.float64], shares: NDArray[np.float64]
+    theta: tuple[float, ...] | NDArray[np.float64],
+    distances: NDArray[np.float64],
+    shares: NDArray[np.float64],
 ) -> NDArray[np.float64]:
     p = np.clip(shares, 1e-4, 1 - 1e-4)
     margin = theta[0] - theta[1] * np.log(np.maximum(distances, _SAME)) + theta[2] * np.log(p / (1 - p))
@@ -295,7 +299,10 @@ def _alike(
 
 
 def _fit_alike(
-    distances: NDArray[np.float64], votes: NDArray[np.int64], truth: NDArray[np.int64], shares: NDArray[np.float64]
+    distances: NDArray[np.float64],
+    votes: NDArray[np.int64],
+    truth: NDArray[np.int64],
+    shares: NDArray[np.float64],
 ) -> tuple[float, ...]:
     """By whether each neighbour of each query has its class."""
     there = np.isfinite(distances)

@@ -47,7 +47,9 @@ _ANY = (400, 401, 403, 408, 503)
 
 
 def _failures(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    return {status: {"model": Failure, "description": _TEXTS[status]} for status in sorted({*_ANY, *statuses})}
+    return {
+        status: {"model": Failure, "description": _TEXTS[status]} for status in sorted({*_ANY, *statuses})
+    }
 
 
 _FILE = {"type": "string", "format": "binary"}
@@ -152,7 +154,9 @@ def _search_routes(searcher: Searcher, queue: WorkQueue) -> APIRouter:
 
         client = request.client.host if request.client else "local"
         query = await _unless_left(request, queue.run(client, data, embed))
-        id = hashlib.sha256(f"{query.fingerprint} {query.what} {query.content} {name}".encode()).hexdigest()[:32]
+        id = hashlib.sha256(f"{query.fingerprint} {query.what} {query.content} {name}".encode()).hexdigest()[
+            :32
+        ]
         queries.keep(id, query)
         answer = await run_in_threadpool(searcher.search_query, query, k=k, offset=offset, filters=filters)
         return SearchAnswer.of(answer, id)
@@ -160,7 +164,9 @@ def _search_routes(searcher: Searcher, queue: WorkQueue) -> APIRouter:
     @api.get("/queries/{id}", response_model=SearchAnswer, responses=_failures(404))
     def again(id: str, k: Count = 20, offset: Offset = 0, filters: Filters = chosen) -> SearchAnswer:
         """Look up once more what was sent a while ago: the next page, or with other filters."""
-        return SearchAnswer.of(searcher.search_query(queries.get(id), k=k, offset=offset, filters=filters), id)
+        return SearchAnswer.of(
+            searcher.search_query(queries.get(id), k=k, offset=offset, filters=filters), id
+        )
 
     @api.get("/queries/{id}/picture", response_class=Response, responses=_failures(404))
     def picture(id: str) -> Response:
@@ -203,7 +209,13 @@ def _shape_routes(searcher: Searcher) -> APIRouter:
         points = searcher.map_points()
         if not drawn or drawn[0][0] is not points:
             rows = [
-                {"id": id, "x": round(float(x), 4), "y": round(float(y), 4), "class": class_name or None, "name": name}
+                {
+                    "id": id,
+                    "x": round(float(x), 4),
+                    "y": round(float(y), 4),
+                    "class": class_name or None,
+                    "name": name,
+                }
                 for id, (x, y), class_name, name in zip(
                     points.ids, points.xy, points.classes, points.names, strict=True
                 )
@@ -286,7 +298,9 @@ def _picture(data: bytes) -> Response:
 
 def _download(path: Path) -> Response:
     name = _file_name(path.name)
-    return FileResponse(path, media_type=mimetypes.guess_type(name)[0] or "application/octet-stream", filename=name)
+    return FileResponse(
+        path, media_type=mimetypes.guess_type(name)[0] or "application/octet-stream", filename=name
+    )
 
 
 def _file_name(name: str) -> str:
@@ -369,7 +383,11 @@ async def _wrong(request: Request, error: Exception) -> Response:
 async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     code = {400: "parameter", 404: "missing", 405: "method"}.get(error.status_code, "http")
-    detail = "there is nothing at this address; /api/docs says what there is" if error.detail == "Not Found" else error.detail
+    detail = (
+        "there is nothing at this address; /api/docs says what there is"
+        if error.detail == "Not Found"
+        else error.detail
+    )
     failure = _failure(error.status_code, code, str(detail))
     failure.headers.update(error.headers or {})
     return failure

@@ -83,7 +83,8 @@ class SearchAnswer(BaseModel):
     same_files: list[str] = Field(description="names of the shapes that were read from the very file")
     note: str = Field(description="what makes the answer doubtful; empty where nothing does")
     query_id: str | None = Field(
-        default=None, description="by which the same may be looked up again, see /queries; null for shapes of the index"
+        default=None,
+        description="by which the same may be looked up again, see /queries; null for shapes of the index",
     )
 
     @classmethod

@@ -75,7 +75,9 @@ def make_app(searcher: Searcher, protection: Protection, door: Door, workers: in
         try:
             queue.check(client)
         except Busy as busy:
-            raise Refused(503, "busy", f"{busy}; try again in {busy.retry_after} s", busy.retry_after) from busy
+            raise Refused(
+                503, "busy", f"{busy}; try again in {busy.retry_after} s", busy.retry_after
+            ) from busy
 
     guard = Guard(app, protection, record, admit)
 

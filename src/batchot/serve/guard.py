@@ -220,7 +220,9 @@ class Guard:
         if self.protection.hosts is not None and not self._is_ours(host):
             # a page elsewhere may give its own name this machine's address
             raise Refused(
-                400, "host", "this server does not answer to that name; start it with --allow-host NAME for it"
+                400,
+                "host",
+                "this server does not answer to that name; start it with --allow-host NAME for it",
             )
         origin, site = headers.get("origin"), headers.get("sec-fetch-site", "none")
         changes = method not in ("GET", "HEAD", "OPTIONS")
@@ -375,7 +377,10 @@ def _among(given: str, tokens: tuple[str, ...]) -> bool:
 
 async def _refuse(answer: _Answer, refused: Refused) -> None:
     body = json.dumps({"error": {"code": refused.code, "message": refused.message}}).encode()
-    headers = {"content-type": "application/json", "connection": "close"}  # what is left of the body is not read
+    headers = {
+        "content-type": "application/json",
+        "connection": "close",
+    }  # what is left of the body is not read
     if refused.retry_after is not None:
         headers["retry-after"] = str(refused.retry_after)
     if refused.status == 401:

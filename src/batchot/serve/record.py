@@ -28,7 +28,10 @@ class Record:
         self._prometheus = prometheus
         prometheus.ProcessCollector(registry=self.registry)
         self._requests = prometheus.Counter(
-            "batchot_requests", "Requests that were answered", ("method", "route", "status"), registry=self.registry
+            "batchot_requests",
+            "Requests that were answered",
+            ("method", "route", "status"),
+            registry=self.registry,
         )
         self._seconds = prometheus.Histogram(
             "batchot_request_seconds",
