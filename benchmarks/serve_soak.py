@@ -2,8 +2,8 @@
 
     python benchmarks/serve_soak.py INDEX --meshes FOLDER --sketches FOLDER --minutes 30 --clients 50
 
-Works on a copy of the index. Prints errors, p50 and p99 of each kind of question, and the memory of server and readers at
-the start, every minute, and at the end. 503 with Retry-After is counted on its own: the server says that it has no room.
+Works on a copy of the index. Prints errors, p50 and p99 of each kind of question, and the memory of server and readers
+at the start, every minute, and at the end. 503 is counted on its own: the server says that it has no room.
 """
 
 from __future__ import annotations
@@ -195,8 +195,8 @@ def main() -> None:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     address, log = f"http://127.0.0.1:{port}", Log()
-    print(f"{datetime.now(UTC):%Y-%m-%d}, {platform.machine()}, {len(os.sched_getaffinity(0))} cores, for server and clients "
-          f"together; {options.clients} clients, {options.slow} slow, {options.heavy} heavy; seed 0", flush=True)  # fmt: skip
+    print(f"{datetime.now(UTC):%Y-%m-%d}, {platform.machine()}, {len(os.sched_getaffinity(0))} cores, for server "
+          f"and clients together; {options.clients} clients, {options.slow} slow, {options.heavy} heavy; seed 0", flush=True)  # fmt: skip
     with tempfile.TemporaryDirectory() as scratch:
         index = Path(shutil.copytree(options.index, Path(scratch) / "index"))
         command = [
@@ -251,7 +251,8 @@ def main() -> None:
         times = [1000 * t for t in log.times[kind]] or [float("nan")]
         others = ", ".join(f"{n} x {status}" for status, n in log.statuses[kind].items() if status != "200")
         print(
-            f"| {kind} | {len(log.times[kind]):,} | {np.percentile(times, 50):.0f} | {np.percentile(times, 99):.0f} | {others} |"
+            f"| {kind} | {len(log.times[kind]):,} | {np.percentile(times, 50):.0f} | {np.percentile(times, 99):.0f} "
+            f"| {others} |"
         )
 
 

@@ -54,7 +54,7 @@ def guard(protection: Protection, admit=lambda client: None) -> Guard:  # type: 
     return Guard(told, protection, Record(), admit)
 
 
-def ask(protection: Protection, path: str = "/x", *, method: str = "GET", scheme: str = "http", **options):  # type: ignore[no-untyped-def]
+def ask(protection, path="/x", *, method="GET", scheme="http", **options):  # type: ignore[no-untyped-def]
     async def once():  # type: ignore[no-untyped-def]
         transport = httpx.ASGITransport(guard(protection), raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url=f"{scheme}://localhost") as client:
@@ -184,11 +184,15 @@ def test_files_are_refused_before_they_arrive_when_nobody_could_read_them() -> N
 
 
 @contextmanager
-def listening(door: Door, protection: Protection = Protection()) -> Iterator[int]:
+def listening(door: Door, protection: Protection | None = None) -> Iterator[int]:
     with socket.create_server(("127.0.0.1", 0), backlog=2048) as listener:
         port = listener.getsockname()[1]
         config = uvicorn.Config(
-            guard(protection), http=door.protocol, ws="none", log_config=None, timeout_keep_alive=2
+            guard(protection or Protection()),
+            http=door.protocol,
+            ws="none",
+            log_config=None,
+            timeout_keep_alive=2,
         )
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
@@ -273,8 +277,8 @@ def test_a_share_of_the_requests_and_bytes_stays_for_others() -> None:
     with listening(Door(), protection) as port:
 
         def post(body: bytes, source: str = "127.0.0.1", length: int | None = None) -> socket.socket:
-            head = f"POST / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {length or len(body)}\r\n\r\n"
-            return connect(port, head.encode() + body, source)
+            head = f"POST / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {length or len(body)}\r\n"
+            return connect(port, head.encode() + b"\r\n" + body, source)
 
         held = [post(b"sleep2") for _ in range(8)]
         time.sleep(0.3)

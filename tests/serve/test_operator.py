@@ -178,8 +178,8 @@ def test_sigterm_ends_it_within_five_seconds_whatever_it_is_at(small_index: Path
             assert client.get("/health").json()["ready"] is True
             code = (
                 "import httpx, sys; from pathlib import Path\n"
-                f"c = httpx.Client(transport=httpx.HTTPTransport(uds={str(place)!r}), base_url='http://localhost', timeout=60)\n"
-                "c.post('/api/v1/search', content=sys.stdin.buffer.read(), params={'name': 'a.xyz'})"
+                f"c = httpx.Client(transport=httpx.HTTPTransport(uds={str(place)!r}), timeout=60)\n"
+                "c.post('http://localhost/api/v1/search', content=sys.stdin.buffer.read(), params={'name': 'a.xyz'})"
             )
             asking = subprocess.Popen(
                 [sys.executable, "-c", code], stdin=subprocess.PIPE, stderr=subprocess.DEVNULL
@@ -217,8 +217,8 @@ def test_another_address_of_this_machine(small_index: Path) -> None:
 
 @contextmanager
 def at_address(index: Path, host: str, port: int) -> Iterator[None]:
-    command = [sys.executable, "-m", "batchot", "serve", str(index), "--host", host, "--port", str(port), "--device=cpu",
-               "--processes=1"]  # fmt: skip
+    command = [sys.executable, "-m", "batchot", "serve", str(index), "--device=cpu", "--processes=1"]
+    command += ["--host", host, "--port", str(port)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     assert process.stdout is not None
     try:
@@ -253,7 +253,9 @@ def test_options_that_are_none(
 
 
 def test_a_log_that_nobody_reads_stops_nothing(small_index: Path) -> None:
-    with serving(small_index, "--processes", "1") as (address, _):  # its stderr is a pipe that is not read
-        with httpx.Client(base_url=address, timeout=20) as client:
-            for _ in range(1500):
-                assert client.get("/health/live").status_code == 200
+    with (
+        serving(small_index, "--processes", "1") as (address, _),  # its stderr is a pipe that is not read
+        httpx.Client(base_url=address, timeout=20) as client,
+    ):
+        for _ in range(1500):
+            assert client.get("/health/live").status_code == 200

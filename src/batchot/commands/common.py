@@ -56,7 +56,7 @@ def add_allow_store(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--allow-store",
         action="store_true",
-        help="ask the store that the index names (s3://, az://, hf:// and others) with the keys of the environment; only "
+        help="ask the store that the index names (s3://, az://, hf://) with the keys of the environment; only "
         "for an index that you trust",
     )
 

@@ -39,6 +39,12 @@ def search(argv: list[str]) -> int:
         help="of the query (its content says)",
     )
     parser.add_argument(
+        "--up",
+        choices=("auto", "z", "y"),
+        default="auto",
+        help="the axis of the query that points up (the index's)",
+    )
+    parser.add_argument(
         "--model", type=Path, metavar="DIR", help="run or exported model to embed with (the index's)"
     )
     parser.add_argument("--store", metavar="URI", help="address of the store, where it has moved")
@@ -72,9 +78,11 @@ def search(argv: list[str]) -> int:
                 filters.check(searcher.about.classes, searcher.about.folders)
             except ValueError as error:
                 raise UsageError(str(error)) from error
-            answer = searcher.search_file(options.query, kind=options.kind, k=options.k, filters=filters)
+            answer = searcher.search_file(
+                options.query, kind=options.kind, up=options.up, k=options.k, filters=filters
+            )
             if options.html is not None:
-                picture = searcher.picture(options.query)
+                picture = searcher.picture(options.query, up=options.up)
                 write_text(options.html, answer_html(answer, options.query.name, searcher, picture))
         if options.json:
             print(json.dumps(answer_json(answer, str(options.query)), indent=2))

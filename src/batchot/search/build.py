@@ -24,7 +24,7 @@ from batchot.data.given_shapes import NO_CLASSES, collection_of
 from batchot.search.encoder import Encoder, load_encoder
 from batchot.search.errors import SearchError, Unavailable, printable
 from batchot.search.filters import Filters
-from batchot.search.indexing import Indexed, index_shapes
+from batchot.search.indexing import Indexed, ids_below, index_shapes
 from batchot.search.known_queries import calibrations_of, queries_of_run, read_queries, save_queries
 from batchot.search.manifest import IndexFolder, Manifest, Root
 from batchot.search.map_file import read_map, write_map
@@ -193,9 +193,16 @@ def _put(
     index: IndexFolder, manifest: Manifest, path: Path, class_name: str | None, how: Indexing
 ) -> Indexed:
     progress = how.progress
+    root, known = _root(manifest, path if path.is_dir() else path.parent, how.up)
+    turned = known is not None and known.up != root.up
+    if known is not None and turned and path.is_file():
+        raise SearchError(
+            f"the files of {path.parent} are in the index with --up {known.up}; put {path.name} into a folder of its "
+            f"own, or index the folder again with --up {root.up}"
+        )
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*without a test shape")  # nothing is tested here
-        collection = collection_of(path, how.up)
+        collection = collection_of(path, root.up)
     if class_name is not None:
         collection = dataclasses.replace(
             collection,
@@ -208,14 +215,14 @@ def _put(
     has_classes = (
         class_name is not None or collection.classes != NO_CLASSES or (path / NO_CLASSES[0]).is_dir()
     )
-    root = _root(manifest, path if path.is_dir() else path.parent, how.up)
     encoder = _encoder_of(index, manifest, how.device)
     progress.tell(f"{path}: {len(collection):,} shapes")
     with ShapeStore.open(index.store_uri(manifest, allow=how.allow_store)) as store:
-        if root not in manifest.roots:
-            manifest = dataclasses.replace(manifest, roots=(*manifest.roots, root))
-        before = manifest
-        manifest = dataclasses.replace(manifest, complete=False).write(index.manifest)
+        if turned:
+            store.remove(ids_below(set(store.contents()), root, store))  # all of them stand otherwise now
+        roots = tuple(root if other == known else other for other in manifest.roots)
+        before = dataclasses.replace(manifest, roots=roots if known else (*roots, root))
+        manifest = dataclasses.replace(before, complete=False).write(index.manifest)
         found = index_shapes(
             collection,
             root,
@@ -254,20 +261,20 @@ def _encoder_of(index: IndexFolder, manifest: Manifest, device: Device) -> Encod
     return encoder
 
 
-def _root(manifest: Manifest, folder: Path, up: Up) -> Root:
-    """The folder as the index knows it, or with a prefix that no other folder has."""
+def _root(manifest: Manifest, folder: Path, up: Up) -> tuple[Root, Root | None]:
+    """The folder as it will be in the index, with a prefix that no other has, and as it is there now."""
     path = str(folder.absolute())
     for root in manifest.roots:
         if root.path == path:
-            return dataclasses.replace(root, up=up)
+            return (root if up == "auto" else dataclasses.replace(root, up=up)), root
     taken = {root.prefix for root in manifest.roots}
     if "" not in taken:
-        return Root(path, "", up)
+        return Root(path, "", up), None
     name = folder.absolute().name
     prefix, number = f"{name}/", 2
     while prefix in taken:
         prefix, number = f"{name}-{number}/", number + 1
-    return Root(path, prefix, up)
+    return Root(path, prefix, up), None
 
 
 def _finish(

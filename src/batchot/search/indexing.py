@@ -102,7 +102,7 @@ def index_shapes(
             found.added += id not in stored
     failed_ids = {record_id(_name_of(source, root)) for source in (*collection.train, *collection.test)}
     of_root = {id for id in stored if id not in ids and id not in failed_ids}
-    found.gone = sorted(_below(of_root, root, store))
+    found.gone = sorted(ids_below(of_root, root, store))
     refused: dict[int, str] = {}
     results = embed_chunks(
         [item.source for item in wanted],
@@ -198,7 +198,7 @@ def _name_of(source: ShapeSource, root: Root) -> str:
     return root.prefix + (name if source.member is None else f"{name}#{source.member}")
 
 
-def _below(ids: set[str], root: Root, store: ShapeStore) -> list[str]:
+def ids_below(ids: set[str], root: Root, store: ShapeStore) -> list[str]:
     """Those of the ids whose shapes lay in a folder."""
     folder, names, paths = Path(root.path).resolve(), store.names(), store.paths()
     return [id for id in ids if names[id].startswith(root.prefix) and Path(paths[id]).is_relative_to(folder)]

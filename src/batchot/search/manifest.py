@@ -18,8 +18,8 @@ from batchot.shapes.shape import Up
 from batchot.training.files import RunError, write_json
 
 FORMAT = 1
-"""Of what this version writes. A field may come or go without a new number: readers pass over what they do not know, and
-fill in what is missing. A new number says that a field has another meaning; then `_MIGRATIONS` has how to read the old.
+"""Of what this version writes. A field may come or go without a new number: readers pass over what they do not know,
+and fill in what is missing. A new number says that a field has another meaning; then `_MIGRATIONS` has how to read the old.
 """
 _MIGRATIONS: Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
 _NEEDED = ("fingerprint", "dimensions", "normalized", "inputs")
@@ -77,6 +77,17 @@ class Manifest:
     version: str = ""
     spread: float | None = None
     others: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def up(self) -> Up:
+        """The axis that points up in the files of all its folders; "auto" where they differ."""
+        axes = {root.up for root in self.roots}
+        return axes.pop() if len(axes) == 1 else "auto"
+
+    def up_of(self, path: Path) -> Up:
+        """The axis of a file: that of the folder of the index in which it lies, else that of all of them."""
+        around = [root for root in self.roots if path.absolute().is_relative_to(root.path)]
+        return max(around, key=lambda root: len(root.path)).up if around else self.up
 
     @property
     def probing(self) -> Probing | None:

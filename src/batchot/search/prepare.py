@@ -14,8 +14,8 @@ from batchot.data.errors import DataError
 from batchot.data.sketch_decode import read_sketch
 from batchot.search.errors import QueryRefused
 from batchot.search.inputs import Inputs, ViewsInput
-from batchot.search.preview import make_preview, make_thumbnail
 from batchot.search.picture_kind import is_line_drawing
+from batchot.search.preview import make_preview, make_thumbnail
 from batchot.search.query_kind import ending_of, query_kind, shown_name
 from batchot.shapes.errors import ShapeError
 from batchot.shapes.normalize import normalize_shape
@@ -66,6 +66,7 @@ def prepare_bytes(
     inputs: Inputs,
     what: What = "any",
     *,
+    up: Up = "auto",
     thumbnail: bool = False,
     preview: bool = False,
     max_faces: int = MAX_FACES,
@@ -77,6 +78,7 @@ def prepare_bytes(
         name: of it, for messages and where the content leaves the format open
         inputs: what the network takes
         what: as what it is taken; "any" is what the content says
+        up: the axis of the file that points up; "auto" is that of the network's files, else what the format says
         thumbnail: draw one
         preview: make one
         max_faces: a shape of more triangles or points is refused
@@ -98,7 +100,7 @@ def prepare_bytes(
         return _prepare_drawing(data, shown, inputs)
     try:
         raw = read_shape(
-            data, ending_of(name), shown, up=_axis(inputs, "auto"), normalize=False, max_faces=max_faces
+            data, ending_of(name), shown, up=_axis(inputs, up), normalize=False, max_faces=max_faces
         )
         return _prepare_shape(raw, data, shown, inputs, thumbnail, preview)
     except ShapeError as error:
@@ -139,7 +141,7 @@ def prepare_source(
 
 
 def _axis(inputs: Inputs, up: Up) -> Up:
-    return up if inputs.shape.up == "auto" else inputs.shape.up
+    return inputs.shape.up if up == "auto" else up
 
 
 def _prepare_shape(

@@ -104,8 +104,9 @@ def renewed_map(old: MapPoints, shapes: Mapped, moved: Set[str] = frozenset()) -
     # those that were shown stay, and of the others as many as there is room for
     shown = np.sort(np.argsort(known < 0, kind="stable")[:MOST_SHOWN])
     xy, laid_out, fresh = xy[shown], laid_out[shown], known[shown] < 0
-    gone = len(old.ids) - int((known >= 0).sum())  # or moved
-    changes = old.changes + gone + max(0, len(known) - (old.total - gone))
+    gone = len(set(old.ids) - set(shapes.ids))
+    came = max(0, len(known) - (old.total - gone))
+    changes = old.changes + gone + came + len(moved & set(old.ids))
     return shapes.points(shown, _filled(xy, ~fresh, shapes.vectors[shown], laid_out), laid_out, changes)
 
 

@@ -20,6 +20,7 @@ from batchot.search.query_kind import shown_name
 from batchot.search.sandbox_worker import MAIN
 from batchot.shapes.child_process import ChildDied, ChildProcess
 from batchot.shapes.render_many import usable_cores
+from batchot.shapes.shape import Up
 from batchot.shapes.source import ShapeSource
 
 _MOST_ANSWER = 1 << 30
@@ -157,6 +158,7 @@ class Sandbox:
         name: str = "",
         what: What = "any",
         *,
+        up: Up = "auto",
         thumbnail: bool = False,
         preview: bool = False,
         seconds: float | None = None,
@@ -167,6 +169,7 @@ class Sandbox:
             data: content of a file
             name: of it
             what: as what it is taken; "any" is what the content says
+            up: the axis of the file that points up, see `batchot.search.prepare.prepare_bytes`
             thumbnail: draw one
             preview: make one
             seconds: that it may take; as many as the limits say if None
@@ -181,7 +184,7 @@ class Sandbox:
                 f"{shown} has {len(data):,} bytes, the limit is {self.limits.bytes:,}; simplify or shrink it",
                 "size",
             )
-        task = {"name": name[:500], "what": what, "thumbnail": thumbnail, "preview": preview}
+        task = {"name": name[:500], "what": what, "up": up, "thumbnail": thumbnail, "preview": preview}
         return self._prepare(task, (data,), shown, seconds)
 
     def prepare_sources(

@@ -99,6 +99,7 @@ def _prepare(task: dict[str, Any], blobs: list[bytes], inputs: Inputs, setup: di
         task["name"],
         inputs,
         task["what"],
+        up=task["up"],
         thumbnail=task["thumbnail"],
         preview=task["preview"],
         max_faces=int(setup["max_faces"]),

@@ -30,6 +30,7 @@ from batchot.training.files import RunError
 
 if TYPE_CHECKING:
     from batchot.search.prepare import Prepared
+    from batchot.shapes.shape import Up
     from batchot.training.device import Device
 
 QueryKind: TypeAlias = Literal["auto", "shape", "picture", "sketch"]
@@ -317,6 +318,7 @@ class Searcher:
         name: str = "",
         *,
         kind: QueryKind = "auto",
+        up: Up = "auto",
         k: int = 20,
         offset: int = 0,
         filters: Filters | None = None,
@@ -328,6 +330,8 @@ class Searcher:
             name: how messages call it; nothing on disk is looked for by it
             kind: what to take it for; "auto" is what the content says. Pictures and sketches are the same: dark
                 strokes on light paper, or light on dark
+            up: the axis of the file that points up; "auto" is that of the files of the index, see `batchot index build
+                --up`, and where these differ, what the format says
             k: how many results
             offset: how many of the nearest to pass over, for further pages
             filters: which shapes may be found
@@ -338,7 +342,7 @@ class Searcher:
             ValueError: k or offset out of range
         """
         _check_page(k, offset)
-        query = self.embed_bytes(data, name, kind=kind)
+        query = self.embed_bytes(data, name, kind=kind, up=up)
         return self.search_query(query, k=k, offset=offset, filters=filters)
 
     def embed_bytes(
@@ -347,6 +351,7 @@ class Searcher:
         name: str = "",
         *,
         kind: QueryKind = "auto",
+        up: Up = "auto",
         picture: bool = False,
         seconds: float | None = None,
     ) -> Query:
@@ -356,6 +361,7 @@ class Searcher:
             data: see `search_bytes`
             name: see `search_bytes`
             kind: see `search_bytes`
+            up: see `search_bytes`
             picture: make one of a shape
             seconds: that reading it may take; as many as the sandbox allows if None
 
@@ -363,8 +369,9 @@ class Searcher:
             QueryRefused: it cannot be taken; the message says why
         """
         start = time.perf_counter()
+        axis = self.manifest.up if up == "auto" else up
         prepared = self.sandbox.prepare_bytes(
-            data, name, _wanted(kind), thumbnail=picture, preview=False, seconds=seconds
+            data, name, _wanted(kind), up=axis, thumbnail=picture, seconds=seconds
         )
         return self._embed(prepared, time.perf_counter() - start)
 
@@ -394,11 +401,14 @@ class Searcher:
         path: str | Path,
         *,
         kind: QueryKind = "auto",
+        up: Up = "auto",
         k: int = 20,
         offset: int = 0,
         filters: Filters | None = None,
     ) -> Answer:
         """As `search_bytes`, from a file; a glTF file may name files beside it.
+
+        The axis of a file in a folder of the index is that of the folder.
 
         Raises:
             OSError: the file cannot be read
@@ -407,11 +417,14 @@ class Searcher:
         path = Path(path)
         if path.suffix.lower() == ".gltf" and kind in ("auto", "shape"):
             start = time.perf_counter()
-            query = self._embed(self._prepare_source(path), time.perf_counter() - start)
+            query = self._embed(self._prepare_source(path, up), time.perf_counter() - start)
             return self.search_query(query, k=k, offset=offset, filters=filters)
-        return self.search_bytes(path.read_bytes(), str(path), kind=kind, k=k, offset=offset, filters=filters)
+        axis = self._axis(path, up)
+        return self.search_bytes(
+            path.read_bytes(), str(path), kind=kind, up=axis, k=k, offset=offset, filters=filters
+        )
 
-    def picture(self, path: str | Path) -> bytes:
+    def picture(self, path: str | Path, *, up: Up = "auto") -> bytes:
         """Give what a query looks like: a shape's thumbnail, or a drawing as the network sees it.
 
         Raises:
@@ -419,9 +432,11 @@ class Searcher:
         """
         path = Path(path)
         prepared = (
-            self._prepare_source(path, thumbnail=True)
+            self._prepare_source(path, up, thumbnail=True)
             if path.suffix.lower() == ".gltf"
-            else self.sandbox.prepare_bytes(path.read_bytes(), str(path), thumbnail=True)
+            else self.sandbox.prepare_bytes(
+                path.read_bytes(), str(path), up=self._axis(path, up), thumbnail=True
+            )
         )
         if prepared.what == "shape":
             return prepared.thumbnail
@@ -576,12 +591,15 @@ class Searcher:
             self._map = (key, points)
         return self._map[1]
 
-    def _prepare_source(self, path: Path, *, thumbnail: bool = False) -> Prepared:
+    def _axis(self, path: Path, up: Up) -> Up:
+        return self.manifest.up_of(path) if up == "auto" else up
+
+    def _prepare_source(self, path: Path, up: Up, *, thumbnail: bool = False) -> Prepared:
         from batchot.shapes.source import ShapeSource
 
         # glTF names files beside it, which the sandbox for strangers does not open
         with Sandbox(self.encoder.inputs, processes=1, files=True) as sandbox:
-            source = ShapeSource(path.name, path)
+            source = ShapeSource(path.name, path, up=self._axis(path, up))
             for _, prepared in sandbox.prepare_sources([source], thumbnail=thumbnail, preview=False):
                 if isinstance(prepared, SearchError):
                     raise prepared

@@ -143,6 +143,10 @@ def _search_routes(searcher: Searcher, queue: WorkQueue) -> APIRouter:
         offset: Offset = 0,
         filters: Filters = chosen,
         kind: Literal["auto", "shape", "picture", "sketch"] = "auto",
+        up: Annotated[
+            Literal["auto", "z", "y"],
+            Query(description="the axis of the file that points up; auto: that of the files of the index"),
+        ] = "auto",
         name: Annotated[str, Query(max_length=500, description="of the file, for messages")] = "",
     ) -> SearchAnswer:
         """Find the shapes nearest to a mesh, a point cloud, a picture or a drawing."""
@@ -150,13 +154,12 @@ def _search_routes(searcher: Searcher, queue: WorkQueue) -> APIRouter:
         name = name or named
 
         def embed(seconds: float | None) -> search.Query:
-            return searcher.embed_bytes(data, name, kind=kind, picture=True, seconds=seconds)
+            return searcher.embed_bytes(data, name, kind=kind, up=up, picture=True, seconds=seconds)
 
         client = request.client.host if request.client else "local"
         query = await _unless_left(request, queue.run(client, data, embed))
-        id = hashlib.sha256(f"{query.fingerprint} {query.what} {query.content} {name}".encode()).hexdigest()[
-            :32
-        ]
+        key = f"{query.fingerprint} {query.what} {query.content} {up} {name}"
+        id = hashlib.sha256(key.encode("utf-8", "replace")).hexdigest()[:32]
         queries.keep(id, query)
         answer = await run_in_threadpool(searcher.search_query, query, k=k, offset=offset, filters=filters)
         return SearchAnswer.of(answer, id)

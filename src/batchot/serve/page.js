@@ -70,6 +70,9 @@ const Page = {
               here</label>
             <input id="file" type="file" @change="chosen">
           </div>
+          <div class="filter axis"><label for="up">axis of the file that points up</label>
+            <select id="up" v-model="up" @change="turned"><option value="auto">as in the index</option>
+              <option value="z">z</option><option value="y">y</option></select></div>
         </section>
         <section class="box" v-if="classes.length || folders.length" aria-labelledby="only-title">
           <h2 id="only-title">Only</h2>
@@ -109,7 +112,7 @@ const Page = {
       info: null, classes: [], folders: [], onlyClasses: [], onlyFolders: [], strokes: [],
       asked: null, // { kind: "sketch" | "file" | "similar", name, id of a shape, query: id of what was sent }
       answer: null, error: "", page: 0, past: [], picture: "", busy: false, trouble: "", locked: false, over: false,
-      below: false, dark: localStorage.getItem("batchot colours") ?? "auto", system: false,
+      below: false, up: "auto", dark: localStorage.getItem("batchot colours") ?? "auto", system: false,
     };
   },
   computed: {
@@ -244,6 +247,12 @@ const Page = {
       this.showPicture();
       this.come();
     },
+    turned() {
+      if (this.asked?.kind !== "file") return;
+      this.asked = { kind: "file", name: this.asked.name }; // read anew, where the file is still here
+      this.page = 0;
+      this.lookUp({});
+    },
     filtered() {
       this.page = 0;
       if (this.asked) this.lookUp({});
@@ -272,6 +281,7 @@ const Page = {
         const body = this.file ?? (await this.$refs.pad?.picture());
         about.set("name", asked.kind === "sketch" ? "the drawing" : asked.name);
         if (asked.kind === "sketch") about.set("kind", "sketch");
+        else about.set("up", this.up);
         const headers = { "content-type": "application/octet-stream" };
         found = await ask(`api/v1/search?${about}`, { method: "POST", body, headers, signal: stop.signal }, told);
       } else if (found.missing && asked.kind !== "similar") {

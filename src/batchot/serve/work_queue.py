@@ -49,8 +49,8 @@ class WorkQueue:
     """Runs work in threads, for each of which the sandbox has a process.
 
     What is quick, by kind and size, has one thread to itself, and is stopped there where it turns out slow. Whose turn
-    it is: the client with the least running, then the one that was served longest ago, then what has waited longest. Work
-    that nobody waits for leaves the queue.
+    it is: the client with the least running, then the one that was served longest ago, then what has waited longest.
+    Work that nobody waits for leaves the queue.
 
     Args:
         workers: threads for anything; one more is for what is quick
