@@ -196,7 +196,8 @@ def main() -> None:
         port = probe.getsockname()[1]
     address, log = f"http://127.0.0.1:{port}", Log()
     print(f"{datetime.now(UTC):%Y-%m-%d}, {platform.machine()}, {len(os.sched_getaffinity(0))} cores, for server "
-          f"and clients together; {options.clients} clients, {options.slow} slow, {options.heavy} heavy; seed 0", flush=True)  # fmt: skip
+          f"and clients together; {options.clients} clients, {options.slow} slow, {options.heavy} heavy; seed 0",
+          flush=True)  # fmt: skip
     with tempfile.TemporaryDirectory() as scratch:
         index = Path(shutil.copytree(options.index, Path(scratch) / "index"))
         command = [

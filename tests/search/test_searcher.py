@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import shutil
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -232,8 +235,6 @@ def test_a_map_shows_more_than_is_laid_out(monkeypatch: pytest.MonkeyPatch, tmp_
 def test_a_large_change_is_laid_out_in_the_background(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import subprocess
-
     from batchot.search import build
 
     index = IndexFolder(tmp_path / "index")
@@ -272,3 +273,34 @@ def test_calibrations_that_cannot_be_read_are_fitted_anew(tmp_path: Path) -> Non
     assert Manifest.read(path).calibrations == {}
     remove_from_index(tmp_path / "index", ["c0/0.off"])
     assert isinstance(Manifest.read(path).calibrations["shape"], Calibration)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 24 MB."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(place)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("a small disk needs the right to mount one")
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", "-l", str(place)], check=False)
+
+
+def test_shapes_can_be_taken_out_on_a_full_disk(small_disk: Path) -> None:
+    index = IndexFolder(small_disk / "index")
+    make(index.root)
+    assert index.spare.stat().st_size == 4 << 20
+    with (small_disk / "full").open("wb") as file, contextlib.suppress(OSError):
+        while True:
+            file.write(bytes(4096))
+            file.flush()
+    assert remove_from_index(index.root, ["c0/*"]) == 14
+    with Searcher.open(index.root) as searcher:
+        assert searcher.about.count == 26 and set(searcher.about.classes) == {"c1", "c2"}
+        assert searcher.search_vector(unit_vectors(1)[0], k=5).hits
+    (small_disk / "full").unlink()
+    remove_from_index(index.root, ["c1/1.off"])
+    assert index.spare.exists()  # for the next time

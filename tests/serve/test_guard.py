@@ -277,7 +277,8 @@ def test_a_share_of_the_requests_and_bytes_stays_for_others() -> None:
     with listening(Door(), protection) as port:
 
         def post(body: bytes, source: str = "127.0.0.1", length: int | None = None) -> socket.socket:
-            head = f"POST / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {length or len(body)}\r\n"
+            head = "POST / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+            head += f"Content-Length: {length or len(body)}\r\n"
             return connect(port, head.encode() + b"\r\n" + body, source)
 
         held = [post(b"sleep2") for _ in range(8)]

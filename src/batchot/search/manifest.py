@@ -19,7 +19,8 @@ from batchot.training.files import RunError, write_json
 
 FORMAT = 1
 """Of what this version writes. A field may come or go without a new number: readers pass over what they do not know,
-and fill in what is missing. A new number says that a field has another meaning; then `_MIGRATIONS` has how to read the old.
+and fill in what is missing. A new number says that a field has another meaning; then `_MIGRATIONS` has how to
+read the old.
 """
 _MIGRATIONS: Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
 _NEEDED = ("fingerprint", "dimensions", "normalized", "inputs")

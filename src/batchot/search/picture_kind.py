@@ -31,14 +31,14 @@ def is_line_drawing(data: bytes) -> bool:
     """
     with Image.open(io.BytesIO(data)) as opened:
         opened.draft("L", (_SIDE, _SIDE))
-        # large ones are made small without a copy of their full size
-        image = opened.reduce(factor) if (factor := min(opened.size) // (2 * _SIDE)) > 1 else opened.copy()
-    if image.mode.startswith(("I", "F")):
-        values = np.asarray(image, np.float64)
-        image = Image.fromarray(np.uint8(255 * (values - values.min()) / max(float(np.ptp(values)), 1e-9)))
-    image.thumbnail((_SIDE, _SIDE))
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
+        if opened.mode.startswith(("I", "F")):
+            values = np.asarray(opened, np.float64)
+            scaled = 255 * (values - values.min()) / max(float(np.ptp(values)), 1e-9)
+            image = Image.fromarray(scaled.astype(np.uint8))
+        else:
+            image = opened.convert("RGBA" if opened.has_transparency_data else "L")
+    image.thumbnail((_SIDE, _SIDE), reducing_gap=2.0)
+    if image.mode == "RGBA":
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     grey = np.asarray(image.convert("L"), np.int16)
     paper = int(np.median(np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])))
