@@ -185,13 +185,15 @@ def _remove(options: argparse.Namespace) -> int:
 
 def _info(options: argparse.Namespace) -> int:
     from batchot.search.describe import describe, describe_in_words
+    from batchot.search.errors import printable
 
     if options.json:
         import json
 
         print(json.dumps(describe(options.index, allow_store=options.allow_store), indent=2))
     else:
-        print(describe_in_words(options.index, allow_store=options.allow_store))
+        for line in describe_in_words(options.index, allow_store=options.allow_store).splitlines():
+            print(printable(line))
     return 0
 
 

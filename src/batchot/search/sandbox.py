@@ -328,6 +328,15 @@ class Sandbox:
                 "damaged",
             ) from error
 
+    def check(self) -> None:
+        """Start a process where there is none.
+
+        Raises:
+            Unavailable: none can be started
+        """
+        if not self.alive:
+            self._give(self._take())
+
     @property
     def alive(self) -> int:
         """How many processes there are."""

@@ -270,7 +270,8 @@ def add_health(app: FastAPI, searcher: Searcher, queue: WorkQueue) -> None:
 
     def look() -> bool:
         try:
-            return len(searcher.store) >= 0 and searcher.sandbox.alive > 0 and queue.places.has("health")
+            searcher.sandbox.check()
+            return len(searcher.store) >= 0 and queue.places.has("health")
         except SearchError as error:
             _LOG.warning("not ready: %s", error)
             return False
