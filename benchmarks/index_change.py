@@ -59,7 +59,7 @@ def records(x: np.ndarray, classes: np.ndarray, first: int) -> list[ShapeRecord]
                 vector,
                 bytes(64),
                 bytes(256),
-            )  # fmt: skip
+            )
         )
     return made
 

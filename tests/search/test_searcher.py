@@ -293,10 +293,9 @@ def test_shapes_can_be_taken_out_on_a_full_disk(small_disk: Path) -> None:
     index = IndexFolder(small_disk / "index")
     make(index.root)
     assert index.spare.stat().st_size == 4 << 20
-    with (small_disk / "full").open("wb") as file, contextlib.suppress(OSError):
+    with (small_disk / "full").open("wb", buffering=0) as file, contextlib.suppress(OSError):
         while True:
             file.write(bytes(4096))
-            file.flush()
     assert remove_from_index(index.root, ["c0/*"]) == 14
     with Searcher.open(index.root) as searcher:
         assert searcher.about.count == 26 and set(searcher.about.classes) == {"c1", "c2"}

@@ -199,11 +199,9 @@ def test_sigterm_ends_it_within_five_seconds_whatever_it_is_at(small_index: Path
 def test_a_port_that_is_taken(small_index: Path, capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        start = time.monotonic()
         assert main(["serve", str(small_index), "--port", str(port)]) == 1
         said = capfd.readouterr()
         assert "http://" not in said.out and f"port {port}" in said.err and "in use" in said.err
-        assert time.monotonic() - start < 5  # before anything is loaded
     (tmp_path / "file").write_text("")
     assert main(["serve", str(small_index), "--uds", str(tmp_path / "file")]) == 1
     assert "cannot listen" in capfd.readouterr().err and (tmp_path / "file").exists()

@@ -39,8 +39,10 @@ def serve(argv: list[str]) -> int:
     others = not _is_loopback(options.host) and options.uds is None
 
     def work() -> int:
+        from batchot.search.manifest import IndexFolder, Manifest
         from batchot.serve.guard import Tokens
 
+        Manifest.read(IndexFolder(options.index).manifest)
         given = tuple(filter(None, [options.token or os.environ.get("BATCHOT_TOKEN")]))
         if others and not given and options.token_file is None:
             given = (secrets.token_urlsafe(24),)

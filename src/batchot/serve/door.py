@@ -87,7 +87,8 @@ class _Connection(HttpToolsProtocol):
             f"HTTP/1.1 {status} {code}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
             "retry-after: 5\r\nconnection: close\r\n\r\n"
         )
-        self.transport.write(head.encode() + body)
+        if self.arriving is not None or not self.inside:  # else nothing was asked
+            self.transport.write(head.encode() + body)
         self.transport.close()
         self.loop.call_later(1.0, self.transport.abort)  # nobody may take even that
 
