@@ -160,11 +160,12 @@ def test_what_was_sent_is_looked_up_again_without_the_file(client) -> None:  # t
     assert gone.status_code == 404 and "send the file again" in gone.json()["error"]["message"]
 
 
-def test_the_very_file_is_told(client) -> None:  # type: ignore[no-untyped-def]
-    answer = upload(client, "mine.off", off_bytes("bottle", 2)).json()
+def test_the_very_file_is_told(client, sketch_run: tuple[Path, Path]) -> None:  # type: ignore[no-untyped-def]
+    data = (sketch_run[1] / "bottle" / "2.off").read_bytes()
+    answer = upload(client, "mine.off", data).json()
     assert answer["same_files"] == ["bottle/2.off"]
     assert [hit["name"] for hit in answer["hits"] if hit["same_file"]] == ["bottle/2.off"]
-    changed = upload(client, "mine.off", off_bytes("bottle", 2) + b"\n# another\n").json()
+    changed = upload(client, "mine.off", data + b"\n# another\n").json()
     assert changed["same_files"] == []
     assert [hit["name"] for hit in changed["hits"] if hit["nearly_same"]] == ["bottle/2.off"]
 

@@ -17,6 +17,7 @@ import pytest
 from search_support import draw_sketch, off_bytes
 from serve.strokes import strokes_of
 from serve_support import serving
+from shape_folders import write_off
 
 playwright = pytest.importorskip("playwright.sync_api", reason="the tests of the page need playwright")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -315,7 +316,7 @@ def ask_by_drawing(page) -> list[str]:  # type: ignore[no-untyped-def]
 def test_what_was_asked_for_stays_in_sight(page, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     first = ask_by_drawing(page)
     assert "You asked for your drawing" in page.locator(".asked").inner_text()
-    (tmp_path / "bottle <b>.off").write_bytes(off_bytes("bottle", 2))
+    write_off(tmp_path / "bottle <b>.off", "bottle", 2)
     page.locator("input[type=file]").set_input_files(str(tmp_path / "bottle <b>.off"))
     wait_for_other(page, first)
     assert "You asked for the file bottle <b>.off" in page.locator(".asked").inner_text()
