@@ -77,7 +77,7 @@ def click_to_result(address: str, meshes: list[Path]) -> None:
         browser = started.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         page = browser.new_page()
         page.goto(address)
-        page.wait_for_selector(".pad-sheet, .q-uploader")
+        page.wait_for_selector(".pad-sheet, .drop")
         page.wait_for_timeout(1000)
         page.evaluate(
             "() => { const options = { childList: true, subtree: true, attributes: true, characterData: true };"

@@ -124,7 +124,7 @@ def test_no_farther_query_is_better_known(seed: int, farther: float) -> None:
 
 @given(st.integers(0, 10_000))
 @settings(max_examples=30, deadline=None)
-def test_probabilities_of_a_judgement_sum_to_one(seed: int) -> None:
+def test_a_ranking_is_in_order_and_what_is_left_is_for_other_classes(seed: int) -> None:
     rng = np.random.default_rng(seed)
     c = Calibration(
         "x", False, 100, 0.1, rng.random() * 2, rng.normal(), (1, 0, 0, 1), 1.0, 0.9, 0.9, 0.0, 0.0, 0.0
@@ -132,9 +132,9 @@ def test_probabilities_of_a_judgement_sum_to_one(seed: int) -> None:
     names = [f"c{k}" for k in [0, 1, *rng.integers(0, 5, 18)]]  # two classes at least
     judged = c.judge(np.sort(rng.random(20)), names)
     assert judged is not None
-    assert {name for name, _ in judged.ranking} == set(names)
-    assert sum(p for _, p in judged.ranking) == pytest.approx(1.0, abs=1e-6)
-    assert all(0 <= p <= 1 for _, p in judged.ranking)
+    probabilities = [p for _, p in judged.ranking]
+    assert probabilities == sorted(probabilities, reverse=True) and probabilities[-1] >= 0
+    assert sum(probabilities) <= 1 + 1e-6
     assert judged.confidence == judged.ranking[0][1]
 
 
@@ -184,3 +184,38 @@ def test_round_trip_through_json() -> None:
     found = calibrate(x, names, x, names, source="x", same=np.arange(150))
     assert found is not None
     assert Calibration.from_json(json.loads(json.dumps(found.to_json()))) == found
+
+
+def test_likeness_tells_good_neighbours_from_bad_ones() -> None:
+    x, names, centres = clusters(6, 60, 0.28)
+    rng = np.random.default_rng(7)
+    fresh, classes = (
+        unit(np.repeat(centres, 80, 0) + 0.28 * rng.normal(size=(480, 16))),
+        np.repeat(np.arange(6), 80),
+    )
+    found = calibrate(fresh[::2], [f"c{k:02d}" for k in classes[::2]], x, names, source="x")
+    assert found is not None and found.alike is not None
+    given, right = [], []
+    for query, c in zip(fresh[1::2], classes[1::2], strict=True):
+        d, i = nearest(query[None], x, 20)
+        near = [names[k] for k in i[0]]
+        given += found.likeness(d[0], near, d[0], near)
+        right += [name == f"c{c:02d}" for name in near]
+    p, y = np.array(given, float), np.array(right)
+    assert 0.5 < y.mean() < 0.98  # some are wrong
+    assert p[y].mean() - p[~y].mean() > 0.2  # and are told apart
+    assert expected_calibration_error(p, y) < 0.05  # and mean what they say
+    # nearer is never less alike
+    line = found.likeness(d[0], near, np.linspace(0.01, 1.5, 9), [near[0]] * 9)
+    assert line == sorted(line, reverse=True)
+    assert found.likeness(d[0], near, d[0][:1], [""]) == [None]
+
+
+def test_calibrations_of_other_versions() -> None:
+    x, names, _ = clusters(5, 30, 0.2)
+    found = calibrate(x, names, x, names, source="x", same=np.arange(150))
+    assert found is not None
+    older = {name: value for name, value in found.to_json().items() if name != "alike"}
+    again = Calibration.from_json({**older, "of_tomorrow": 1})
+    assert again.temperature == found.temperature and again.alike is None
+    assert again.likeness(np.array([0.1]), ["c00"], np.array([0.1]), ["c00"]) == [None]

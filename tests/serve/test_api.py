@@ -11,7 +11,9 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from search_support import draw_sketch, fuzzed, made_to_harm, off_bytes
 
@@ -34,7 +36,8 @@ def test_what_the_index_holds(client) -> None:  # type: ignore[no-untyped-def]
     assert client.get("/classes").json() == {"airplane": 5, "bottle": 5, "stairs": 5}
     points = client.get("/map").json()
     assert len(points) == 15 and {"id", "x", "y", "class", "name"} == set(points[0])
-    assert client.get("/health").json() == {"status": "ok"}
+    assert client.get("/health").json() == {"status": "ok", "live": True, "ready": True}
+    assert client.get("/folders").json() == {"airplane": 5, "bottle": 5, "stairs": 5}
 
 
 def test_search_by_a_form_and_by_the_body(client, sketch_run: tuple[Path, Path]) -> None:  # type: ignore[no-untyped-def]
@@ -144,6 +147,104 @@ def test_a_thousand_hostile_uploads_and_the_server_still_answers(client) -> None
     assert answer.status_code == 200 and answer.json()["hits"]
 
 
+def test_what_was_sent_is_looked_up_again_without_the_file(client) -> None:  # type: ignore[no-untyped-def]
+    answer = upload(client, "b.off", off_bytes("bottle", 2), k=15).json()
+    again = client.get(
+        f"/queries/{answer['query_id']}", params={"k": 5, "offset": 5, "class": ["stairs", "bottle"]}
+    )
+    expected = [hit["name"] for hit in answer["hits"] if hit["class"] != "airplane"][5:10]
+    assert [hit["name"] for hit in again.json()["hits"]] == expected
+    picture = client.get(f"/queries/{answer['query_id']}/picture")
+    assert picture.content[8:12] == b"WEBP"
+    gone = client.get("/queries/0123")
+    assert gone.status_code == 404 and "send the file again" in gone.json()["error"]["message"]
+
+
+def test_the_very_file_is_told(client, sketch_run: tuple[Path, Path]) -> None:  # type: ignore[no-untyped-def]
+    data = (sketch_run[1] / "bottle" / "2.off").read_bytes()
+    answer = upload(client, "mine.off", data).json()
+    assert answer["same_files"] == ["bottle/2.off"]
+    assert [hit["name"] for hit in answer["hits"] if hit["same_file"]] == ["bottle/2.off"]
+    changed = upload(client, "mine.off", data + b"\n# another\n").json()
+    assert changed["same_files"] == []
+    assert [hit["name"] for hit in changed["hits"] if hit["nearly_same"]] == ["bottle/2.off"]
+
+
+def test_a_photo_is_doubted(client, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    rng = np.random.default_rng(0)
+    photo = Image.fromarray(np.uint8(rng.uniform(0, 255, (6, 6, 3)))).resize((200, 200))
+    photo.save(tmp_path / "photo.jpg")
+    answer = upload(client, "photo.jpg", (tmp_path / "photo.jpg").read_bytes()).json()
+    assert "looks like a photo" in answer["note"]
+    assert (
+        upload(client, "a.png", draw_sketch(tmp_path / "a.png", "bottle", 4).read_bytes()).json()["note"]
+        == ""
+    )
+
+
+@pytest.mark.parametrize("params", [{"class": "bottel"}, {"folder": "bottel"}])
+def test_a_filter_that_the_index_does_not_know_is_told(client, params: dict) -> None:  # type: ignore[no-untyped-def]
+    answer = upload(client, "a.off", off_bytes(), **params)
+    assert answer.status_code == 400 and "did you mean 'bottle'?" in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("path", ["/api/nothing", "/api/v1/nothing", "/api", "/nothing"])
+def test_what_is_not_there_is_json(server: str, path: str) -> None:
+    answer = httpx.get(server + path)
+    assert (
+        answer.status_code == 404
+        and answer.json()["error"]["code"] == "missing"
+        and len(answer.content) < 300
+    )
+
+
+def test_head_health_and_metrics(server: str) -> None:
+    for path in ("/", "/health", "/health/live", "/health/ready", "/api/v1/info", "/metrics"):
+        head, get = httpx.head(server + path), httpx.get(server + path)
+        assert head.status_code == get.status_code == 200 and head.content == b""
+        assert head.headers["content-type"] == get.headers["content-type"]
+    assert httpx.get(f"{server}/health", headers={"host": "10.0.0.7:8080"}).json()["ready"] is True
+    numbers = httpx.get(f"{server}/metrics").text
+    assert 'batchot_requests_total{method="GET",route="/health",status="200"}' in numbers
+    assert "batchot_shapes 15.0" in numbers and "batchot_queue_waiting 0.0" in numbers
+    assert "process_resident_memory_bytes" in numbers
+
+
+def test_pages_elsewhere_can_cost_nothing(server: str) -> None:
+    for site, mode, dest, status in (
+        ("cross-site", "no-cors", "image", 403),
+        ("same-site", "no-cors", "script", 403),
+        ("cross-site", "navigate", "iframe", 403),
+        ("cross-site", "navigate", "document", 200),
+        ("same-origin", "cors", "empty", 200),
+        ("none", "navigate", "document", 200),
+    ):
+        headers = {"sec-fetch-site": site, "sec-fetch-mode": mode, "sec-fetch-dest": dest}
+        assert httpx.get(server, headers=headers).status_code == status, (site, mode, dest)
+
+
+def test_two_thousand_visits_leave_nothing_behind(server: str) -> None:
+    def memory() -> float:
+        found = re.search(r"^process_resident_memory_bytes (\S+)", httpx.get(f"{server}/metrics").text, re.M)
+        assert found is not None
+        return float(found[1]) / 2**20
+
+    with httpx.Client(base_url=server) as client:
+
+        def visit() -> None:
+            for path in ("/", "/api/v1/info", "/api/v1/classes", "/api/v1/folders"):
+                assert client.get(path).status_code == 200
+
+        for _ in range(100):
+            visit()
+        before = memory()
+        for _ in range(2000):
+            assert client.get("/").status_code == 200
+        for _ in range(100):
+            visit()
+    assert memory() - before < 12  # MB; 0.75 a visit once were 1,500
+
+
 def raw(server: str, request: bytes) -> bytes:
     host, port = server.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=20) as connection:
@@ -159,7 +260,7 @@ def raw(server: str, request: bytes) -> bytes:
         return answer
 
 
-@pytest.mark.parametrize("path", ["/api/v1/search", "/_nicegui/client/x/upload/1", "/"])
+@pytest.mark.parametrize("path", ["/api/v1/search", "/nothing", "/"])
 def test_ten_gigabytes_are_refused_before_they_come(server: str, path: str) -> None:
     head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10000000000\r\n\r\n"
     assert raw(server, head.encode()).startswith(b"HTTP/1.1 413")
@@ -194,11 +295,18 @@ def test_other_names_and_other_pages_are_refused(server: str) -> None:
 
 def test_the_description(server: str) -> None:
     described = httpx.get(f"{server}/api/openapi.json").json()
-    assert set(described["paths"]) == {
+    assert set(described["paths"]) == {"/health", "/health/live", "/health/ready"} | {
         f"/api/v1/{path}"
-        for path in ("search", "info", "classes", "map", "health", "shapes/{id}", "shapes/{id}/similar",
-                     "shapes/{id}/thumbnail", "shapes/{id}/preview.glb", "shapes/{id}/file")
+        for path in ("search", "info", "classes", "folders", "map", "health", "shapes/{id}", "shapes/{id}/similar",
+                     "shapes/{id}/thumbnail", "shapes/{id}/preview.glb", "shapes/{id}/file", "shapes/{id}/download",
+                     "queries/{id}", "queries/{id}/picture")
     }  # fmt: skip
+    for path, operations in described["paths"].items():
+        if path.startswith("/api/v1/") and path != "/api/v1/health":
+            for operation in operations.values():
+                assert {"400", "401", "403", "408", "503"} <= set(operation["responses"]), path
+                assert operation["security"] and "HTTPValidationError" not in json.dumps(operation)
+    assert described["components"]["securitySchemes"]["HTTPBearer"]["scheme"] == "bearer"
     search = described["paths"]["/api/v1/search"]["post"]
     assert "multipart/form-data" in search["requestBody"]["content"] and {"413", "415", "422"} < set(
         search["responses"]

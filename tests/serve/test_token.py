@@ -29,7 +29,8 @@ def test_nothing_without_it(guarded: tuple[str, str]) -> None:
         "/api/v1/info",
         "/api/openapi.json",
         "/api/docs",
-        "/_nicegui/3.0/static/vue.js",
+        "/static/page/page.js",
+        "/metrics",
         "/favicon.ico",
     ):
         answer = httpx.get(address + path)

@@ -25,8 +25,15 @@ class Parser(argparse.ArgumentParser):
 
 def fail(message: str, status: int) -> int:
     """Print an error and give the exit status."""
-    print(f"batchot: {message}", file=sys.stderr)
+    print(f"batchot: {_shown(message)}", file=sys.stderr)
     return status
+
+
+def _shown(text: str) -> str:
+    # names of files may hold what a terminal would obey
+    from batchot.search.errors import printable
+
+    return "\n".join(printable(line) for line in text.split("\n"))
 
 
 def say(text: str) -> None:
@@ -34,13 +41,23 @@ def say(text: str) -> None:
     from tqdm import tqdm
 
     with tqdm.external_write_mode():
-        print(text, flush=True)
+        print(_shown(text), flush=True)
 
 
 def add_device(parser: argparse.ArgumentParser) -> None:
     """Add --device."""
     parser.add_argument(
         "--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: a GPU if any"
+    )
+
+
+def add_allow_store(parser: argparse.ArgumentParser) -> None:
+    """Add --allow-store."""
+    parser.add_argument(
+        "--allow-store",
+        action="store_true",
+        help="ask the store that the index names (s3://, az://, hf://) with the keys of the environment; only "
+        "for an index that you trust",
     )
 
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from batchot.commands.common import Parser, UsageError, add_device, guarded, say
+from batchot.commands.common import Parser, UsageError, add_allow_store, add_device, guarded, say
 from batchot.commands.engines import add_engine, check_engine, engine_of
 
 if TYPE_CHECKING:
@@ -37,11 +37,16 @@ def index(argv: list[str]) -> int:
     _add_build(actions)
     _add_add(actions)
     _add_remove(actions)
-    for name, text in (("info", "say what an index holds"), ("verify", "read all of an index and test it")):
+    for name, text in (
+        ("info", "say what an index holds"),
+        ("verify", "read all of an index and test it"),
+        ("map", "lay the map of an index out anew"),
+    ):
         action = actions.add_parser(
             name, help=text, description=f"{text[0].upper()}{text[1:]}.", allow_abbrev=False
         )
         action.add_argument("index", type=Path, metavar="INDEX", help="folder of the index")
+        add_allow_store(action)
         if name == "info":
             action.add_argument("--json", action="store_true", help="print it as JSON")
     options = parser.parse_args(argv)
@@ -53,6 +58,7 @@ def index(argv: list[str]) -> int:
         "remove": _remove,
         "info": _info,
         "verify": _verify,
+        "map": _map,
     }
     return guarded(
         lambda: work[options.action](options), _GO_ON if options.action in ("build", "add") else ""
@@ -108,6 +114,7 @@ def _add_common(action: Parser) -> None:
         "--prune", action="store_true", help="take out shapes of the folder whose files are gone"
     )
     action.add_argument("--processes", type=int, metavar="N", help="that read and draw (one a core)")
+    add_allow_store(action)
     add_engine(action)
     add_device(action)
 
@@ -125,6 +132,7 @@ def _add_remove(actions: argparse._SubParsersAction[Parser]) -> None:
         "--class", dest="classes", action="append", default=[], metavar="NAME", help="all of a class"
     )
     remove.add_argument("--folder", dest="folders", action="append", default=[], help="all below a folder")
+    add_allow_store(remove)
 
 
 def _build(options: argparse.Namespace) -> int:
@@ -151,7 +159,15 @@ def _how(options: argparse.Namespace) -> Iterator[Indexing]:
         raise UsageError(f"--processes must be at least 1, got {options.processes}")
     progress = Progress(sys.stderr.isatty(), say)
     with engine_of(options) as engine:
-        yield Indexing(options.up, options.prune, options.processes, options.device, progress, engine)
+        yield Indexing(
+            options.up,
+            options.prune,
+            options.processes,
+            options.device,
+            progress,
+            engine,
+            options.allow_store,
+        )
 
 
 def _remove(options: argparse.Namespace) -> int:
@@ -165,6 +181,7 @@ def _remove(options: argparse.Namespace) -> int:
         classes=tuple(options.classes),
         folders=tuple(options.folders),
         progress=Progress(tell=say),
+        allow_store=options.allow_store,
     )
     print(f"{count:,} shapes removed from {options.index}")
     return 0
@@ -172,22 +189,25 @@ def _remove(options: argparse.Namespace) -> int:
 
 def _info(options: argparse.Namespace) -> int:
     from batchot.search.describe import describe, describe_in_words
+    from batchot.search.errors import printable
 
     if options.json:
         import json
 
-        print(json.dumps(describe(options.index), indent=2))
+        print(json.dumps(describe(options.index, allow_store=options.allow_store), indent=2))
     else:
-        print(describe_in_words(options.index))
+        for line in describe_in_words(options.index, allow_store=options.allow_store).splitlines():
+            print(printable(line))
     return 0
 
 
 def _verify(options: argparse.Namespace) -> int:
     from batchot.search.describe import problems_of
+    from batchot.search.errors import printable
 
-    problems = problems_of(options.index)
+    problems = problems_of(options.index, allow_store=options.allow_store)
     for problem in problems:
-        print(problem)
+        print(printable(problem))
     if problems:
         print(
             f"{len(problems):,} problems; batchot index build with the same run and folder mends what it can"
@@ -197,7 +217,17 @@ def _verify(options: argparse.Namespace) -> int:
     return 0
 
 
+def _map(options: argparse.Namespace) -> int:
+    from batchot.search.build import lay_out_index
+
+    points = lay_out_index(options.index, allow_store=options.allow_store)
+    print(f"{options.index}: a map of {len(points.ids):,} shapes")
+    return 0
+
+
 def _told(found: Indexed, out: Path, pruned: bool) -> int:
+    from batchot.search.errors import printable
+    from batchot.search.manifest import IndexFolder
     from batchot.shapes.view_cache import listed
 
     print(
@@ -209,5 +239,7 @@ def _told(found: Indexed, out: Path, pruned: bool) -> int:
     if found.notes:
         print("\n".join(listed(f"{len(found.notes):,} remarks:", found.notes)))
     if found.failures:
-        print("\n".join(listed(f"{len(found.failures):,} could not be read:", found.failures)))
+        reasons = [printable(reason) for reason in found.failures]
+        print("\n".join(listed(f"{len(reasons):,} could not be read:", reasons)))
+        print(f"all of them: {IndexFolder(out).unreadable}")
     return 1 if found.failures else 0

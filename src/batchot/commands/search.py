@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from batchot.commands.common import Parser, UsageError, add_device, guarded
+from batchot.commands.common import Parser, UsageError, add_allow_store, add_device, guarded
 
 
 def search(argv: list[str]) -> int:
@@ -48,6 +48,7 @@ def search(argv: list[str]) -> int:
         "--model", type=Path, metavar="DIR", help="run or exported model to embed with (the index's)"
     )
     parser.add_argument("--store", metavar="URI", help="address of the store, where it has moved")
+    add_allow_store(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write a page with pictures")
     add_device(parser)
@@ -66,11 +67,17 @@ def search(argv: list[str]) -> int:
                 f"{options.query} is no file; give a mesh, a point cloud, a picture or a drawing"
             )
         with Searcher.open(
-            options.index, model=options.model, store=options.store, device=options.device
+            options.index,
+            model=options.model,
+            store=options.store,
+            device=options.device,
+            allow_store=options.allow_store,
         ) as searcher:
-            filters = Filters(
-                _known(options.classes, searcher.about.classes, "class"), tuple(options.folders)
-            )
+            filters = Filters(tuple(options.classes), tuple(options.folders))
+            try:
+                filters.check(searcher.about.classes, searcher.about.folders)
+            except ValueError as error:
+                raise UsageError(str(error)) from error
             answer = searcher.search_file(
                 options.query, kind=options.kind, up=options.up, k=options.k, filters=filters
             )
@@ -86,16 +93,3 @@ def search(argv: list[str]) -> int:
         return 0
 
     return guarded(work)
-
-
-def _known(names: list[str], there: dict[str, int], what: str) -> tuple[str, ...]:
-    from difflib import get_close_matches
-
-    for name in names:
-        if name not in there:
-            closest = get_close_matches(name, there, 1)
-            hint = (
-                f"; did you mean {closest[0]}?" if closest else f"; there are {', '.join(sorted(there)[:20])}"
-            )
-            raise UsageError(f"the index has no {what} {name!r}{hint}")
-    return tuple(names)

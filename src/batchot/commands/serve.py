@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import argparse
+import contextlib
 import ipaddress
 import os
 import secrets
+import socket
+import stat
 from pathlib import Path
 from urllib.parse import quote
 
-from batchot.commands.common import Parser, UsageError, add_device, guarded
+from batchot.commands.common import (
+    FAILURE,
+    Parser,
+    UsageError,
+    add_allow_store,
+    add_device,
+    fail,
+    guarded,
+)
 
-_LEAST_TOKEN = 16
+_END_SECONDS = 3  # for answers that are being given when the server is told to end
 
 
 def serve(argv: list[str]) -> int:
@@ -22,84 +34,214 @@ def serve(argv: list[str]) -> int:
     Returns:
         Exit status: 0 when it was stopped; 1 where the index is damaged or the port is taken.
     """
+    options = _parser().parse_args(argv)
+    _check(options)
+    others = not _is_loopback(options.host) and options.uds is None
+
+    def work() -> int:
+        from batchot.search.manifest import IndexFolder, Manifest
+        from batchot.serve.guard import Tokens
+
+        Manifest.read(IndexFolder(options.index).manifest)
+        given = tuple(filter(None, [options.token or os.environ.get("BATCHOT_TOKEN")]))
+        if others and not given and options.token_file is None:
+            given = (secrets.token_urlsafe(24),)
+        try:
+            tokens = Tokens(given, options.token_file)
+        except ValueError as error:
+            raise UsageError(str(error)) from error
+        try:
+            listener = _listen(options)
+        except OSError as error:
+            where = options.uds or f"{options.host} port {options.port}"
+            return fail(
+                f"cannot listen at {where}: {error.strerror or error}; another server may run there", FAILURE
+            )
+        with contextlib.closing(listener):
+            return _run(options, tokens, listener, others)
+
+    return guarded(work)
+
+
+def _parser() -> Parser:
     parser = Parser(
         prog="batchot serve",
         description="Search an index in a web page: by drawing, by file, by what was found. The same as an HTTP API "
         "under /api/v1, described at /api/docs. Only this machine can reach it, unless --host says otherwise; then "
-        "every request needs a token.",
+        "every request needs a token. docs/operator.md has how to run it for others.",
         allow_abbrev=False,
     )
     parser.add_argument("index", type=Path, metavar="INDEX", help="folder made by batchot index build")
-    parser.add_argument(
+    place = parser.add_argument_group("where it is reached")
+    place.add_argument(
         "--host", default="127.0.0.1", help="address to listen on (127.0.0.1: this machine alone)"
     )
-    parser.add_argument("--port", type=int, default=8080, help="port to listen on (8080)")
-    parser.add_argument(
+    place.add_argument("--port", type=int, default=8080, help="port to listen on (8080)")
+    place.add_argument(
+        "--uds", type=Path, metavar="SOCKET", help="listen on a Unix socket instead, for a proxy"
+    )
+    place.add_argument(
+        "--root-path", default="", metavar="/PREFIX", help="part of the site that a proxy gives this server"
+    )
+    place.add_argument(
+        "--allow-host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="name by which a proxy is reached; may be given often",
+    )
+    who = parser.add_argument_group("who may ask")
+    who.add_argument(
         "--token", help="that every request must bring (default: $BATCHOT_TOKEN; made where --host needs one)"
     )
-    parser.add_argument(
+    who.add_argument(
+        "--token-file",
+        type=Path,
+        metavar="FILE",
+        help="tokens, one a line, any of which is good; read again when it changes",
+    )
+    model = parser.add_argument_group("what is asked")
+    model.add_argument(
         "--model", type=Path, metavar="DIR", help="run or exported model to embed with (the index's)"
     )
-    parser.add_argument("--store", metavar="URI", help="address of the store, where it has moved")
-    parser.add_argument("--processes", type=int, metavar="N", help="that read uploaded files (one a core)")
-    parser.add_argument("--upload-mb", type=int, default=64, metavar="N", help="that a file may have (64)")
-    parser.add_argument(
+    model.add_argument("--store", metavar="URI", help="address of the store, where it has moved")
+    add_allow_store(parser)
+    add_device(parser)
+    limits = parser.add_argument_group("limits")
+    limits.add_argument(
+        "--processes",
+        type=int,
+        metavar="N",
+        help="that read uploaded files (one a core); one more is for small ones",
+    )
+    limits.add_argument("--upload-mb", type=int, default=64, metavar="N", help="that a file may have (64)")
+    limits.add_argument(
         "--upload-seconds", type=float, default=20.0, metavar="S", help="that reading it may take (20)"
     )
-    parser.add_argument("--upload-memory-mb", type=int, default=1024, metavar="N", help="and use (1024)")
-    add_device(parser)
-    options = parser.parse_args(argv)
+    limits.add_argument("--upload-memory-mb", type=int, default=1024, metavar="N", help="and use (1024)")
+    limits.add_argument(
+        "--request-seconds", type=float, default=60.0, metavar="S", help="in which a request must arrive (60)"
+    )
+    parser.add_argument(
+        "--log-level",
+        choices=("debug", "info", "warning", "error"),
+        default="info",
+        help="of what is written to stderr; a line for each request from info on (info)",
+    )
+    return parser
+
+
+def _check(options: argparse.Namespace) -> None:
     if not 0 < options.port < 65536:
         raise UsageError(f"--port must lie in 1 .. 65535, got {options.port}")
-    for name in ("upload_mb", "upload_seconds", "upload_memory_mb"):
+    for name in ("upload_mb", "upload_seconds", "upload_memory_mb", "request_seconds"):
         if getattr(options, name) <= 0:
             raise UsageError(f"--{name.replace('_', '-')} must be positive, got {getattr(options, name)}")
     if options.processes is not None and options.processes < 1:
         raise UsageError(f"--processes must be at least 1, got {options.processes}")
-    loopback = _is_loopback(options.host)
-    token = (
-        options.token or os.environ.get("BATCHOT_TOKEN") or (None if loopback else secrets.token_urlsafe(24))
+    options.root_path = options.root_path.rstrip("/")
+    if options.root_path and (not options.root_path.startswith("/") or "//" in options.root_path):
+        raise UsageError(f"--root-path must begin with one /, such as /shapes, got {options.root_path!r}")
+    for name in options.allow_host:
+        if not name or set(name) & set("/: *"):
+            raise UsageError(
+                f"--allow-host takes a name without port, such as search.example.org, got {name!r}"
+            )
+
+
+def _listen(options: argparse.Namespace) -> socket.socket:
+    """The socket, before anything else is done: what cannot be reached need not be loaded."""
+    if options.uds is None:
+        family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
+        return socket.create_server((options.host, options.port), family=family, backlog=2048)
+    path: Path = options.uds
+    listener = socket.socket(socket.AF_UNIX)
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            if stat.S_ISSOCK(path.stat().st_mode):
+                with socket.socket(socket.AF_UNIX) as probe:
+                    if probe.connect_ex(str(path)) == 0:
+                        raise OSError(98, "another server answers there")
+                path.unlink()  # left over by a server that was killed
+        listener.bind(str(path))
+        path.chmod(0o660)
+        listener.listen(2048)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+def _run(options: argparse.Namespace, tokens: object, listener: socket.socket, others: bool) -> int:
+    from batchot.search.sandbox import Limits, Sandbox
+    from batchot.search.searcher import Searcher
+    from batchot.serve.app import make_app
+    from batchot.serve.door import Door
+    from batchot.serve.guard import Protection, Tokens, cookie_name
+    from batchot.serve.record import log_to_stderr
+    from batchot.shapes.extra import require
+    from batchot.shapes.render_many import usable_cores
+
+    uvicorn = require("uvicorn", "search")
+    assert isinstance(tokens, Tokens)
+    log_to_stderr(options.log_level)
+    limits = Limits(
+        time=options.upload_seconds, memory=options.upload_memory_mb << 20, bytes=options.upload_mb << 20
     )
-    if token is not None and (len(token) < _LEAST_TOKEN or not token.isascii() or set(token) & set(' ";,\\')):
-        raise UsageError(
-            f"a token must have at least {_LEAST_TOKEN} letters and digits, without spaces or quotes"
+    workers = options.processes or usable_cores()
+    with Searcher.open(
+        options.index,
+        model=options.model,
+        store=options.store,
+        device=options.device,
+        sandbox=lambda inputs: Sandbox(inputs, processes=workers + 1, limits=limits),
+        allow_store=options.allow_store,
+    ) as searcher:
+        protection = Protection(
+            tokens,
+            None if others and not options.allow_host else frozenset({*options.allow_host, options.host}),
+            options.root_path,
+            cookie_name(str(options.uds or options.port)),
+            limits.bytes + (1 << 20),  # a form has some bytes around the file
         )
-
-    def work() -> int:
-        from batchot.search.sandbox import Limits, Sandbox
-        from batchot.search.searcher import Searcher
-        from batchot.serve.app import make_app
-        from batchot.serve.guard import Protection
-        from batchot.shapes.extra import require
-
-        uvicorn = require("uvicorn", "search")
-        limits = Limits(
-            time=options.upload_seconds, memory=options.upload_memory_mb << 20, bytes=options.upload_mb << 20
-        )
-        searcher = Searcher.open(
-            options.index,
-            model=options.model,
-            store=options.store,
-            device=options.device,
-            sandbox=lambda inputs: Sandbox(inputs, processes=options.processes, limits=limits),
-        )
-        # a form has some bytes around the file
-        protection = Protection(token, loopback, limits.bytes + (1 << 20))
-        app = make_app(searcher, protection)
-        searcher.sandbox.warm_up()
-        host = f"[{options.host}]" if ":" in options.host else options.host
-        address = f"http://{host}:{options.port}/"
-        print(f"{searcher.about.count:,} shapes of {options.index}", flush=True)
-        print(f"open {address}" + ("" if token is None else f"?token={quote(token)}"), flush=True)
-        print(f"HTTP API: {address}api/docs   Ctrl-C ends the server", flush=True)
+        door = Door(arrive_seconds=options.request_seconds)
+        app = make_app(searcher, protection, door, workers)
+        searcher.warm_up()
+        _tell(options, tokens, searcher.about.count)
         config = uvicorn.Config(
-            app, options.host, options.port, log_level="warning", timeout_keep_alive=15, server_header=False
+            app,
+            http=door.protocol,
+            ws="none",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_keep_alive=15,
+            timeout_graceful_shutdown=_END_SECONDS,
+            # the proxy on this machine says who asks
+            forwarded_allow_ips="*"
+            if options.uds
+            else os.environ.get("FORWARDED_ALLOW_IPS", "127.0.0.1,::1"),
         )
         server = uvicorn.Server(config)
-        server.run()
-        return 0 if server.started else 1
+        try:
+            server.run(sockets=[listener])
+        finally:
+            if options.uds is not None:
+                options.uds.unlink(missing_ok=True)
+    return 0 if server.started else FAILURE
 
-    return guarded(work)
+
+def _tell(options: argparse.Namespace, tokens: object, count: int) -> None:
+    print(f"{count:,} shapes of {options.index}", flush=True)
+    if options.uds is not None:
+        print(f"listens on {options.uds} for a proxy   Ctrl-C ends the server", flush=True)
+        return
+    host = f"[{options.host}]" if ":" in options.host else options.host
+    address = f"http://{host}:{options.port}{options.root_path}/"
+    given = getattr(tokens, "given", ())
+    file = "" if options.token_file is None else f"   (tokens: {options.token_file})"
+    print(f"open {address}" + (f"?token={quote(given[0])}" if given else "") + file, flush=True)
+    print(f"HTTP API: {address}api/docs   Ctrl-C ends the server", flush=True)
 
 
 def _is_loopback(host: str) -> bool:

@@ -7,6 +7,7 @@ from html import escape
 from typing import Any
 
 from batchot.reporting.style import STYLE
+from batchot.search.errors import printable
 from batchot.search.records import Hit
 from batchot.search.searcher import Answer, Searcher
 
@@ -52,9 +53,14 @@ def answer_table(answer: Answer) -> str:
     """
     width = max((len(hit.class_name or "-") for hit in answer.hits), default=0)
     lines = [headline(answer)]
+    if answer.same_files:
+        lines.append(f"this very file is in the index: {', '.join(answer.same_files[:5])}")
+    if answer.note:
+        lines.append(answer.note)
     for rank, hit in enumerate(answer.hits, 1):
-        lines.append(f"{rank:4d}  {hit.distance:.4f}  {hit.class_name or '-':<{width}}  {hit.name}")
-    return "\n".join(lines)
+        told = "  this very file" if hit.same_file else "  nearly the same" if hit.nearly_same else ""
+        lines.append(f"{rank:4d}  {hit.distance:.4f}  {hit.class_name or '-':<{width}}  {hit.name}{told}")
+    return "\n".join(printable(line) for line in lines)
 
 
 def answer_json(answer: Answer, query: str) -> dict[str, Any]:
@@ -73,6 +79,8 @@ def answer_json(answer: Answer, query: str) -> dict[str, Any]:
         "ranking": [{"class": name, "probability": p} for name, p in answer.ranking],
         "total": answer.total,
         "hits": [hit_json(hit) for hit in answer.hits],
+        "same_files": list(answer.same_files),
+        "note": answer.note,
         "seconds": answer.seconds,
     }
 
@@ -84,6 +92,9 @@ def hit_json(hit: Hit) -> dict[str, Any]:
         "name": hit.name,
         "class": hit.class_name,
         "distance": hit.distance,
+        "likeness": hit.likeness,
+        "same_file": hit.same_file,
+        "nearly_same": hit.nearly_same,
         "kind": hit.kind,
         "faces": hit.faces,
         "vertices": hit.vertices,
@@ -117,17 +128,27 @@ def answer_html(answer: Answer, query: str, searcher: Searcher, picture: bytes |
 <body><main>
 <h1>{escape(headline(answer))}</h1>
 <p class="about">{escape(query)}, looked up among {about.count:,} shapes of {escape(about.name)}</p>
-{shown}<section><h2>Nearest shapes</h2><ol class="cards">
+{_told(answer)}{shown}<section><h2>Nearest shapes</h2><ol class="cards">
 {cards}
 </ol></section></main></body></html>
 """
 
 
+def _told(answer: Answer) -> str:
+    same = (
+        f"This very file is in the index: {', '.join(answer.same_files[:5])}. " if answer.same_files else ""
+    )
+    text = same + (answer.note[:1].upper() + answer.note[1:])
+    return f"<p>{escape(text)}</p>" if text else ""
+
+
 def _card(hit: Hit, thumbnail: bytes) -> str:
+    alike = "" if hit.likeness is None else f", of its class {100 * hit.likeness:.0f} %"
+    alike += ", this very file" if hit.same_file else ", nearly the same" if hit.nearly_same else ""
     return (
         f'<li><img loading="lazy" alt="{escape(hit.name)}" src="{_uri(thumbnail)}">'
         f'<b>{escape(hit.name)}</b><span class="class">{escape(hit.class_name or "no class")}</span>'
-        f'<span class="class">distance {hit.distance:.4f}</span></li>'
+        f'<span class="class">distance {hit.distance:.4f}{alike}</span></li>'
     )
 
 

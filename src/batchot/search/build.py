@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import os
 import shutil
+import subprocess
+import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -13,17 +17,21 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from batchot.data.given_shapes import NO_CLASSES, collection_of
 from batchot.search.encoder import Encoder, load_encoder
-from batchot.search.errors import SearchError
+from batchot.search.errors import SearchError, Unavailable, printable
 from batchot.search.filters import Filters
 from batchot.search.indexing import Indexed, ids_below, index_shapes
 from batchot.search.known_queries import calibrations_of, queries_of_run, read_queries, save_queries
 from batchot.search.manifest import IndexFolder, Manifest, Root
-from batchot.search.map_file import write_map
-from batchot.search.projection_map import MapPoints, drawn_for_map, lay_out
+from batchot.search.map_file import read_map, write_map
+from batchot.search.projection_map import EMPTY, MOST_POINTS, STALE, Mapped, MapPoints, new_map, renewed_map
 from batchot.search.slim_run import save_slim
 from batchot.search.store import EXACT_BELOW, ShapeStore
+from batchot.training.files import RunError, write_bytes, write_text
 
 if TYPE_CHECKING:
     from batchot.engine.engine import Engine
@@ -31,6 +39,8 @@ if TYPE_CHECKING:
     from batchot.training.device import Device
 
 Tell = Callable[[str], None]
+_SPARE = 4 << 20  # bytes of a file that is given up when shapes are taken out on a full disk
+_AT_ONCE = 500  # shapes whose map is laid out anew at once, which takes a second or two
 
 
 @dataclass(frozen=True)
@@ -57,6 +67,7 @@ class Indexing:
         device: "auto" takes a GPU if there is one
         progress: how it is shown
         engine: whose workers read, draw and embed; this machine if None
+        allow_store: the shapes may lie where the index says, see `batchot.search.manifest.IndexFolder.store_uri`
     """
 
     up: Up = "auto"
@@ -65,6 +76,7 @@ class Indexing:
     device: Device = "auto"
     progress: Progress = Progress()
     engine: Engine | None = None
+    allow_store: bool = False
 
 
 def build_index(
@@ -90,6 +102,7 @@ def build_index(
     index = IndexFolder(out)
     with writing(index, how.progress.tell):
         manifest = _open_or_start(index, run, store, how.device)
+        how = dataclasses.replace(how, allow_store=how.allow_store or store == manifest.store)
         return _put(index, manifest, folder, None, how)
 
 
@@ -131,6 +144,9 @@ def writing(index: IndexFolder, tell: Tell) -> Iterator[None]:
     try:
         yield
     finally:
+        if not index.spare.exists() and index.manifest.is_file():
+            with contextlib.suppress(RunError):  # there is no room: the next change tries again
+                write_bytes(index.spare, bytes(_SPARE))
         lock.release()
 
 
@@ -152,6 +168,7 @@ def _open_or_start(index: IndexFolder, run: Path, store: str | None, device: Dev
         index.shapes.name,
         index.queries.name,
         index.contents.name,
+        index.spare.name,
     }:
         raise SearchError(f"{index.root} is not empty and no index; give a new folder as --out")
     encoder = load_encoder(run, device)
@@ -168,7 +185,7 @@ def _open_or_start(index: IndexFolder, run: Path, store: str | None, device: Dev
         inputs=encoder.inputs.to_json(),
         store=store or "shapes",
     )
-    ShapeStore.create(index.store_uri(manifest), encoder.dimensions).close()
+    ShapeStore.create(index.store_uri(manifest, allow=True), encoder.dimensions).close()
     return manifest.write(index.manifest)
 
 
@@ -180,8 +197,8 @@ def _put(
     turned = known is not None and known.up != root.up
     if known is not None and turned and path.is_file():
         raise SearchError(
-            f"the files of {path.parent} are in the index with --up {known.up}; put {path.name} into another folder, "
-            f"or index the folder again with --up {root.up}"
+            f"the files of {path.parent} are in the index with --up {known.up}; put {path.name} into a folder of its "
+            f"own, or index the folder again with --up {root.up}"
         )
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*without a test shape")  # nothing is tested here
@@ -200,7 +217,7 @@ def _put(
     )
     encoder = _encoder_of(index, manifest, how.device)
     progress.tell(f"{path}: {len(collection):,} shapes")
-    with ShapeStore.open(index.store_uri(manifest)) as store:
+    with ShapeStore.open(index.store_uri(manifest, allow=how.allow_store)) as store:
         if turned:
             store.remove(ids_below(set(store.contents()), root, store))  # all of them stand otherwise now
         roots = tuple(root if other == known else other for other in manifest.roots)
@@ -220,6 +237,9 @@ def _put(
             device=how.device,
         )
         found.failures += collection.left_out
+        index.unreadable.unlink(missing_ok=True)
+        if found.failures:
+            write_text(index.unreadable, "".join(f"{printable(reason)}\n" for reason in found.failures))
         if path.is_file():
             found.gone = []  # only that file was looked at
         if how.prune and found.gone:
@@ -231,7 +251,7 @@ def _put(
         if before.complete and not (found.added or found.changed or (how.prune and found.gone)):
             before.write(index.manifest)  # what depends on all shapes is as it was
         else:
-            _finish(index, manifest, store, progress)
+            _finish(index, manifest, store, progress, found.changed_ids)
     return found
 
 
@@ -258,28 +278,99 @@ def _root(manifest: Manifest, folder: Path, up: Up) -> tuple[Root, Root | None]:
     return Root(path, prefix, up), None
 
 
-def _finish(index: IndexFolder, manifest: Manifest, store: ShapeStore, progress: Progress) -> Manifest:
-    store.optimize()
-    approximate = None
-    if len(store) >= EXACT_BELOW:
-        progress.tell(f"building approximate search over {len(store):,} shapes")
+def _finish(
+    index: IndexFolder,
+    manifest: Manifest,
+    store: ShapeStore,
+    progress: Progress,
+    moved: Set[str] = frozenset(),
+) -> Manifest:
+    try:
+        store.optimize()
+    except Unavailable as error:  # it needs room to write what stays; the shapes are right without it
+        progress.tell(f"the store could not be made smaller: {error}")
+    approximate = manifest.approximate if store.has_approximate else None
+    count = len(store)
+    if count >= EXACT_BELOW and (approximate is None or abs(count - approximate["shapes"]) > STALE * count):
+        progress.tell(f"building approximate search over {count:,} shapes")
         approximate = dataclasses.asdict(store.build_approximate())
-    ids, classes, vectors = store.vectors()
-    calibrations = calibrations_of(read_queries(index.queries), vectors, classes)
-    chosen = drawn_for_map(classes)
-    if len(chosen) > 500:
-        progress.tell(f"laying out a map of {len(chosen):,} shapes")
-    names = store.names()
-    points = MapPoints(
-        tuple(ids[k] for k in chosen),
-        lay_out(vectors[chosen]),
-        tuple(classes[k] for k in chosen),
-        tuple(names[ids[k]] for k in chosen),
-    )
+    shapes = _shapes_of(store)
+    calibrations = calibrations_of(read_queries(index.queries), shapes.vectors, list(shapes.classes))
+    old = _present_map(index)
+    if not old.ids and min(count, MOST_POINTS) > 500:
+        progress.tell(f"laying out a map of {count:,} shapes")
+    points = renewed_map(old, shapes, moved)
+    if points.stale and len(points.ids) <= _AT_ONCE:
+        points = new_map(shapes)
     write_map(index.map, points)
-    return dataclasses.replace(
-        manifest, approximate=approximate, calibrations=calibrations, complete=True
+    manifest = dataclasses.replace(
+        manifest,
+        approximate=approximate,
+        calibrations=calibrations,
+        spread=_spread(shapes.vectors),
+        complete=True,
     ).write(index.manifest)
+    if points.stale:
+        progress.tell("the map is laid out anew in the background")
+        _in_background(index, manifest)
+    return manifest
+
+
+def _shapes_of(store: ShapeStore) -> Mapped:
+    ids, classes, vectors = store.vectors()
+    names = store.names()
+    return Mapped(ids, classes, [names[id] for id in ids], vectors)
+
+
+def _present_map(index: IndexFolder) -> MapPoints:
+    try:
+        return read_map(index.map)
+    except SearchError:  # damaged: it is made again
+        return EMPTY
+
+
+def _spread(vectors: NDArray[np.float32], pairs: int = 4096) -> float | None:
+    """The median distance of two shapes."""
+    if len(vectors) < 2:
+        return None
+    a, b = np.random.default_rng(0).integers(0, len(vectors), (2, pairs))
+    return float(np.median(np.linalg.norm(vectors[a[a != b]] - vectors[b[a != b]], axis=1)))
+
+
+def _in_background(index: IndexFolder, manifest: Manifest) -> None:
+    command = [sys.executable, "-m", "batchot", "index", "map", str(index.root.absolute())]
+    command += ["--allow-store"] if manifest.store != "shapes" else []
+    paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
+    with contextlib.suppress(OSError):  # the next change tries again
+        subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+            preexec_fn=lambda: os.nice(10),
+        )
+
+
+def lay_out_index(out: Path, *, allow_store: bool = False) -> MapPoints:
+    """Lay the map of an index out anew; shapes may come and go meanwhile.
+
+    Args:
+        out: folder of the index
+        allow_store: see `IndexFolder.store_uri`
+
+    Raises:
+        SearchError: there is no index, or it cannot be written
+    """
+    index = IndexFolder(out)
+    manifest = Manifest.read(index.manifest)
+    with ShapeStore.open(index.store_uri(manifest, allow=allow_store)) as store:
+        points = new_map(_shapes_of(store))
+        with writing(index, lambda text: None):
+            points = renewed_map(points, _shapes_of(store))
+            write_map(index.map, points)
+    return points
 
 
 def remove_from_index(
@@ -289,6 +380,7 @@ def remove_from_index(
     classes: tuple[str, ...] = (),
     folders: tuple[str, ...] = (),
     progress: Progress = Progress(),
+    allow_store: bool = False,
 ) -> int:
     """Take shapes out of an index; their files stay.
 
@@ -298,6 +390,7 @@ def remove_from_index(
         classes: all shapes of these go
         folders: all shapes below these go
         progress: how it is shown
+        allow_store: see `Indexing`
 
     Returns:
         How many were removed.
@@ -309,7 +402,7 @@ def remove_from_index(
     Manifest.read(index.manifest)
     with writing(index, progress.tell):
         manifest = Manifest.read(index.manifest)
-        with ShapeStore.open(index.store_uri(manifest)) as store:
+        with ShapeStore.open(index.store_uri(manifest, allow=allow_store)) as store:
             there = store.names()
             chosen: set[str] = set()
             for name in names:
@@ -330,6 +423,8 @@ def remove_from_index(
                     )
                     raise SearchError(f"{out} has no shape of {what}")
                 chosen |= found
+            # room on a full disk: what is taken out has to be written down before anything gets smaller
+            index.spare.unlink(missing_ok=True)
             manifest = dataclasses.replace(manifest, complete=False).write(index.manifest)
             store.remove(sorted(chosen))
             _finish(index, manifest, store, progress)

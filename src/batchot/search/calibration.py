@@ -65,6 +65,7 @@ class Calibration:
         false_alarms: share of the queries that are told that nothing is like them although their class is there
         rejects: share of the queries that are told so when their class is taken out of the index; 0 where it cannot
             be measured
+        alike: (a, b, c) of `likeness`; None in indexes of older versions
     """
 
     source: str
@@ -80,6 +81,7 @@ class Calibration:
     ece: float
     false_alarms: float
     rejects: float
+    alike: tuple[float, ...] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Give what JSON can hold."""
@@ -87,12 +89,48 @@ class Calibration:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Calibration:
-        """Read what `to_json` gave.
+        """Read what `to_json` gave; what another version has added is passed over.
 
         Raises:
-            TypeError: a value is missing or unknown
+            TypeError: a value is missing
         """
-        return cls(**{**values, "weights": tuple(values["weights"])})
+        known = {field.name: values[field.name] for field in dataclasses.fields(cls) if field.name in values}
+        alike = known.get("alike")
+        return cls(**{**known, "weights": tuple(known["weights"]), "alike": alike and tuple(alike)})
+
+    def likeness(
+        self,
+        distances: NDArray[np.floating],
+        classes: Sequence[str],
+        found: NDArray[np.floating],
+        found_classes: Sequence[str],
+    ) -> list[float | None]:
+        """Give the probability that results are of the query's class.
+
+        Formula:
+            sigmoid(a + b (-log d) + c logit(p(class of the result))), a, b, c fitted to known queries and their
+            neighbours, b and c at least 0
+
+        Args:
+            distances: to the 20 nearest shapes of the index, ascending, (k,)
+            classes: their classes; "" where there is none
+            found: distances to the results, (n,)
+            found_classes: their classes
+
+        Returns:
+            n probabilities; None where a result has no class, or the index is of an older version.
+        """
+        named = [k for k, name in enumerate(classes) if name]
+        if self.alike is None or not named:
+            return [None] * len(found_classes)
+        names = sorted({*(classes[k] for k in named), *found_classes})
+        votes = np.array([[names.index(classes[k]) for k in named]])
+        shares = vote_shares(
+            np.asarray(distances, np.float64)[None, named], votes, len(names), self.temperature
+        )
+        of_found = np.array([shares[0, names.index(name)] for name in found_classes])
+        p = _alike(self.alike, np.asarray(found, np.float64), of_found)
+        return [float(value) if name else None for value, name in zip(p, found_classes, strict=True)]
 
     def judge(self, distances: NDArray[np.floating], classes: Sequence[str]) -> Judgement | None:
         """Say what the nearest shapes mean.
@@ -115,8 +153,9 @@ class Calibration:
         order = sorted(range(len(names)), key=lambda k: (-shares[0, k], names[k]))
         top = float(shares[0, order[0]])
         sure = float(_confidence(shares.max(1), self.slope, self.offset)[0])
-        # the others share what is left in the proportion of their votes
-        rest = (1 - sure) / (1 - top) if top < 1 else 0.0
+        # The others share what is left in the proportion of their votes, but none gets more than the first: then a
+        # part is left for classes that no neighbour has.
+        rest = min((1 - sure) / (1 - top), sure / top) if top < 1 else 0.0
         ranking = [(names[order[0]], sure), *((names[k], float(shares[0, k]) * rest) for k in order[1:])]
         return Judgement(tuple(ranking), sure, bool(novel))
 
@@ -198,6 +237,7 @@ def calibrate(
         ece=expected_calibration_error(sure, best == truth),
         false_alarms=alarms,
         rejects=rejects,
+        alike=_fit_alike(distances, votes, truth, vote_shares(distances, votes, c, temperature)),
     )
 
 
@@ -246,6 +286,38 @@ def _confidence(top: NDArray[np.float64], slope: float, offset: float) -> NDArra
     p = np.clip(top, 1e-6, 1 - 1e-6)
     margin = slope * np.log(p / (1 - p)) + offset
     return 1 / (1 + np.exp(-np.clip(margin, -30, 30)))
+
+
+def _alike(
+    theta: tuple[float, ...] | NDArray[np.float64],
+    distances: NDArray[np.float64],
+    shares: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    p = np.clip(shares, 1e-4, 1 - 1e-4)
+    margin = theta[0] - theta[1] * np.log(np.maximum(distances, _SAME)) + theta[2] * np.log(p / (1 - p))
+    return 1 / (1 + np.exp(-np.clip(margin, -30, 30)))
+
+
+def _fit_alike(
+    distances: NDArray[np.float64],
+    votes: NDArray[np.int64],
+    truth: NDArray[np.int64],
+    shares: NDArray[np.float64],
+) -> tuple[float, ...]:
+    """By whether each neighbour of each query has its class."""
+    there = np.isfinite(distances)
+    d, p = distances[there], np.take_along_axis(shares, votes, 1)[there]
+    right = (votes == truth[:, None])[there].astype(float)
+    n_right = right.sum()
+    target = np.where(right > 0, (n_right + 1) / (n_right + 2), 1 / (len(right) - n_right + 2))
+
+    def loss(theta: NDArray[np.float64]) -> float:
+        alike = np.clip(_alike(theta, d, p), 1e-12, 1 - 1e-12)
+        return float(-(target * np.log(alike) + (1 - target) * np.log(1 - alike)).mean())
+
+    bounds = [(-50.0, 50.0), (0.0, 20.0), (0.0, 20.0)]
+    found = minimize(loss, np.array([0.0, 1.0, 0.5]), bounds=bounds, method="L-BFGS-B").x
+    return tuple(float(x) for x in found)
 
 
 def _fit(

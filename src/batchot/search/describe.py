@@ -18,15 +18,19 @@ from batchot.training.files import RunError
 _NAMED = 12
 
 
-def describe(out: Path) -> dict[str, Any]:
+def describe(out: Path, *, allow_store: bool = False) -> dict[str, Any]:
     """Give what an index holds, as JSON can hold it.
+
+    Args:
+        out: its folder
+        allow_store: see `batchot.search.manifest.IndexFolder.store_uri`
 
     Raises:
         SearchError: there is no index, or it is damaged
     """
     index = IndexFolder(out)
     manifest = Manifest.read(index.manifest)
-    with ShapeStore.open(index.store_uri(manifest)) as store:
+    with ShapeStore.open(index.store_uri(manifest, allow=allow_store)) as store:
         return {
             "index": str(out),
             "shapes": len(store),
@@ -47,13 +51,17 @@ def describe(out: Path) -> dict[str, Any]:
         }
 
 
-def describe_in_words(out: Path) -> str:
+def describe_in_words(out: Path, *, allow_store: bool = False) -> str:
     """Give what an index holds, in lines of text.
+
+    Args:
+        out: its folder
+        allow_store: see `describe`
 
     Raises:
         SearchError: there is no index, or it is damaged
     """
-    about = describe(out)
+    about = describe(out, allow_store=allow_store)
     classes = sorted(
         ((n, name) for name, n in about["classes"].items() if name), key=lambda item: (-item[0], item[1])
     )
@@ -83,11 +91,12 @@ def describe_in_words(out: Path) -> str:
     return "\n".join(lines)
 
 
-def problems_of(out: Path) -> list[str]:
+def problems_of(out: Path, *, allow_store: bool = False) -> list[str]:
     """Read all of an index and say what is wrong with it.
 
     Args:
         out: its folder
+        allow_store: see `describe`
 
     Returns:
         A sentence for each problem; none where it is sound.
@@ -111,7 +120,7 @@ def problems_of(out: Path) -> list[str]:
         except SearchError as error:
             problems.append(str(error))
     try:
-        with ShapeStore.open(index.store_uri(manifest)) as store:
+        with ShapeStore.open(index.store_uri(manifest, allow=allow_store)) as store:
             problems += problems_of_store(store, normalized=manifest.normalized)
     except SearchError as error:
         problems.append(str(error))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 
-from batchot.search.errors import SearchError
+from batchot.search.errors import NotThere
 
 _ID = re.compile(r"[0-9a-f]{24}")
 
@@ -27,11 +29,34 @@ class Filters:
     folders: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
 
+    def check(self, classes: Mapping[str, int], folders: Mapping[str, int]) -> None:
+        """Refuse names that the index does not have: nothing would be found, and nobody would know why.
+
+        Args:
+            classes: of the index
+            folders: of the index
+
+        Raises:
+            ValueError: there is no such class or folder
+
+        >>> Filters(classes=("cap",)).check({"cup": 3}, {})
+        Traceback (most recent call last):
+        ...
+        ValueError: the index has no class 'cap'; did you mean 'cup'?
+        """
+        for name in self.classes:
+            if name not in classes:
+                raise ValueError(_no_such("class", name, classes))
+        for name in self.folders:
+            wanted = name.strip("/")
+            if wanted and not any(folder == wanted or folder.startswith(f"{wanted}/") for folder in folders):
+                raise ValueError(_no_such("folder", name, folders))
+
     def where(self) -> str | None:
         """Give the condition in SQL; None where all pass.
 
         Raises:
-            SearchError: an id that is none
+            NotThere: an id that is none
         """
         parts = []
         if self.classes:
@@ -52,6 +77,14 @@ class Filters:
         return " AND ".join(parts) or None
 
 
+def _no_such(what: str, name: str, there: Mapping[str, int]) -> str:
+    closest = get_close_matches(name, there, 1)
+    some = ", ".join(repr(other) for other in sorted(there)[:12] if other)
+    return f"the index has no {what} {name[:80]!r}; " + (
+        f"did you mean {closest[0]!r}?" if closest else f"it has {some}" if some else "it has none"
+    )
+
+
 def quoted(text: str) -> str:
     """Give a text as SQL has it.
 
@@ -65,9 +98,9 @@ def ids(values: tuple[str, ...] | list[str]) -> str:
     """Give ids as SQL has them.
 
     Raises:
-        SearchError: a value is no id
+        NotThere: a value is no id
     """
     for value in values:
         if not _ID.fullmatch(value):
-            raise SearchError(f"{value[:40]!r} is no id of a shape: these have 24 hexadecimal digits")
+            raise NotThere(f"{value[:40]!r} is no id of a shape: these have 24 hexadecimal digits")
     return ", ".join(f"'{value}'" for value in values)

@@ -38,6 +38,7 @@ class Indexed:
     added: int = 0
     changed: int = 0
     unchanged: int = 0
+    changed_ids: set[str] = field(default_factory=set)
     gone: list[str] = field(default_factory=list)  # ids of shapes whose files are no longer there
     failures: list[str] = field(default_factory=list)  # a sentence for each shape that could not be read
     notes: list[str] = field(default_factory=list)  # on shapes that were, such as what was left out of them
@@ -98,6 +99,7 @@ def index_shapes(
         else:
             wanted.append(item)
             found.changed += id in stored
+            found.changed_ids |= {id} & stored.keys()
             found.added += id not in stored
     failed_ids = {record_id(_name_of(source, root)) for source in (*collection.train, *collection.test)}
     of_root = {id for id in stored if id not in ids and id not in failed_ids}

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,11 +13,17 @@ from typing import Any
 
 from batchot.search.approximate import Probing
 from batchot.search.calibration import Calibration
-from batchot.search.errors import SearchError
+from batchot.search.errors import SearchError, printable
 from batchot.shapes.shape import Up
 from batchot.training.files import RunError, write_json
 
 FORMAT = 1
+"""Of what this version writes. A field may come or go without a new number: readers pass over what they do not know,
+and fill in what is missing. A new number says that a field has another meaning; then `_MIGRATIONS` has how to
+read the old.
+"""
+_MIGRATIONS: Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
+_NEEDED = ("fingerprint", "dimensions", "normalized", "inputs")
 
 
 @dataclass(frozen=True)
@@ -52,6 +59,8 @@ class Manifest:
         created: date of the first build, UTC
         changed: date of the last change, UTC
         version: of batchot
+        spread: median distance of two shapes of the index; None: not measured
+        others: fields of other versions, which are kept
     """
 
     fingerprint: str
@@ -67,6 +76,8 @@ class Manifest:
     created: str = ""
     changed: str = ""
     version: str = ""
+    spread: float | None = None
+    others: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def up(self) -> Up:
@@ -97,6 +108,7 @@ class Manifest:
         now = datetime.now(UTC).isoformat(timespec="seconds")
         written = dataclasses.replace(self, created=self.created or now, changed=now, version=__version__)
         values = {"format": FORMAT, **dataclasses.asdict(written)}
+        values |= {name: value for name, value in values.pop("others").items() if name not in values}
         values["calibrations"] = {kind: c.to_json() for kind, c in written.calibrations.items()}
         try:
             write_json(path, values)
@@ -109,7 +121,7 @@ class Manifest:
         """Read it.
 
         Raises:
-            SearchError: there is no index, it is damaged, or of another version
+            SearchError: there is no index, or it is damaged
         """
         folder = path.parent
         try:
@@ -124,13 +136,35 @@ class Manifest:
         except (OSError, ValueError) as error:
             raise SearchError(f"{path} cannot be read ({error}); build the index again") from error
         try:
-            if values.pop("format") != FORMAT:
-                raise SearchError(f"{path} is of another version of batchot; build the index again")
-            values["roots"] = tuple(Root(**root) for root in values["roots"])
-            values["calibrations"] = {k: Calibration.from_json(v) for k, v in values["calibrations"].items()}
-            return cls(**values)
-        except (KeyError, TypeError, AttributeError) as error:
+            return cls._of(values, folder)
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise SearchError(f"{path} is damaged ({error}); build the index again") from error
+
+    @classmethod
+    def _of(cls, values: dict[str, Any], folder: Path) -> Manifest:
+        number = values.pop("format", FORMAT)
+        if not isinstance(number, int):
+            raise ValueError(f"format {number!r} is no number")
+        while number in _MIGRATIONS:
+            values, number = _MIGRATIONS[number](values), number + 1
+        if any(name not in values for name in _NEEDED):  # the network in the folder knows
+            from batchot.search.encoder import load_encoder
+
+            encoder = load_encoder(folder / "model", "cpu")
+            known = {name: getattr(encoder, name) for name in _NEEDED[:3]}
+            values = {**known, "inputs": encoder.inputs.to_json(), **values}
+        names = {field.name for field in dataclasses.fields(cls)} - {"others"}
+        others = {name: value for name, value in values.items() if name not in names}
+        values = {name: value for name, value in values.items() if name in names}
+        values.setdefault("run", str(folder / "model"))
+        known_root = {field.name for field in dataclasses.fields(Root)}
+        roots = [{k: v for k, v in root.items() if k in known_root} for root in values.get("roots", ())]
+        values["roots"] = tuple(Root(**root) for root in roots)
+        calibrations = {}
+        for kind, given in values.get("calibrations", {}).items():
+            with contextlib.suppress(KeyError, TypeError):  # of another version: the next change fits it anew
+                calibrations[kind] = Calibration.from_json(given)
+        return cls(**{**values, "calibrations": calibrations, "others": others})
 
 
 class IndexFolder:
@@ -151,8 +185,26 @@ class IndexFolder:
         self.queries = root / "calibration.npz"
         self.map = root / "map.npz"
         self.contents = root / "contents.json"
+        self.unreadable = root / "unreadable.txt"
+        self.spare = root / ".spare"
         self.lock = root / ".writing.lock"
 
-    def store_uri(self, manifest: Manifest) -> str:
-        """Give the address of the store."""
-        return str(self.shapes) if manifest.store == "shapes" else manifest.store
+    def store_uri(self, manifest: Manifest, *, allow: bool = False) -> str:
+        """Give the address of the store.
+
+        Args:
+            manifest: of the index
+            allow: the store may lie elsewhere; an index that somebody else has made would send us, with the keys of our
+                environment, wherever it says
+
+        Raises:
+            SearchError: it lies elsewhere, and nobody has allowed it
+        """
+        if manifest.store == "shapes":
+            return str(self.shapes)
+        if not allow:
+            raise SearchError(
+                f"{self.root} has its shapes in {printable(manifest.store)}, which would be asked with the keys of "
+                "your environment; if you trust it, add --allow-store"
+            )
+        return manifest.store

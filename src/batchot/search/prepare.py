@@ -14,6 +14,7 @@ from batchot.data.errors import DataError
 from batchot.data.sketch_decode import read_sketch
 from batchot.search.errors import QueryRefused
 from batchot.search.inputs import Inputs, ViewsInput
+from batchot.search.picture_kind import is_line_drawing
 from batchot.search.preview import make_preview, make_thumbnail
 from batchot.search.query_kind import ending_of, query_kind, shown_name
 from batchot.shapes.errors import ShapeError
@@ -24,6 +25,10 @@ from batchot.shapes.source import ShapeSource
 from batchot.shapes.view_settings import render_shape
 
 What = Literal["any", "shape", "drawing"]
+_NO_DRAWING = (
+    "this looks like a photo or a shaded picture, and the network knows line drawings: the answer may mean nothing. "
+    "Give dark strokes on light paper, or the shape itself"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +46,7 @@ class Prepared:
         thumbnail: WebP picture; empty where none was asked for
         preview: GLB file; empty where none was asked for
         notes: what a user should know of the shape, such as what was left out
+        note: what makes the answer doubtful; empty where nothing does
     """
 
     what: Literal["shape", "drawing"]
@@ -53,6 +59,7 @@ class Prepared:
     thumbnail: bytes = b""
     preview: bytes = b""
     notes: tuple[str, ...] = ()
+    note: str = ""
 
 
 def prepare_bytes(
@@ -179,4 +186,5 @@ def _prepare_drawing(data: bytes, name: str, inputs: Inputs) -> Prepared:
         raise QueryRefused(str(error), "damaged") from error
     if drawing is None:
         raise QueryRefused(f"{name} is blank; draw something, with more contrast", "blank")
-    return Prepared("drawing", drawing[None], hashlib.sha256(data).hexdigest())
+    note = "" if is_line_drawing(data) else _NO_DRAWING
+    return Prepared("drawing", drawing[None], hashlib.sha256(data).hexdigest(), note=note)

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from batchot.search.neighbour_votes import nearest
+
 MOST_POINTS = 4000
-"""More are neither told apart on a screen nor laid out within a minute."""
+"""Shapes that t-SNE lays out: more would take longer than a minute. The others are put beside their neighbours."""
+MOST_SHOWN = 20_000
+"""Shapes on the map."""
+STALE = 0.1
+"""Share of the shapes that may have come, gone or changed before the map is laid out anew."""
+_NEIGHBOURS = 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,12 +29,118 @@ class MapPoints:
         xy: positions in [-1, 1], float32, (n, 2)
         classes: of the shapes
         names: of the shapes
+        laid_out: those that t-SNE has laid out, (n,)
+        total: shapes of the index, of which these are some
+        changes: shapes that have come, gone or changed since it was laid out
     """
 
     ids: tuple[str, ...]
     xy: NDArray[np.float32]  # (n, 2)
     classes: tuple[str, ...]
     names: tuple[str, ...]
+    laid_out: NDArray[np.bool_]  # (n,)
+    total: int = 0
+    changes: int = 0
+
+    @property
+    def stale(self) -> bool:
+        """So much has changed that it should be laid out anew."""
+        return self.changes > STALE * max(self.total, 1)
+
+
+EMPTY = MapPoints((), np.zeros((0, 2), np.float32), (), (), np.zeros(0, bool))
+
+
+@dataclass(frozen=True, eq=False)
+class Mapped:
+    """All shapes of an index.
+
+    Args:
+        ids: their ids
+        classes: their classes
+        names: their names
+        vectors: their embeddings, (n, d)
+    """
+
+    ids: Sequence[str]
+    classes: Sequence[str]
+    names: Sequence[str]
+    vectors: NDArray[np.float32]
+
+    def points(
+        self, shown: NDArray[np.int64], xy: NDArray[np.float32], laid_out: NDArray[np.bool_], changes: int = 0
+    ) -> MapPoints:
+        """Give some of them as points."""
+        ids, classes, names = (tuple(of[k] for k in shown) for of in (self.ids, self.classes, self.names))
+        return MapPoints(ids, xy, classes, names, laid_out, len(self.ids), changes)
+
+
+def new_map(shapes: Mapped) -> MapPoints:
+    """Lay out a map."""
+    shown = drawn_for_map(shapes.classes, limit=MOST_SHOWN)
+    laid_out = np.zeros(len(shown), bool)
+    laid_out[drawn_for_map([shapes.classes[k] for k in shown])] = True
+    xy = np.zeros((len(shown), 2), np.float32)
+    xy[laid_out] = lay_out(shapes.vectors[shown[laid_out]])
+    return shapes.points(shown, _filled(xy, laid_out, shapes.vectors[shown]), laid_out)
+
+
+def renewed_map(old: MapPoints, shapes: Mapped, moved: Set[str] = frozenset()) -> MapPoints:
+    """Bring a map up to date without laying it out anew: what is new is put beside its neighbours.
+
+    Args:
+        old: the map
+        shapes: that are there now
+        moved: ids of those whose content has changed
+    """
+    place = {id: k for k, id in enumerate(old.ids) if id not in moved}
+    known = np.array([place.get(id, -1) for id in shapes.ids], np.int64)
+    laid_out = np.zeros(len(known), bool)
+    laid_out[known >= 0] = old.laid_out[known[known >= 0]]
+    if not laid_out.any():
+        return new_map(shapes)
+    xy = np.zeros((len(known), 2), np.float32)
+    xy[known >= 0] = old.xy[known[known >= 0]]
+    # those that were shown stay, and of the others as many as there is room for
+    shown = np.sort(np.argsort(known < 0, kind="stable")[:MOST_SHOWN])
+    xy, laid_out, fresh = xy[shown], laid_out[shown], known[shown] < 0
+    gone = len(set(old.ids) - set(shapes.ids))
+    came = max(0, len(known) - (old.total - gone))
+    changes = old.changes + gone + came + len(moved & set(old.ids))
+    return shapes.points(shown, _filled(xy, ~fresh, shapes.vectors[shown], laid_out), laid_out, changes)
+
+
+def _filled(
+    xy: NDArray[np.float32],
+    placed: NDArray[np.bool_],
+    vectors: NDArray[np.float32],
+    anchors: NDArray[np.bool_] | None = None,
+) -> NDArray[np.float32]:
+    """The positions, and those of the others beside their neighbours among the anchors."""
+    anchors = placed if anchors is None else anchors
+    xy = xy.copy()
+    xy[~placed] = beside(vectors[~placed], vectors[anchors], xy[anchors])
+    return xy
+
+
+def beside(
+    vectors: NDArray[np.float32], neighbours: NDArray[np.float32], xy: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Give where embeddings belong on a map: at the mean of their 5 nearest there, the nearer the heavier.
+
+    Args:
+        vectors: (m, d)
+        neighbours: embeddings of what is on the map, (n, d)
+        xy: their positions, (n, 2)
+
+    >>> one = np.eye(2, dtype=np.float32)
+    >>> beside(one[:1], one, np.array([[0.5, 0.5], [-1, -1]], np.float32)).round(2).tolist()
+    [[0.5, 0.5]]
+    """
+    distances, indices = nearest(vectors, neighbours, _NEIGHBOURS)
+    weights = 1 / np.maximum(distances, 1e-6) ** 2
+    places = np.asarray(xy, np.float64)[indices]  # (m, k, 2)
+    return ((weights[:, :, None] * places).sum(1) / weights.sum(1)[:, None]).astype(np.float32)
 
 
 def drawn_for_map(classes: Sequence[str], *, limit: int = MOST_POINTS, seed: int = 0) -> NDArray[np.int64]:
@@ -71,11 +184,13 @@ def lay_out(vectors: NDArray[np.float32], *, seed: int = 0) -> NDArray[np.float3
     """
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     x = np.asarray(vectors, np.float64)
     if len(x) == 0:
         return np.zeros((0, 2), np.float32)
-    with warnings.catch_warnings():
+    # One thread: those of OpenMP wait for each other spinning, which on busy cores takes ten times as long.
+    with threadpool_limits(1), warnings.catch_warnings():
         # the principal components of points that are all but equal divide by their spread
         warnings.filterwarnings("ignore", category=RuntimeWarning)
         if len(x) < 12 or float(x.std(0).max()) == 0:

@@ -63,6 +63,9 @@ class Hit:
         path: of the file when it was indexed
         member: of an archive
         distance: Euclidean, between the embeddings of query and shape
+        likeness: calibrated probability that the shape is of the query's class; None: there is no calibration
+        same_file: the shape was read from the very file that was asked for
+        nearly_same: it is all but the query: as near as few shapes are, and of the same proportions
     """
 
     id: str
@@ -76,6 +79,9 @@ class Hit:
     path: str
     member: str | None
     distance: float = 0.0
+    likeness: float | None = None
+    same_file: bool = False
+    nearly_same: bool = False
 
 
 def record_id(name: str) -> str:

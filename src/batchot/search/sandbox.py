@@ -12,7 +12,7 @@ from typing import Any, Self, get_args
 
 import numpy as np
 
-from batchot.search.errors import QueryRefused, Reason, SearchError
+from batchot.search.errors import QueryRefused, Reason, Unavailable, plain
 from batchot.search.frames import FrameError, read_frame, write_frame
 from batchot.search.inputs import Inputs
 from batchot.search.prepare import Prepared, What
@@ -161,6 +161,7 @@ class Sandbox:
         up: Up = "auto",
         thumbnail: bool = False,
         preview: bool = False,
+        seconds: float | None = None,
     ) -> Prepared:
         """Make a query ready; many threads may ask at once.
 
@@ -171,10 +172,11 @@ class Sandbox:
             up: the axis of the file that points up, see `batchot.search.prepare.prepare_bytes`
             thumbnail: draw one
             preview: make one
+            seconds: that it may take; as many as the limits say if None
 
         Raises:
             QueryRefused: it cannot be taken; the message says why
-            SearchError: no process can be started
+            Unavailable: no process can be started
         """
         shown = shown_name(name)
         if len(data) > self.limits.bytes:
@@ -183,7 +185,7 @@ class Sandbox:
                 "size",
             )
         task = {"name": name[:500], "what": what, "up": up, "thumbnail": thumbnail, "preview": preview}
-        return self._prepare(task, (data,), shown)
+        return self._prepare(task, (data,), shown, seconds)
 
     def prepare_sources(
         self, sources: Sequence[ShapeSource], *, thumbnail: bool = True, preview: bool = True
@@ -199,7 +201,7 @@ class Sandbox:
             Each with what it became or why not, in the order in which they are done.
 
         Raises:
-            SearchError: no process can be started
+            Unavailable: no process can be started
         """
         if not self.files:
             raise ValueError("this sandbox takes no paths; make it with files=True")
@@ -261,23 +263,26 @@ class Sandbox:
         except QueryRefused as error:
             return error
 
-    def _prepare(self, task: dict[str, Any], blobs: Sequence[bytes], shown: str) -> Prepared:
+    def _prepare(
+        self, task: dict[str, Any], blobs: Sequence[bytes], shown: str, seconds: float | None = None
+    ) -> Prepared:
+        seconds = seconds or self.limits.time
         for attempt in range(1, _TRIES + 1):
             worker = self._take()
             try:
-                answer, parts = worker.ask(task, blobs, self.limits.time)
+                answer, parts = worker.ask(task, blobs, seconds)
             except TimeoutError:
                 self._drop(worker)
-                raise QueryRefused(
-                    f"{shown} takes longer than {self.limits.time:g} s; simplify it", "time"
-                ) from None
+                raise QueryRefused(f"{shown} takes longer than {seconds:g} s; simplify it", "time") from None
             except ChildDied as death:
                 self._drop(worker)
                 if self._closed:
-                    raise SearchError("the search was closed while a file was read") from death
+                    raise Unavailable("the search was closed while a file was read") from death
                 if attempt == _TRIES:
                     raise QueryRefused(
-                        f"{shown}: the process that read it died, {death}; repair or simplify it", "damaged"
+                        f"{shown} cannot be read: it brings its reader down ({plain(str(death))}); repair it, or save "
+                        "it in another format",
+                        "damaged",
                     ) from death
                 continue
             except BaseException:  # an interruption: nobody knows what the process is at
@@ -315,17 +320,35 @@ class Sandbox:
                 parts[1],
                 parts[2],
                 tuple(str(note)[:500] for note in answer["notes"][:10]),
+                str(answer["note"])[:2000],
             )
         except (KeyError, TypeError, ValueError, IndexError, AssertionError) as error:
             raise QueryRefused(
-                f"{shown}: the process that read it gave no sound answer", "damaged"
+                f"{shown} cannot be used: what was read of it is not finite or not complete; repair it, or save it "
+                "in another format",
+                "damaged",
             ) from error
+
+    def check(self) -> None:
+        """Start a process where there is none.
+
+        Raises:
+            Unavailable: none can be started
+        """
+        if not self.alive:
+            self._give(self._take())
+
+    @property
+    def alive(self) -> int:
+        """How many processes there are."""
+        with self._lock:
+            return sum(worker.process.poll() is None for worker in self._all)
 
     def _take(self) -> _Worker:
         self._free.acquire()
         try:
             if self._closed:
-                raise SearchError("the search is closed")
+                raise Unavailable("the search is closed")
             try:
                 worker = self._idle.get_nowait()
             except queue.Empty:
@@ -343,13 +366,13 @@ class Sandbox:
             with compiled_once(MAIN):
                 worker = _Worker(self.inputs, self.limits, self.files)
         except (ChildDied, TimeoutError, OSError) as error:
-            raise SearchError(f"no process that reads files could be started: {error}") from error
+            raise Unavailable(f"no process that reads files could be started: {error}") from error
         with self._lock:
             if not self._closed:
                 self._all.add(worker)
                 return worker
         worker.close()
-        raise SearchError("the search is closed")
+        raise Unavailable("the search is closed")
 
     def _give(self, worker: _Worker) -> None:
         self._idle.put(worker)

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from batchot.search.errors import QueryRefused
+from batchot.search.errors import QueryRefused, plain
 from batchot.search.frames import FrameError, read_frame, write_frame
 from batchot.search.inputs import Inputs
 from batchot.search.prepare import Prepared, prepare_bytes, prepare_source
@@ -67,14 +67,14 @@ def _answer(
     try:
         prepared = _prepare(task, blobs, inputs, setup)
     except QueryRefused as error:
-        return {"status": error.reason, "message": str(error)}, []
+        return {"status": error.reason, "message": plain(str(error))}, []
     except MemoryError:
         return {"status": "memory", "message": f"{_name(task)} needs more memory than a file may have"}, []
     except OSError as error:
         return {"status": "damaged", "message": f"{_name(task)}: {error.strerror or error}"}, []
     except Exception as error:  # whatever a damaged file makes a reader do
         memory = isinstance(error.__cause__, MemoryError)
-        text = str(error) or type(error).__name__
+        text = plain(str(error)) or type(error).__name__
         text = text if _name(task) in text else f"{_name(task)}: {text}"
         return {"status": "memory" if memory else "damaged", "message": text[:2000]}, []
     sample = np.ascontiguousarray(prepared.sample)
@@ -89,6 +89,7 @@ def _answer(
         "dtype": str(sample.dtype),
         "shape": list(sample.shape),
         "notes": list(prepared.notes),
+        "note": prepared.note,
     }
     return answer, [sample.tobytes(), prepared.thumbnail, prepared.preview]
 
@@ -147,6 +148,7 @@ def _limit(setup: dict[str, Any]) -> None:
             continue
     if not setup["files"]:
         os.chdir("/")
+        os.nice(5)  # whoever serves goes first
 
 
 def _address_space() -> int | None:

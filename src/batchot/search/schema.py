@@ -62,9 +62,13 @@ def rows_of(records: Sequence[ShapeRecord], schema: pa.Schema) -> pa.Table:
                 "the index was built with another network"
             )
     texts = [name for name in schema.names if name not in ("card", "vector", "thumbnail", "preview")]
-    columns: dict[str, Any] = {name: [_stored(getattr(record, name)) for record in records] for name in texts}
+    # a newer version may have given the table columns that this one does not know
+    columns: dict[str, Any] = {
+        name: [_stored(getattr(record, name)) if hasattr(record, name) else None for record in records]
+        for name in texts
+    }
     columns["card"] = [
-        json.dumps({name: _plain(getattr(record, name)) for name in _CARD}) for record in records
+        json.dumps({name: _plain(name, getattr(record, name)) for name in _CARD}) for record in records
     ]
     vectors = np.stack([record.vector for record in records]).astype(np.float32)
     columns["vector"] = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), d)
@@ -76,11 +80,13 @@ def hit_of(row: Mapping[str, Any]) -> Hit:
     """Give a row as a result; `_distance`, where it has one, is squared."""
     card = json.loads(row["card"])
     distance = float(np.sqrt(max(row.get("_distance", 0.0), 0.0)))
-    return Hit(id=row["id"], distance=distance, **{**card, "size": tuple(card["size"])})
+    known = {name: card[name] for name in _CARD}
+    return Hit(id=row["id"], distance=distance, **{**known, "size": tuple(card["size"])})
 
 
-def _plain(value: Any) -> Any:
-    return _stored(value) if isinstance(value, str) else value
+def _plain(name: str, value: Any) -> Any:
+    # JSON escapes what is no text, so that the file of a shape is found whatever bytes its name has
+    return _stored(value) if isinstance(value, str) and name not in ("path", "member") else value
 
 
 def _stored(text: str) -> str:

@@ -6,7 +6,7 @@ import io
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self, TypeAlias
 
@@ -16,9 +16,9 @@ from PIL import Image
 
 from batchot.search.calibration import Calibration
 from batchot.search.encoder import Encoder, load_encoder
-from batchot.search.errors import SearchError
+from batchot.search.errors import NotThere, SearchError, Unavailable
 from batchot.search.filters import Filters
-from batchot.search.inputs import Inputs
+from batchot.search.inputs import Inputs, ViewsInput
 from batchot.search.manifest import IndexFolder, Manifest
 from batchot.search.map_file import read_map
 from batchot.search.neighbour_votes import NEIGHBOURS
@@ -26,6 +26,7 @@ from batchot.search.projection_map import MapPoints
 from batchot.search.records import Hit
 from batchot.search.sandbox import Sandbox
 from batchot.search.store import ShapeStore
+from batchot.training.files import RunError
 
 if TYPE_CHECKING:
     from batchot.search.prepare import Prepared
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 QueryKind: TypeAlias = Literal["auto", "shape", "picture", "sketch"]
 MOST_RESULTS = 1000
 """Results that one answer may hold."""
+_NEAR, _PROPORTION = 0.1, 0.01  # of `_nearly_same`
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,8 @@ class IndexAbout:
         approximate: search is approximate
         recall: measured recall@10 of approximate search; None: search is exact
         calibration: by kind of query, "shape" and "drawing"
+        fingerprint: of the network
+        spread: median distance of two shapes; None: not measured
     """
 
     name: str
@@ -66,6 +70,8 @@ class IndexAbout:
     approximate: bool
     recall: float | None
     calibration: dict[str, Calibration]
+    fingerprint: str = ""
+    spread: float | None = None
 
 
 @dataclass(frozen=True)
@@ -78,9 +84,11 @@ class Answer:
         query: as what the query was taken
         top_class: the class that its neighbours speak for; None where the index has no classes
         confidence: calibrated probability that this is right, in [0, 1]; None where the index is not calibrated
-        ranking: classes with their probabilities, the most probable first
+        ranking: classes with their probabilities, the most probable first; what is left to 1 is for other classes
         nothing_like_it: the query is unlike all that the index holds
         seconds: spent on "prepare", "embed" and "search"
+        same_files: names of the shapes that were read from the very file that was asked for
+        note: what makes the answer doubtful; empty where nothing does
     """
 
     hits: tuple[Hit, ...]
@@ -91,6 +99,8 @@ class Answer:
     ranking: tuple[tuple[str, float], ...]
     nothing_like_it: bool
     seconds: dict[str, float]
+    same_files: tuple[str, ...] = ()
+    note: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,12 +112,32 @@ class Query:
         what: as what it was taken
         prepare_seconds: that reading it took
         embed_seconds: that embedding it took
+        fingerprint: of the network that embedded it; empty: it is not asked
+        content: SHA-256 of its file; empty: it has none
+        size: extents along x, y and z; zeros for drawings
+        picture: of it, WebP; empty where none was asked for
+        note: what makes the answer doubtful
     """
 
     vector: NDArray[np.float32]  # (d,)
     what: Literal["shape", "drawing"]
     prepare_seconds: float = 0.0
     embed_seconds: float = 0.0
+    fingerprint: str = ""
+    content: str = ""
+    size: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    picture: bytes = b""
+    note: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class _Opened:
+    """An index as it was at one moment."""
+
+    stamp: tuple[int, ...]
+    manifest: Manifest
+    store: ShapeStore
+    encoder: Encoder
 
 
 class Searcher:
@@ -115,10 +145,11 @@ class Searcher:
 
     Args:
         folder: of the index
-        manifest: what it says of itself
-        store: the shapes
-        encoder: from samples to embeddings
+        load: opens it
         sandbox: makes the sandbox in which queries are read
+
+    It notices when the index changes while it is open: new calibrations, dates and classes, and another network, which
+    it then loads.
 
     Example::
 
@@ -130,17 +161,16 @@ class Searcher:
     def __init__(
         self,
         folder: IndexFolder,
-        manifest: Manifest,
-        store: ShapeStore,
-        encoder: Encoder,
+        load: Callable[[_Opened | None], _Opened],
         sandbox: Callable[[Inputs], Sandbox],
     ) -> None:
-        self.folder, self.manifest, self.store, self.encoder = folder, manifest, store, encoder
-        self._make_sandbox = sandbox
+        self.folder, self._load, self._make_sandbox = folder, load, sandbox
+        self._opened = load(None)
         self._sandbox: Sandbox | None = None
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._embedding = threading.Lock()
-        self._about: IndexAbout | None = None
+        self._about: tuple[tuple[object, ...], IndexAbout] | None = None
+        self._map: tuple[tuple[object, ...], MapPoints] | None = None
 
     @classmethod
     def open(
@@ -151,6 +181,7 @@ class Searcher:
         store: str | None = None,
         device: Device = "auto",
         sandbox: Callable[[Inputs], Sandbox] = Sandbox,
+        allow_store: bool = False,
     ) -> Self:
         """Open an index.
 
@@ -160,21 +191,30 @@ class Searcher:
             store: address of the store, where it has moved
             device: "auto" takes a GPU if there is one
             sandbox: makes the sandbox in which queries are read, from what the network takes
+            allow_store: the shapes may lie where the index says, see `IndexFolder.store_uri`
 
         Raises:
             SearchError: there is no index, it is damaged, or the model is another one
         """
         folder = IndexFolder(Path(index))
-        manifest = Manifest.read(folder.manifest)
-        encoder = load_encoder(folder.model if model is None else model, device)
-        if encoder.fingerprint != manifest.fingerprint:
-            which = folder.model if model is None else model
-            raise SearchError(
-                f"{which} is not the network that {folder.root} was built with: its embeddings cannot be compared. "
-                "Build the index again, or give the run or export that it was built with"
-            )
-        opened = ShapeStore.open(store or folder.store_uri(manifest), probing=manifest.probing)
-        return cls(folder, manifest, opened, encoder, sandbox)
+
+        def load(before: _Opened | None) -> _Opened:
+            stamp = _stamp(folder.manifest)
+            manifest = Manifest.read(folder.manifest)
+            if before is not None and before.encoder.fingerprint == manifest.fingerprint:
+                encoder = before.encoder
+            else:
+                encoder = load_encoder(folder.model if model is None else model, device)
+            if encoder.fingerprint != manifest.fingerprint:
+                which = folder.model if model is None else model
+                raise SearchError(
+                    f"{which} is not the network that {folder.root} was built with: its embeddings cannot be compared. "
+                    "Build the index again, or give the run or export that it was built with"
+                )
+            uri = store or folder.store_uri(manifest, allow=allow_store)
+            return _Opened(stamp, manifest, ShapeStore.open(uri, probing=manifest.probing), encoder)
+
+        return cls(folder, load, sandbox)
 
     def __enter__(self) -> Self:
         return self
@@ -188,36 +228,89 @@ class Searcher:
             if self._sandbox is not None:
                 self._sandbox.close()
                 self._sandbox = None
-        self.store.close()
+        self._opened.store.close()
+
+    def _now(self) -> _Opened:
+        """The index as it is now.
+
+        Raises:
+            Unavailable: it is being made anew, or cannot be opened
+        """
+        opened = self._opened
+        if _stamp(self.folder.manifest) == opened.stamp:
+            return opened
+        with self._lock:
+            opened = self._opened
+            if _stamp(self.folder.manifest) == opened.stamp:
+                return opened
+            try:
+                self._opened = self._load(opened)
+            except (SearchError, RunError, OSError) as error:
+                raise Unavailable(f"the index was changed and cannot be opened now: {error}") from error
+            if self._sandbox is not None and self._sandbox.inputs != self._opened.encoder.inputs:
+                self._sandbox.close()
+                self._sandbox = None
+            return self._opened
+
+    @property
+    def manifest(self) -> Manifest:
+        """What the index says of itself."""
+        return self._now().manifest
+
+    @property
+    def store(self) -> ShapeStore:
+        """The shapes."""
+        return self._now().store
+
+    @property
+    def encoder(self) -> Encoder:
+        """From samples to embeddings."""
+        return self._now().encoder
 
     @property
     def sandbox(self) -> Sandbox:
         """The processes in which queries are read, started when first needed."""
+        inputs = self._now().encoder.inputs
         with self._lock:
             if self._sandbox is None:
-                self._sandbox = self._make_sandbox(self.encoder.inputs)
+                self._sandbox = self._make_sandbox(inputs)
             return self._sandbox
+
+    def warm_up(self) -> None:
+        """Start the processes, and use the network once: the first query need not wait for either."""
+        self.sandbox.warm_up()
+        encoder = self.encoder
+        shape = encoder.inputs.shape
+        kind = np.uint8 if isinstance(shape, ViewsInput) else np.float32
+        encoder.shapes(np.zeros((1, *shape.sample_shape), kind))
+        if (drawing := encoder.inputs.drawing) is not None:
+            encoder.drawings(np.zeros((1, *drawing.sample_shape), np.uint8))
 
     @property
     def about(self) -> IndexAbout:
         """What the index holds."""
-        count = len(self.store)
-        if self._about is None or self._about.count != count:
-            approximate = self.manifest.approximate if self.store.has_approximate else None
-            self._about = IndexAbout(
+        opened = self._now()
+        key = (opened.stamp, len(opened.store))
+        if self._about is None or self._about[0] != key:
+            manifest = opened.manifest
+            approximate = manifest.approximate if opened.store.has_approximate else None
+            about = IndexAbout(
                 name=self.folder.root.resolve().name,
-                count=count,
-                classes=self.store.classes(),
-                folders=self.store.folders(),
-                dimensions=self.manifest.dimensions,
-                takes_drawings=self.encoder.inputs.drawing is not None,
-                run=self.manifest.run,
-                built=self.manifest.changed,
-                approximate=self.store.has_approximate,
+                count=key[1],
+                classes=opened.store.classes(),
+                folders=opened.store.folders(),
+                dimensions=manifest.dimensions,
+                takes_drawings=opened.encoder.inputs.drawing is not None,
+                run=manifest.run,
+                built=manifest.changed,
+                approximate=opened.store.has_approximate,
                 recall=None if approximate is None else approximate.get("recall"),
-                calibration=dict(self.manifest.calibrations),
+                calibration=dict(manifest.calibrations),
+                fingerprint=manifest.fingerprint,
+                spread=manifest.spread,
             )
-        return self._about
+            self._about = (key, about)
+        return self._about[1]
 
     def search_bytes(
         self,
@@ -252,7 +345,16 @@ class Searcher:
         query = self.embed_bytes(data, name, kind=kind, up=up)
         return self.search_query(query, k=k, offset=offset, filters=filters)
 
-    def embed_bytes(self, data: bytes, name: str = "", *, kind: QueryKind = "auto", up: Up = "auto") -> Query:
+    def embed_bytes(
+        self,
+        data: bytes,
+        name: str = "",
+        *,
+        kind: QueryKind = "auto",
+        up: Up = "auto",
+        picture: bool = False,
+        seconds: float | None = None,
+    ) -> Query:
         """Embed a shape or a drawing, so that it can be looked up many times.
 
         Args:
@@ -260,13 +362,17 @@ class Searcher:
             name: see `search_bytes`
             kind: see `search_bytes`
             up: see `search_bytes`
+            picture: make one of a shape
+            seconds: that reading it may take; as many as the sandbox allows if None
 
         Raises:
             QueryRefused: it cannot be taken; the message says why
         """
         start = time.perf_counter()
         axis = self.manifest.up if up == "auto" else up
-        prepared = self.sandbox.prepare_bytes(data, name, _wanted(kind), up=axis)
+        prepared = self.sandbox.prepare_bytes(
+            data, name, _wanted(kind), up=axis, thumbnail=picture, seconds=seconds
+        )
         return self._embed(prepared, time.perf_counter() - start)
 
     def search_query(
@@ -279,8 +385,14 @@ class Searcher:
             k: how many results
             offset: how many of the nearest to pass over
             filters: which shapes may be found
+
+        Raises:
+            NotThere: the index was made anew with another network since
         """
-        answer = self.search_vector(query.vector, query.what, k=k, offset=offset, filters=filters)
+        opened = self._now()
+        if query.fingerprint and query.fingerprint != opened.manifest.fingerprint:
+            raise NotThere("the index has another network now; ask again")
+        answer = self._look_up(opened, query, k, offset, filters or Filters())
         answer.seconds.update(prepare=query.prepare_seconds, embed=query.embed_seconds)
         return answer
 
@@ -338,15 +450,22 @@ class Searcher:
         Raises:
             SearchError: there is no such shape
         """
-        _check_page(k, offset)
+        opened = self._now()
         filters = filters or Filters()
-        start = time.perf_counter()
-        vector = self.store.vector(id)
-        without = Filters(filters.classes, filters.folders, (*filters.exclude, id))
-        hits = self.store.search(vector, offset + k, filters=without)[offset:]
-        seconds = {"prepare": 0.0, "embed": 0.0, "search": time.perf_counter() - start}
-        class_name = self.store.get(id).class_name or None
-        return Answer(tuple(hits), self.store.count(without), "shape", class_name, None, (), False, seconds)
+        hit = opened.store.get(id)
+        query = Query(opened.store.vector(id), "shape", size=hit.size)
+        answer = self._look_up(
+            opened, query, k, offset, Filters(filters.classes, filters.folders, (*filters.exclude, id))
+        )
+        # its class is known and needs no guess
+        return replace(
+            answer,
+            top_class=hit.class_name or None,
+            confidence=None,
+            ranking=(),
+            nothing_like_it=False,
+            same_files=(),
+        )
 
     def search_vector(
         self,
@@ -366,40 +485,54 @@ class Searcher:
             offset: how many of the nearest to pass over
             filters: which shapes may be found
         """
+        return self._look_up(self._now(), Query(vector, query), k, offset, filters or Filters())
+
+    def _look_up(self, opened: _Opened, query: Query, k: int, offset: int, filters: Filters) -> Answer:
         _check_page(k, offset)
-        filters = filters or Filters()
         start = time.perf_counter()
-        hits = self.store.search(vector, offset + k, filters=filters)
+        store, manifest = opened.store, opened.manifest
+        hits = store.search(query.vector, offset + k, filters=filters)
         # the class is judged by all neighbours, whatever the filters leave
+        everything = Filters(exclude=filters.exclude)
         all_hits = (
             hits
-            if filters == Filters() and len(hits) >= NEIGHBOURS
-            else self.store.search(vector, NEIGHBOURS)
+            if filters == everything and len(hits) >= NEIGHBOURS
+            else store.search(query.vector, NEIGHBOURS, filters=everything)
         )
         neighbours = all_hits[:NEIGHBOURS]
-        total = self.store.count(filters)
-        seconds = {"prepare": 0.0, "embed": 0.0, "search": time.perf_counter() - start}
-        calibration = self.manifest.calibrations.get(query)
-        judgement = (
-            None
-            if calibration is None
-            else calibration.judge(
-                np.array([hit.distance for hit in neighbours]), [hit.class_name for hit in neighbours]
+        same = store.of_content(query.content) if query.content else []
+        total = store.count(filters)
+        distances, classes = np.array([h.distance for h in neighbours]), [h.class_name for h in neighbours]
+        calibration = manifest.calibrations.get(query.what)
+        judgement = None if calibration is None else calibration.judge(distances, classes)
+        found = hits[offset:]
+        likeness: list[float | None] = [None] * len(found)
+        if calibration is not None and found:
+            likeness = calibration.likeness(
+                distances, classes, np.array([h.distance for h in found]), [h.class_name for h in found]
             )
-        )
-        if judgement is None:
-            named = [hit.class_name for hit in neighbours if hit.class_name]
-            top = named[0] if named else None
-            return Answer(tuple(hits[offset:]), total, query, top, None, (), False, seconds)
+        same_ids = {hit.id for hit in same}
+        found = [
+            replace(
+                hit,
+                likeness=p,
+                same_file=hit.id in same_ids,
+                nearly_same=hit.id not in same_ids and _nearly_same(query, hit, manifest.spread),
+            )
+            for hit, p in zip(found, likeness, strict=True)
+        ]
+        named = [name for name in classes if name]
         return Answer(
-            tuple(hits[offset:]),
+            tuple(found),
             total,
-            query,
-            judgement.ranking[0][0],
-            judgement.confidence,
-            judgement.ranking,
-            judgement.nothing_like_it,
-            seconds,
+            query.what,
+            judgement.ranking[0][0] if judgement else named[0] if named else None,
+            judgement.confidence if judgement else None,
+            judgement.ranking if judgement else (),
+            judgement.nothing_like_it and not same if judgement else False,
+            {"prepare": 0.0, "embed": 0.0, "search": time.perf_counter() - start},
+            tuple(hit.name for hit in same),
+            query.note,
         )
 
     def shape(self, id: str) -> Hit:
@@ -439,16 +572,24 @@ class Searcher:
         return path if same else None
 
     def map_points(self) -> MapPoints:
-        """Give the map of the embedding, without shapes that have been removed since it was laid out."""
-        points = read_map(self.folder.map)
-        there = self.store.contents()
-        kept = [k for k, id in enumerate(points.ids) if id in there]
-        return MapPoints(
-            tuple(points.ids[k] for k in kept),
-            points.xy[kept],
-            tuple(points.classes[k] for k in kept),
-            tuple(points.names[k] for k in kept),
-        )
+        """Give the map of the embedding, without shapes that have been removed since."""
+        opened = self._now()
+        key = (opened.stamp, _stamp(self.folder.map), len(opened.store))
+        if self._map is None or self._map[0] != key:
+            points = read_map(self.folder.map)
+            there = opened.store.contents()
+            kept = [k for k, id in enumerate(points.ids) if id in there]
+            points = MapPoints(
+                tuple(points.ids[k] for k in kept),
+                points.xy[kept],
+                tuple(points.classes[k] for k in kept),
+                tuple(points.names[k] for k in kept),
+                points.laid_out[kept],
+                key[2],
+                points.changes,
+            )
+            self._map = (key, points)
+        return self._map[1]
 
     def _axis(self, path: Path, up: Up) -> Up:
         return self.manifest.up_of(path) if up == "auto" else up
@@ -467,10 +608,40 @@ class Searcher:
 
     def _embed(self, prepared: Prepared, took: float) -> Query:
         start = time.perf_counter()
+        encoder = self._now().encoder
         with self._embedding:  # one at a time: the network's own threads share the cores
-            embed = self.encoder.drawings if prepared.what == "drawing" else self.encoder.shapes
+            embed = encoder.drawings if prepared.what == "drawing" else encoder.shapes
             vector = embed(prepared.sample[None])[0]
-        return Query(vector, prepared.what, took, time.perf_counter() - start)
+        return Query(
+            vector,
+            prepared.what,
+            took,
+            time.perf_counter() - start,
+            encoder.fingerprint,
+            prepared.content,
+            prepared.size,
+            prepared.thumbnail,
+            prepared.note,
+        )
+
+
+def _stamp(path: Path) -> tuple[int, ...]:
+    """What tells a file from what it was; empty where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return ()
+    return (found.st_mtime_ns, found.st_ino, found.st_size)
+
+
+def _nearly_same(query: Query, hit: Hit, spread: float | None) -> bool:
+    """It is nearer than a tenth of what two shapes usually are apart, and of the same proportions within 1 %."""
+    if spread is None or hit.distance > _NEAR * spread:
+        return False
+    a, b = sorted(query.size), sorted(hit.size)
+    if a[-1] <= 0 or b[-1] <= 0:
+        return False
+    return all(abs(x / a[-1] - y / b[-1]) <= _PROPORTION for x, y in zip(a, b, strict=True))
 
 
 def _wanted(kind: QueryKind) -> Literal["any", "shape", "drawing"]:

@@ -18,7 +18,7 @@ from batchot.search.approximate import (
     build_index,
     choose_probing,
 )
-from batchot.search.errors import SearchError
+from batchot.search.errors import NotThere, SearchError, Unavailable, plain
 from batchot.search.filters import Filters, ids, quoted
 from batchot.search.records import Hit, ShapeRecord
 from batchot.shapes.extra import require
@@ -97,7 +97,7 @@ class ShapeStore:
         from batchot.search.schema import TABLE
 
         if "://" not in uri and not os.path.isdir(uri):
-            raise SearchError(f"{uri} is no folder: the shapes of the index are missing; build it again")
+            raise Unavailable(f"{uri} is no folder: the shapes of the index are missing; build it again")
         with _named(uri):
             return cls(uri, _connect(uri, storage_options).open_table(TABLE), probing)
 
@@ -221,6 +221,13 @@ class ShapeStore:
         """
         return str(self._row(id, "content")["content"])
 
+    def of_content(self, content: str) -> list[Hit]:
+        """Give the shapes that were read from what has this SHA-256, by name."""
+        from batchot.search.schema import HIT_COLUMNS, hit_of
+
+        columns = self._columns(*HIT_COLUMNS, where=f"content = {quoted(content)}")
+        return sorted((hit_of(row) for row in columns.to_pylist()), key=lambda hit: hit.name)
+
     def vector(self, id: str) -> NDArray[np.float32]:
         """Give the embedding of a shape, (d,).
 
@@ -336,7 +343,7 @@ class ShapeStore:
                 .to_list()
             )
         if not rows:
-            raise SearchError(f"there is no shape {id}; it may have been removed")
+            raise NotThere(f"there is no shape {id}; it may have been removed")
         return dict(rows[0])
 
 
@@ -373,6 +380,6 @@ def _named(uri: str) -> Iterator[None]:
     except (SearchError, ImportError):
         raise
     except (RuntimeError, ValueError, OSError, KeyError, AttributeError) as error:
-        text = (str(error).strip().splitlines() or [type(error).__name__])[0][:500]
+        text = plain((str(error).strip().splitlines() or [""])[0])[:500] or type(error).__name__
         hint = "" if "://" in uri else "; batchot index verify says more, batchot index build makes it anew"
-        raise SearchError(f"{uri}: {text}{hint}") from error
+        raise Unavailable(f"{uri}: {text}{hint}") from error

@@ -2,35 +2,56 @@
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
+import logging
 import mimetypes
-from typing import Annotated, Any, Literal
+from collections import OrderedDict
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
 
-from fastapi import APIRouter, FastAPI, Query, Request
+from fastapi import APIRouter, Depends, FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, Response
+from fastapi.security import HTTPBearer
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartParser
+from starlette.requests import ClientDisconnect
 
-from batchot.search.errors import QueryRefused, SearchError
+from batchot.search import searcher as search
+from batchot.search.errors import NotThere, QueryRefused, SearchError
 from batchot.search.filters import Filters
-from batchot.search.searcher import Answer, Searcher
-from batchot.serve.api_models import Failure, Info, MapPoint, SearchAnswer, Shape
+from batchot.search.searcher import Searcher
+from batchot.serve.api_models import Failure, Health, Info, MapPoint, SearchAnswer, Shape
+from batchot.serve.work_queue import Busy, WorkQueue
 
 PREFIX = "/api/v1"
+_LOG = logging.getLogger("batchot.serve")
 _STATUS = {"format": 415, "size": 413, "time": 504, "memory": 413, "damaged": 422, "blank": 422}
-_FAILURES: dict[int | str, dict[str, Any]] = {
-    status: {"model": Failure, "description": text}
-    for status, text in {
-        400: "A parameter is wrong",
-        413: "The file is too large, or needs too much memory",
-        415: "The file is of a format that is not taken",
-        422: "The file is damaged or blank",
-        503: "The server has too much to do",
-        504: "Reading the file takes too long",
-    }.items()
+_TEXTS = {
+    400: "A parameter is wrong, or the server does not answer to this name",
+    401: "A token is needed",
+    403: "The request comes from the page of another site",
+    404: "There is no such shape",
+    408: "The request did not arrive in time",
+    413: "The file is too large, or needs too much memory",
+    415: "The file is of a format that is not taken",
+    422: "The file is damaged or blank",
+    503: "The server has too much to do, or the index cannot be read now; Retry-After says when to come again",
+    504: "Reading the file takes too long",
 }
-_MISSING: dict[int | str, dict[str, Any]] = {404: {"model": Failure, "description": "There is no such shape"}}
+_ANY = (400, 401, 403, 408, 503)
+
+
+def _failures(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    return {
+        status: {"model": Failure, "description": _TEXTS[status]} for status in sorted({*_ANY, *statuses})
+    }
+
+
 _FILE = {"type": "string", "format": "binary"}
 _BODY = {
     "requestBody": {
@@ -44,38 +65,83 @@ _BODY = {
         },
     }
 }
+_REMEMBERED = 1000
 
 Count = Annotated[int, Query(ge=1, le=200, description="how many results")]
 Offset = Annotated[int, Query(ge=0, le=1000, description="how many of the nearest to pass over")]
 Classes = Annotated[list[str], Query(alias="class", description="only shapes of these classes")]
 Folders = Annotated[list[str], Query(alias="folder", description="only shapes in these folders or below")]
+T = TypeVar("T")
 
 
-def add_api(app: FastAPI, searcher: Searcher) -> None:
+class _Queries:
+    """The queries that were embedded last, so that pages and filters need no file again."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[str, search.Query] = OrderedDict()
+
+    def keep(self, id: str, query: search.Query) -> None:
+        """Remember a query."""
+        self._kept[id] = query
+        self._kept.move_to_end(id)
+        while len(self._kept) > _REMEMBERED:
+            self._kept.popitem(last=False)
+
+    def get(self, id: str) -> search.Query:
+        """Give a query back."""
+        query = self._kept.get(id)
+        if query is None:
+            raise NotThere("this query is not remembered; send the file again")
+        return query
+
+
+def add_api(app: FastAPI, searcher: Searcher, queue: WorkQueue) -> None:
     """Add the API to an application.
 
     Args:
         app: gets the routes and the answers to errors
         searcher: of the index
+        queue: in which files wait to be read
     """
-    app.include_router(_search_routes(searcher))
+    # what was sent is in memory already: a full temporary folder must not keep it from being read
+    MultiPartParser.spool_max_size = 1 << 40
+    app.include_router(_search_routes(searcher, queue))
     app.include_router(_shape_routes(searcher))
     app.add_exception_handler(QueryRefused, _refused)
-    app.add_exception_handler(SearchError, _missing)
+    app.add_exception_handler(Busy, _busy)
+    app.add_exception_handler(NotThere, _missing)
+    app.add_exception_handler(SearchError, _failing)
     app.add_exception_handler(RequestValidationError, _wrong)
     app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(Exception, _failed)
 
 
-def _search_routes(searcher: Searcher) -> APIRouter:
-    api = APIRouter(prefix=PREFIX, tags=["search"])
+_TOKEN = Depends(HTTPBearer(auto_error=False, description="only where the server asks for a token"))
 
-    @api.post("/search", response_model=SearchAnswer, responses=_FAILURES, openapi_extra=_BODY)
-    async def search(
+
+def _search_routes(searcher: Searcher, queue: WorkQueue) -> APIRouter:
+    api = APIRouter(prefix=PREFIX, tags=["search"], dependencies=[_TOKEN])
+    queries = _Queries()
+
+    def filters_of(classes: Classes = [], folders: Folders = []) -> Filters:  # noqa: B006  FastAPI copies them
+        filters = Filters(tuple(classes), tuple(folders))
+        about = searcher.about
+        try:
+            filters.check(about.classes, about.folders)
+        except ValueError as error:
+            raise HTTPException(400, str(error)) from error
+        return filters
+
+    chosen = Depends(filters_of)
+
+    @api.post(
+        "/search", response_model=SearchAnswer, responses=_failures(413, 415, 422, 504), openapi_extra=_BODY
+    )
+    async def search_(
         request: Request,
         k: Count = 20,
         offset: Offset = 0,
-        classes: Classes = [],  # noqa: B006  FastAPI copies it
-        folders: Folders = [],  # noqa: B006
+        filters: Filters = chosen,
         kind: Literal["auto", "shape", "picture", "sketch"] = "auto",
         up: Annotated[
             Literal["auto", "z", "y"],
@@ -85,93 +151,188 @@ def _search_routes(searcher: Searcher) -> APIRouter:
     ) -> SearchAnswer:
         """Find the shapes nearest to a mesh, a point cloud, a picture or a drawing."""
         data, named = await _file_of(request)
-        filters = Filters(tuple(classes), tuple(folders))
-        answer: Answer = await run_in_threadpool(
-            searcher.search_bytes,
-            data,
-            name or named,
-            kind=kind,
-            up=up,
-            k=k,
-            offset=offset,
-            filters=filters,
-        )
-        return SearchAnswer.of(answer)
+        name = name or named
 
-    @api.get("/shapes/{id}/similar", response_model=SearchAnswer, responses=_MISSING)
-    def similar(
-        id: str,
-        k: Count = 20,
-        offset: Offset = 0,
-        classes: Classes = [],  # noqa: B006
-        folders: Folders = [],  # noqa: B006
-    ) -> SearchAnswer:
+        def embed(seconds: float | None) -> search.Query:
+            return searcher.embed_bytes(data, name, kind=kind, up=up, picture=True, seconds=seconds)
+
+        client = request.client.host if request.client else "local"
+        query = await _unless_left(request, queue.run(client, data, embed))
+        key = f"{query.fingerprint} {query.what} {query.content} {up} {name}"
+        id = hashlib.sha256(key.encode("utf-8", "replace")).hexdigest()[:32]
+        queries.keep(id, query)
+        answer = await run_in_threadpool(searcher.search_query, query, k=k, offset=offset, filters=filters)
+        return SearchAnswer.of(answer, id)
+
+    @api.get("/queries/{id}", response_model=SearchAnswer, responses=_failures(404))
+    def again(id: str, k: Count = 20, offset: Offset = 0, filters: Filters = chosen) -> SearchAnswer:
+        """Look up once more what was sent a while ago: the next page, or with other filters."""
+        return SearchAnswer.of(
+            searcher.search_query(queries.get(id), k=k, offset=offset, filters=filters), id
+        )
+
+    @api.get("/queries/{id}/picture", response_class=Response, responses=_failures(404))
+    def picture(id: str) -> Response:
+        """Give the picture of a shape that was sent a while ago."""
+        data = queries.get(id).picture
+        if not data:
+            raise NotThere("this query was a picture itself")
+        return _picture(data)
+
+    @api.get("/shapes/{id}/similar", response_model=SearchAnswer, responses=_failures(404))
+    def similar(id: str, k: Count = 20, offset: Offset = 0, filters: Filters = chosen) -> SearchAnswer:
         """Find the shapes nearest to one of the index."""
-        filters = Filters(tuple(classes), tuple(folders))
         return SearchAnswer.of(searcher.similar(id, k=k, offset=offset, filters=filters))
 
     return api
 
 
 def _shape_routes(searcher: Searcher) -> APIRouter:
-    api = APIRouter(prefix=PREFIX, tags=["index"])
+    api = APIRouter(prefix=PREFIX, tags=["index"], dependencies=[_TOKEN])
+    drawn: list[tuple[object, bytes | memoryview]] = []  # the map as it is sent: making it takes long
 
-    @api.get("/info", response_model=Info)
+    @api.get("/info", response_model=Info, responses=_failures())
     def info() -> Info:
         """Say what the index holds."""
-        return Info.of(searcher.about)
+        return Info.of(searcher.about, searcher.sandbox.limits.bytes)
 
-    @api.get("/classes", response_model=dict[str, int])
+    @api.get("/classes", response_model=dict[str, int], responses=_failures())
     def classes() -> dict[str, int]:
         """Give the number of shapes of each class."""
         return {name: count for name, count in searcher.about.classes.items() if name}
 
-    @api.get("/map", response_model=list[MapPoint])
-    def map_() -> list[MapPoint]:
+    @api.get("/folders", response_model=dict[str, int], responses=_failures())
+    def folders() -> dict[str, int]:
+        """Give the number of shapes right in each folder."""
+        return {name: count for name, count in searcher.about.folders.items() if name}
+
+    @api.get("/map", response_model=list[MapPoint], responses=_failures())
+    def map_() -> Response:
         """Give the embedding as a map in the plane, coordinates in -1 .. 1."""
         points = searcher.map_points()
-        return [
-            MapPoint(id=id, x=float(xy[0]), y=float(xy[1]), class_name=class_name or None, name=name)
-            for id, xy, class_name, name in zip(
-                points.ids, points.xy, points.classes, points.names, strict=True
-            )
-        ]
+        if not drawn or drawn[0][0] is not points:
+            rows = [
+                {
+                    "id": id,
+                    "x": round(float(x), 4),
+                    "y": round(float(y), 4),
+                    "class": class_name or None,
+                    "name": name,
+                }
+                for id, (x, y), class_name, name in zip(
+                    points.ids, points.xy, points.classes, points.names, strict=True
+                )
+            ]
+            drawn[:] = [(points, JSONResponse(rows).body)]
+        return Response(drawn[0][1], media_type="application/json")
 
-    @api.get("/health", response_model=dict[str, str])
-    def health() -> dict[str, str]:
-        """Say that the server is there."""
-        return {"status": "ok"}
-
-    @api.get("/shapes/{id}", response_model=Shape, responses=_MISSING)
+    @api.get("/shapes/{id}", response_model=Shape, responses=_failures(404))
     def shape(id: str) -> Shape:
         """Describe a shape."""
         return Shape.of(searcher.shape(id), with_distance=False)
 
-    @api.get("/shapes/{id}/thumbnail", response_class=Response, responses=_MISSING)
+    @api.get("/shapes/{id}/thumbnail", response_class=Response, responses=_failures(404))
     def thumbnail(id: str) -> Response:
         """Give the picture of a shape."""
-        data = searcher.thumbnail(id)
-        kind = "image/webp" if data[8:12] == b"WEBP" else "image/png"
-        return Response(data, media_type=kind, headers={"cache-control": "private, max-age=300"})
+        return _picture(searcher.thumbnail(id))
 
-    @api.get("/shapes/{id}/preview.glb", response_class=Response, responses=_MISSING)
+    @api.get("/shapes/{id}/preview.glb", response_class=Response, responses=_failures(404))
     def preview(id: str) -> Response:
         """Give a mesh of few faces, or a cloud of few points, for a browser."""
         headers = {"cache-control": "private, max-age=300"}
         return Response(searcher.preview(id), media_type="model/gltf-binary", headers=headers)
 
-    @api.get("/shapes/{id}/file", response_class=FileResponse, responses=_MISSING)
-    def file(id: str) -> FileResponse:
+    @api.get("/shapes/{id}/file", response_class=FileResponse, responses=_failures(404))
+    def file(id: str) -> Response:
         """Give the file of a shape, where it still lies where it was indexed and has not changed."""
         path = searcher.original(id)
         if path is None:
-            raise SearchError(
+            raise NotThere(
                 "the file is no longer there, or has changed; preview.glb is what the index keeps of it"
             )
-        kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
-        return FileResponse(path, media_type=kind, filename=path.name)
+        return _download(path)
+
+    @api.get("/shapes/{id}/download", response_class=Response, responses=_failures(404))
+    def download(id: str) -> Response:
+        """Give the file of a shape, or what the index keeps of it."""
+        path = searcher.original(id)
+        if path is not None:
+            return _download(path)
+        name = _file_name(f"{Path(searcher.shape(id).name).stem}.glb")
+        headers = {"content-disposition": f'attachment; filename="{name}"'}
+        return Response(searcher.preview(id), media_type="model/gltf-binary", headers=headers)
 
     return api
+
+
+def add_health(app: FastAPI, searcher: Searcher, queue: WorkQueue) -> None:
+    """Add what tells whether the server is well."""
+
+    def look() -> bool:
+        try:
+            searcher.sandbox.check()
+            return len(searcher.store) >= 0 and queue.places.has("health")
+        except SearchError as error:
+            _LOG.warning("not ready: %s", error)
+            return False
+
+    def told(ready: bool, response: Response) -> Health:
+        response.status_code = 200 if ready else 503
+        return Health(status="ok" if ready else "failing", live=True, ready=ready)
+
+    failing: dict[int | str, dict[str, Any]] = {503: {"model": Health, "description": "It cannot answer now"}}
+
+    @app.get("/health/live", response_model=Health, tags=["health"])
+    async def live(response: Response) -> Health:
+        """Say that the server runs."""
+        return Health(status="ok", live=True, ready=True)
+
+    @app.get("/health", response_model=Health, responses=failing, tags=["health"])
+    @app.get("/health/ready", response_model=Health, responses=failing, tags=["health"])
+    @app.get(f"{PREFIX}/health", response_model=Health, responses=failing, tags=["health"])
+    def ready(response: Response) -> Health:
+        """Say whether the server can answer: it looks into the index, and for the processes that read files."""
+        return told(look(), response)
+
+
+def _picture(data: bytes) -> Response:
+    kind = "image/webp" if data[8:12] == b"WEBP" else "image/png"
+    return Response(data, media_type=kind, headers={"cache-control": "private, max-age=300"})
+
+
+def _download(path: Path) -> Response:
+    name = _file_name(path.name)
+    return FileResponse(
+        path, media_type=mimetypes.guess_type(name)[0] or "application/octet-stream", filename=name
+    )
+
+
+def _file_name(name: str) -> str:
+    """A name that any browser can save under, whatever bytes it has."""
+    text = name.encode("utf-8", "replace").decode()
+    return "".join(c if c.isprintable() and c not in '"\\/' else "_" for c in text) or "shape"
+
+
+async def _unless_left(request: Request, work: Coroutine[Any, Any, T]) -> T:
+    """Do work as long as the client waits for it.
+
+    Raises:
+        ClientDisconnect: it has left
+    """
+
+    async def left() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+
+    working, leaving = asyncio.ensure_future(work), asyncio.ensure_future(left())
+    try:
+        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise ClientDisconnect
+        return working.result()
+    finally:
+        working.cancel()
+        leaving.cancel()
 
 
 async def _file_of(request: Request) -> tuple[bytes, str]:
@@ -185,8 +346,9 @@ async def _file_of(request: Request) -> tuple[bytes, str]:
         return await file.read(), file.filename or ""
 
 
-def _failure(status: int, code: str, message: str) -> JSONResponse:
-    return JSONResponse({"error": {"code": code, "message": message}}, status)
+def _failure(status: int, code: str, message: str, retry_after: int | None = None) -> JSONResponse:
+    headers = None if retry_after is None else {"retry-after": str(retry_after)}
+    return JSONResponse({"error": {"code": code, "message": message}}, status, headers)
 
 
 async def _refused(request: Request, error: Exception) -> Response:
@@ -194,8 +356,25 @@ async def _refused(request: Request, error: Exception) -> Response:
     return _failure(_STATUS[error.reason], error.reason, str(error))
 
 
+async def _busy(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Busy)
+    return _failure(503, "busy", f"{error}; try again in {error.retry_after} s", error.retry_after)
+
+
 async def _missing(request: Request, error: Exception) -> Response:
     return _failure(404, "missing", str(error))
+
+
+async def _failing(request: Request, error: Exception) -> Response:
+    # where the index lies is for the log alone
+    _LOG.error("%s", error)
+    return _failure(
+        503, "index", "the index cannot be read now; whoever runs the server finds why in its log", 10
+    )
+
+
+async def _failed(request: Request, error: Exception) -> Response:
+    return _failure(500, "internal", "the server failed; its log says why, try again later")
 
 
 async def _wrong(request: Request, error: Exception) -> Response:
@@ -207,4 +386,12 @@ async def _wrong(request: Request, error: Exception) -> Response:
 
 async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    return _failure(error.status_code, "http", str(error.detail))
+    code = {400: "parameter", 404: "missing", 405: "method"}.get(error.status_code, "http")
+    detail = (
+        "there is nothing at this address; /api/docs says what there is"
+        if error.detail == "Not Found"
+        else error.detail
+    )
+    failure = _failure(error.status_code, code, str(detail))
+    failure.headers.update(error.headers or {})
+    return failure

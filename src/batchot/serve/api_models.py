@@ -28,6 +28,16 @@ class Shape(BaseModel):
     distance: float | None = Field(
         default=None, description="Euclidean, between the embeddings of query and shape"
     )
+    likeness: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="calibrated probability that it is of the query's class; null without calibration",
+    )
+    same_file: bool = Field(default=False, description="it was read from the very file that was asked for")
+    nearly_same: bool = Field(
+        default=False, description="it is all but the query: very near, and of the same proportions"
+    )
 
     @classmethod
     def of(cls, hit: Hit, *, with_distance: bool = True) -> Shape:
@@ -42,6 +52,9 @@ class Shape(BaseModel):
             vertices=hit.vertices,
             size=hit.size,
             distance=hit.distance if with_distance else None,
+            likeness=hit.likeness,
+            same_file=hit.same_file,
+            nearly_same=hit.nearly_same,
         )
 
 
@@ -62,12 +75,20 @@ class SearchAnswer(BaseModel):
     confidence: float | None = Field(
         description="calibrated probability of top_class; null without calibration"
     )
-    ranking: list[ClassProbability]
+    ranking: list[ClassProbability] = Field(
+        description="most probable first; what is left to 1 is for other classes"
+    )
     nothing_like_it: bool = Field(description="the query is unlike all that the index holds")
     seconds: dict[str, float]
+    same_files: list[str] = Field(description="names of the shapes that were read from the very file")
+    note: str = Field(description="what makes the answer doubtful; empty where nothing does")
+    query_id: str | None = Field(
+        default=None,
+        description="by which the same may be looked up again, see /queries; null for shapes of the index",
+    )
 
     @classmethod
-    def of(cls, answer: Answer) -> SearchAnswer:
+    def of(cls, answer: Answer, query_id: str | None = None) -> SearchAnswer:
         """Make it from an answer."""
         return cls(
             hits=[Shape.of(hit) for hit in answer.hits],
@@ -78,6 +99,9 @@ class SearchAnswer(BaseModel):
             ranking=[ClassProbability(class_name=name, probability=p) for name, p in answer.ranking],
             nothing_like_it=answer.nothing_like_it,
             seconds=answer.seconds,
+            same_files=list(answer.same_files),
+            note=answer.note,
+            query_id=query_id,
         )
 
 
@@ -93,9 +117,12 @@ class Info(BaseModel):
     approximate: bool
     recall: float | None = Field(description="measured recall@10; null where search is exact")
     version: str
+    fingerprint: str = Field(description="of the network")
+    spread: float | None = Field(description="median distance of two shapes of the index")
+    upload_bytes: int = Field(description="that a file may have")
 
     @classmethod
-    def of(cls, about: IndexAbout) -> Info:
+    def of(cls, about: IndexAbout, upload_bytes: int) -> Info:
         """Make it from a description."""
         from batchot import __version__
 
@@ -109,6 +136,9 @@ class Info(BaseModel):
             approximate=about.approximate,
             recall=about.recall,
             version=__version__,
+            fingerprint=about.fingerprint,
+            spread=about.spread,
+            upload_bytes=upload_bytes,
         )
 
 
@@ -120,6 +150,14 @@ class MapPoint(BaseModel):
     y: float
     class_name: str | None = Field(serialization_alias="class")
     name: str
+
+
+class Health(BaseModel):
+    """How the server is."""
+
+    status: Literal["ok", "failing"]
+    live: bool = Field(description="it runs")
+    ready: bool = Field(description="it can answer: the index can be read, and so can files")
 
 
 class ErrorText(BaseModel):

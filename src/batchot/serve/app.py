@@ -2,93 +2,155 @@
 
 from __future__ import annotations
 
-import mimetypes
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from importlib.resources import files
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import FileResponse, HTMLResponse, Response
 from fastapi.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
 from batchot.search.searcher import Searcher
-from batchot.serve.api import add_api
-from batchot.serve.guard import Guard, Protection
+from batchot.serve.api import add_api, add_health
+from batchot.serve.door import Door
+from batchot.serve.guard import Guard, Protection, Refused
+from batchot.serve.record import Record
+from batchot.serve.work_queue import Busy, WorkQueue
 from batchot.shapes.extra import require
 
 _ABOUT = (
     "Look up shapes of an index by a mesh, a point cloud, a picture or a drawing. Errors are "
     '`{"error": {"code", "message"}}`. Where the server asks for a token, send `Authorization: Bearer TOKEN`.'
 )
+_PAGE = Path(str(files("batchot.serve")))
 
 
-def make_app(searcher: Searcher, protection: Protection) -> ASGIApp:
+def make_app(searcher: Searcher, protection: Protection, door: Door, workers: int) -> ASGIApp:
     """Make the server of an index.
 
     Args:
         searcher: of the index
         protection: limits on who may ask, and for how much
+        door: its connections
+        workers: files that are read at once, one more where they are small
 
     Returns:
-        An ASGI application. NiceGUI allows one in a process.
+        An ASGI application.
 
     Raises:
-        MissingExtraError: NiceGUI is not installed
+        MissingExtraError: what the page needs is not installed
     """
-    require("nicegui", "search")
-    from nicegui import ui
-
     from batchot import __version__
-    from batchot.serve.page import add_page
+
+    queue = WorkQueue(workers)
+    record = Record()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
-        searcher.close()
+        queue.close()
+        await asyncio.to_thread(searcher.close)
 
     app = FastAPI(
         title="batchot search",
         description=_ABOUT,
         version=__version__,
-        openapi_url="/api/openapi.json",
+        openapi_url=None,
         docs_url=None,
         redoc_url=None,
         lifespan=lifespan,
     )
-    add_api(app, searcher)
-    _add_download(app, searcher)
-    _add_docs(app)
-    add_page(searcher, searcher.sandbox.limits.bytes)
-    ui.run_with(app, title="batchot", language="en-US", show_welcome_message=False)
-    return Guard(app, protection)
+    add_api(app, searcher, queue)
+    add_health(app, searcher, queue)
+    _add_description(app)
+    _add_page(app)
+
+    def admit(client: str) -> None:
+        try:
+            queue.check(client)
+        except Busy as busy:
+            raise Refused(
+                503, "busy", f"{busy}; try again in {busy.retry_after} s", busy.retry_after
+            ) from busy
+
+    guard = Guard(app, protection, record, admit)
+
+    @app.get("/metrics", include_in_schema=False)
+    def metrics() -> Response:
+        return Response(record.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    record.gauge("queue_waiting", "Files that wait to be read", lambda: queue.waiting)
+    record.gauge("queue_running", "Files that are being read", lambda: queue.running)
+    record.gauge("reader_processes", "Processes that read files", lambda: searcher.sandbox.alive)
+    record.gauge("connections", "Open connections", lambda: door.shares.used)
+    record.gauge("refused_connections", "Connections that were closed", lambda: door.refused.total())
+    record.gauge("requests_at_once", "Requests that are being answered", lambda: guard.requests.used)
+    record.gauge("body_bytes", "Bytes of requests in memory", lambda: guard.bytes.used)
+    record.gauge("shapes", "Shapes of the index", lambda: len(searcher.store))
+    return guard
 
 
-def _add_download(app: FastAPI, searcher: Searcher) -> None:
-    @app.get("/download/{id}", include_in_schema=False)
-    def download(id: str) -> Response:
-        """Give the file of a shape, or what the index keeps of it."""
-        path = searcher.original(id)
-        if path is not None:
-            kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
-            return FileResponse(path, media_type=kind, filename=path.name)
-        name = Path(searcher.shape(id).name).stem.encode("ascii", "replace").decode().replace('"', "")
-        headers = {"content-disposition": f'attachment; filename="{name}.glb"'}
-        return Response(searcher.preview(id), media_type="model/gltf-binary", headers=headers)
+def _add_page(app: FastAPI) -> None:
+    """The page, from files: what a visitor sees and has asked for is in the browser alone."""
+    nicegui = find_spec("nicegui")  # ships Vue, three.js and ECharts as browsers load them
+    if nicegui is None or not nicegui.submodule_search_locations:
+        require("nicegui", "search")
+        raise AssertionError
+    parts = Path(nicegui.submodule_search_locations[0])
+
+    @app.get("/", include_in_schema=False)
+    def page() -> FileResponse:
+        return FileResponse(_PAGE / "page.html", headers={"cache-control": "no-cache"})
+
+    @app.get("/favicon.ico", include_in_schema=False)
+    def icon() -> FileResponse:
+        return FileResponse(_PAGE / "icon.svg", media_type="image/svg+xml")
+
+    @app.get("/static/page/{name}", include_in_schema=False)
+    def part(name: str) -> FileResponse:
+        path = _PAGE / name
+        if path.suffix not in (".js", ".css", ".svg") or path.parent != _PAGE or not path.is_file():
+            from starlette.exceptions import HTTPException
+
+            raise HTTPException(404)
+        kind = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}[path.suffix]
+        return FileResponse(path, media_type=kind, headers={"cache-control": "no-cache"})
+
+    for name, folder in {
+        "vue": parts / "static",
+        "three": parts / "elements" / "scene" / "dist",
+        "echarts": parts / "elements" / "echart" / "dist",
+    }.items():
+        app.mount(f"/static/{name}", StaticFiles(directory=folder), name=name)
 
 
-def _add_docs(app: FastAPI) -> None:
-    """The description as a page, from files that lie on this machine."""
+def _add_description(app: FastAPI) -> None:
+    """The description, and the same as a page, from files that lie on this machine."""
     bundle = Path(require("swagger_ui_bundle", "search").swagger_ui_path)
     app.mount("/api/docs/assets", StaticFiles(directory=bundle), name="swagger")
 
+    @app.get("/api/openapi.json", include_in_schema=False)
+    def description(request: Request) -> dict[str, Any]:
+        described = app.openapi()
+        for path in described["paths"].values():
+            for operation in path.values():  # a wrong parameter is a 400 here
+                if "HTTPValidationError" in str(operation["responses"].get("422")):
+                    del operation["responses"]["422"]
+        return {**described, "servers": [{"url": request.scope.get("root_path") or "/"}]}
+
     @app.get("/api/docs", include_in_schema=False)
-    def docs() -> HTMLResponse:
+    def docs(request: Request) -> HTMLResponse:
+        here = f"{request.scope.get('root_path', '')}/api"
         return get_swagger_ui_html(
-            openapi_url="/api/openapi.json",
+            openapi_url=f"{here}/openapi.json",
             title="batchot search API",
-            swagger_js_url="/api/docs/assets/swagger-ui-bundle.js",
-            swagger_css_url="/api/docs/assets/swagger-ui.css",
-            swagger_favicon_url="/api/docs/assets/favicon-32x32.png",
+            swagger_js_url=f"{here}/docs/assets/swagger-ui-bundle.js",
+            swagger_css_url=f"{here}/docs/assets/swagger-ui.css",
+            swagger_favicon_url=f"{here}/docs/assets/favicon-32x32.png",
         )

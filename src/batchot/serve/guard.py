@@ -1,33 +1,105 @@
-"""What every request has to pass, whatever answers it: host, origin, token, size and number."""
+"""What every request has to pass, whatever answers it: prefix, host, origin, token, size and number."""
 
 from __future__ import annotations
 
-import asyncio
+import hashlib
 import hmac
+import ipaddress
 import json
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from html import escape
 from http.cookies import CookieError, SimpleCookie
-from urllib.parse import parse_qs, urlencode, urlsplit
+from pathlib import Path
+from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-COOKIE = "batchot_token"
-_LOOPBACK = ("127.0.0.1", "localhost", "[::1]", "::1")
+from batchot.serve.record import Record
+from batchot.serve.shares import Shares
+
+OPEN = ("/health", "/health/live", "/health/ready", "/api/v1/health")
+"""Paths that need no token, and answer to any name: they say whether the server is well, and nothing else."""
+LEAST_TOKEN = 16
+_DOCS = "/api/docs"
 _CONTENT_POLICY = (
-    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' 'unsafe-inline'; "
-    "img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self' ws: wss: blob: data:; "
-    "worker-src 'self' blob:; "
+    "default-src 'self'; script-src 'self' 'unsafe-eval'{inline}; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data: blob:; connect-src 'self' blob: data:; worker-src 'self' blob:; "
     "frame-ancestors 'none'; base-uri 'self'; form-action 'self'; object-src 'none'"
 )
-_HEADERS = (
-    (b"content-security-policy", _CONTENT_POLICY.encode()),
-    (b"x-content-type-options", b"nosniff"),
-    (b"x-frame-options", b"DENY"),
-    (b"referrer-policy", b"no-referrer"),
-    (b"cross-origin-opener-policy", b"same-origin"),
-    (b"cross-origin-resource-policy", b"same-origin"),
-)
+_HEADERS = {
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "same-origin",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+}
+_SMALL = 4096  # bytes of the form for a token
+
+
+class Tokens:
+    """The tokens of which a request must bring one; none are asked for where there are none.
+
+    Args:
+        given: tokens
+        file: with a token a line, # begins a comment; it is read again when it changes, so that tokens can be exchanged
+            while the server runs
+
+    Raises:
+        ValueError: a token is too short, or has characters that a cookie cannot hold
+        OSError: the file cannot be read
+    """
+
+    def __init__(self, given: tuple[str, ...] = (), file: Path | None = None) -> None:
+        self.given, self.file = given, file
+        self._read: tuple[str, ...] = ()
+        self._stamp: tuple[int, int] | None = None
+        self._looked = 0.0
+        for token in given:
+            _check_token(token)
+        if file is not None:
+            self._stamp = self._stamp_of(file)
+            self._read = self._of_file(file)
+
+    def __call__(self) -> tuple[str, ...]:
+        """Give the tokens that are good now."""
+        if self.file is not None and time.monotonic() - self._looked > 1:
+            self._looked = time.monotonic()
+            try:
+                if (stamp := self._stamp_of(self.file)) != self._stamp:
+                    self._read, self._stamp = self._of_file(self.file), stamp
+            except (OSError, ValueError):  # half written, or being replaced: the old ones hold
+                pass
+        return self.given + self._read
+
+    @staticmethod
+    def _stamp_of(file: Path) -> tuple[int, int]:
+        found = file.stat()
+        return (found.st_mtime_ns, found.st_ino)
+
+    @staticmethod
+    def _of_file(file: Path) -> tuple[str, ...]:
+        lines = [line.partition("#")[0].strip() for line in file.read_text(encoding="utf-8").splitlines()]
+        tokens = tuple(line for line in lines if line)
+        if not tokens:
+            raise ValueError(f"{file} has no token: write one into each line")
+        for token in tokens:
+            _check_token(token)
+        return tokens
+
+
+def _check_token(token: str) -> None:
+    if (
+        len(token) < LEAST_TOKEN
+        or not token.isascii()
+        or not token.isprintable()
+        or set(token) & set(' ";,\\')
+    ):
+        raise ValueError(
+            f"a token must have at least {LEAST_TOKEN} letters and digits, without spaces or quotes"
+        )
 
 
 @dataclass(frozen=True)
@@ -35,26 +107,37 @@ class Protection:
     """Limits on who may ask, and for how much.
 
     Args:
-        token: that every request must bring; None: none is asked for
-        loopback: the server listens on this machine alone, and answers to its names only
+        tokens: of which every request must bring one
+        hosts: names that the server answers to beside those of this machine; None: any
+        prefix: of all paths, where a proxy gives the server a part of a site, such as "/shapes"
+        cookie: name of the cookie that holds the token: no other server of this machine should have the same
         body_bytes: of a request
-        waiting_bytes: of the bodies of all requests that are being worked on
-        at_once: requests that may be worked on
-        body_seconds: in which a body must have arrived
+        waiting_bytes: of the bodies of all requests, of which a client may have as many as are left free
+        at_once: requests that may be worked on, of which a client may have as many as are left free
     """
 
-    token: str | None = None
-    loopback: bool = True
+    tokens: Callable[[], tuple[str, ...]] = tuple
+    hosts: frozenset[str] | None = frozenset()
+    prefix: str = ""
+    cookie: str = "batchot_token"
     body_bytes: int = 65 << 20
     waiting_bytes: int = 512 << 20
     at_once: int = 200
-    body_seconds: float = 60.0
 
 
-class _Refused(Exception):
-    def __init__(self, status: int, code: str, message: str) -> None:
+class Refused(Exception):
+    """A request that is not answered, and why.
+
+    Args:
+        status: of HTTP
+        code: a word for programs
+        message: what is wrong and what to do
+        retry_after: seconds after which it may be tried again
+    """
+
+    def __init__(self, status: int, code: str, message: str, retry_after: int | None = None) -> None:
         super().__init__(message)
-        self.status, self.code, self.message = status, code, message
+        self.status, self.code, self.message, self.retry_after = status, code, message, retry_after
 
 
 class Guard:
@@ -63,174 +146,291 @@ class Guard:
     Args:
         app: answers what passes
         protection: limits
+        record: told of every request
+        admit: raises `Refused` for a client whose files could not be read now, before they arrive
     """
 
-    def __init__(self, app: ASGIApp, protection: Protection) -> None:
-        self.app, self.protection = app, protection
-        self._requests = 0
-        self._waiting = 0
+    def __init__(
+        self, app: ASGIApp, protection: Protection, record: Record, admit: Callable[[str], None]
+    ) -> None:
+        self.app, self.protection, self.record, self.admit = app, protection, record, admit
+        self.requests, self.bytes = Shares(protection.at_once), Shares(protection.waiting_bytes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, or pass on."""
-        if scope["type"] not in ("http", "websocket"):
+        if scope["type"] != "http":
             return await self.app(scope, receive, send)
-        headers = {key.decode("latin-1").lower(): value.decode("latin-1") for key, value in scope["headers"]}
+        client = scope["client"][0] if scope.get("client") else "local"
+        answer = _Answer(scope, send)
+        start = time.perf_counter()
         try:
-            self._check_source(headers, scope.get("method", "GET"), scope["type"])
-            if (location := self._check_token(headers, scope)) is not None:
-                return await _redirect(send, location, self.protection.token or "")
-            self._check_length(headers)
-        except _Refused as refused:
-            return await _refuse(scope, send, refused)
-        if scope["type"] == "websocket":
-            return await self.app(scope, receive, send)
-        if self._requests >= self.protection.at_once:
-            return await _refuse(
-                scope, send, _Refused(503, "busy", "the server has much to do; try again in a moment")
-            )
-        self._requests += 1
-        counted = _CountedBody(self, receive)
-        guarded = _Headers(send, counted)
-        try:
-            await self.app(scope, counted, guarded)
-        except Exception:
-            if counted.refused is None:
-                raise
+            await self._answer(scope, receive, answer, client)
+        except Refused as refused:
+            await _refuse(answer, refused)
+        except ClientDisconnect:
+            answer.status = answer.status or 499  # the client has left
+        except Exception as error:
+            # an answer that was begun stays without its end, so that it does not look whole
+            self.record.failure(scope, error)
+            if not answer.started:
+                await _refuse(answer, Refused(500, "internal", "the server failed; its log says why"))
         finally:
-            self._requests -= 1
-            self._waiting -= counted.bytes
-        if counted.refused is not None and not guarded.started:
-            await _refuse(scope, send, counted.refused)
+            self.record(scope, client, answer.status or 499, answer.bytes, time.perf_counter() - start)
 
-    def _check_source(self, headers: Mapping[str, str], method: str, kind: str) -> None:
+    async def _answer(self, scope: Scope, receive: Receive, answer: _Answer, client: str) -> None:
+        headers = {key.decode("latin-1").lower(): value.decode("latin-1") for key, value in scope["headers"]}
+        path = self._take_prefix(scope)
+        if path is None:
+            return await _redirect(answer, f"{self.protection.prefix}/", status=308)
+        if path not in OPEN:
+            self._check_source(headers, scope["method"])
+            if path == "/login" and scope["method"] == "POST":
+                return await self._log_in(scope, receive, answer, headers)
+            if await self._check_token(headers, scope, answer, path):
+                return
+        if scope["method"] == "HEAD":
+            scope["method"] = "GET"
+        self._check_length(headers)
+        if scope["method"] == "POST":
+            self.admit(client)
+        body = await self._body(receive, client, self.protection.body_bytes)
+        try:
+            if not self.requests.take(client):
+                raise _busy("the server has much to do; try again in a moment")
+            try:
+                await self.app(scope, _replay(body, receive), answer)
+            finally:
+                self.requests.give(client)
+        finally:
+            self.bytes.give(client, len(body))
+
+    def _take_prefix(self, scope: Scope) -> str | None:
+        """The path without the prefix, whether the proxy has taken it off or not; None for the prefix itself."""
+        prefix, path = self.protection.prefix, str(scope["path"])
+        if prefix and path == prefix:
+            return None
+        if prefix and path.startswith(f"{prefix}/"):
+            path = path[len(prefix) :]
+        scope["root_path"], scope["path"] = prefix, prefix + path
+        scope["raw_path"] = quote(prefix + path).encode()
+        return path
+
+    def _check_source(self, headers: Mapping[str, str], method: str) -> None:
         host = headers.get("host", "")
-        name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
-        if self.protection.loopback and name not in _LOOPBACK:
+        if self.protection.hosts is not None and not self._is_ours(host):
             # a page elsewhere may give its own name this machine's address
-            raise _Refused(
-                400, "host", "this server answers to localhost only; start it with --host to serve others"
+            raise Refused(
+                400,
+                "host",
+                "this server does not answer to that name; start it with --allow-host NAME for it",
             )
-        origin = headers.get("origin")
-        changes = kind == "websocket" or method not in ("GET", "HEAD", "OPTIONS")
-        if origin is not None and changes and urlsplit(origin).netloc != host:
-            raise _Refused(403, "origin", "requests from pages of other sites are refused")
+        origin, site = headers.get("origin"), headers.get("sec-fetch-site", "none")
+        changes = method not in ("GET", "HEAD", "OPTIONS")
+        if changes and origin is not None and urlsplit(origin).netloc != host:
+            raise Refused(403, "origin", "requests from pages of other sites are refused")
+        opened = headers.get("sec-fetch-mode") == "navigate" and headers.get("sec-fetch-dest") == "document"
+        if site not in ("none", "same-origin") and (changes or not opened):  # a link may lead here, no more
+            raise Refused(403, "origin", "requests from pages of other sites are refused")
 
-    def _check_token(self, headers: Mapping[str, str], scope: Scope) -> str | None:
-        """Pass, refuse, or give where to go on with a cookie in place of the token in the address."""
-        token = self.protection.token
-        if token is None:
-            return None
+    def _is_ours(self, host: str) -> bool:
+        try:
+            name = (urlsplit(f"//{host}").hostname or "").rstrip(".")
+        except ValueError:
+            return False
+        if name == "localhost" or name in (self.protection.hosts or ()):
+            return True
+        try:
+            return ipaddress.ip_address(name).is_loopback
+        except ValueError:
+            return False
+
+    async def _check_token(
+        self, headers: Mapping[str, str], scope: Scope, answer: _Answer, path: str
+    ) -> bool:
+        """Pass, refuse, or answer: with a form, or by going on with a cookie in place of the token in the address."""
+        tokens = self.protection.tokens()
+        if not tokens:
+            return False
         given = headers.get("authorization", "")
-        if given.lower().startswith("bearer ") and _same(given[7:].strip(), token):
-            return None
+        if given.lower().startswith("bearer ") and _among(given[7:].strip(), tokens):
+            return False
         try:
             cookies: SimpleCookie = SimpleCookie(headers.get("cookie", ""))
         except CookieError:
             cookies = SimpleCookie()
-        if COOKIE in cookies and _same(cookies[COOKIE].value, token):
-            return None
+        cookie = self.protection.cookie
+        if cookie in cookies and _among(cookies[cookie].value, tokens):
+            return False
         query = parse_qs(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True)
-        if scope["type"] == "http" and any(_same(value, token) for value in query.pop("token", [])):
-            rest = urlencode(query, doseq=True)
-            path = "/" + scope["path"].lstrip("/")  # never another host
-            return path + (f"?{rest}" if rest else "")
-        raise _Refused(401, "token", "a token is needed: open the address that batchot serve printed")
+        token = next((value for value in query.pop("token", []) if _among(value, tokens)), None)
+        rest = urlencode(query, doseq=True)
+        location = self.protection.prefix + "/" + quote(path.lstrip("/")) + (f"?{rest}" if rest else "")
+        if token is not None:
+            await _redirect(answer, location, self._cookie(token, scope))
+        elif "text/html" in headers.get("accept", "") and not path.startswith("/api/v1"):
+            await _form(answer, self.protection.prefix, location)
+        else:
+            raise Refused(
+                401,
+                "token",
+                "a token is needed: send Authorization: Bearer TOKEN, or open the page in a browser",
+            )
+        return True
+
+    async def _log_in(
+        self, scope: Scope, receive: Receive, answer: _Answer, headers: Mapping[str, str]
+    ) -> None:
+        body = await self._body(receive, "login", _SMALL)
+        self.bytes.give("login", len(body))
+        fields = parse_qs(body.decode("utf-8", "replace"))
+        wanted = "/" + fields.get("next", ["/"])[0].lstrip("/\\")  # never another host
+        if not wanted.startswith(f"{self.protection.prefix}/"):
+            wanted = f"{self.protection.prefix}/"
+        token = fields.get("token", [""])[0].strip()
+        if _among(token, self.protection.tokens()):
+            await _redirect(answer, quote(wanted, safe="/?=&%+"), self._cookie(token, scope))
+        else:
+            await _form(answer, self.protection.prefix, wanted, wrong=True)
+
+    def _cookie(self, token: str, scope: Scope) -> str:
+        secure = "; Secure" if scope.get("scheme") == "https" else ""
+        path = f"{self.protection.prefix}/"
+        return f"{self.protection.cookie}={token}; Path={path}; HttpOnly; SameSite=Strict{secure}"
 
     def _check_length(self, headers: Mapping[str, str]) -> None:
         length = headers.get("content-length")
         if length is None:
             return
-        if not length.isdigit():
-            raise _Refused(400, "length", "the length of the request is no number")
+        if not (length.isascii() and length.isdigit()):
+            raise Refused(400, "length", "the length of the request is no number")
         if int(length) > self.protection.body_bytes:
             raise _too_large(self.protection.body_bytes)
 
-    def take(self, n: int) -> None:
-        """Count bytes of a body that are held."""
-        if self._waiting + n > self.protection.waiting_bytes:
-            raise _Refused(503, "busy", "too many large files at once; try again in a moment")
-        self._waiting += n
-
-
-class _CountedBody:
-    """The body of a request, as long as it is not too long and comes in time."""
-
-    def __init__(self, guard: Guard, receive: Receive) -> None:
-        self.guard, self.receive, self.bytes, self.whole = guard, receive, 0, False
-        self.refused: _Refused | None = None
-
-    async def __call__(self) -> Message:
-        if self.whole:  # waiting for the client to leave takes as long as it takes
-            return await self.receive()
+    async def _body(self, receive: Receive, client: str, most: int) -> bytes:
+        """The whole body; its bytes count until they are given back."""
+        parts: list[bytes] = []
+        n, more = 0, True
         try:
-            return await self._next()
-        except _Refused as refused:
-            self.refused = refused
+            while more:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise ClientDisconnect
+                part, more = message.get("body", b""), message.get("more_body", False)
+                if n + len(part) > most:
+                    raise _too_large(most)
+                if not self.bytes.take(client, len(part)):
+                    raise _busy("too many large files at once; try again in a moment")
+                n += len(part)
+                parts.append(part)
+        except BaseException:
+            self.bytes.give(client, n)
             raise
-
-    async def _next(self) -> Message:
-        try:
-            message = await asyncio.wait_for(self.receive(), self.guard.protection.body_seconds)
-        except TimeoutError:
-            raise _Refused(408, "slow", "the request did not arrive in time") from None
-        if message["type"] == "http.request":
-            n = len(message.get("body", b""))
-            if self.bytes + n > self.guard.protection.body_bytes:
-                raise _too_large(self.guard.protection.body_bytes)
-            self.guard.take(n)
-            self.bytes += n
-            self.whole = not message.get("more_body", False)
-        return message
+        return b"".join(parts)
 
 
-class _Headers:
-    """Adds the headers that keep a browser from doing what a page did not mean."""
+class _Answer:
+    """Sends an answer with the headers that keep a browser from doing what a page did not mean."""
 
-    def __init__(self, send: Send, body: _CountedBody) -> None:
-        self.send, self.body, self.started = send, body, False
+    def __init__(self, scope: Scope, send: Send) -> None:
+        self.send, self.started, self.status, self.bytes = send, False, 0, 0
+        self.head = scope["method"] == "HEAD"
+        self.inline = " 'unsafe-inline'" if str(scope["path"]).endswith(_DOCS) else ""
 
     async def __call__(self, message: Message) -> None:
-        if self.body.refused is not None and not self.started:
-            return  # what the application makes of a body that was cut off is not the answer
         if message["type"] == "http.response.start":
-            self.started = True
-            message = {**message, "headers": [*message.get("headers", []), *_HEADERS]}
+            self.started, self.status = True, message["status"]
+            policy = {"content-security-policy": _CONTENT_POLICY.format(inline=self.inline)}
+            ours = [(name.encode(), value.encode()) for name, value in {**_HEADERS, **policy}.items()]
+            message = {**message, "headers": [*message.get("headers", []), *ours]}
+        elif message["type"] == "http.response.body":
+            if self.head:
+                message = {**message, "body": b""}
+            self.bytes += len(message.get("body", b""))
         await self.send(message)
 
 
-def _too_large(limit: int) -> _Refused:
-    return _Refused(413, "size", f"a request may have {limit:,} bytes; simplify or shrink the file")
+def _replay(body: bytes, receive: Receive) -> Receive:
+    given = False
+
+    async def once() -> Message:
+        nonlocal given
+        if given:  # waiting for the client to leave takes as long as it takes
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return once
 
 
-def _same(a: str, b: str) -> bool:
-    return hmac.compare_digest(a.encode("utf-8", "replace"), b.encode())
+def _busy(message: str) -> Refused:
+    return Refused(503, "busy", message, 1)
 
 
-async def _refuse(scope: Scope, send: Send, refused: _Refused) -> None:
-    if scope["type"] == "websocket":
-        await send({"type": "websocket.close", "code": 1008, "reason": refused.code})
-        return
+def _too_large(limit: int) -> Refused:
+    return Refused(413, "size", f"a request may have {limit:,} bytes; simplify or shrink the file")
+
+
+def _among(given: str, tokens: tuple[str, ...]) -> bool:
+    # all are compared, so that the time says nothing
+    return any([hmac.compare_digest(given.encode("utf-8", "replace"), token.encode()) for token in tokens])
+
+
+async def _refuse(answer: _Answer, refused: Refused) -> None:
     body = json.dumps({"error": {"code": refused.code, "message": refused.message}}).encode()
-    headers = [
-        (b"content-type", b"application/json"),
-        (b"content-length", str(len(body)).encode()),
-        *_HEADERS,
-    ]
-    headers.append((b"connection", b"close"))  # what is left of the body is not read
-    if refused.status == 503:
-        headers.append((b"retry-after", b"1"))
+    headers = {
+        "content-type": "application/json",
+        "connection": "close",
+    }  # what is left of the body is not read
+    if refused.retry_after is not None:
+        headers["retry-after"] = str(refused.retry_after)
     if refused.status == 401:
-        headers.append((b"www-authenticate", b"Bearer"))
-    await send({"type": "http.response.start", "status": refused.status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+        headers["www-authenticate"] = "Bearer"
+    await _send(answer, refused.status, headers, body)
 
 
-async def _redirect(send: Send, location: str, token: str) -> None:
-    cookie = f"{COOKIE}={token}; Path=/; HttpOnly; SameSite=Strict"
-    headers = [
-        (b"location", location.encode("latin-1", "replace")),
-        (b"set-cookie", cookie.encode()),
-        *_HEADERS,
-    ]
-    await send({"type": "http.response.start", "status": 303, "headers": headers})
-    await send({"type": "http.response.body", "body": b""})
+async def _redirect(answer: _Answer, location: str, cookie: str | None = None, status: int = 303) -> None:
+    headers = {"location": location}
+    if cookie is not None:
+        headers["set-cookie"] = cookie
+    await _send(answer, status, headers, b"")
+
+
+async def _form(answer: _Answer, prefix: str, location: str, *, wrong: bool = False) -> None:
+    """A field for the token."""
+    alert = '<p role="alert">That is not the token. Mind capitals, and copy it whole.</p>' if wrong else ""
+    body = f"""<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Token needed: search by shape</title><link rel="icon" href="data:,"><style>
+:root {{ color-scheme: light dark; }} body {{ font: 1rem/1.5 system-ui, sans-serif; margin: 0; display: grid;
+place-items: center; min-height: 100vh; }} main {{ width: min(26rem, 90vw); }} h1 {{ font-size: 1.3rem; }}
+label {{ display: block; font-weight: 600; }} input, button {{ font: inherit; box-sizing: border-box; width: 100%;
+padding: .6rem; margin: .3rem 0 .8rem; border-radius: 8px; border: 1px solid #767f87; }}
+button {{ background: #00639b; color: #fff; border: 0; cursor: pointer; }}</style></head><body><main>
+<h1>This search asks for a token</h1><p>Whoever runs it has one for you.</p>{alert}
+<form method="post" action="{escape(prefix)}/login"><input type="hidden" name="next" value="{escape(location)}">
+<label for="token">Token</label>
+<input id="token" name="token" type="password" autocomplete="current-password" required autofocus>
+<button>Go on</button></form></main></body></html>
+"""
+    headers = {"content-type": "text/html; charset=utf-8", "cache-control": "no-store"}
+    await _send(answer, 401, {**headers, "www-authenticate": "Bearer"}, body.encode())
+
+
+async def _send(answer: _Answer, status: int, headers: Mapping[str, str], body: bytes) -> None:
+    pairs = [(name.encode(), value.encode("latin-1", "replace")) for name, value in headers.items()]
+    pairs.append((b"content-length", str(len(body)).encode()))
+    await answer({"type": "http.response.start", "status": status, "headers": pairs})
+    await answer({"type": "http.response.body", "body": body})
+
+
+def cookie_name(address: str) -> str:
+    """Give a name that no other server of this machine has.
+
+    Args:
+        address: on which it listens, such as its port
+
+    >>> cookie_name("8080")
+    'batchot_token_8080'
+    """
+    plain = address if address.isalnum() else hashlib.sha256(address.encode()).hexdigest()[:12]
+    return f"batchot_token_{plain}"

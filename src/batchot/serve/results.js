@@ -1,6 +1,6 @@
 // The shapes that were found. One WebGL renderer draws all of them, each onto the 2D canvas of its card: browsers
 // allow few WebGL contexts, and a page shows many shapes.
-import { GLTFLoader, THREE } from "nicegui-scene";
+import { GLTFLoader, THREE } from "../three/index.js";
 
 const TURN = 0.12; // radians a key press
 const studio = { renderer: null, failed: false, side: 0 };
@@ -14,6 +14,11 @@ function renderer(side) {
       studio.failed = true; // no WebGL: the pictures stay
       return null;
     }
+    studio.renderer.domElement.addEventListener("webglcontextlost", () => {
+      studio.renderer = null; // the browser has taken it away: the pictures come back, and the next turn begins anew
+      studio.side = 0;
+      document.querySelectorAll(".view.turned").forEach((view) => view.classList.remove("turned"));
+    });
   }
   if (studio.side !== side) {
     studio.renderer.setSize(side, side, false);
@@ -42,31 +47,35 @@ export default {
   template: `
     <ol class="results" aria-label="Results">
       <li v-for="(hit, k) in hits" :key="hit.id" class="card" :data-id="hit.id">
-        <div class="view" tabindex="0" role="img" :ref="el => views[hit.id] = el"
-          :aria-label="hit.name + ', turn it with the arrow keys or by dragging'"
-          @pointerenter="wake(hit)" @focus="wake(hit)" @pointerdown="grab($event, hit)" @pointermove="drag($event, hit)"
-          @pointerup="release" @pointercancel="release" @keydown="key($event, hit)" @wheel="zoom($event, hit)">
-          <img :src="hit.thumbnail" :alt="hit.name" draggable="false" loading="lazy">
+        <div class="view" :ref="el => views[hit.id] = el" @pointerenter="wake(hit)" @pointerdown="grab($event, hit)"
+          @pointermove="drag($event, hit)" @pointerup="release" @pointercancel="release" @wheel="zoom($event, hit)">
+          <img :src="'api/v1/shapes/' + hit.id + '/thumbnail'" alt="" draggable="false" loading="lazy">
           <canvas :ref="el => canvases[hit.id] = el" aria-hidden="true"></canvas>
-          <span class="turns" aria-hidden="true">⟲ 3D</span>
+          <button type="button" class="turns" @focus="wake(hit)" @click="turn(hit.id, TURN, 0)" @keydown="key($event, hit)">
+            <span aria-hidden="true">⟲</span> Turn<span class="unseen"> {{ hit.name }} with the arrow keys</span></button>
         </div>
         <div class="text">
-          <div class="name" :title="hit.name">{{ hit.name }}</div>
-          <div class="facts"><span class="class">{{ hit.class || "no class" }}</span>
-            <span class="score" :title="'Euclidean distance ' + hit.distance.toFixed(4)">{{ hit.score }}</span></div>
+          <p v-if="hit.same_file" class="badge">This very file</p>
+          <p v-else-if="hit.nearly_same" class="badge">Nearly the same</p>
+          <p class="name" :title="hit.name">{{ hit.name }}</p>
+          <p class="facts"><span class="class">{{ hit.class ?? "no class" }}</span>
+            <span class="score" :title="'Euclidean distance ' + hit.distance.toFixed(4)">{{ score(hit) }}</span></p>
+          <div v-if="bar(hit) !== null" class="bar-of" aria-hidden="true"><div :style="{ width: bar(hit) + '%' }"></div></div>
         </div>
         <div class="actions">
-          <button type="button" class="tool" @click="$emit('similar', { id: hit.id })"
-            :aria-label="'More like ' + hit.name">More like this</button>
-          <a class="tool" :href="hit.download" download :aria-label="'Download ' + hit.name">Download</a>
+          <button type="button" class="tool" @click="$emit('similar', { id: hit.id, name: hit.name })">More like this<span
+            class="unseen">: {{ hit.name }}</span></button>
+          <a class="tool" :href="'api/v1/shapes/' + hit.id + '/download'" download>Download<span class="unseen">
+            {{ hit.name }}</span></a>
         </div>
       </li>
     </ol>`,
-  props: { hits: Array },
-  data() {
-    return { views: {}, canvases: {} };
-  },
+  props: { hits: Array, spread: Number },
+  emits: ["similar"],
   created() {
+    this.TURN = TURN;
+    this.views = {};
+    this.canvases = {};
     this.shapes = new Map(); // id -> what is turned, loaded when it is first looked at; not reactive: three.js is not
     this.held = null;
   },
@@ -81,12 +90,20 @@ export default {
     },
   },
   methods: {
+    // Calibrated where the index is: how probable it is that the shape is of the class of what was asked for.
+    score(hit) {
+      return hit.likeness === null ? `distance ${hit.distance.toFixed(3)}` : `${Math.round(100 * hit.likeness)} % same class`;
+    },
+    bar(hit) {
+      if (hit.likeness !== null) return 100 * hit.likeness;
+      return this.spread ? 100 * Math.max(0, 1 - hit.distance / this.spread) : null;
+    },
     async wake(hit) {
       if (this.shapes.has(hit.id) || studio.failed) return;
       const shape = { azimuth: -0.96, height: 0.38, distance: 1, scene: null };
       this.shapes.set(hit.id, shape);
       try {
-        Object.assign(shape, await load(hit.preview));
+        Object.assign(shape, await load(`api/v1/shapes/${hit.id}/preview.glb`));
       } catch {
         this.shapes.delete(hit.id);
         return;
@@ -104,7 +121,7 @@ export default {
       const eye = new THREE.Vector3(
         Math.cos(height) * Math.cos(azimuth), Math.sin(height), -Math.cos(height) * Math.sin(azimuth));
       const camera = new THREE.PerspectiveCamera(30, 1, 0.01, 100);
-      camera.position.copy(centre).addScaledVector(eye, (radius * shape.distance) / Math.sin(Math.PI / 12) * 0.86);
+      camera.position.copy(centre).addScaledVector(eye, (radius * shape.distance * 1.02) / Math.sin(Math.PI / 12));
       camera.lookAt(centre);
       shape.light.position.copy(camera.position).add(new THREE.Vector3(0.4, 1, 0.2).multiplyScalar(radius));
       drawer.render(shape.scene, camera);
@@ -124,7 +141,7 @@ export default {
     grab(event, hit) {
       this.wake(hit);
       this.held = { id: hit.id, x: event.clientX, y: event.clientY };
-      event.currentTarget.setPointerCapture(event.pointerId);
+      if (!event.target.closest("button")) event.currentTarget.setPointerCapture(event.pointerId);
     },
     drag(event, hit) {
       if (this.held?.id !== hit.id) return;
@@ -137,7 +154,6 @@ export default {
     },
     async key(event, hit) {
       const turns = { ArrowLeft: [-TURN, 0], ArrowRight: [TURN, 0], ArrowUp: [0, TURN], ArrowDown: [0, -TURN] };
-      if (event.key === "Enter") return this.$emit("similar", { id: hit.id });
       if (!turns[event.key]) return;
       event.preventDefault();
       await this.wake(hit);

@@ -6,22 +6,23 @@ const PAUSE = 150; // milliseconds without a movement before a drawing is sent w
 export default {
   template: `
     <div class="pad">
-      <canvas ref="sheet" class="pad-sheet" tabindex="0" role="img"
-        :aria-label="label" @pointerdown="start" @pointermove="move" @pointerup="end" @pointercancel="end"
-        @keydown="key"></canvas>
+      <canvas ref="sheet" class="pad-sheet" role="img" :aria-label="label" @pointerdown="start" @pointermove="move"
+        @pointerup="end" @pointercancel="end"></canvas>
       <div class="pad-tools">
         <button type="button" class="tool" :disabled="!strokes.length" @click="undo"
-          title="Undo (Ctrl+Z)" aria-label="Undo the last stroke">↶ Undo</button>
+          title="Undo (Ctrl+Z)"><span aria-hidden="true">↶</span> Undo<span class="unseen"> the last stroke</span></button>
         <button type="button" class="tool" :disabled="!strokes.length" @click="clear"
-          title="Clear (Delete)" aria-label="Clear the drawing">✕ Clear</button>
+          ><span aria-hidden="true">✕</span> Clear<span class="unseen"> the drawing</span></button>
         <label class="thickness">Thickness
-          <input type="range" min="2" max="14" step="1" v-model.number="thickness" aria-label="Thickness of strokes">
+          <input type="range" min="2" max="14" step="1" v-model.number="thickness">
         </label>
       </div>
+      <p class="hint">Without mouse, pen or finger: give a picture or a mesh as a file.</p>
     </div>`,
-  props: { hint: String },
+  props: { hint: String, kept: Array },
+  emits: ["sketch", "strokes"],
   data() {
-    return { strokes: [], redoable: [], thickness: 5, drawing: false };
+    return { strokes: [...this.kept], redoable: [], thickness: 5, drawing: false };
   },
   computed: {
     label() {
@@ -33,8 +34,8 @@ export default {
     this.context = this.$refs.sheet.getContext("2d");
     this.observer = new ResizeObserver(() => this.paint());
     this.observer.observe(this.$refs.sheet);
-    this.watcher = new MutationObserver(() => this.paint()); // the dark mode is a class of the body
-    this.watcher.observe(document.body, { attributes: true, attributeFilter: ["class"] });
+    this.watcher = new MutationObserver(() => this.paint()); // the colours are an attribute of the page
+    this.watcher.observe(document.documentElement, { attributes: true, attributeFilter: ["data-colours"] });
     this.hotkey = (event) => {
       const typing = /^(input|textarea|select)$/i.test(event.target.tagName) && event.target.type !== "range";
       if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "z" && !typing) {
@@ -59,7 +60,6 @@ export default {
     start(event) {
       if (event.button > 0) return;
       event.preventDefault();
-      this.$refs.sheet.focus({ preventScroll: true });
       this.$refs.sheet.setPointerCapture(event.pointerId);
       this.drawing = true;
       this.redoable = [];
@@ -78,12 +78,6 @@ export default {
       this.drawing = false;
       this.send();
     },
-    key(event) {
-      if (event.key === "Delete" || event.key === "Backspace") {
-        event.preventDefault();
-        this.clear();
-      }
-    },
     undo() {
       if (!this.strokes.length) return;
       this.redoable.push(this.strokes.pop());
@@ -101,30 +95,26 @@ export default {
       this.paint();
       this.send();
     },
-    wipe() {
-      // another kind of query has taken the place of the drawing
-      this.strokes = [];
-      clearTimeout(this.timer);
-      this.paint();
-    },
     later() {
       if (this.timer) return;
       this.timer = setTimeout(() => this.send(), PAUSE);
     },
-    send() {
+    async send() {
       clearTimeout(this.timer);
       this.timer = null;
-      if (!this.strokes.length) {
-        this.$emit("sketch", { picture: null });
-        return;
-      }
+      this.$emit("strokes", [...this.strokes]);
+      if (this.strokes.length) this.$emit("sketch", await this.picture());
+    },
+    // What is sent: a PNG, or null where the sheet is empty.
+    async picture() {
+      if (!this.strokes.length) return null;
       const canvas = document.createElement("canvas");
       canvas.width = canvas.height = SIDE;
       const context = canvas.getContext("2d");
       context.fillStyle = "#fff";
       context.fillRect(0, 0, SIDE, SIDE);
       this.draw(context, SIDE, "#000");
-      this.$emit("sketch", { picture: canvas.toDataURL("image/png") });
+      return new Promise((done) => canvas.toBlob(done, "image/png"));
     },
     draw(context, side, ink) {
       context.strokeStyle = context.fillStyle = ink;

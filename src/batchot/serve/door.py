@@ -1,0 +1,136 @@
+"""Connections: how many a client may have, and how long a request may take to arrive and an answer to be taken."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import resource
+from collections import Counter
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from batchot.serve.shares import Shares
+
+
+class Door:
+    """All connections of a server.
+
+    Args:
+        arrive_seconds: in which a request must have arrived, from its first byte to its last
+        take_seconds: in which a client must take the next part of an answer
+        connections: at most so many, fewer where the system allows fewer open files; of which a client may have as many
+            as are left free
+    """
+
+    def __init__(
+        self, *, arrive_seconds: float = 60.0, take_seconds: float = 120.0, connections: int = 2000
+    ) -> None:
+        self.arrive_seconds, self.take_seconds = arrive_seconds, take_seconds
+        files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        self.shares = Shares(min(connections, max(16, files // 2)))
+        self.refused: Counter[str] = Counter()  # by reason
+        # connections whose request has not arrived as a whole, the oldest first
+        self.waiting: dict[str, dict[_Connection, None]] = {}
+
+    def protocol(self, *args: Any, **kwargs: Any) -> _Connection:
+        """What uvicorn takes as its protocol."""
+        return _Connection(self, *args, **kwargs)
+
+    def admit(self, connection: _Connection) -> bool:
+        """Count a new one in; where the client has too many, its oldest one that waits for nothing goes."""
+        if not self.shares.take(connection.address):
+            oldest = next(iter(self.waiting.get(connection.address, ())), None)
+            if oldest is None:
+                return False
+            oldest.refuse(503, "busy", "too many connections from your address")
+            oldest.leave()
+            self.shares.take(connection.address)
+        return True
+
+
+class _Connection(HttpToolsProtocol):
+    def __init__(self, door: Door, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.door, self.address, self.inside = door, "", False
+        self.arriving: asyncio.TimerHandle | None = None
+        self.taking: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.address = self.client[0] if self.client else "local"
+        self.inside = self.door.admit(self)
+        if not self.inside:
+            return self.refuse(503, "busy", "too many connections from your address")
+        self._wait()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        if self.taking is not None:
+            self.taking.cancel()
+        self.leave()
+
+    def leave(self) -> None:
+        """Count it out."""
+        if self.inside:
+            self.inside = False
+            self.door.shares.give(self.address)
+        self._answering()
+
+    def refuse(self, status: int, code: str, message: str) -> None:
+        """Answer at once, whatever has arrived, and close."""
+        if self.transport.is_closing():
+            return
+        self.door.refused[code] += 1
+        body = json.dumps({"error": {"code": code, "message": message}}).encode()
+        head = (
+            f"HTTP/1.1 {status} {code}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
+            "retry-after: 5\r\nconnection: close\r\n\r\n"
+        )
+        if self.arriving is not None or not self.inside:  # else nothing was asked
+            self.transport.write(head.encode() + body)
+        self.transport.close()
+        self.loop.call_later(1.0, self.transport.abort)  # nobody may take even that
+
+    def data_received(self, data: bytes) -> None:
+        if self.inside and self.arriving is None and (self.cycle is None or self.cycle.response_complete):
+            self._begin()
+        super().data_received(data)
+
+    def on_message_complete(self) -> None:
+        self._answering()
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.inside and not self.pipeline:
+            self.door.waiting.setdefault(self.address, {})[self] = None  # idle: uvicorn has a timer for that
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        if self.taking is None:
+            self.taking = self.loop.call_later(self.door.take_seconds, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self.taking is not None:
+            self.taking.cancel()
+            self.taking = None
+
+    def _wait(self) -> None:
+        self.door.waiting.setdefault(self.address, {})[self] = None
+        self._begin()
+
+    def _begin(self) -> None:
+        late = "the request did not arrive in time"
+        self.arriving = self.loop.call_later(self.door.arrive_seconds, self.refuse, 408, "slow", late)
+
+    def _answering(self) -> None:
+        if self.arriving is not None:
+            self.arriving.cancel()
+            self.arriving = None
+        others = self.door.waiting.get(self.address)
+        if others is not None:
+            others.pop(self, None)
+            if not others:
+                del self.door.waiting[self.address]

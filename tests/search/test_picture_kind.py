@@ -1,0 +1,53 @@
+"""Drawings and what is none."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+from batchot.search.picture_kind import is_line_drawing
+from batchot.search.preview import make_thumbnail
+from batchot.shapes.library import generate_shape
+from batchot.shapes.normalize import normalize_shape
+from search_support import draw_sketch
+
+
+def saved(image: Image.Image, kind: str = "png") -> bytes:
+    file = io.BytesIO()
+    image.save(file, kind)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("class_name", ["bottle", "stairs", "airplane"])
+@pytest.mark.parametrize("size", [48, 256, 900])
+def test_drawings(tmp_path, class_name: str, size: int) -> None:  # type: ignore[no-untyped-def]
+    drawing = draw_sketch(tmp_path / "a.png", class_name, 3, size=size)
+    assert is_line_drawing(drawing.read_bytes())
+    light = Image.eval(Image.open(drawing), lambda x: 255 - x)
+    assert is_line_drawing(saved(light)) and is_line_drawing(saved(light.convert("1")))
+
+
+def test_the_thickest_pen_of_the_page_is_a_pen() -> None:
+    sheet = Image.new("L", (256, 256), 255)
+    ImageDraw.Draw(sheet).line([(20, 20), (230, 60), (60, 200), (230, 230)], fill=0, width=14, joint="curve")
+    assert is_line_drawing(saved(sheet)) and is_line_drawing(saved(sheet, "jpeg"))
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "P", "RGBA", "I;16"])
+def test_photos_and_shaded_pictures(mode: str) -> None:
+    rng = np.random.default_rng(0)
+    photo = Image.fromarray(np.uint8(rng.uniform(0, 255, (6, 6, 3)))).resize(
+        (300, 200), Image.Resampling.BICUBIC
+    )
+    made = Image.fromarray(np.uint16(photo.convert("L")) * 200) if mode == "I;16" else photo.convert(mode)
+    assert not is_line_drawing(saved(made))
+    mesh = normalize_shape(generate_shape("bottle", 1), "z")
+    assert not is_line_drawing(make_thumbnail(mesh))
+
+
+def test_tiny_and_plain_pictures_are_not_doubted() -> None:
+    for size in ((1, 1), (2, 300), (20, 20)):
+        assert is_line_drawing(saved(Image.new("L", size, 255)))
