@@ -90,7 +90,7 @@ def test_what_cannot_be_asked(index: Path, tmp_path: Path, capsys: pytest.Captur
     assert main(["search", str(index), str(tmp_path / "none.off")]) == 2
     assert "is no file" in capsys.readouterr().err
     assert main(["search", str(index), str(query), "--class", "bottel"]) == 2
-    assert "did you mean bottle?" in capsys.readouterr().err
+    assert "did you mean 'bottle'?" in capsys.readouterr().err
     Image.new("L", (30, 30), 255).save(tmp_path / "blank.png")
     assert main(["search", str(index), str(tmp_path / "blank.png"), "--device=cpu"]) == 1
     assert "blank" in capsys.readouterr().err
