@@ -49,3 +49,17 @@ def test_a_damaged_file_is_told(tmp_path: Path) -> None:
     path.write_text("step,epoch\n1,0.5\n2,much\n")
     with pytest.raises(RunError, match=r"plan\.csv, line 3: .*changed or damaged"):
         read_plans(path)
+
+
+def test_lambda_rises_from_the_uniform_plan(small, tmp_path: Path) -> None:
+    def first_and_last(name: str, *overrides: tuple[str, str]) -> tuple[float, float]:
+        recipe = load_recipe("digits", [*small, ("optim.lr", "1e-6"), *overrides])
+        rows = read_plans(train(recipe, tmp_path / name, device="cpu").folder.plans)
+        return float(rows[0]["effective_pairs"]), float(rows[-1]["effective_pairs"])
+
+    n = 50  # samples a batch; with this learning rate nothing but lambda changes
+    uniform = n * (n - 1)
+    risen, at_once = first_and_last("risen", ("loss.lam_warmup", "0.5")), first_and_last("at once")
+    assert risen[0] == pytest.approx(uniform)
+    assert at_once[0] < 0.95 * uniform
+    assert risen[1] == pytest.approx(at_once[1], rel=1e-3)
