@@ -19,7 +19,7 @@ except ImportError as error:
 from batchot.losses import batch_ot
 
 
-class BatchOTLoss(batch_ot.BatchOTLoss, losses.BaseMetricLossFunction):  # type: ignore[misc]
+class BatchOTLoss(batch_ot.BatchOTLoss, losses.BaseMetricLossFunction):
     """:class:`batchot.BatchOTLoss` that is a ``BaseMetricLossFunction`` of pytorch-metric-learning too.
 
     Options, calls, value and gradient are the same. What that library asks of a loss holds for this class and for its
@@ -40,9 +40,9 @@ class BatchOTLoss(batch_ot.BatchOTLoss, losses.BaseMetricLossFunction):  # type:
     """
 
 
-def _admit(wrapper: type) -> None:
+def _admit(wrapper: Any) -> None:
     """Let a wrapper take the loss, and its subclasses, without a look at its list."""
-    asking = wrapper.__init__  # type: ignore[misc]
+    asking = wrapper.__init__
 
     @functools.wraps(asking)
     def init(self: Any, loss: Any, **options: Any) -> None:
@@ -51,7 +51,7 @@ def _admit(wrapper: type) -> None:
         else:
             asking(self, loss, **options)
 
-    wrapper.__init__ = init  # type: ignore[misc]
+    wrapper.__init__ = init
 
 
 if hasattr(losses, "BaseLossWrapper") and hasattr(losses.BaseLossWrapper, "check_loss_support"):
