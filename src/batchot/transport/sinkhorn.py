@@ -16,8 +16,9 @@ MAX_LAM = 10_000.0
 _MAX_EXPONENT = 40.0
 # A slowly converging problem leaves the kernel domain after so many steps: Newton's method then needs fewer.
 _KERNEL_STEPS = 200
-# Where more than a diagonal is forbidden the iteration may crawl: a small problem goes to Newton's method early.
-_MASKED_STEPS, _MASKED_SIZE = 8, 256
+# Where more than a diagonal is forbidden the iteration may crawl, where few pairs are left it does: a small problem
+# goes to Newton's method early.
+_MASKED_STEPS, _SPARSE_STEPS, _MASKED_SIZE = 50, 8, 256
 
 
 class SinkhornWarning(UserWarning):
@@ -157,7 +158,9 @@ def _solve(
         if allowed is not None and min(D.shape[-2:]) <= _MASKED_SIZE:
             n, m = D.shape[-2:]
             pairs = float(allowed.sum()) / allowed[..., 0, 0].numel()
-            if pairs < max(n + m, n * m - 2 * max(n, m) + 1):
+            if pairs < max(n + m, n * m // 4):
+                most = _SPARSE_STEPS
+            elif pairs <= n * m - 2 * max(n, m):
                 most = _MASKED_STEPS
         T, steps, error, u = _kernel_domain(K, a, b, min(max_iterations, most), tolerance)
         if bool((error <= tolerance).all()) or steps >= max_iterations:
