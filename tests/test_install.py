@@ -193,9 +193,10 @@ def test_the_installed_wheel_trains_and_reads_a_mesh(wheel: Path, tmp_path: Path
     assert str(packages) in done.stdout and done.stdout.strip().endswith(f"{PROJECT['version']} (2, 3)"), done
 
     code = (
+        "from pathlib import Path\n"
         "from batchot.training import load_recipe, train\n"
         "small = [('data.limit', '200'), ('batch.size', '50'), ('epochs', '1')]\n"
-        "train(load_recipe('digits', small), 'run', device='cpu')"
+        "train(load_recipe('digits', small), Path('run'), device='cpu')"
     )
     done = run([python, "-c", code], tmp_path, OMP_NUM_THREADS="1")
     assert done.returncode == 0, done.stdout + done.stderr
