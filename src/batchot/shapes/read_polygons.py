@@ -112,7 +112,7 @@ def _gather(
         for j in range(corners[p]):
             value = values[first + j]
             index = int(value) if 0 <= value < n_vertices else -1
-            if index != value:
+            if index < 0 or index != value:
                 return p, float(value)
             flat[k] = index
             k += 1
