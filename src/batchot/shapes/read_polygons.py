@@ -110,10 +110,11 @@ def _gather(
     for p in range(len(firsts)):
         first = firsts[p]
         for j in range(corners[p]):
-            index = values[first + j]
-            if not (0 <= index < n_vertices and index == np.floor(index)):
-                return p, float(index)
-            flat[k] = int(index)
+            value = values[first + j]
+            index = int(value) if 0 <= value < n_vertices else -1
+            if index < 0 or index != value:
+                return p, float(value)
+            flat[k] = index
             k += 1
     return -1, 0.0
 
@@ -131,38 +132,56 @@ def _cut(
     first = 0
     for p in range(len(corners)):
         n = corners[p]
-        polygon = flat[first : first + n]
-        first += n
+        begin, first = first, first + n
         if n < 3:
             continue
-        turned = _quad(vertices, polygon) if n == 4 else n - 3  # 0 for a triangle
-        if n <= 4 and turned >= 0:
-            for j in range(n - 2):
-                faces[k, 0] = polygon[turned]
-                faces[k, 1] = polygon[turned + j + 1]
-                faces[k, 2] = polygon[(turned + j + 2) % n]
-                k += 1
-        else:
-            k, steps = _cut_one(vertices, polygon, faces, k, steps)
+        if n > 4:
+            k, steps = _cut_one(vertices, flat[begin:first], faces, k, steps)
             if steps < 0:
                 return k, p
+            continue
+        a, b, c = flat[begin], flat[begin + 1], flat[begin + 2]
+        if n == 4:
+            d = flat[begin + 3]
+            turned = _quad(vertices, a, b, c, d)
+            if turned < 0:
+                k, steps = _cut_one(vertices, flat[begin:first], faces, k, steps)
+                continue
+            if turned == 1:
+                a, b, c, d = b, c, d, a
+            faces[k, 0], faces[k, 1], faces[k, 2] = a, b, c
+            k += 1
+            b, c = c, d
+        faces[k, 0], faces[k, 1], faces[k, 2] = a, b, c
+        k += 1
     return k, -1
 
 
 @njit(cache=True)
-def _quad(vertices: NDArray[np.float64], polygon: NDArray[np.int64]) -> int:
+def _quad(vertices: NDArray[np.float64], a: int, b: int, c: int, d: int) -> int:
     """At which corner the diagonal of a quadrilateral begins, 0 or 1; -1 where that takes a closer look."""
-    a, b, c, d = vertices[polygon[0]], vertices[polygon[1]], vertices[polygon[2]], vertices[polygon[3]]
-    ux, uy, uz = c[0] - a[0], c[1] - a[1], c[2] - a[2]
-    wx, wy, wz = d[0] - b[0], d[1] - b[1], d[2] - b[2]
+    ux, uy, uz = (
+        vertices[c, 0] - vertices[a, 0],
+        vertices[c, 1] - vertices[a, 1],
+        vertices[c, 2] - vertices[a, 2],
+    )
+    bx, by, bz = (
+        vertices[b, 0] - vertices[a, 0],
+        vertices[b, 1] - vertices[a, 1],
+        vertices[b, 2] - vertices[a, 2],
+    )
+    dx, dy, dz = (
+        vertices[d, 0] - vertices[a, 0],
+        vertices[d, 1] - vertices[a, 1],
+        vertices[d, 2] - vertices[a, 2],
+    )
+    wx, wy, wz = dx - bx, dy - by, dz - bz
     nx, ny, nz = uy * wz - uz * wy, uz * wx - ux * wz, ux * wy - uy * wx
     if not 1e-150 < nx * nx + ny * ny + nz * nz < 1e150:
         return -1
     # How far b and d lie to both sides of the diagonal from a to c, seen along the normal.
     sx, sy, sz = ny * uz - nz * uy, nz * ux - nx * uz, nx * uy - ny * ux
-    at_b = sx * (b[0] - a[0]) + sy * (b[1] - a[1]) + sz * (b[2] - a[2])
-    at_d = sx * (d[0] - a[0]) + sy * (d[1] - a[1]) + sz * (d[2] - a[2])
-    return 0 if at_b <= 0.0 <= at_d else 1
+    return 0 if sx * bx + sy * by + sz * bz <= 0.0 <= sx * dx + sy * dy + sz * dz else 1
 
 
 @njit(cache=True)
