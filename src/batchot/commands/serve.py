@@ -7,6 +7,7 @@ import contextlib
 import ipaddress
 import os
 import secrets
+import signal
 import socket
 import stat
 from pathlib import Path
@@ -223,6 +224,9 @@ def _run(options: argparse.Namespace, tokens: object, listener: socket.socket, o
             else os.environ.get("FORWARDED_ALLOW_IPS", "127.0.0.1,::1"),
         )
         server = uvicorn.Server(config)
+        for told in (signal.SIGINT, signal.SIGTERM):
+            # uvicorn ends in good order, and then raises what it was told to end by once more
+            signal.signal(told, lambda *_: None)
         try:
             server.run(sockets=[listener])
         finally:
