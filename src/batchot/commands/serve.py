@@ -10,6 +10,7 @@ import secrets
 import signal
 import socket
 import stat
+import sys
 from pathlib import Path
 from urllib.parse import quote
 
@@ -23,7 +24,7 @@ from batchot.commands.common import (
     guarded,
 )
 
-_END_SECONDS = 3  # for answers that are being given when the server is told to end
+_END_SECONDS = 2  # for answers that are being given when the server is told to end
 
 
 def serve(argv: list[str]) -> int:
@@ -232,7 +233,12 @@ def _run(options: argparse.Namespace, tokens: object, listener: socket.socket, o
         finally:
             if options.uds is not None:
                 options.uds.unlink(missing_ok=True)
-    return 0 if server.started else FAILURE
+    if not server.started:
+        return FAILURE
+    # All is closed: what libraries would still tidy up, and threads that are at work, need not be waited for.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def _tell(options: argparse.Namespace, tokens: object, count: int) -> None:
