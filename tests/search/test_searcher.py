@@ -258,7 +258,7 @@ def test_messages_are_for_people() -> None:
     assert plain("cannot identify image file <_io.BytesIO object at 0x7f31>") == "cannot identify image file"
     digits = "Exceeds the limit (4300 digits) for integer string conversion"
     assert plain(f"{digits}; use sys.set_int_max_str_digits() to increase the limit") == digits
-    rust = "lance error: Not found: a.lance, /root/.cargo/registry/src/crates-6f17d22/lance/src/io.rs:51:13"
+    rust = "lance error: Not found: a.lance, /build/.cargo/registry/src/crates-6f17d22/lance/src/io.rs:51:13"
     assert plain(rust) == "lance error: Not found: a.lance"
     assert plain("the file /data/a.off is damaged") == "the file /data/a.off is damaged"
     assert printable("a\x1b]0;x\x07\r\nb\udcff\u202e") == "a\\x1b]0;x\\x07\\r\\nb\\udcff\\u202e"

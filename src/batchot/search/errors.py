@@ -53,14 +53,14 @@ def plain(text: str) -> str:
 
     >>> plain("cannot identify image file <_io.BytesIO object at 0x7f5c2ab0>")
     'cannot identify image file'
-    >>> plain("lance error: no such file, /root/.cargo/registry/src/lance-1.0/src/dataset.rs:12:9")
+    >>> plain("lance error: no such file, /build/.cargo/registry/src/lance-1.0/src/dataset.rs:12:9")
     'lance error: no such file'
     """
     return printable(_INWARD.sub("", text)).strip()
 
 
 def printable(text: str) -> str:
-    """Give a text that a terminal can show: control characters, and bytes that are no text, as escapes.
+    r"""Give a text that a terminal can show: control characters, and bytes that are no text, as escapes.
 
     >>> printable("a\x1b[31m\nb")
     'a\\x1b[31m\\nb'
