@@ -103,7 +103,9 @@ export default {
       clearTimeout(this.timer);
       this.timer = null;
       this.$emit("strokes", [...this.strokes]);
-      if (this.strokes.length) this.$emit("sketch", await this.picture());
+      if (!this.strokes.length) return;
+      const picture = await this.picture();
+      if (this.strokes.length) this.$emit("sketch", picture); // it may have been wiped in the meantime
     },
     // What is sent: a PNG, or null where the sheet is empty.
     async picture() {
