@@ -310,7 +310,6 @@ def test_a_run_ends_when_its_comparison_was_killed(tmp_path: Path) -> None:
         (["digits", "--seeds", "0"], "--seeds"),
         (["digits", "lam"], "no SETTING=VALUE"),
         (["digits", "loss.lamm=3"], "did you mean loss.lam"),
-        (["shrec13"], "cross-modal"),
         (["digits", "--target", "300"], "--target"),
         (["digits", "--processes", "0"], "--processes"),
         (["digits", "seed=4"], "belongs to --seeds"),
@@ -330,7 +329,7 @@ def test_a_folder_of_ones_own_is_compared_as_it_is_trained(
     write_folder(tmp_path / "parts", train=6, test=3)
     small = [
         "shapes.size=32",
-        "model.backbone=resnet10-w4",
+        "shapes.cameras=box-6",
         "batch.size=6",
         "batch.classes_per_batch=3",
         "evaluation.train_samples=18",

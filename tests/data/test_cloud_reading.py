@@ -127,8 +127,14 @@ def test_cloud_that_is_not_finite(tmp_path: Path) -> None:
     points = cloud(1)
     points[7] = np.nan
     np.save(tmp_path / "a.npy", points)
-    result = attempt(ShapeSource("a", tmp_path / "a.npy"), CloudSettings(points=4))
-    assert isinstance(result, str) and "a.npy: 1 of 32 points are not finite" in result
+    np.save(tmp_path / "b.npy", np.delete(points, 7, axis=0))
+    with_nan, without = (
+        attempt(ShapeSource(name, tmp_path / f"{name}.npy"), CloudSettings(points=31)) for name in "ab"
+    )
+    np.testing.assert_array_equal(with_nan, without)
+    np.save(tmp_path / "c.npy", np.full((5, 3), np.inf))
+    result = attempt(ShapeSource("c", tmp_path / "c.npy"), CloudSettings(points=4))
+    assert isinstance(result, str) and "c.npy: none of 5 points is finite" in result
 
 
 def test_several_processes_give_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

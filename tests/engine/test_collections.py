@@ -59,7 +59,13 @@ def run(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path
     root = tmp_path_factory.mktemp("run")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(root / "cache"))
-        train = ["train", "folder", "--data-root", str(folder), "--out", str(root / "run"), "--device=cpu"]
+        train = [
+            "train",
+            "shape-folder-scratch",
+            f"--data-root={folder}",
+            f"--out={root}/run",
+            "--device=cpu",
+        ]
         assert main([*train, *SMALL_RUN, "evaluation.batch=4"]) == 0
         yield root / "run"
 

@@ -468,10 +468,13 @@ def test_nodes_take_linear_time() -> None:
         else:
             nodes = [{"mesh": 0, **still} for k in range(n)]
         content = gltf(nodes=nodes)
-        start = time.process_time()
-        shape = read(content, ".glb")
+        times = []
+        for _ in range(3):  # the shortest: a collection of garbage goes over all objects of a test process
+            start = time.process_time()
+            shape = read(content, ".glb")
+            times.append(time.process_time() - start)
         assert area(shape) == pytest.approx(22 if chain else 22 * n)
-        return time.process_time() - start
+        return min(times)
 
     took(10, True)
     for chain in (True, False):

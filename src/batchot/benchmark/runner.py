@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from batchot.benchmark.job import DIVERGED, FINISHED, MEASURED, Job, key_of, read_job, write_job
-from batchot.benchmark.worker import DIVERGED_STATUS
+from batchot.benchmark.worker import DIVERGED_STATUS, TOLD
 from batchot.reporting.history import read_history
 from batchot.training.callbacks import Row
 from batchot.training.files import RunError, RunFolder, RunInterrupted
@@ -153,5 +153,6 @@ def _measured(folder: Path) -> dict[str, Any]:
 def _why(folder: Path, status: int) -> str:
     if status < 0:
         return f"the process was ended by {signal.Signals(-status).name} (out of memory?); the same command goes on"
-    lines = (folder / "log.txt").read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    return lines[-1] if lines else f"failed with status {status}"
+    text = (folder / "log.txt").read_text(encoding="utf-8", errors="replace").strip()
+    told = text.rpartition(TOLD)[2] if TOLD in text else text.rpartition("\n")[2]
+    return told or f"failed with status {status}"

@@ -17,6 +17,7 @@ from batchot.benchmark.job import DIVERGED, FINISHED, MEASURED, read_job
 from batchot.training.files import RunInterrupted
 
 INTERRUPTED_STATUS, DIVERGED_STATUS = 130, 3
+TOLD = "error: "  # before a message, which may have several lines, in the log
 
 
 def main(folder: Path) -> int:
@@ -61,7 +62,7 @@ def main(folder: Path) -> int:
         write_text(folder / DIVERGED, f"{error}\n")
         return DIVERGED_STATUS
     except (DataError, RunError, RecipeError, ImportError) as error:
-        print(error, file=sys.stderr, flush=True)
+        print(f"{TOLD}{error}", file=sys.stderr, flush=True)
         return 1
     _write_measured(folder)
     (folder / FINISHED).touch()
