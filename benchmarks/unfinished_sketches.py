@@ -14,7 +14,7 @@ import argparse
 from pathlib import Path
 
 from batchot import load_run, retrieval_scores
-from batchot.data.partial import begun_samples
+from batchot.data.augment.strokes import begun_samples
 from batchot.training.cross_inputs import load_cross
 from batchot.training.cross_run import embed_tower_samples
 from batchot.training.settings import load_any_recipe

@@ -10,9 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from batchot.losses.joint import mean_cross_entropy
-from batchot.models.edge_conv import EdgeConv
-from batchot.models.sync_dropout import synchronise_dropout
-from batchot.models.sync_norm import synchronise_norms
+from batchot.models.dgcnn import EdgeConv
+from batchot.models.sync import synchronise_dropout, synchronise_norms
 from batchot.ranks import (
     from_first,
     of_all,

@@ -9,8 +9,8 @@ import yaml
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from batchot.training.cross_network import CrossNetwork
 from batchot.training.cross_recipe import CrossModalRecipe
+from batchot.training.cross_trained import CrossNetwork
 from batchot.training.files import RunFolder
 from batchot.training.network import Network
 from batchot.training.recipe import Recipe

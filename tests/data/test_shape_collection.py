@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from batchot.data import DataError
-from batchot.data.shape_collection import ShapeCollection, load_collection
+from batchot.data.sets.collection import ShapeCollection, load_collection
 from batchot.shapes.source import ShapeSource
 
 

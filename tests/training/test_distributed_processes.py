@@ -9,8 +9,8 @@ import torch
 
 from batchot.cli import main
 from batchot.training.distributed import check_gpus, joined
-from batchot.training.distributed_processes import Processes, ProcessesError, check_parts, processes_of
 from batchot.training.files import RunError
+from batchot.training.launch import Processes, ProcessesError, check_parts, processes_of
 from batchot.training.recipe import RecipeError
 from batchot.training.settings import load_recipe
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from batchot.data.shape_collection import load_collection
+from batchot.data.sets.collection import load_collection
 from batchot.export.folder import export_run
 from batchot.export.loading import load_exported
 from batchot.training.evaluate import evaluate
@@ -199,7 +199,7 @@ def test_what_cannot_be_is_refused_before_anything_is_read() -> None:
 
 
 def test_index_of_a_run_on_kept_features(head: TrainedRun, folder: Path) -> None:
-    from batchot.training.embed_files import embed_files
+    from batchot.training.embed import embed_files
 
     files = embed_files(head.folder.root, load_collection("folder", folder), device="cpu")
     assert len(files.names) == len(files.embeddings) > 0

@@ -12,8 +12,8 @@ from torch import Tensor
 from batchot.cli import main
 from batchot.training import train_cross
 from batchot.training.files import RunError
+from batchot.training.learner import MetricLearner
 from batchot.training.memory import advice, is_out_of_memory
-from batchot.training.module import MetricLearner
 from batchot.training.network import Network
 from batchot.training.recipe import Recipe
 from batchot.training.run import train

@@ -15,7 +15,7 @@ import torch
 
 from batchot.training.callbacks import Checkpoints, History, Row
 from batchot.training.files import RunError, RunInterrupted
-from batchot.training.module import MetricLearner
+from batchot.training.learner import MetricLearner
 from batchot.training.recipe import Recipe
 from batchot.training.run import Messages, train
 from batchot.training.settings import load_recipe

@@ -11,15 +11,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from batchot.benchmark.contenders import DEFAULT, WITH_TOWERS, Contender, contender
-from batchot.benchmark.folder import claim
-from batchot.benchmark.job import Job
+from batchot.benchmark.job import Job, claim
 from batchot.benchmark.machine import commit
 from batchot.benchmark.runner import Outcome, Runner
 from batchot.benchmark.tuning import Trial, as_overrides, best_of, tune
+from batchot.device import Device
 from batchot.training.callbacks import StopRequest
-from batchot.training.cross_losses import make_cross_loss
+from batchot.training.cross_module import make_cross_loss
 from batchot.training.cross_recipe import CrossModalRecipe
-from batchot.training.device import Device
 from batchot.training.files import RunError, RunInterrupted
 from batchot.training.losses import make_loss
 from batchot.training.recipe import Recipe, RecipeError
@@ -31,38 +30,24 @@ TUNING_SEED = 0
 
 @dataclass(frozen=True)
 class Comparison:
-    """What is compared.
+    """What is compared."""
 
-    Args:
-        recipe: name or file
-        overrides: of its settings, for every loss
-        losses: see `contender`; the first one is set against all others (none: those of `DEFAULT`)
-        seeds: of the runs that count; 0 is that of the tuning
-        trials: settings tried for each loss (0: as they come)
-        validation: share of the training samples on which settings are judged
-        tuning: overrides for the tuning runs alone, such as fewer epochs
-        joint: leave the cross-entropy of the recipe beside each loss
-        data_root, device: as in `batchot.training.run.train`
-        processes: runs at once
-        threads: of each
-        keep: leave the networks of all runs
-        command: kept with the results
-    """
-
-    recipe: str
-    overrides: Overrides = ()
+    recipe: str  # name or file
+    overrides: Overrides = ()  # of its settings, for every loss
+    # see `contender`; the first one is set against all others (none: those of `DEFAULT`)
     losses: tuple[str, ...] = ()
-    seeds: tuple[int, ...] = (1, 2, 3)
-    trials: int = 8
-    validation: float = 0.1
-    tuning: Overrides = ()
+    seeds: tuple[int, ...] = (1, 2, 3)  # of the runs that count; 0 is that of the tuning
+    trials: int = 8  # settings tried for each loss (0: as they come)
+    validation: float = 0.1  # share of the training samples on which settings are judged
+    tuning: Overrides = ()  # overrides for the tuning runs alone, such as fewer epochs
+    # leave the cross-entropy of the recipe beside each loss data_root, device: as in `batchot.training.run.train`
     joint: bool = False
     data_root: Path | None = None
     device: Device = "auto"
-    processes: int = 1
-    threads: int = 1
-    keep: bool = False
-    command: str = ""
+    processes: int = 1  # runs at once
+    threads: int = 1  # of each
+    keep: bool = False  # leave the networks of all runs
+    command: str = ""  # kept with the results
 
     def __post_init__(self) -> None:
         for name, value, least in (("processes", self.processes, 1), ("trials", self.trials, 0)):
@@ -128,56 +113,26 @@ class Comparison:
 
 @dataclass
 class Result:
-    """What came out for a loss.
+    """What came out for a loss."""
 
-    Args:
-        contender: the loss
-        trials: of the tuning, in order
-        values: that were chosen
-        runs: by seed
-    """
-
-    contender: Contender
-    trials: list[Trial] = field(default_factory=list)
-    values: dict[str, float] = field(default_factory=dict)
-    runs: dict[int, Outcome] = field(default_factory=dict)
+    contender: Contender  # the loss
+    trials: list[Trial] = field(default_factory=list)  # of the tuning, in order
+    values: dict[str, float] = field(default_factory=dict)  # that were chosen
+    runs: dict[int, Outcome] = field(default_factory=dict)  # by seed
 
 
 @dataclass(frozen=True)
 class Compared:
-    """A comparison that is done.
+    """A comparison that is done."""
 
-    Args:
-        comparison: what was compared
-        results: of each loss, in order
-        started, finished: of this session, UTC
-    """
-
-    comparison: Comparison
-    results: list[Result]
+    comparison: Comparison  # what was compared
+    results: list[Result]  # of each loss, in order started, finished: of this session, UTC
     started: datetime
     finished: datetime
 
 
 def compare(comparison: Comparison, out: Path, tell: Callable[[str], None] = lambda text: None) -> Compared:
-    """Tune every loss with the same budget, then train with fresh seeds.
-
-    All runs lie below `out`, each in a folder named by its settings: what is there is not run again, what was
-    interrupted goes on, and more losses, seeds or trials can be asked for later.
-
-    Args:
-        comparison: what is compared
-        out: folder of the comparison
-        tell: is told of the progress
-
-    Returns:
-        The results.
-
-    Raises:
-        RecipeError: a loss or a setting is wrong, which is found before anything is trained
-        RunError: a run failed, or `out` is of another comparison, or another process is at work there
-        RunInterrupted: Ctrl-C or SIGTERM; runs have written their checkpoints
-    """
+    """Tune every loss with the same budget, then train with fresh seeds."""
     losses = comparison.contenders()
     _check(comparison, losses)
     from filelock import FileLock, Timeout

@@ -1,4 +1,4 @@
-"""A training run that is to be done, as a file."""
+"""Jobs of a comparison and their folders."""
 
 from __future__ import annotations
 
@@ -6,50 +6,73 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from batchot.device import Device
 from batchot.training.cross_recipe import CrossModalRecipe
-from batchot.training.device import Device
-from batchot.training.files import RunError, write_text
+from batchot.training.files import RunError, RunFolder, write_json, write_text
 from batchot.training.recipe import Recipe
-from batchot.training.settings import recipe_of_values, to_mapping
+from batchot.training.settings import flat, leaves, load_any_recipe, recipe_of_values, to_mapping
+
+if TYPE_CHECKING:
+    from batchot.benchmark.compare import Comparison
+
+SUBJECT = "comparison.json"
+
+
+OWN_FOLDERS = ("folder", "shape-folder", "sketches")  # data of the user, other data under another --data-root
+
+
+def claim(out: Path, comparison: Comparison) -> None:
+    """Write down what is compared in a folder, or find it written there."""
+    if RunFolder(out).holds_run():
+        raise RunError(f"{out} holds a training run; give another --out")
+    path, ours = out / SUBJECT, _subject(comparison)
+    if not path.is_file():
+        write_json(path, ours)
+        return
+    try:
+        theirs = json.loads(path.read_text(encoding="utf-8"))
+        names = sorted(name for name in {*ours, *theirs} if ours.get(name) != theirs.get(name))
+    except (OSError, ValueError, TypeError) as error:
+        raise RunError(f"{path} cannot be read ({error}); give another --out") from error
+    if names:
+        told = ", ".join(f"{name}={theirs.get(name)} (here {ours.get(name)})" for name in names[:4])
+        more = f" and {len(names) - 4} more" if len(names) > 4 else ""
+        raise RunError(f"{out} holds another comparison, with {told}{more}; give another --out")
+
+
+def _subject(comparison: Comparison) -> dict[str, Any]:
+    recipe = load_any_recipe(comparison.recipe, comparison.overrides)
+    several = isinstance(recipe, CrossModalRecipe)
+    values = leaves(to_mapping(recipe)) if several else flat(to_mapping(recipe), comparison.recipe)
+    for name in ("about", "seed", "checkpoint_minutes"):
+        values.pop(name)
+    root = comparison.data_root
+    parts = recipe.towers.values() if isinstance(recipe, CrossModalRecipe) else [recipe]
+    own = root is not None and any(part.data.name in OWN_FOLDERS for part in parts)
+    values |= {"--joint": comparison.joint, "--data-root": str(root.resolve()) if root and own else None}
+    return values
+
 
 JOB, DIVERGED, FINISHED, MEASURED = "job.json", "diverged.txt", "finished", "measured.json"
 
 
 @dataclass(frozen=True)
 class Job:
-    """What `batchot.benchmark.worker` does.
+    """What `batchot.benchmark.worker` does."""
 
-    Args:
-        recipe: what is trained
-        data_root: where the data lies
-        device: as `batchot train --device`
-        threads: of the numerical libraries
-        keep: leave checkpoints and TensorBoard files
-        command: kept in config.yaml
-        commit: of the code that started the run
-    """
-
-    recipe: Recipe | CrossModalRecipe
-    data_root: Path | None = None
-    device: Device = "auto"
-    threads: int = 1
-    keep: bool = False
-    command: str = ""
-    commit: str | None = None
+    recipe: Recipe | CrossModalRecipe  # what is trained
+    data_root: Path | None = None  # where the data lies
+    device: Device = "auto"  # as `batchot train --device`
+    threads: int = 1  # of the numerical libraries
+    keep: bool = False  # leave checkpoints and TensorBoard files
+    command: str = ""  # kept in config.yaml
+    commit: str | None = None  # of the code that started the run
 
 
 def write_job(folder: Path, job: Job) -> None:
-    """Write job.json.
-
-    Args:
-        folder: run folder
-        job: what is to be done
-
-    Raises:
-        RunError: cannot be written
-    """
+    """Write job.json."""
     values: dict[str, Any] = {
         "recipe": to_mapping(job.recipe),
         "data_root": None if job.data_root is None else str(job.data_root.resolve()),
@@ -63,17 +86,7 @@ def write_job(folder: Path, job: Job) -> None:
 
 
 def read_job(folder: Path) -> Job:
-    """Read job.json.
-
-    Args:
-        folder: run folder
-
-    Returns:
-        The job.
-
-    Raises:
-        RunError: it is missing or damaged
-    """
+    """Read job.json."""
     path = folder / JOB
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
@@ -93,12 +106,7 @@ def read_job(folder: Path) -> Job:
 
 
 def key_of(recipe: Recipe | CrossModalRecipe) -> str:
-    """Give a short name for all that determines a run, so that a run is found again by what it is.
-
-    >>> from batchot.training.settings import load_recipe
-    >>> key_of(load_recipe("digits")) == key_of(load_recipe("digits", [("loss.lam", "3")]))
-    False
-    """
+    """Give a short name for all that determines a run, so that a run is found again by what it is."""
     values = to_mapping(recipe)
     for told in ("name", "about", "checkpoint_minutes"):  # change nothing
         values.pop(told)

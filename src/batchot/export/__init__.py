@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from batchot.export.errors import ExportError
+    from batchot.errors import ExportError
     from batchot.export.folder import Exported, export_run
     from batchot.export.loading import ExportedNetwork, load_exported
 
@@ -26,7 +26,7 @@ __all__ = ["ExportError", "Exported", "ExportedNetwork", "export_run", "load_exp
 
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
-        from batchot.shapes.extra import extras_named
+        from batchot.errors import extras_named
 
         with extras_named():
             return getattr(import_module(f"batchot.export.{_HOMES[name]}"), name)

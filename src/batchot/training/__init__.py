@@ -56,7 +56,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
-        from batchot.shapes.extra import extras_named
+        from batchot.errors import extras_named
 
         with extras_named():
             return getattr(import_module(f"batchot.training.{_HOMES[name]}"), name)

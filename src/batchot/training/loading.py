@@ -18,11 +18,7 @@ if TYPE_CHECKING:
 
 
 def recipe_of(path: str | Path) -> Recipe | CrossModalRecipe:
-    """Give the recipe of a run folder.
-
-    Raises:
-        RunError: there is no run
-    """
+    """Give the recipe of a run folder."""
     folder = RunFolder(Path(path))
     if not folder.config.is_file():
         raise RunError(f"{folder.root} is no run folder: it has no config.yaml")

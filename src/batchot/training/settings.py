@@ -11,7 +11,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args, get_origin
 
-from batchot.shapes.extra import extras_named
+from batchot.errors import extras_named
 from batchot.training.recipe import DataSettings, Recipe, RecipeError
 
 if TYPE_CHECKING:
@@ -348,7 +348,7 @@ def recipe_of_values(
         overrides: of settings
     """
     if "towers" in raw:
-        from batchot.training.cross_settings import make_cross_recipe
+        from batchot.training.cross_recipe import make_cross_recipe
 
         return make_cross_recipe(raw, source, overrides)
     values = flat(raw, source)
@@ -506,7 +506,7 @@ def to_mapping(recipe: Recipe | CrossModalRecipe) -> dict[str, Any]:
 
     if isinstance(recipe, Recipe):
         return {k: plain(v) for k, v in dataclasses.asdict(recipe).items()}
-    from batchot.training.cross_settings import cross_mapping
+    from batchot.training.cross_recipe import cross_mapping
 
     return {k: plain(v) for k, v in cross_mapping(recipe).items()}
 
@@ -529,7 +529,7 @@ def head_recipe(recipe: Recipe | CrossModalRecipe) -> Recipe | CrossModalRecipe:
     if isinstance(recipe, Recipe):
         of_head = {} if recipe.model.train == "all" else {"model.train": "head"}
         return build(flat(values, "first") | first | of_head, "first")
-    from batchot.training.cross_settings import make_cross_recipe
+    from batchot.training.cross_recipe import make_cross_recipe
 
     for tower in values["towers"].values():
         if tower["model"]["train"] != "all":

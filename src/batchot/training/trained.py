@@ -19,15 +19,7 @@ from batchot.training.settings import load_recipe
 
 
 class RunEmbedder(nn.Module):
-    """The network of a run of any kind in eval mode, and what is known of the run.
-
-    Args:
-        network: of the run
-        recipe: of the run
-        classes: names of the classes
-        metrics: content of metrics.json, empty before the first evaluation
-        normalized: L2-normalise the embeddings, as the loss does
-    """
+    """The network of a run of any kind in eval mode, and what is known of the run."""
 
     network: nn.Module
     recipe: Recipe | CrossModalRecipe
@@ -109,15 +101,7 @@ class TrainedEmbedder(RunEmbedder):
 
 
 def prepared_pixels(preparation: Preparation, samples: Tensor) -> Tensor:
-    """Give images, views or clouds as a network takes them.
-
-    Args:
-        preparation: projection and normalisation
-        samples: images or views, uint8 or floats in 0 .. 1, or clouds (n, p, 3)
-
-    Raises:
-        ValueError: floating point pixels outside 0 .. 1
-    """
+    """Give images, views or clouds as a network takes them."""
     if samples.ndim == 3:  # clouds
         return preparation.finish(preparation.project(samples.float()))
     return preparation.finish(_pixels(samples))
