@@ -71,7 +71,8 @@ def test_turning_a_shape_turns_the_list_of_views() -> None:
 
 def test_another_process_with_other_threads_gives_the_same_pixels() -> None:
     script = (
-        "import hashlib; from oracles.solids import soup; from batchot.shapes.render.render import CHANNELS, render_views;"
+        "import hashlib; from oracles.solids import soup;"
+        "from batchot.shapes.render.render import CHANNELS, render_views;"
         "print(hashlib.sha256(render_views(soup(60, 7), size=40, channels=CHANNELS).tobytes()).hexdigest())"
     )
     tests = Path(__file__).resolve().parents[1]

@@ -51,7 +51,7 @@ def discounted_cumulative_gain(ranks: Tensor, n_relevant: Tensor) -> Tensor:
 
 
 def average_precision(ranks: Tensor, n_relevant: Tensor) -> Tensor:
-    r"""AP: the mean over the relevant items of the precision at their rank, :math:`\frac1C \sum_k k / r_k`; ``(q,)``."""
+    r"""AP, ``(q,)``: mean over the relevant items of the precision at their rank, :math:`\frac1C \sum_k k / r_k`."""
     return _precision_at_relevant(ranks).sum(dim=1) / n_relevant.to(ranks)
 
 

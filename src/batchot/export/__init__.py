@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from batchot.export.loading import ExportedNetwork, load_exported
 
 _HOMES = {
-    "ExportError": "errors",
-    "Exported": "folder",
-    "ExportedNetwork": "loading",
-    "export_run": "folder",
-    "load_exported": "loading",
+    "ExportError": "batchot.errors",
+    "Exported": "batchot.export.folder",
+    "ExportedNetwork": "batchot.export.loading",
+    "export_run": "batchot.export.folder",
+    "load_exported": "batchot.export.loading",
 }
 
 __all__ = ["ExportError", "Exported", "ExportedNetwork", "export_run", "load_exported"]
@@ -29,5 +29,5 @@ def __getattr__(name: str) -> Any:
         from batchot.errors import extras_named
 
         with extras_named():
-            return getattr(import_module(f"batchot.export.{_HOMES[name]}"), name)
+            return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'batchot.export' has no attribute {name!r}")

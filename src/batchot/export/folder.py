@@ -82,7 +82,7 @@ def largest_difference(tower: ExportedTower, file: Path, samples: int = 3) -> fl
 
 
 def sample_of(tower: ExportedTower, seed: int) -> NDArray:
-    """Make a sample as a network takes it, the same for the same seed: a cloud on an ellipsoid, or blobs in pictures."""
+    """Make a sample as a network takes it, from a seed: a cloud on an ellipsoid, or blobs in pictures."""
     generator = np.random.default_rng(seed)
     shape = tower.about.input_shape
     if tower.about.takes == "cloud":

@@ -62,7 +62,7 @@ class Joined:
         return self._from_both(indices, lambda samples, at: samples.batch(at))
 
     def draw(self, indices: Tensor, generator: torch.Generator, partial: float = 0.0) -> Tensor:
-        """The same, what is known as strokes being drawn anew, see :func:`~batchot.data.augment.strokes.fresh_batch`."""
+        """The same, with known strokes drawn anew by :func:`~batchot.data.augment.strokes.fresh_batch`."""
         return self._from_both(indices, lambda samples, at: fresh_batch(samples, at, generator, partial))
 
     def _from_both(self, indices: Tensor, read: Callable[[Samples, Tensor], Tensor]) -> Tensor:
