@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 
 from batchot.data.sets.shape_folder import collection_of
 from batchot.export import export_run, load_exported
-from batchot.search.encoder import Encoder, load_encoder
+from batchot.search.encoder import Encoder
+from batchot.search.load_encoder import load_encoder
 from batchot.search.prepare import Inputs, prepare_bytes, prepare_source
 
 

@@ -37,8 +37,8 @@ from batchot.training.cross_module import CrossModalLearner
 from batchot.training.inputs import input_shape, load_splits, prepare
 from batchot.training.learner import Learner, MetricLearner
 from batchot.training.recipe import Recipe
+from batchot.training.recipes import load_any_recipe, load_recipe
 from batchot.training.run import train
-from batchot.training.settings import load_any_recipe, load_recipe
 
 Overrides = list[tuple[str, str]]
 SPLATTED = "shapes.views=splatted shapes.cameras=box-6 augment.scale=0.1 model.backbone=resnet18-w16-s2"

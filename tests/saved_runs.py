@@ -14,7 +14,7 @@ from batchot.training.cross_trained import CrossNetwork
 from batchot.training.files import RunFolder
 from batchot.training.network import Network
 from batchot.training.recipe import Recipe
-from batchot.training.settings import to_mapping
+from batchot.training.recipes import to_mapping
 
 CLASSES = ["bottle", "lamp “Ω”", "stairs"]
 PIXELS = {"mean": [0.4, 0.3], "std": [0.2, 0.25]}

@@ -19,7 +19,15 @@ LAYERS = (
     ("reporting", "search"),
     ("export", "audit", "serve", "benchmark", "commands", "cli", "demo", "__main__"),
 )
-APART = {"transport", "evaluation", "losses", "models", "shapes", "reporting", "search"}  # of those in their layer
+APART = {
+    "transport",
+    "evaluation",
+    "losses",
+    "models",
+    "shapes",
+    "reporting",
+    "search",
+}  # of those in their layer
 OPEN = {  # what is still to go: search shows pages and looks up drawings that reports have kept
     ("search.answer_page", "reporting.style"),
     ("search.known_queries", "reporting.saved"),
@@ -41,7 +49,9 @@ def imports(path: Path, known: dict[str, Path]) -> Iterator[str]:
         names: list[str] = []
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("batchot"):
             names = [
-                inner if (inner := f"{node.module}.{each.name}") in {f"batchot.{m}" for m in known} else node.module
+                inner
+                if (inner := f"{node.module}.{each.name}") in {f"batchot.{m}" for m in known}
+                else node.module
                 for each in node.names
                 if node.module is not None
             ]

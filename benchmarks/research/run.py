@@ -19,7 +19,7 @@ from questions import unseen_classes, views_as_points
 
 from batchot.training import learner as module
 from batchot.training import run
-from batchot.training.settings import load_recipe
+from batchot.training.recipes import load_recipe
 from losses import LossOptions, TriedLoss
 
 

@@ -9,7 +9,7 @@ from typing import Literal
 
 import torch
 
-from batchot.training.files import RunError
+from batchot.errors import RunError
 
 Device = Literal["auto", "cpu", "cuda"]
 

@@ -58,6 +58,10 @@ class DownloadError(DataError):
     """
 
 
+class RunError(RuntimeError):
+    """A run cannot start, go on or be read; the message says why and what to do."""
+
+
 class ExportError(RuntimeError):
     """A network cannot be exported, or an export cannot be read; the message says why and what to do."""
 

@@ -20,8 +20,8 @@ from batchot.data.shards import ShardedViews, load_shards
 from batchot.data.views import Views, load_views
 from batchot.data.write_shards import write_shards
 from batchot.shapes.views.settings import ViewSettings
+from batchot.training.recipes import load_recipe
 from batchot.training.run import train
-from batchot.training.settings import load_recipe
 from oracles.shape_sources import write_tetrahedra
 from shape_folders import write_folder
 

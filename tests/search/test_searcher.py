@@ -50,7 +50,7 @@ class Network:
 @pytest.fixture(autouse=True)
 def networks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(searcher_of, "load_encoder", Network.load)
-    monkeypatch.setattr("batchot.search.encoder.load_encoder", Network.load)
+    monkeypatch.setattr("batchot.search.load_encoder.load_encoder", Network.load)
 
 
 def make(root: Path, fingerprint: str = "first", n: int = 40, d: int = 8, **changes: object) -> Manifest:

@@ -13,8 +13,8 @@ from batchot.training import train_cross
 from batchot.training.files import RunInterrupted
 from batchot.training.learner import MetricLearner
 from batchot.training.recipe import Recipe, RecipeError
+from batchot.training.recipes import load_any_recipe, load_recipe
 from batchot.training.run import Messages, train
-from batchot.training.settings import load_any_recipe, load_recipe
 
 Overrides = tuple[tuple[str, str], ...]
 EXACT = (  # all that goes with a step, and no batch normalisation, so that chunks change nothing

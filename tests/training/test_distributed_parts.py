@@ -16,8 +16,8 @@ from batchot.models.sync import SyncBatchNorm, local_statistics, synchronise_nor
 from batchot.training import load_run
 from batchot.training.callbacks import StopRequest
 from batchot.training.files import RunInterrupted
+from batchot.training.recipes import load_recipe
 from batchot.training.run import train
-from batchot.training.settings import load_recipe
 from distributed_parts import SIZES, STOPPED
 from process_group import run_in_group
 

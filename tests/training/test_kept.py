@@ -8,18 +8,18 @@ from pathlib import Path
 import pytest
 import torch
 
-from batchot.data.sets.collection import load_collection
+from batchot.data.sets.shapes_by_name import load_collection
+from batchot.errors import RunError
 from batchot.export.folder import export_run
 from batchot.export.loading import load_exported
 from batchot.training.evaluate import evaluate
-from batchot.training.files import RunError
 from batchot.training.inputs import load_splits
 from batchot.training.loading import load_run
 from batchot.training.network import Network, backbone_of
 from batchot.training.optimisers import lr_factors, make_optimiser
 from batchot.training.recipe import OptimSettings, RecipeError
+from batchot.training.recipes import head_recipe, load_recipe
 from batchot.training.run import TrainedRun, train
-from batchot.training.settings import head_recipe, load_recipe
 from shape_folders import write_folder
 
 SMALL = [

@@ -15,7 +15,7 @@ from batchot.data.batches.samplers import BalancedBatches, PlainBatches, Sources
 from batchot.data.sets.quickdraw import Drawings
 from batchot.training.inputs import find_quickdraw, load_splits, mix_sources
 from batchot.training.recipe import AugmentSettings, DataSettings, Recipe, RecipeError
-from batchot.training.settings import load_any_recipe, load_recipe
+from batchot.training.recipes import load_any_recipe, load_recipe
 
 SIZE = 16
 

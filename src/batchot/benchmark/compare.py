@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -9,23 +10,29 @@ from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from batchot.benchmark.contenders import DEFAULT, WITH_TOWERS, Contender, contender
-from batchot.benchmark.job import Job, claim
+from batchot.benchmark.job import Job
 from batchot.benchmark.machine import commit
 from batchot.benchmark.runner import Outcome, Runner
 from batchot.benchmark.tuning import Trial, as_overrides, best_of, tune
 from batchot.device import Device
+from batchot.errors import RunError
 from batchot.training.callbacks import StopRequest
 from batchot.training.cross_module import make_cross_loss
 from batchot.training.cross_recipe import CrossModalRecipe
-from batchot.training.files import RunError, RunInterrupted
+from batchot.training.files import RunFolder, RunInterrupted, write_json
 from batchot.training.losses import make_loss
 from batchot.training.recipe import Recipe, RecipeError
-from batchot.training.settings import load_any_recipe
+from batchot.training.recipes import load_any_recipe, to_mapping
+from batchot.training.settings import flat, leaves
 
 Overrides = Sequence[tuple[str, str]]
 TUNING_SEED = 0
+
+SUBJECT = "comparison.json"
+OWN_FOLDERS = ("folder", "shape-folder", "sketches")  # data of the user, other data under another --data-root
 
 
 @dataclass(frozen=True)
@@ -278,3 +285,35 @@ class _Progress:
 
 def _scored(what: str, score: float | None) -> str:
     return "diverged" if score is None else f"{what} {100 * score:.2f}"
+
+
+def claim(out: Path, comparison: Comparison) -> None:
+    """Write down what is compared in a folder, or find it written there."""
+    if RunFolder(out).holds_run():
+        raise RunError(f"{out} holds a training run; give another --out")
+    path, ours = out / SUBJECT, _subject(comparison)
+    if not path.is_file():
+        write_json(path, ours)
+        return
+    try:
+        theirs = json.loads(path.read_text(encoding="utf-8"))
+        names = sorted(name for name in {*ours, *theirs} if ours.get(name) != theirs.get(name))
+    except (OSError, ValueError, TypeError) as error:
+        raise RunError(f"{path} cannot be read ({error}); give another --out") from error
+    if names:
+        told = ", ".join(f"{name}={theirs.get(name)} (here {ours.get(name)})" for name in names[:4])
+        more = f" and {len(names) - 4} more" if len(names) > 4 else ""
+        raise RunError(f"{out} holds another comparison, with {told}{more}; give another --out")
+
+
+def _subject(comparison: Comparison) -> dict[str, Any]:
+    recipe = load_any_recipe(comparison.recipe, comparison.overrides)
+    several = isinstance(recipe, CrossModalRecipe)
+    values = leaves(to_mapping(recipe)) if several else flat(to_mapping(recipe), comparison.recipe)
+    for name in ("about", "seed", "checkpoint_minutes"):
+        values.pop(name)
+    root = comparison.data_root
+    parts = recipe.towers.values() if isinstance(recipe, CrossModalRecipe) else [recipe]
+    own = root is not None and any(part.data.name in OWN_FOLDERS for part in parts)
+    values |= {"--joint": comparison.joint, "--data-root": str(root.resolve()) if root and own else None}
+    return values

@@ -15,7 +15,7 @@ from batchot.errors import DataError
 from batchot.training.cross_recipe import CrossModalRecipe
 from batchot.training.files import RunFolder
 from batchot.training.recipe import Recipe, RecipeError
-from batchot.training.settings import load_any_recipe
+from batchot.training.recipes import load_any_recipe
 
 _NAMES = {"map": "mAP", "accuracy": "accuracy", "nn": "NN", "ft": "FT", "st": "ST", "e": "E", "dcg": "DCG"}
 

@@ -15,7 +15,7 @@ from batchot.benchmark.compare import Compared, Result
 from batchot.benchmark.machine import describe_machine
 from batchot.training.callbacks import Row
 from batchot.training.files import write_csv, write_text
-from batchot.training.settings import load_any_recipe, to_mapping
+from batchot.training.recipes import load_any_recipe, to_mapping
 
 
 @dataclass(frozen=True)

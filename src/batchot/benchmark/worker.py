@@ -27,9 +27,9 @@ def main(folder: Path) -> int:
     import torch
 
     torch.set_num_threads(job.threads)
-    from batchot.errors import DataError
+    from batchot.errors import DataError, RunError
     from batchot.training.cross_run import train_cross
-    from batchot.training.files import Diverged, RunError, RunFolder, write_text
+    from batchot.training.files import Diverged, RunFolder, write_text
     from batchot.training.recipe import Recipe, RecipeError
     from batchot.training.run import Messages, train
 

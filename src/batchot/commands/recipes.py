@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from batchot.commands.common import Parser
-from batchot.training.settings import load_any_recipe, recipe_names
+from batchot.training.recipes import load_any_recipe
+from batchot.training.settings import recipe_names
 
 
 def recipes(argv: list[str]) -> int:

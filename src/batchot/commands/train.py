@@ -15,10 +15,10 @@ from batchot.commands.common import Parser, UsageError, data_root_of, guarded, r
 from batchot.training.cross_recipe import CrossModalRecipe, cross_settings_help, together_types
 from batchot.training.launch import Processes, ProcessesError, check_parts, processes_of
 from batchot.training.recipe import Recipe
+from batchot.training.recipes import load_any_recipe
 from batchot.training.settings import (
     full_name,
     is_setting,
-    load_any_recipe,
     recipe_names,
     setting_types,
     settings_help,

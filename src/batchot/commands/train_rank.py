@@ -49,8 +49,8 @@ def run_rank(
 
 def _without_a_word(work: Callable[[], int], processes: Processes) -> int:
     """Say only what the first rank cannot know."""
-    from batchot.errors import DataError, ShapeError
-    from batchot.training.files import RunError, RunInterrupted
+    from batchot.errors import DataError, RunError, ShapeError
+    from batchot.training.files import RunInterrupted
 
     try:
         return work()

@@ -8,7 +8,7 @@ import typing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from batchot.training.files import RunError
+from batchot.errors import RunError
 
 if TYPE_CHECKING:
     from batchot.training.callbacks import Row

@@ -15,11 +15,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from batchot.errors import RunError
 from batchot.losses import BatchOTSettings
 from batchot.reporting.cross_material import CrossModalMaterial, Items
 from batchot.reporting.history import read_history
 from batchot.reporting.material import ReportMaterial, shrink
-from batchot.training.files import RunError, RunFolder, write_atomically
+from batchot.training.files import RunFolder, write_atomically
 from batchot.training.plan_history import read_plans
 
 _FORMAT = 1

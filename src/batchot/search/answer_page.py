@@ -7,17 +7,17 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from batchot.errors import RunError
 from batchot.reporting.style import STYLE
 from batchot.search.confidence import Calibration
-from batchot.search.encoder import load_encoder
 from batchot.search.known_queries import read_queries
+from batchot.search.load_encoder import load_encoder
 from batchot.search.manifest import IndexFolder, Manifest
 from batchot.search.map import read_map
 from batchot.search.records import Hit, SearchError, printable
 from batchot.search.searcher import Answer, Searcher
 from batchot.search.store import ShapeStore
 from batchot.search.store_check import problems_of_store
-from batchot.training.files import RunError
 
 _NAMED = 12
 

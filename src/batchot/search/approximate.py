@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-
-if TYPE_CHECKING:
-    from batchot.search.store import ShapeStore
 
 EXACT_BELOW = 50_000
 """With fewer shapes search is exact: comparing with all takes a few milliseconds (benchmarks/search_speed.py)."""
@@ -62,7 +59,7 @@ def build_index(table: Any, n: int) -> float:
     return time.perf_counter() - start
 
 
-def choose_probing(store: ShapeStore, seconds: float) -> ApproximateReport:
+def choose_probing(store: Any, seconds: float) -> ApproximateReport:
     """Find how little has to be looked at for the recall that is asked for."""
     n = len(store)
     rng = np.random.default_rng(0)

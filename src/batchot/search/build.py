@@ -21,9 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchot.data.sets.shape_folder import NO_CLASSES, collection_of
-from batchot.search.encoder import Encoder, load_encoder
+from batchot.errors import RunError
+from batchot.search.encoder import Encoder
 from batchot.search.indexing import Indexed, ids_below, index_shapes
 from batchot.search.known_queries import calibrations_of, queries_of_run, read_queries, save_queries
+from batchot.search.load_encoder import load_encoder
 from batchot.search.manifest import IndexFolder, Manifest, Root
 from batchot.search.map import (
     EMPTY,
@@ -39,7 +41,7 @@ from batchot.search.map import (
 from batchot.search.records import Filters, SearchError, Unavailable, printable
 from batchot.search.run_encoder import save_slim
 from batchot.search.store import EXACT_BELOW, ShapeStore
-from batchot.training.files import RunError, write_bytes, write_text
+from batchot.training.files import write_bytes, write_text
 
 if TYPE_CHECKING:
     from batchot.device import Device

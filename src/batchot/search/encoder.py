@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 from batchot.search.prepare import Inputs
 
 if TYPE_CHECKING:
-    from batchot.device import Device
+    pass
 
 EXPORTED = "batchot.json"
 """The file by which a folder of ``batchot export`` is known."""
@@ -48,17 +47,6 @@ class Encoder(Protocol):
 
     def drawings(self, samples: NDArray) -> NDArray[np.float32]:
         """Embed drawings, uint8 (b, 1, h, w), to (b, d)."""
-
-
-def load_encoder(path: Path, device: Device = "auto") -> Encoder:
-    """Load a trained network."""
-    if (path / EXPORTED).is_file():
-        from batchot.search.onnx_encoder import OnnxEncoder
-
-        return OnnxEncoder.open(path)
-    from batchot.search.run_encoder import RunEncoder
-
-    return RunEncoder.open(path, device)
 
 
 def fingerprint_of(weights: Mapping[str, NDArray], inputs: Inputs | None) -> str:

@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from batchot.errors import RunError
 from batchot.search.confidence import Calibration, calibrate
 from batchot.search.records import SearchError
 from batchot.training.cross_recipe import CrossModalRecipe
-from batchot.training.files import RunError, write_atomically
+from batchot.training.files import write_atomically
 from batchot.training.loading import recipe_of
 
 KINDS = ("shape", "drawing")

@@ -14,12 +14,13 @@ from torch import Tensor, nn
 
 from batchot.data.cloud_reading import CloudSettings
 from batchot.device import Device, accelerator_of
+from batchot.errors import RunError
 from batchot.search.encoder import fingerprint_of
 from batchot.search.prepare import CloudInput, DrawingInput, Inputs, ViewsInput
 from batchot.search.records import SearchError
 from batchot.training.checkpoint import read_checkpoint
 from batchot.training.cross_trained import CrossModalEmbedder
-from batchot.training.files import RunError, RunFolder, write_bytes
+from batchot.training.files import RunFolder, write_bytes
 from batchot.training.inputs import renders, sketch_size, view_settings
 from batchot.training.loading import load_run
 

@@ -14,15 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from batchot.errors import RunError
 from batchot.search.confidence import NEIGHBOURS, Calibration
-from batchot.search.encoder import Encoder, load_encoder
+from batchot.search.encoder import Encoder
+from batchot.search.load_encoder import load_encoder
 from batchot.search.manifest import IndexFolder, Manifest
 from batchot.search.map import MapPoints, read_map
 from batchot.search.prepare import Inputs, ViewsInput
 from batchot.search.records import Filters, Hit, NotThere, SearchError, Unavailable
 from batchot.search.sandbox import Sandbox
 from batchot.search.store import ShapeStore
-from batchot.training.files import RunError
 
 if TYPE_CHECKING:
     from batchot.device import Device

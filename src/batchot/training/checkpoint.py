@@ -11,7 +11,8 @@ import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch import Tensor
 
-from batchot.training.files import RunError, write_atomically
+from batchot.errors import RunError
+from batchot.training.files import write_atomically
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from batchot.data import EvaluationBatches, Preparation
+from batchot.errors import RunError
 from batchot.losses import CrossModal, CrossModalBatchOTLoss
 from batchot.losses.joint import mean_cross_entropy
 from batchot.ranks import on_first, rows_of_all
 from batchot.training.calibrate import recalibrate
 from batchot.training.cross_recipe import CrossModalRecipe
 from batchot.training.cross_trained import CrossNetwork, embed_tower
-from batchot.training.files import RunError
 from batchot.training.learner import Learner, Parts
 from batchot.training.losses import batch_ot_settings, make_loss, normalizes
 from batchot.training.network import Outputs, channels_last

@@ -22,9 +22,9 @@ from batchot.training.settings import (
     help_lines,
     lenient,
     override_value,
+    plain_mapping,
     setting_types,
     suggestion,
-    to_mapping,
 )
 
 if TYPE_CHECKING:
@@ -189,7 +189,7 @@ def _allowed(key: str) -> str:
 
 def cross_mapping(recipe: CrossModalRecipe) -> dict[str, Any]:
     """Give a cross-modal recipe as nested values, as its YAML file has them."""
-    towers = {name: to_mapping(tower) for name, tower in recipe.towers.items()}
+    towers = {name: plain_mapping(tower) for name, tower in recipe.towers.items()}
     common = {k: v for k, v in towers[recipe.query].items() if k not in (*TOWER_SECTIONS, "name", "about")}
     return {
         "name": recipe.name,

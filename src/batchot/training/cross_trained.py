@@ -11,13 +11,13 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from batchot.data import Normalization, Preparation
+from batchot.errors import RunError
 from batchot.models import CosineHead
 from batchot.training.cross_recipe import CrossModalRecipe
-from batchot.training.files import RunError
 from batchot.training.inputs import projection_of
 from batchot.training.network import Network, Outputs, backbone_of, embed_by
+from batchot.training.recipes import load_any_recipe
 from batchot.training.saved_run import read_saved
-from batchot.training.settings import load_any_recipe
 from batchot.training.trained import RunEmbedder
 
 

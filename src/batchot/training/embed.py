@@ -19,7 +19,8 @@ from tqdm import tqdm
 from batchot.data.views import Views
 from batchot.device import Device, accelerator_of
 from batchot.engine.engine import EngineError, Lost
-from batchot.training.files import RunError, write_atomically, write_text
+from batchot.errors import RunError
+from batchot.training.files import write_atomically, write_text
 from batchot.training.inputs import renders, view_folder, view_settings
 from batchot.training.learner import gather
 from batchot.training.network import Outputs

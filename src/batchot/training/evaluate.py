@@ -14,12 +14,12 @@ from batchot.data import DataError, Images
 from batchot.data.sets.pictures import IMAGE_ENDINGS
 from batchot.data.sets.sketch_image import read_sketch
 from batchot.device import Device, accelerator_of
+from batchot.errors import RunError
 from batchot.evaluation import RetrievalScores, knn_predictions, retrieval_scores, svm_predictions
 from batchot.training.cross_inputs import load_cross
 from batchot.training.cross_run import embed_tower_samples
 from batchot.training.cross_trained import load_cross_run
 from batchot.training.embed import EmbeddedFiles, gathered, samples_of
-from batchot.training.files import RunError
 from batchot.training.inputs import load_splits, reference_samples, sketch_size
 from batchot.training.run import embed_samples
 from batchot.training.scores import MEASURES, accuracy_lines, averages, retrieval_lines

@@ -11,13 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
+from batchot.errors import RunError
+
 
 class RunInterrupted(Exception):
     """The user stopped the run; a checkpoint has been written."""
-
-
-class RunError(RuntimeError):
-    """A run cannot start, go on or be read; the message says why and what to do."""
 
 
 class Diverged(RunError):

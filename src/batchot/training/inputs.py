@@ -298,7 +298,7 @@ def collection_of(
     recipe: Recipe, data_root: Path | None, tell: Callable[[str], None] = lambda text: None
 ) -> ShapeCollection:
     """Give the shapes of a recipe, found but not read."""
-    from batchot.data.sets.collection import load_collection
+    from batchot.data.sets.shapes_by_name import load_collection
 
     if recipe.data.name == "shards":
         raise RecipeError("data.name: 'shards' hold views, not shapes; this needs the shapes themselves")

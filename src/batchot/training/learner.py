@@ -10,13 +10,14 @@ from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
 from batchot.data import EvaluationBatches, Preparation
+from batchot.errors import RunError
 from batchot.losses import BatchOTLoss, CrossModalBatchOTLoss, JointLoss, PlanReport, plan_report
 from batchot.losses.distributed import DistributedLoss
 from batchot.losses.gradient_cache import forward_in_parts
 from batchot.ranks import of_all, on_first, rank_count, rows_of_all, sizes_of_all
 from batchot.training.calibrate import recalibrate
 from batchot.training.cross_recipe import CrossModalRecipe
-from batchot.training.files import Diverged, RunError
+from batchot.training.files import Diverged
 from batchot.training.losses import make_loss, normalizes
 from batchot.training.network import Network, channels_last, embed
 from batchot.training.optimisers import make_optimiser, make_schedule

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 
 import torch
 
+from batchot.errors import RunError
 from batchot.training.cross_recipe import CrossModalRecipe
-from batchot.training.files import RunError
 from batchot.training.learner import Learner
 from batchot.training.recipe import Recipe
 

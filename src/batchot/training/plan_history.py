@@ -7,8 +7,8 @@ import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 
+from batchot.errors import RunError
 from batchot.losses import PlanHistogram, PlanReport
-from batchot.training.files import RunError
 
 PARTS = tuple(field.name for field in dataclasses.fields(PlanHistogram))
 _NUMBERS = tuple(field.name for field in dataclasses.fields(PlanReport) if field.name != "histogram")

@@ -33,6 +33,7 @@ from batchot.data.batches.resumable import ResumableBatches
 from batchot.data.batches.samplers import generator_for
 from batchot.data.labels import Share
 from batchot.device import Device, accelerator_of, reuse_large_blocks
+from batchot.errors import RunError
 from batchot.models.sync import synchronise_dropout, synchronise_norms
 from batchot.ranks import on_first, rank_count, this_rank
 from batchot.training.calibrate import calibration_batches
@@ -55,7 +56,7 @@ from batchot.training.distributed import (
     together,
     versions,
 )
-from batchot.training.files import RunError, RunFolder, RunInterrupted, write_text
+from batchot.training.files import RunFolder, RunInterrupted, write_text
 from batchot.training.inputs import input_shape, load_splits, prepare, reference_samples
 from batchot.training.kept import keep, kept_preparation
 from batchot.training.launch import check_parts
@@ -64,8 +65,9 @@ from batchot.training.losses import make_loss
 from batchot.training.memory import memory_errors_explained
 from batchot.training.network import Outputs, check_pretrained
 from batchot.training.recipe import Recipe, RecipeError
+from batchot.training.recipes import first_difference, head_recipe, load_any_recipe, to_mapping
 from batchot.training.scores import Embedded
-from batchot.training.settings import first_difference, head_recipe, leaves, load_any_recipe, to_mapping
+from batchot.training.settings import leaves
 from batchot.training.trained import TrainedEmbedder, load_run
 
 

@@ -9,8 +9,9 @@ from typing import Any, Literal
 
 from torch import nn
 
+from batchot.errors import RunError
 from batchot.training.checkpoint import check_weights, read_checkpoint
-from batchot.training.files import RunError, RunFolder
+from batchot.training.files import RunFolder
 
 _NETWORK = "network."
 

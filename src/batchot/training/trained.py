@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from batchot.data import Normalization, Preparation
+from batchot.errors import RunError
 from batchot.training.cross_recipe import CrossModalRecipe
-from batchot.training.files import RunError
 from batchot.training.inputs import projection_of
 from batchot.training.network import Network, Outputs, channels_last, embed
 from batchot.training.recipe import Recipe
+from batchot.training.recipes import load_recipe
 from batchot.training.saved_run import read_saved
-from batchot.training.settings import load_recipe
 
 
 class RunEmbedder(nn.Module):
