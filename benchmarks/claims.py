@@ -13,7 +13,7 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 
-from batchot.benchmark.statistics import Interval, mean_interval, paired_difference
+from batchot.benchmark.results import Interval, mean_interval, paired_difference
 
 OURS = ("batch-ot", "batch-ot:anchors=0.5")
 EPOCHS = (1, 2, 5)

@@ -95,8 +95,8 @@ class Renderer:
 def prepare(options: argparse.Namespace, folder: Path) -> list[int]:
     """Write the cameras and the meshes where the processes find them; returns the numbers of faces."""
     from batchot.shapes import Mesh, ShapeError
-    from batchot.shapes.cameras import make_cameras
-    from batchot.shapes.read import load_shape
+    from batchot.shapes.formats.read import load_shape
+    from batchot.shapes.render.cameras import make_cameras
 
     cameras = make_cameras("circle-12")
     np.savez(

@@ -30,8 +30,8 @@ class View:
 
 def batchot(view: View) -> Draw:
     from batchot.shapes import Mesh
-    from batchot.shapes.cameras import Cameras
-    from batchot.shapes.render import render_views
+    from batchot.shapes.render.cameras import Cameras
+    from batchot.shapes.render.render import render_views
 
     cameras = Cameras("benchmark", view.rotations, view.distance, view.extent)
     return lambda vertices, faces: render_views(Mesh(vertices, faces), cameras, size=view.size)[:, 0]

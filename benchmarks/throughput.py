@@ -31,15 +31,14 @@ import torch
 from PIL import Image
 
 from batchot.data import BalancedBatches, PlainBatches, TrainingBatches
-from batchot.data.paired_loader import PairedTrainingBatches
+from batchot.data.batches.paired import PairedTrainingBatches
 from batchot.training.cross_inputs import load_cross, paired_batches, preparations
 from batchot.training.cross_module import CrossModalLearner
 from batchot.training.inputs import input_shape, load_splits, prepare
-from batchot.training.learner import Learner
-from batchot.training.module import MetricLearner
+from batchot.training.learner import Learner, MetricLearner
 from batchot.training.recipe import Recipe
+from batchot.training.recipes import load_any_recipe, load_recipe
 from batchot.training.run import train
-from batchot.training.settings import load_any_recipe, load_recipe
 
 Overrides = list[tuple[str, str]]
 SPLATTED = "shapes.views=splatted shapes.cameras=box-6 augment.scale=0.1 model.backbone=resnet18-w16-s2"
@@ -65,7 +64,7 @@ CLASSES = 8
 def make_data(root: Path, per_class: int) -> None:
     """Shapes, JPEG pictures and PNG drawings of them, a folder a class."""
     from batchot.shapes.library import CLASS_NAMES, generate_shape
-    from batchot.shapes.render import render_views
+    from batchot.shapes.render.render import render_views
 
     for name in CLASS_NAMES[:CLASSES]:
         for k in range(per_class):

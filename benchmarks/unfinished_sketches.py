@@ -14,10 +14,10 @@ import argparse
 from pathlib import Path
 
 from batchot import load_run, retrieval_scores
-from batchot.data.partial import begun_samples
+from batchot.data.augment.strokes import begun_samples
 from batchot.training.cross_inputs import load_cross
 from batchot.training.cross_run import embed_tower_samples
-from batchot.training.settings import load_any_recipe
+from batchot.training.recipes import load_any_recipe
 
 SHARES = (0.25, 0.5, 0.75, 1.0)
 

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from batchot.errors import RunError
 from batchot.losses.joint import mean_cross_entropy
-from batchot.models.edge_conv import EdgeConv
-from batchot.models.sync_dropout import synchronise_dropout
-from batchot.models.sync_norm import synchronise_norms
+from batchot.models.dgcnn import EdgeConv
+from batchot.models.sync import synchronise_dropout, synchronise_norms
 from batchot.ranks import (
     from_first,
     of_all,
@@ -27,9 +27,9 @@ from batchot.training import run
 from batchot.training.calibrate import recalibrate
 from batchot.training.callbacks import StopRequest
 from batchot.training.distributed import ToldByAnother, check_alike, described, one_machine_first, together
-from batchot.training.files import RunError, RunInterrupted
+from batchot.training.files import RunInterrupted
 from batchot.training.recipe import RecipeError
-from batchot.training.settings import load_recipe
+from batchot.training.recipes import load_recipe
 from distributed_trainings import as_rank
 
 SIZES = (5, 2, 0)  # rows of each rank

@@ -19,7 +19,7 @@ from batchot.training import run
 from batchot.training.cross_recipe import CrossModalRecipe
 from batchot.training.cross_run import train_cross
 from batchot.training.learner import Learner
-from batchot.training.settings import load_any_recipe
+from batchot.training.recipes import load_any_recipe
 
 SMALL = (
     ("epochs", "1"),

@@ -9,12 +9,12 @@ import yaml
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from batchot.training.cross_network import CrossNetwork
 from batchot.training.cross_recipe import CrossModalRecipe
+from batchot.training.cross_trained import CrossNetwork
 from batchot.training.files import RunFolder
 from batchot.training.network import Network
 from batchot.training.recipe import Recipe
-from batchot.training.settings import to_mapping
+from batchot.training.recipes import to_mapping
 
 CLASSES = ["bottle", "lamp “Ω”", "stairs"]
 PIXELS = {"mean": [0.4, 0.3], "std": [0.2, 0.25]}

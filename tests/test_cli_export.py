@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from batchot.cli import main
-from batchot.training.settings import load_recipe
+from batchot.training.recipes import load_recipe
 from saved_runs import save_run
 
 pytest.importorskip("onnxscript", reason="needs the extra export")

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from batchot.benchmark.space import SPACES
-from batchot.data.datasets import load_dataset
+from batchot.benchmark.contenders import SPACES
+from batchot.data.sets.by_name import load_dataset
 from batchot.models import backbones
 from batchot.training import recipe
 from batchot.training.losses import LOSSES

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from batchot.shapes.extra import EXTRAS
+from batchot.errors import EXTRAS
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]

@@ -24,7 +24,7 @@ def test_public_names_are_there() -> None:
         ("batchot.losses", ("numba", "lightning", "sklearn", "pytorch_metric_learning")),
         ("batchot.evaluation", ("lightning", "sklearn", "matplotlib")),
         ("batchot.shapes", ("torch", "trimesh", "h5py", "scipy")),
-        ("batchot.shapes.render", ("torch", "trimesh")),
+        ("batchot.shapes.render.render", ("torch", "trimesh")),
         ("batchot.training.settings", ("torch",)),
     ],
 )

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from batchot.training.settings import load_any_recipe, recipe_names
+from batchot.training.recipes import load_any_recipe
+from batchot.training.settings import recipe_names
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()

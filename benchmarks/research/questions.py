@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from batchot.data import Splits
-from batchot.training.module import MetricLearner
+from batchot.training.learner import MetricLearner
 from batchot.training.network import Network, Outputs
 
 

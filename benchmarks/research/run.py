@@ -17,8 +17,9 @@ import yaml
 from plans import PlanOptions
 from questions import unseen_classes, views_as_points
 
-from batchot.training import module, run
-from batchot.training.settings import load_recipe
+from batchot.training import learner as module
+from batchot.training import run
+from batchot.training.recipes import load_recipe
 from losses import LossOptions, TriedLoss
 
 

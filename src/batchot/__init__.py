@@ -20,8 +20,8 @@ if TYPE_CHECKING:
         plan_report,
     )
     from batchot.losses.gradient_cache import GradientCache, cached_forward
-    from batchot.shapes.read import load_shape
-    from batchot.shapes.render import render_views
+    from batchot.shapes.formats.read import load_shape
+    from batchot.shapes.render.render import render_views
     from batchot.training import load_run
     from batchot.transport import Plan, ground_distance, sinkhorn
 
@@ -42,9 +42,9 @@ _HOMES = {
     "classification_scores": "batchot.evaluation",
     "ground_distance": "batchot.transport",
     "load_run": "batchot.training",
-    "load_shape": "batchot.shapes.read",
+    "load_shape": "batchot.shapes.formats.read",
     "plan_report": "batchot.losses",
-    "render_views": "batchot.shapes.render",
+    "render_views": "batchot.shapes.render.render",
     "retrieval_scores": "batchot.evaluation",
     "sinkhorn": "batchot.transport",
 }
@@ -71,7 +71,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
-        from batchot.shapes.extra import extras_named
+        from batchot.errors import extras_named
 
         with extras_named():
             return getattr(import_module(_HOMES[name]), name)

@@ -9,8 +9,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from batchot.commands.common import FAILURE, INTERRUPTED, USAGE_ERROR, Parser, UsageError, fail
-from batchot.shapes.errors import MissingExtraError
-from batchot.shapes.extra import extras_named
+from batchot.errors import MissingExtraError, extras_named
 from batchot.training.recipe import RecipeError
 from batchot.training.settings import suggestion
 
@@ -34,14 +33,7 @@ __all__ = ["FAILURE", "INTERRUPTED", "USAGE_ERROR", "main"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command.
-
-    Args:
-        arguments: of the command line, without the name of the command
-
-    Returns:
-        Exit status: 0; 1 where data or a run is at fault; 2 where the command line is; 130 when interrupted.
-    """
+    """Run the command."""
     argv = list(sys.argv[1:] if arguments is None else arguments)
     warnings.formatwarning = _in_a_line
     try:

@@ -25,39 +25,23 @@ class RankError(ValueError):
 
 
 def in_words(error: Exception) -> str:
-    """The message of an error, with its type where that says more.
-
-    >>> in_words(ValueError("lam is negative")), in_words(KeyError("x"))
-    ('lam is negative', "KeyError: 'x'")
-    """
+    """The message of an error, with its type where that says more."""
     text = str(error)
     return text if text and isinstance(error, ValueError) else f"{type(error).__name__}: {text}"
 
 
 def rank_count() -> int:
-    """Number of ranks, N; 1 outside of a process group.
-
-    >>> rank_count()
-    1
-    """
+    """Number of ranks, N; 1 outside of a process group."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
 def this_rank() -> int:
-    """Number of this rank, 0 .. N - 1.
-
-    >>> this_rank()
-    0
-    """
+    """Number of this rank, 0 .. N - 1."""
     return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
 
 
 def from_first(value: T) -> T:
-    """What the first rank has: any value that can be pickled.
-
-    >>> from_first({"a": 1})
-    {'a': 1}
-    """
+    """What the first rank has: any value that can be pickled."""
     if rank_count() == 1:
         return value
     box = [value if this_rank() == 0 else None]
@@ -67,14 +51,7 @@ def from_first(value: T) -> T:
 
 
 def on_first(work: Callable[[], T]) -> T:
-    """Do something on the first rank, and give all of them what comes of it.
-
-    Raises:
-        RankError: on the other ranks, where it fails on the first one; they would wait for ever otherwise
-
-    >>> on_first(lambda: 3)
-    3
-    """
+    """Do something on the first rank, and give all of them what comes of it."""
     if rank_count() == 1:
         return work()
     result: T | None = None
@@ -93,11 +70,7 @@ def on_first(work: Callable[[], T]) -> T:
 
 
 def of_all(value: T) -> list[T]:
-    """What each rank has, by rank: values that can be pickled.
-
-    >>> of_all("a")
-    ['a']
-    """
+    """What each rank has, by rank: values that can be pickled."""
     if rank_count() == 1:
         return [value]
     found: list[Any] = [None] * rank_count()
@@ -106,11 +79,7 @@ def of_all(value: T) -> list[T]:
 
 
 def on_any(flag: bool) -> bool:
-    """Whether this is so on any rank.
-
-    >>> on_any(False)
-    False
-    """
+    """Whether this is so on any rank."""
     if rank_count() == 1:
         return flag
     flags = torch.tensor([int(flag)], device="cpu")  # on the CPU, where nothing waits for a GPU
@@ -119,11 +88,7 @@ def on_any(flag: bool) -> bool:
 
 
 def sizes_of_all(n: int) -> list[int]:
-    """A number that each rank has, by rank.
-
-    >>> sizes_of_all(3)
-    [3]
-    """
+    """A number that each rank has, by rank."""
     if rank_count() == 1:
         return [n]
     found = torch.zeros(rank_count(), dtype=torch.int64, device="cpu")
@@ -134,19 +99,7 @@ def sizes_of_all(n: int) -> list[int]:
 
 
 def rows_of_all(x: Tensor) -> Tensor:
-    """The rows of all ranks, one rank after the other, differentiable.
-
-    What is computed of them must be the same on every rank: nothing is then sent on the way back.
-
-    Args:
-        x: rows of this rank (n_r, ...); n_r may differ between ranks, and be 0.
-
-    Returns:
-        All rows, (n_0 + ... + n_{N-1}, ...).
-
-    >>> rows_of_all(torch.eye(2)).shape
-    torch.Size([2, 2])
-    """
+    """The rows of all ranks, one rank after the other, differentiable."""
     if rank_count() == 1:
         return x
     rows: Tensor = _Rows.apply(x)
@@ -154,13 +107,7 @@ def rows_of_all(x: Tensor) -> Tensor:
 
 
 def gather_rows(part: Tensor, sizes: Sequence[int], group: dist.ProcessGroup | None = None) -> Tensor:
-    """The rows of all ranks of a group, one rank after the other, without a gradient.
-
-    Args:
-        part: rows of this rank (n_r, ...).
-        sizes: n_r of every rank.
-        group: the ranks; None: all.
-    """
+    """The rows of all ranks of a group, one rank after the other, without a gradient."""
     part, longest = part.detach().contiguous(), max(sizes)
     if len(part) < longest:  # gloo and NCCL want equal lengths
         part = torch.cat([part, part.new_zeros(longest - len(part), *part.shape[1:])])
@@ -170,15 +117,7 @@ def gather_rows(part: Tensor, sizes: Sequence[int], group: dist.ProcessGroup | N
 
 
 def mean_of_all(total: Tensor, count: int) -> Tensor:
-    """The mean of what is spread over all ranks, differentiable: sum of the totals over the sum of the counts.
-
-    Args:
-        total: sum over what this rank has, shape ().
-        count: how many that are; it may differ between ranks.
-
-    >>> mean_of_all(torch.tensor(6.0), 3)
-    tensor(2.)
-    """
+    """The mean of what is spread over all ranks, differentiable: sum of the totals over the sum of the counts."""
     if rank_count() == 1:
         return total / count
     mean: Tensor = _Mean.apply(total, count)
@@ -186,11 +125,7 @@ def mean_of_all(total: Tensor, count: int) -> Tensor:
 
 
 def sum_of_all(x: Tensor) -> Tensor:
-    """The sum of a tensor over all ranks, differentiable also where each rank goes on with it in its own way.
-
-    >>> sum_of_all(torch.tensor([1.0, 2.0]))
-    tensor([1., 2.])
-    """
+    """The sum of a tensor over all ranks, differentiable also where each rank goes on with it in its own way."""
     if rank_count() == 1:
         return x
     total: Tensor = _Sum.apply(x)

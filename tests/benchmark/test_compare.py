@@ -15,17 +15,24 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from batchot.benchmark.compare import Compared, Comparison, compare
-from batchot.benchmark.folder import claim
+from batchot.benchmark.compare import Compared, Comparison, claim, compare
 from batchot.benchmark.job import FINISHED, MEASURED, Job
 from batchot.benchmark.page import make_comparison_page
-from batchot.benchmark.results import machines, markdown, write_results
+from batchot.benchmark.results import (
+    interval_at,
+    lead,
+    machines,
+    markdown,
+    mean_interval,
+    reached,
+    target_of,
+    values_at,
+    write_results,
+)
 from batchot.benchmark.runner import Runner
-from batchot.benchmark.statistics import mean_interval
-from batchot.benchmark.summary import interval_at, lead, reached, target_of, values_at
 from batchot.cli import main
-from batchot.training.files import RunError
-from batchot.training.settings import load_recipe
+from batchot.errors import RunError
+from batchot.training.recipes import load_recipe
 from data.published_formats import idx_bytes
 from shape_folders import write_folder
 

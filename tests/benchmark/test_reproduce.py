@@ -8,7 +8,8 @@ from batchot.benchmark import reproduce
 from batchot.benchmark.reproduce import ROWS, Row, chosen_rows, markdown_table, reproduced, run_row
 from batchot.cli import main
 from batchot.training.recipe import RecipeError
-from batchot.training.settings import load_recipe, recipe_names
+from batchot.training.recipes import load_recipe
+from batchot.training.settings import recipe_names
 
 
 def test_the_table_has_the_six_benchmarks_and_recipes_that_there_are() -> None:

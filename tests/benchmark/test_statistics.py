@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from batchot.benchmark.statistics import Interval, mean_interval, paired_difference
+from batchot.benchmark.results import Interval, mean_interval, paired_difference
 
 values = st.lists(st.floats(-100, 100), min_size=2, max_size=12)
 

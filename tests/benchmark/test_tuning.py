@@ -4,7 +4,7 @@ import math
 
 from batchot.benchmark.contenders import Contender, contender
 from batchot.benchmark.tuning import best_of, tune
-from batchot.training.settings import load_recipe
+from batchot.training.recipes import load_recipe
 
 BASE = load_recipe("digits")
 LOSS = contender("batch-ot")

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from batchot.data import Augmentation, Normalization, load_digits
-from batchot.data.augment import cutout, flip_and_shift
+from batchot.data.augment.images import cutout, flip_and_shift
 
 
 def generator(seed: int = 0) -> torch.Generator:

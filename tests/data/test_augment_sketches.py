@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from batchot.data import Normalization, Preparation, SketchAugmentation
-from batchot.data.augment_sketches import PIXELS_AT_ONCE
+from batchot.data.augment.sketches import PIXELS_AT_ONCE
 
 ALL = SketchAugmentation.drawn_by_hand(48)
 

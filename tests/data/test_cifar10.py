@@ -16,8 +16,9 @@ import pytest
 import torch
 from PIL import Image
 
-from batchot.data import DataError, Splits, cifar10, load_cifar10, load_dataset
-from batchot.data.locate import cache_folder
+from batchot.data import DataError, Splits, load_cifar10, load_dataset
+from batchot.data.sets import cifar10
+from batchot.data.sets.places import cache_folder
 from data.published_formats import cifar_batch, cifar_batches, python2_pickle
 
 

@@ -15,10 +15,9 @@ import torch
 from batchot.data import DataError, clouds
 from batchot.data.cloud_reading import CloudReader, CloudSettings, read_cloud
 from batchot.data.clouds import Clouds, load_clouds
-from batchot.data.locate import cache_folder
-from batchot.data.modelnet import load_modelnet
-from batchot.data.modelnet_layouts import CLASSES
-from batchot.data.shape_folder import load_shape_folder
+from batchot.data.sets.modelnet import CLASSES, load_modelnet
+from batchot.data.sets.places import cache_folder
+from batchot.data.sets.shape_folder import load_shape_folder
 from batchot.shapes.source import ShapeSource
 from data.shape_formats import box_off, cloud, write_hdf5_folder
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from batchot.data import DataError
-from batchot.data.decode import decode_images
+from batchot.data.sets.pictures import decode_images
 
 
 def save(path: Path, image: Image.Image, **options: object) -> str:
@@ -99,7 +99,7 @@ def test_size_cuts_to_a_square_about_the_centre(tmp_path: Path) -> None:
 
 def test_progress_bar_above_a_number_of_images(tmp_path: Path, monkeypatch, capsys) -> None:
     path = save(tmp_path / "a.png", Image.new("L", (2, 2)))
-    monkeypatch.setattr("batchot.data.decode.PROGRESS_ABOVE", 9)
+    monkeypatch.setattr("batchot.data.sets.pictures.PROGRESS_ABOVE", 9)
     decode_images([path] * 9)
     assert capsys.readouterr().err == ""
     decode_images([path] * 10)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from batchot.data import DataError, DownloadError
-from batchot.data.download import download_file
+from batchot.data.sets.places import download_file
 
 CONTENT = b"ten bytes." * 1000
 MD5 = hashlib.md5(CONTENT).hexdigest()
@@ -85,7 +85,7 @@ def test_killed_download_leaves_no_file_that_looks_whole(web, tmp_path: Path) ->
     web.cut["/file"] = 5000
     web.stalls = True
     code = (
-        "import sys; from pathlib import Path; from batchot.data.download import download_file;"
+        "import sys; from pathlib import Path; from batchot.data.sets.places import download_file;"
         "download_file((sys.argv[1],), sys.argv[2], Path(sys.argv[3]))"
     )
     path = tmp_path / "cache" / "file"

@@ -7,8 +7,8 @@ from dataclasses import fields, replace
 import pytest
 import torch
 
-from batchot.data.drawings import RECORDED, Drawings, Hand
-from batchot.data.errors import DataError
+from batchot.data.sets.quickdraw import RECORDED, Drawings, Hand
+from batchot.errors import DataError
 
 SQUARE = [[[0, 0], [10, 0], [10, 10], [0, 10], [0, 0]]]
 RULED = [[[0, y], [30, y]] for y in (0, 10, 20, 30)]  # four strokes of one length, from the top

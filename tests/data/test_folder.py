@@ -11,9 +11,10 @@ import pytest
 import torch
 from PIL import Image
 
-from batchot.data import DataError, Images, folder, load_dataset, load_image_folder
-from batchot.data.folder import stratified_choice
-from batchot.data.locate import cache_folder
+from batchot.data import DataError, Images, load_dataset, load_image_folder
+from batchot.data.sets import pictures as folder
+from batchot.data.sets.pictures import stratified_choice
+from batchot.data.sets.places import cache_folder
 
 COLOURS = {"blue": (0, 0, 255), "green": (0, 255, 0), "red": (255, 0, 0)}
 

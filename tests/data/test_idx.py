@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from batchot.data import DataError
-from batchot.data.idx import read_idx
+from batchot.data.sets.mnist import read_idx
 from data.published_formats import idx_bytes
 
 ARRAY = np.arange(2 * 3 * 4, dtype=np.uint8).reshape(2, 3, 4)

@@ -11,13 +11,13 @@ import pytest
 import torch
 
 from batchot.data import BalancedBatches, Normalization, Preparation, SketchAugmentation, TrainingBatches
-from batchot.data.errors import DataError
 from batchot.data.images import Splits
 from batchot.data.line_drawings import DRAWING_STYLES, LineDrawings, drawing_settings, load_line_drawings
-from batchot.data.shape_collection import ShapeCollection
-from batchot.data.sketch_image import canonical
+from batchot.data.sets.collection import ShapeCollection
+from batchot.data.sets.sketch_image import canonical
+from batchot.errors import DataError
 from batchot.shapes.source import ShapeSource
-from batchot.shapes.view_settings import render_source
+from batchot.shapes.views.settings import render_source
 from oracles.shape_sources import write_tetrahedra
 from oracles.solids import cube, revolved
 
@@ -110,7 +110,7 @@ def test_a_drawing_is_in_the_form_of_a_sketch_already(tmp_path: Path) -> None:
 
 
 def test_each_style_draws_less_than_the_one_before() -> None:
-    from batchot.shapes.render import render_views
+    from batchot.shapes.render.render import render_views
 
     settings = drawing_settings(64)
     vase = revolved(np.array([0.3, 0.6, 0.2, 0.5]), np.array([-0.7, -0.2, 0.3, 0.7]), 40)

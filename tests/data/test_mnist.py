@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 import torch
 
-from batchot.data import DataError, Splits, load_dataset, load_mnist, mnist
-from batchot.data.locate import cache_folder
+from batchot.data import DataError, Splits, load_dataset, load_mnist
+from batchot.data.sets import mnist
+from batchot.data.sets.places import cache_folder
 from data.published_formats import idx_bytes, mnist_files
 
 

@@ -12,11 +12,12 @@ import h5py
 import numpy as np
 import pytest
 
-from batchot.data import DataError, modelnet
-from batchot.data.locate import cache_folder
-from batchot.data.modelnet import CLASSES_10, load_modelnet
-from batchot.data.modelnet_layouts import CLASSES
-from batchot.data.shape_collection import ShapeCollection, load_collection
+from batchot.data import DataError
+from batchot.data.sets import modelnet
+from batchot.data.sets.collection import ShapeCollection
+from batchot.data.sets.modelnet import CLASSES, CLASSES_10, load_modelnet
+from batchot.data.sets.places import cache_folder
+from batchot.data.sets.shapes_by_name import load_collection
 from batchot.shapes import Mesh
 from batchot.shapes.source import ShapeSource
 from data.shape_formats import (

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from batchot.data import Images
-from batchot.data.partial import begun, fresh_batch, unfinished
+from batchot.data.augment.strokes import begun, fresh_batch, unfinished
 
 
 def two_parts() -> torch.Tensor:

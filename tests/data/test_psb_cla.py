@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from batchot.data import DataError
-from batchot.data.psb_cla import PsbClass, parse_cla, read_cla
+from batchot.data.sets.psb import PsbClass, parse_cla, read_cla
 from data.shape_formats import cla_text
 
 # The example of the documentation of the format.

@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from batchot.data.drawings import Hand
-from batchot.data.errors import DataError
-from batchot.data.quickdraw import load_quickdraw
+from batchot.data.sets.quickdraw import Hand, load_quickdraw
+from batchot.errors import DataError
 
 ZIGZAG = [[[0, 40, 80, 120], [0, 60, 0, 60]], [[10, 110], [80, 80]]]
 
@@ -145,7 +144,7 @@ def test_nothing_to_read(tmp_path: Path) -> None:
 
 
 def test_a_line_without_end_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("batchot.data.quickdraw.LONGEST_LINE", 1000)
+    monkeypatch.setattr("batchot.data.sets.quickdraw.LONGEST_LINE", 1000)
     write(tmp_path / "a.ndjson", [line(), "x" * 2000])
     with pytest.raises(DataError, match="line 2 is longer than 1,000 bytes"):
         load_quickdraw(tmp_path)

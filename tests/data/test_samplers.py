@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batchot.data import BalancedBatches, PlainBatches
-from batchot.data.samplers import draw_in_turns
+from batchot.data.batches.samplers import draw_in_turns
 
 
 @given(n=st.integers(1, 60), batch_size=st.integers(1, 20), drop_last=st.booleans(), epoch=st.integers(0, 5))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from batchot.data.seeding import generator_for
+from batchot.data.batches.samplers import generator_for
 
 
 def test_keys_give_numbers_of_their_own() -> None:

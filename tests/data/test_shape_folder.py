@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from batchot.data import DataError
-from batchot.data.shape_collection import ShapeCollection, load_collection
-from batchot.data.shape_folder import load_shape_folder
+from batchot.data.sets.collection import ShapeCollection
+from batchot.data.sets.shape_folder import load_shape_folder
+from batchot.data.sets.shapes_by_name import load_collection
 from batchot.shapes.source import ShapeSource
 from data.shape_formats import box_obj, cloud
 

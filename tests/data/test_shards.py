@@ -13,15 +13,15 @@ import torch
 
 from batchot.commands.common import recipe_named
 from batchot.data import BalancedBatches, DataError, PlainBatches, Preparation, Splits, TrainingBatches
-from batchot.data.shape_collection import ShapeCollection
-from batchot.data.shape_folder import load_shape_folder
-from batchot.data.shard_index import ShardIndex
+from batchot.data.sets.collection import ShapeCollection
+from batchot.data.sets.shape_folder import load_shape_folder
+from batchot.data.shard_file import ShardIndex
 from batchot.data.shards import ShardedViews, load_shards
 from batchot.data.views import Views, load_views
 from batchot.data.write_shards import write_shards
-from batchot.shapes.view_settings import ViewSettings
+from batchot.shapes.views.settings import ViewSettings
+from batchot.training.recipes import load_recipe
 from batchot.training.run import train
-from batchot.training.settings import load_recipe
 from oracles.shape_sources import write_tetrahedra
 from shape_folders import write_folder
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from batchot.data import DataError, Images, Splits, load_shrec_shapes, load_shrec_sketches, pair_classes
-from batchot.data.shrec import Year
+from batchot.data.sets.shrec import Year
 from data.shrec_formats import (
     CLASSES,
     MODELS,

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from batchot.data import DataError
-from batchot.data.shrec_lists import Listed, parse_list
+from batchot.data.sets.shrec import Listed, parse_list
 
 PATH = Path("sketchTrain.txt")
 

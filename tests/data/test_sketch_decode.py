@@ -13,7 +13,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from batchot.data import DataError
-from batchot.data.sketch_decode import MOST_PIXELS, read_sketch
+from batchot.data.sets.sketch_image import MOST_PIXELS, read_sketch
 from data.sketch_formats import FORMS, draw, framed, packed
 
 SAME = 6  # mean difference of 255: lossy forms blur a little, another drawing differs by more than 30

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from batchot.data.sketch_image import canonical, on_white_paper
+from batchot.data.sets.sketch_image import canonical, on_white_paper
 
 
 @settings(max_examples=80, deadline=None)

@@ -11,8 +11,9 @@ import pytest
 import torch
 from PIL import Image
 
-from batchot.data import DataError, load_sketch_folder, sketch_files
-from batchot.data.locate import cache_folder
+from batchot.data import DataError, load_sketch_folder
+from batchot.data.sets import sketches as sketch_files
+from batchot.data.sets.places import cache_folder
 from data.sketch_formats import FORMS, draw, packed
 
 

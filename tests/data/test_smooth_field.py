@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from batchot.data.smooth_field import smooth_field
+from batchot.data.augment.sketches import smooth_field
 
 
 @pytest.mark.parametrize("h, w, cells", [(32, 32, 4), (20, 48, 4), (64, 64, 20), (8, 8, 20)])

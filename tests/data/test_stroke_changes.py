@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.ndimage import generate_binary_structure, grey_dilation, grey_erosion
 from torch import Tensor
 
-from batchot.data.stroke_changes import LIGHTEST, break_strokes, widen_strokes
+from batchot.data.augment.strokes import LIGHTEST, break_strokes, widen_strokes
 
 CROSS = generate_binary_structure(2, 1)
 

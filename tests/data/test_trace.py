@@ -9,8 +9,8 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 
-from batchot.data.drawings import RECORDED, Hand, draw_strokes
-from batchot.data.trace import trace
+from batchot.data.augment.trace import trace
+from batchot.data.sets.quickdraw import RECORDED, Hand, draw_strokes
 
 
 def picture(*lines: list[tuple[int, int]], width: int = 2, size: int = 64) -> torch.Tensor:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from batchot.data import DataError
-from batchot.data.unpickle import unpickle_arrays
+from batchot.data.sets.cifar10 import unpickle_arrays
 from data.published_formats import cifar_batch, python2_pickle
 
 

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from batchot.data.errors import DataError
-from batchot.data.shape_collection import ShapeCollection
+from batchot.data.sets.collection import ShapeCollection
 from batchot.data.views import Views, load_views
+from batchot.errors import DataError
 from batchot.shapes.source import ShapeSource
-from batchot.shapes.view_settings import ViewSettings, render_source
+from batchot.shapes.views.settings import ViewSettings, render_source
 from oracles.shape_sources import write_tetrahedra
 
 SETTINGS = ViewSettings(cameras="box-6", size=16, antialias=1, channels=("shaded", "depth"))

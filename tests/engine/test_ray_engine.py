@@ -15,11 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from batchot.engine import ray_cluster, ray_engine
-from batchot.engine.build import this_build
-from batchot.engine.engine import EngineError, Lost
-from batchot.engine.ray_cluster import check_address, import_ray
-from batchot.engine.ray_engine import TRIES
+from batchot.engine import ray_engine
+from batchot.engine import ray_engine as ray_cluster
+from batchot.engine.engine import EngineError, Lost, this_build
+from batchot.engine.ray_engine import TRIES, check_address, import_ray
 from batchot.engine.ray_seat import Seat, Seen
 from oracles.engine_workers import Doubler
 
@@ -59,7 +58,7 @@ TWO_MACHINES = """
 import time
 from functools import partial
 from importlib.util import find_spec
-from batchot.engine.ray_cluster import import_ray
+from batchot.engine.ray_engine import import_ray
 from batchot.engine.ray_engine import ray_engine
 from oracles.engine_workers import Doubler
 ray = import_ray()

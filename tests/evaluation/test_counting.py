@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from batchot.evaluation.counting import irrelevant_before
+from batchot.evaluation.ranking import irrelevant_before
 
 ROUTES = [False, True]
 

@@ -10,7 +10,7 @@ from sklearn.svm import SVC
 from torch import Tensor
 
 from batchot.evaluation import head_predictions, knn_predictions, svm_predictions
-from batchot.evaluation.predictions import stratified_subset
+from batchot.evaluation.classification import stratified_subset
 
 
 def blobs(n: int, seed: int, spread: float = 1.5) -> tuple[Tensor, Tensor]:

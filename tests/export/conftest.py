@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from batchot.training.settings import load_recipe
+from batchot.training.recipes import load_recipe
 from saved_runs import save_run
 
 

@@ -16,7 +16,7 @@ from batchot.export import ExportError, export_run, load_exported
 from batchot.training import load_run
 from batchot.training.cross_recipe import CrossModalRecipe
 from batchot.training.cross_trained import CrossModalEmbedder
-from batchot.training.settings import load_any_recipe, load_recipe
+from batchot.training.recipes import load_any_recipe, load_recipe
 from saved_runs import CLASSES, save_cross_run, save_run
 
 pytest.importorskip("onnxscript", reason="needs the extra export")

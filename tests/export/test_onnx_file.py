@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from batchot.export.errors import ExportError
+from batchot.errors import ExportError
+from batchot.export.folder import largest_difference, write_onnx
 from batchot.export.loading import load_exported
-from batchot.export.onnx_file import largest_difference, write_onnx
 
 
 def test_weights_in_a_file_of_their_own(exported: Path, tmp_path: Path) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from batchot.data.projection import Splat
-from batchot.export.splat import SplatViews
+from batchot.data.augment.views import Splat
+from batchot.export.loading import SplatViews
 
 
 @pytest.mark.parametrize(

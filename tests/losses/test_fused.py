@@ -11,7 +11,7 @@ import torch
 from batchot import batch_ot_loss
 from batchot.losses import batch_ot, fused
 from batchot.losses.batch import check_batch
-from batchot.losses.blocks import threads
+from batchot.losses.blocks import tiled as threads
 from batchot.losses.settings import BatchOTSettings
 
 CASES = [

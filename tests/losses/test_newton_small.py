@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from batchot import BatchOTLoss, sinkhorn
-from batchot.losses.newton_small import newton_plan, scale
+from batchot.losses.kernels import newton_plan, scale
 
 
 def half_and_half(n: int, m: int, lam: float, seed: int = 0) -> np.ndarray:

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from batchot import CrossModalBatchOTLoss
-from batchot.losses import BatchOTSettings, stack, term_losses
+from batchot.losses import BatchOTSettings, stack
+from batchot.losses import stack as term_losses
 from batchot.transport.sinkhorn import SinkhornWarning
 
 CASES = [

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import nn
 
+from batchot.errors import MissingExtraError
 from batchot.models import AlexNet, BackboneError, make_backbone
-from batchot.shapes.errors import MissingExtraError
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batchot.models import ViewPooling
-from batchot.models.view_pooling import GatedAttention
+from batchot.models.mvcnn import GatedAttention
 
 
 def naive_attention(attention: GatedAttention, views: list[list[float]]) -> list[float]:

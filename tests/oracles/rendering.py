@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from batchot.shapes.cameras import Cameras
+from batchot.shapes.render.cameras import Cameras
 from batchot.shapes.shape import Mesh
 
 

@@ -12,8 +12,9 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 
 from batchot.losses import BatchOTSettings
-from batchot.reporting import CrossModalMaterial, Items, ReportMaterial, markup
-from batchot.reporting.theme import LIGHT, figure_png
+from batchot.reporting import CrossModalMaterial, Items, ReportMaterial
+from batchot.reporting import style as markup
+from batchot.reporting.style import LIGHT, figure_png
 from batchot.training.callbacks import Row
 from report_support import FIRST_ROW
 

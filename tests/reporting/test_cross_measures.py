@@ -8,8 +8,7 @@ import torch
 
 from batchot.evaluation import retrieval_scores
 from batchot.reporting import CrossModalMaterial
-from batchot.reporting.cross_analysis import CrossAnalysis
-from batchot.reporting.cross_measures import confusion_section, measures_section
+from batchot.reporting.cross_sections import CrossAnalysis, confusion_section, measures_section
 
 pytestmark = pytest.mark.usefixtures("light_only")
 Make = Callable[..., CrossModalMaterial]

@@ -9,10 +9,14 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from batchot.reporting import CrossModalMaterial
-from batchot.reporting.cross_analysis import CrossAnalysis
 from batchot.reporting.cross_material import Side
-from batchot.reporting.cross_retrieved import draw_retrieved, queries_of_class, retrieved_section
-from batchot.reporting.markup import Thumbnails
+from batchot.reporting.cross_sections import (
+    CrossAnalysis,
+    draw_retrieved,
+    queries_of_class,
+    retrieved_section,
+)
+from batchot.reporting.style import Thumbnails
 
 
 @given(values=st.lists(st.integers(0, 5), min_size=1, max_size=9), seed=st.integers(0, 9))

@@ -9,7 +9,7 @@ import pytest
 from batchot.reporting import load_cross_material, write_cross_report
 from batchot.training.cross_recipe import CrossModalRecipe
 from batchot.training.cross_run import TrainedCrossRun, train_cross
-from batchot.training.settings import load_any_recipe
+from batchot.training.recipes import load_any_recipe
 from report_support import check_rebuilt
 
 

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from batchot.reporting import ReportMaterial
-from batchot.reporting.markup import Thumbnails, table, thumbnail_png
+from batchot.reporting.style import Thumbnails, table, thumbnail_png
 
 
 @pytest.mark.parametrize(("channels", "tolerance"), [(1, 5), (3, 24)])

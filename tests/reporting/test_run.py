@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from batchot.reporting import write_report
+from batchot.training.recipes import load_recipe
 from batchot.training.run import TrainedRun, train
-from batchot.training.settings import load_recipe
 from report_support import check_rebuilt
 
 

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import torch
 
+from batchot.errors import RunError
 from batchot.losses import BatchOTSettings
 from batchot.reporting import ReportMaterial, load_material, save_material, saved
-from batchot.training.files import RunError, RunFolder, write_csv, write_text
+from batchot.training.files import RunFolder, write_csv, write_text
 
 LABELS = [0, 0, 1, 1, 1]
 

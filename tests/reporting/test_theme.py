@@ -5,7 +5,7 @@ import io
 import pytest
 from PIL import Image
 
-from batchot.reporting.theme import DARK, LIGHT, figure_png, figure_text, new_figure
+from batchot.reporting.style import DARK, LIGHT, figure_png, figure_text, new_figure
 
 
 @pytest.mark.parametrize("name", ["a$b$c", "$\\frac{", "\u202e", "椅子", "", "x" * 99, "naïve Ελλάδα"])

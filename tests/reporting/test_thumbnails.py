@@ -3,8 +3,8 @@ from __future__ import annotations
 import torch
 
 from batchot.data import Images
+from batchot.data.batches.joined import Joined
 from batchot.data.clouds import Clouds
-from batchot.data.joined import Joined
 from batchot.reporting.thumbnails import thumbnails_of
 
 

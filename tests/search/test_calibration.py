@@ -9,9 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batchot.search.calibration import Calibration, calibrate, expected_calibration_error
-from batchot.search.neighbour_votes import nearest, vote_shares
-from batchot.search.novelty import FALSE_ALARMS, fit_novelty
+from batchot.search.confidence import (
+    FALSE_ALARMS,
+    Calibration,
+    calibrate,
+    expected_calibration_error,
+    fit_novelty,
+    nearest,
+    vote_shares,
+)
 
 
 def unit(x: np.ndarray) -> np.ndarray:

@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 
 from batchot.cli import main
-from batchot.data.given_shapes import collection_of
-from batchot.search.encoder import load_encoder
-from batchot.search.errors import SearchError
+from batchot.data.sets.shape_folder import collection_of
+from batchot.errors import RunError
+from batchot.search.load_encoder import load_encoder
 from batchot.search.prepare import prepare_bytes, prepare_source
-from batchot.search.slim_run import save_slim
-from batchot.training.files import RunError
-from batchot.training.settings import load_recipe
+from batchot.search.records import SearchError
+from batchot.search.run_encoder import save_slim
+from batchot.training.recipes import load_recipe
 from saved_runs import save_run
 
 

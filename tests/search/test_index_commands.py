@@ -16,8 +16,7 @@ import pytest
 from PIL import Image
 
 from batchot.cli import main
-from batchot.search.errors import SearchError
-from batchot.search.filters import Filters
+from batchot.search.records import Filters, SearchError
 from batchot.search.searcher import Searcher
 from batchot.search.store import ShapeStore
 from search_support import draw_sketch

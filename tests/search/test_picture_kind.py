@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from batchot.search.picture_kind import is_line_drawing
 from batchot.search.preview import make_thumbnail
+from batchot.search.query_kind import is_line_drawing
 from batchot.shapes.library import generate_shape
 from batchot.shapes.normalize import normalize_shape
 from search_support import draw_sketch

@@ -12,10 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from batchot.search.errors import QueryRefused, SearchError
-from batchot.search.frames import FrameError, read_frame, write_frame
-from batchot.search.inputs import Inputs
-from batchot.search.prepare import prepare_bytes, prepare_source
+from batchot.search.prepare import FrameError, Inputs, prepare_bytes, prepare_source, read_frame, write_frame
+from batchot.search.records import QueryRefused, SearchError
 from batchot.search.sandbox import Limits, Sandbox
 from batchot.shapes.library import generate_shape
 from batchot.shapes.source import ShapeSource
@@ -65,8 +63,8 @@ def test_the_extents_are_those_of_the_file() -> None:
 @pytest.mark.parametrize("inputs", [INPUTS, CLOUDS], ids=["views", "clouds"])
 def test_a_file_gives_what_the_data_sets_give(tmp_path: Path, inputs: Inputs) -> None:
     from batchot.data.cloud_reading import read_cloud
-    from batchot.search.inputs import ViewsInput
-    from batchot.shapes.view_settings import render_source
+    from batchot.search.prepare import ViewsInput
+    from batchot.shapes.views.settings import render_source
 
     write_off(tmp_path / "a.off", "airplane", 3)
     np.save(tmp_path / "b.npy", np.random.default_rng(0).normal(size=(100, 3)).astype(np.float32))

@@ -17,13 +17,11 @@ from numpy.typing import NDArray
 from batchot.search import manifest as manifest_of
 from batchot.search import searcher as searcher_of
 from batchot.search.build import _finish, remove_from_index, writing
-from batchot.search.calibration import Calibration
-from batchot.search.errors import NotThere, SearchError, Unavailable, plain, printable
-from batchot.search.inputs import Inputs
+from batchot.search.confidence import Calibration
 from batchot.search.manifest import IndexFolder, Manifest
-from batchot.search.map_file import read_map
-from batchot.search.projection_map import Mapped, new_map, renewed_map
-from batchot.search.records import record_id
+from batchot.search.map import Mapped, new_map, read_map, renewed_map
+from batchot.search.prepare import Inputs
+from batchot.search.records import NotThere, SearchError, Unavailable, plain, printable, record_id
 from batchot.search.searcher import Query, Searcher
 from batchot.search.store import ShapeStore
 from search_support import make_record, unit_vectors
@@ -52,7 +50,7 @@ class Network:
 @pytest.fixture(autouse=True)
 def networks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(searcher_of, "load_encoder", Network.load)
-    monkeypatch.setattr("batchot.search.encoder.load_encoder", Network.load)
+    monkeypatch.setattr("batchot.search.load_encoder.load_encoder", Network.load)
 
 
 def make(root: Path, fingerprint: str = "first", n: int = 40, d: int = 8, **changes: object) -> Manifest:
@@ -213,7 +211,7 @@ def test_what_is_new_on_the_map_moves_nothing_else(monkeypatch: pytest.MonkeyPat
     x = np.concatenate([rng.normal(size=(30, 6)) + 9 * np.eye(6)[k] for k in range(4)]).astype(np.float32)
     old = new_map(mapped(x[:118]))
     assert old.laid_out.all() and not old.stale
-    monkeypatch.setattr("batchot.search.projection_map.lay_out", lambda *a, **b: pytest.fail("laid out anew"))
+    monkeypatch.setattr("batchot.search.map.lay_out", lambda *a, **b: pytest.fail("laid out anew"))
     new = renewed_map(old, mapped(x))
     np.testing.assert_array_equal(new.xy[:118], old.xy)
     assert not new.laid_out[118:].any() and (new.total, new.changes) == (120, 2) and not new.stale
@@ -226,8 +224,8 @@ def test_what_is_new_on_the_map_moves_nothing_else(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_map_shows_more_than_is_laid_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("batchot.search.projection_map.MOST_POINTS", 50)
-    monkeypatch.setattr("batchot.search.projection_map.drawn_for_map.__defaults__", None, raising=False)
+    monkeypatch.setattr("batchot.search.map.MOST_POINTS", 50)
+    monkeypatch.setattr("batchot.search.map.drawn_for_map.__defaults__", None, raising=False)
     points = new_map(mapped(unit_vectors(80)))
     assert len(points.ids) == 80 and points.total == 80 and np.isfinite(points.xy).all()
 

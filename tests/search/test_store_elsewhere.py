@@ -19,9 +19,7 @@ import numpy as np
 import pytest
 
 from batchot.cli import main
-from batchot.search.errors import SearchError
-from batchot.search.filters import Filters
-from batchot.search.records import record_id
+from batchot.search.records import Filters, SearchError, record_id
 from batchot.search.searcher import Searcher
 from batchot.search.store import ShapeStore
 from batchot.search.store_check import problems_of_store

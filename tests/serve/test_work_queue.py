@@ -9,9 +9,9 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from batchot.search.errors import QueryRefused
+from batchot.search.records import QueryRefused
 from batchot.serve import work_queue
-from batchot.serve.shares import Shares
+from batchot.serve.door import Shares
 from batchot.serve.work_queue import Busy, WorkQueue
 
 LARGE, SMALL, DRAWING = b"v 0 0 0\n" * 100_000, b"v 0 0 0\n", b"\x89PNG\r\n"

@@ -10,14 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from batchot.shapes.audit import empty_part, leak_audit
-from batchot.shapes.audit_report import AuditReport
-from batchot.shapes.cameras import Cameras, cameras_from_eyes, make_cameras
-from batchot.shapes.content_index import ContentIndex, source_id
+from batchot.audit.audit import AuditReport, empty_part, leak_audit
+from batchot.shapes.render.cameras import Cameras, cameras_from_eyes, make_cameras
 from batchot.shapes.source import ShapeSource
-from batchot.shapes.view_cache import ViewCache, view_id, view_path
-from batchot.shapes.view_file import write_views
-from batchot.shapes.view_settings import ViewSettings, render_source
+from batchot.shapes.views.cache import ViewCache, view_id, view_path, write_views
+from batchot.shapes.views.content import ContentIndex, source_id
+from batchot.shapes.views.settings import ViewSettings, render_source
 from oracles.shape_sources import write_tetrahedra
 
 SETTINGS = ViewSettings(cameras="box-6", size=24, antialias=1, channels=("shaded", "depth"))

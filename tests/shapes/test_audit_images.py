@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from batchot.shapes.audit_images import audit_images, find_rendered
-from batchot.shapes.audit_report import AuditReport
+from batchot.audit.audit import AuditReport
+from batchot.audit.images import audit_images, find_rendered
 
 CLASSES = ("airplane", "bathtub", "bed")
 

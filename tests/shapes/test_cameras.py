@@ -6,7 +6,13 @@ import math
 import numpy as np
 import pytest
 
-from batchot.shapes.cameras import CAMERA_SETS, Cameras, cameras_from_eyes, fitting_extent, make_cameras
+from batchot.shapes.render.cameras import (
+    CAMERA_SETS,
+    Cameras,
+    cameras_from_eyes,
+    fitting_extent,
+    make_cameras,
+)
 
 
 @pytest.mark.parametrize("name", CAMERA_SETS)

@@ -449,7 +449,7 @@ def test_g11_numbers_in_other_files(uri: str, name: str, tmp_path: Path) -> None
 
 @pytest.mark.parametrize("kind", ["application/octet-stream", "application/gltf-buffer", ""])
 def test_g12_numbers_in_the_file_itself(kind: str) -> None:
-    from batchot.shapes.read_gltf import read_gltf
+    from batchot.shapes.formats.gltf import read_gltf
 
     packed = base64.b64encode(CORNERS + INDICES).decode()
     for uri in (f"data:{kind};base64,{packed}", f"DATA:{kind};base64,{packed.replace('=', '%3D')}"):

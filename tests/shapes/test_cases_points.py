@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from batchot.data.given_shapes import collection_of
+from batchot.data.sets.shape_folder import collection_of
 from batchot.shapes import (
     Mesh,
     PointCloud,
@@ -31,7 +31,7 @@ from batchot.shapes import (
     sample_surface,
 )
 from batchot.shapes.normalize import face_normals
-from batchot.shapes.render import render_views
+from batchot.shapes.render.render import render_views
 from oracles.shape_files import (
     BOX,
     TRIANGLES,

@@ -11,10 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from batchot.shapes import content_index
-from batchot.shapes.content_hash import hash_content
-from batchot.shapes.content_index import ContentIndex, source_id
 from batchot.shapes.source import ShapeSource
+from batchot.shapes.views import content as content_index
+from batchot.shapes.views.content import ContentIndex, hash_content, source_id
 from oracles.shape_sources import write_tetrahedra
 
 

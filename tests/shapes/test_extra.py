@@ -5,8 +5,7 @@ import sys
 
 import pytest
 
-from batchot.shapes.errors import MissingExtraError
-from batchot.shapes.extra import require
+from batchot.errors import MissingExtraError, require
 
 
 def test_says_how_to_install() -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from batchot.shapes.facets import facets
+from batchot.shapes.render.mesh import facets
 from batchot.shapes.shape import Mesh
 from oracles.solids import soup
 

@@ -10,12 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batchot.shapes.cameras import cameras_from_eyes, make_cameras
-from batchot.shapes.framing import LEAST_HALF, framed
-from batchot.shapes.points import KEPT, ball_radius
-from batchot.shapes.render import CHANNELS, render_views
+from batchot.shapes.render.cameras import LEAST_HALF, cameras_from_eyes, framed, make_cameras
+from batchot.shapes.render.cloud import KEPT, ball_radius
+from batchot.shapes.render.render import CHANNELS, render_views
 from batchot.shapes.shape import Mesh, PointCloud
-from batchot.shapes.view_settings import ViewSettings, render_shape
+from batchot.shapes.views.settings import ViewSettings, render_shape
 from oracles.solids import cube, revolved, soup
 
 SIZE = 64

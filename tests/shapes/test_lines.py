@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from batchot.shapes.cameras import Cameras, cameras_from_eyes, make_cameras
-from batchot.shapes.render import render_views
+from batchot.shapes.render.cameras import Cameras, cameras_from_eyes, make_cameras
+from batchot.shapes.render.render import render_views
 from batchot.shapes.shape import Mesh
 from oracles.solids import cube, revolved, sphere
 

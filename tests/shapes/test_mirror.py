@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from batchot.data.augment_views import mirror_views
-from batchot.shapes.cameras import make_cameras
-from batchot.shapes.mirror import mirror_order
-from batchot.shapes.splat import splat_depth
+from batchot.data.augment.views import mirror_views
+from batchot.shapes.render.cameras import make_cameras, mirror_order
+from batchot.shapes.render.cloud import splat_depth
 
 
 @pytest.mark.parametrize("name", ["box-6", "circle-12", "dodecahedron-20", "drawing-12"])

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from batchot.shapes.npy import parse_npy
+from batchot.shapes.formats.points import parse_npy
 
 POINTS = np.random.default_rng(0).normal(size=(5, 3))
 

@@ -7,10 +7,10 @@ import pytest
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from batchot.shapes.cameras import cameras_from_eyes, make_cameras
-from batchot.shapes.errors import ShapeError
-from batchot.shapes.points import ball_radius
-from batchot.shapes.render import CHANNELS, render_views
+from batchot.errors import ShapeError
+from batchot.shapes.render.cameras import cameras_from_eyes, make_cameras
+from batchot.shapes.render.cloud import ball_radius
+from batchot.shapes.render.render import CHANNELS, render_views
 from batchot.shapes.shape import PointCloud
 
 

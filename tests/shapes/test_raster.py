@@ -5,11 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from batchot.shapes.cameras import Cameras, cameras_from_eyes, make_cameras
-from batchot.shapes.facets import facets
-from batchot.shapes.lanes import LANES
-from batchot.shapes.raster import LEVELS, fill, project
-from batchot.shapes.render import render_views
+from batchot.shapes.render.cameras import Cameras, cameras_from_eyes, make_cameras
+from batchot.shapes.render.mesh import LANES, LEVELS, facets, fill, project
+from batchot.shapes.render.render import render_views
 from batchot.shapes.shape import Mesh
 from oracles.rendering import cast_rays, clear_pixels, grey_of
 from oracles.solids import cube, soup, sphere

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from batchot.shapes import Mesh, PointCloud, Shape, ShapeError, load_shape, read_shape, sample_surface
-from batchot.shapes.read import MAX_FACES
-from batchot.shapes.read_kind import ENDINGS
+from batchot.shapes.formats.read import ENDINGS, MAX_FACES
 from oracles.shape_files import BOX, CLOUDS, MESHES, TRIANGLES, cloud, hdf5, off, pcd, ply_binary, stl_binary
 
 

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from batchot.shapes import Mesh, ShapeError, read_shape
-from batchot.shapes.read_kind import ENDINGS
+from batchot.shapes.formats.read import ENDINGS
 from oracles.shape_files import CLOUDS, MESHES, glb, gltf_tree
 
 FILES = {**MESHES, **{f"cloud{name}": content for name, content in CLOUDS.items()}}

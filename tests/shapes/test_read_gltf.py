@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from batchot.shapes import Mesh, ShapeError, load_shape, read_shape
-from batchot.shapes.read_gltf import read_gltf
+from batchot.shapes.formats.gltf import read_gltf
 from oracles.shape_files import BOX, TRIANGLES, glb, gltf_buffer, gltf_tree, gltf_vertices
 
 MIB = 1 << 20

@@ -8,7 +8,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from batchot.shapes import ShapeError
-from batchot.shapes.read_numbers import read_rows, with_decimal_points
+from batchot.shapes.formats.numbers import read_rows, with_decimal_points
 
 FORMS = ("{!r}", "{:.6f}", "{:.3e}", "{:+.17g}", "{:.25f}", "{:g}")
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batchot.shapes import ShapeError
-from batchot.shapes.read_obj import read_obj
+from batchot.shapes.formats.obj import read_obj
 from oracles.shape_files import BOX, TRIANGLES, obj
 
 SQUARE = "v 0 0 0\nv 1 0 0\nv 1 1 0\nv 0 1 0\n"

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batchot.shapes import ShapeError
-from batchot.shapes.read_off import read_off
+from batchot.shapes.formats.off import read_off
 from oracles.shape_files import BOX, TRIANGLES, off
 
 POINTS = "0 0 0\n1 0 0\n1 1 0\n0 1 0\n.5 1.5 0\n"

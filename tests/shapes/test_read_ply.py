@@ -7,7 +7,7 @@ import pytest
 import trimesh
 
 from batchot.shapes import Mesh, PointCloud, ShapeError
-from batchot.shapes.read_ply import read_ply
+from batchot.shapes.formats.ply import read_ply
 from oracles.shape_files import BOX, TRIANGLES, cloud, ply_binary, ply_cloud, ply_header, ply_text
 
 

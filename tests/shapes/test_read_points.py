@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from batchot.shapes import PointCloud, ShapeError
-from batchot.shapes.read_points import cloud_of_columns, read_npy, read_text_points
+from batchot.shapes.formats.points import cloud_of_columns, read_npy, read_text_points
 from oracles.shape_files import cloud, npy, text_cloud
 
 POINTS, NORMALS = cloud()

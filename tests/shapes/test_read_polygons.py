@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batchot.shapes import Mesh, ShapeError, read_shape
-from batchot.shapes.read_polygons import strip_triangles, triangulate
+from batchot.shapes.formats.polygons import strip_triangles, triangulate
 from oracles.polygons import crosses, keyhole, shoelace, simple_polygon
 
 SEEDS = st.integers(0, 2**32 - 1)

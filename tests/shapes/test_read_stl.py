@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from batchot.shapes import ShapeError
-from batchot.shapes.read_stl import read_stl
+from batchot.shapes.formats.stl import read_stl
 from oracles.shape_files import BOX, TRIANGLES, stl_binary, stl_text
 
 

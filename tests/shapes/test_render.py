@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from batchot.shapes.cameras import Cameras, cameras_from_eyes, make_cameras
-from batchot.shapes.errors import ShapeError
-from batchot.shapes.render import CHANNELS, render_views
+from batchot.errors import ShapeError
+from batchot.shapes.render.cameras import Cameras, cameras_from_eyes, make_cameras
+from batchot.shapes.render.render import CHANNELS, render_views
 from batchot.shapes.shape import Mesh, PointCloud
 from oracles.solids import cube, revolved, soup, sphere
 
@@ -71,7 +71,8 @@ def test_turning_a_shape_turns_the_list_of_views() -> None:
 
 def test_another_process_with_other_threads_gives_the_same_pixels() -> None:
     script = (
-        "import hashlib; from oracles.solids import soup; from batchot.shapes.render import CHANNELS, render_views;"
+        "import hashlib; from oracles.solids import soup;"
+        "from batchot.shapes.render.render import CHANNELS, render_views;"
         "print(hashlib.sha256(render_views(soup(60, 7), size=40, channels=CHANNELS).tobytes()).hexdigest())"
     )
     tests = Path(__file__).resolve().parents[1]

@@ -15,11 +15,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from batchot.shapes.atomic import ViewCacheError
-from batchot.shapes.render_many import render_collection
-from batchot.shapes.view_cache import ViewCache
-from batchot.shapes.view_failures import read_failures
-from batchot.shapes.view_settings import ViewSettings, render_source
+from batchot.files import ViewCacheError
+from batchot.shapes.views.cache import ViewCache, read_failures
+from batchot.shapes.views.render_all import render_collection
+from batchot.shapes.views.settings import ViewSettings, render_source
 from oracles.shape_sources import HostileSource, write_tetrahedra
 
 SETTINGS = ViewSettings(cameras="box-6", size=24, antialias=1)
@@ -28,8 +27,8 @@ SETTINGS = ViewSettings(cameras="box-6", size=24, antialias=1)
 SCRIPT = """
 import sys
 from pathlib import Path
-from batchot.shapes.render_many import render_collection
-from batchot.shapes.view_settings import ViewSettings
+from batchot.shapes.views.render_all import render_collection
+from batchot.shapes.views.settings import ViewSettings
 from oracles.shape_sources import HostileSource
 root, shapes, processes = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
 sources = [HostileSource(path.stem, path, deed=sys.argv[4]) for path in sorted(shapes.rglob("*.off"))]

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from batchot.shapes.shading import (
+from batchot.shapes.render.shading import (
     depth_pixels,
     pack_normal,
     shaded_pixels,

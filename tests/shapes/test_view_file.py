@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batchot.shapes.atomic import ViewCacheError
-from batchot.shapes.view_file import (
+from batchot.files import ViewCacheError
+from batchot.shapes.views.cache import (
     DamagedViewsError,
     file_size,
     is_whole,

@@ -9,9 +9,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from batchot.shapes import view_settings
-from batchot.shapes.cameras import Cameras, cameras_from_eyes, make_cameras
-from batchot.shapes.view_settings import ViewSettings
+from batchot.shapes.render.cameras import Cameras, cameras_from_eyes, make_cameras
+from batchot.shapes.views import settings as view_settings
+from batchot.shapes.views.settings import ViewSettings
 
 BASE = ViewSettings(size=32)
 

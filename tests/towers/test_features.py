@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from batchot.data import DataError, Images, Normalization, Preparation
-from batchot.data.augment import Augmentation
+from batchot.data.augment.images import Augmentation
 from batchot.towers.features import Extractor, Features, OneForm, identity_of, keep_features
 
 N = 7

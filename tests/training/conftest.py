@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from batchot.training.recipes import load_recipe
 from batchot.training.run import TrainedRun, train
-from batchot.training.settings import load_recipe
 
 SMALL = (
     ("epochs", "2"),

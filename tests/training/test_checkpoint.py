@@ -6,9 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from batchot.training.checkpoint import check_weights, read_checkpoint
-from batchot.training.checkpoint_io import AtomicCheckpointIO
-from batchot.training.files import RunError
+from batchot.errors import RunError
+from batchot.training.checkpoint import AtomicCheckpointIO, check_weights, read_checkpoint
 from batchot.training.run import TrainedRun
 
 

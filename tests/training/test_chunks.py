@@ -11,10 +11,10 @@ from torch import Tensor
 
 from batchot.training import train_cross
 from batchot.training.files import RunInterrupted
-from batchot.training.module import MetricLearner
+from batchot.training.learner import MetricLearner
 from batchot.training.recipe import Recipe, RecipeError
+from batchot.training.recipes import load_any_recipe, load_recipe
 from batchot.training.run import Messages, train
-from batchot.training.settings import load_any_recipe, load_recipe
 
 Overrides = tuple[tuple[str, str], ...]
 EXACT = (  # all that goes with a step, and no batch normalisation, so that chunks change nothing
@@ -106,7 +106,7 @@ def test_calibration_is_on_chunks(small: Overrides, tmp_path: Path, monkeypatch:
     def noting(network: object, batches: object) -> None:
         sizes.extend(len(batch) for batch in batches)  # type: ignore[attr-defined]
 
-    monkeypatch.setattr("batchot.training.module.recalibrate", noting)
+    monkeypatch.setattr("batchot.training.learner.recalibrate", noting)
     train(chunked_recipe((*small, ("epochs", "1"))), tmp_path / "run", device="cpu", messages=Messages())
     assert max(sizes) == 16 and sum(sizes) == 100  # two batches of 50
 

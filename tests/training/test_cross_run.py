@@ -9,16 +9,16 @@ import pytest
 import torch
 
 from batchot.data import load_digits
+from batchot.errors import RunError
 from batchot.training import load_run
-from batchot.training.cross_evaluate import evaluate_cross
-from batchot.training.cross_network import CrossNetwork, tie
 from batchot.training.cross_recipe import CrossModalRecipe
 from batchot.training.cross_run import TrainedCrossRun, train_cross
-from batchot.training.cross_trained import CrossModalEmbedder
-from batchot.training.files import RunError, RunInterrupted
+from batchot.training.cross_trained import CrossModalEmbedder, CrossNetwork, tie
+from batchot.training.evaluate import evaluate_cross
+from batchot.training.files import RunInterrupted
 from batchot.training.recipe import RecipeError
+from batchot.training.recipes import load_any_recipe
 from batchot.training.run import Messages
-from batchot.training.settings import load_any_recipe
 
 
 def read(file: Path, *overrides: tuple[str, str]) -> CrossModalRecipe:

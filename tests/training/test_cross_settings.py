@@ -3,10 +3,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from batchot.training.cross_recipe import CrossModalRecipe
-from batchot.training.cross_settings import cross_settings_help
+from batchot.training.cross_recipe import CrossModalRecipe, cross_settings_help
 from batchot.training.recipe import RecipeError
-from batchot.training.settings import first_difference, load_any_recipe, load_recipe, to_mapping
+from batchot.training.recipes import first_difference, load_any_recipe, load_recipe, to_mapping
 
 
 def cross(*overrides: tuple[str, str], name: str = "sketch-folder-scratch") -> CrossModalRecipe:

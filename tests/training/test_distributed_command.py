@@ -15,9 +15,8 @@ import pytest
 import torch.distributed as dist
 
 from batchot.cli import main
-from batchot.training.distributed_heartbeat import gone_text
-from batchot.training.distributed_launch import free_port, launch
-from batchot.training.distributed_processes import Processes
+from batchot.training.distributed import gone_text
+from batchot.training.launch import Processes, free_port, launch
 
 SMALL = ["data.limit=150", "batch.size=31", "evaluation.train_samples=100", "evaluation.every=1000"]
 SMALL += [
@@ -115,7 +114,7 @@ def test_the_status_is_that_of_the_rank_that_failed(capfd: pytest.CaptureFixture
 
 
 def test_a_rank_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("batchot.training.distributed_launch._GRACE", 0.3)
+    monkeypatch.setattr("batchot.training.launch._GRACE", 0.3)
     script = "import os, sys, time; os.environ['RANK'] == '1' and sys.exit(1); time.sleep(60)"
     told: list[str] = []
     began = time.monotonic()
@@ -128,7 +127,7 @@ def test_a_rank_without_a_sign_of_life_is_named() -> None:
     port = free_port()
     store = dist.TCPStore("127.0.0.1", port, is_master=True, wait_for_workers=False)
     script = (
-        "import time; from batchot.training.distributed_heartbeat import Heartbeat; "
+        "import time; from batchot.training.distributed import Heartbeat; "
         f"Heartbeat('127.0.0.1', {port}, rank=0, count=2, limit=1.0); time.sleep(60)"
     )
     with started("-c", script) as rank:

@@ -11,13 +11,13 @@ from torch import Tensor, nn
 
 import distributed_parts as parts
 from batchot.data import load_digits
-from batchot.data.share import Share
-from batchot.models.sync_norm import SyncBatchNorm, local_statistics, synchronise_norms
+from batchot.data.labels import Share
+from batchot.models.sync import SyncBatchNorm, local_statistics, synchronise_norms
 from batchot.training import load_run
 from batchot.training.callbacks import StopRequest
 from batchot.training.files import RunInterrupted
+from batchot.training.recipes import load_recipe
 from batchot.training.run import train
-from batchot.training.settings import load_recipe
 from distributed_parts import SIZES, STOPPED
 from process_group import run_in_group
 

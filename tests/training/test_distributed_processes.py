@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from batchot.cli import main
+from batchot.errors import RunError
 from batchot.training.distributed import check_gpus, joined
-from batchot.training.distributed_processes import Processes, ProcessesError, check_parts, processes_of
-from batchot.training.files import RunError
+from batchot.training.launch import Processes, ProcessesError, check_parts, processes_of
 from batchot.training.recipe import RecipeError
-from batchot.training.settings import load_recipe
+from batchot.training.recipes import load_recipe
 
 TORCHRUN = {"RANK": "3", "LOCAL_RANK": "1", "WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "2", "GROUP_RANK": "1"}
 NODE = {"MASTER_ADDR": "10.0.0.1", "MASTER_PORT": "29500", "NODE_RANK": "1"}

@@ -7,7 +7,8 @@ from typing import IO
 
 import pytest
 
-from batchot.training.files import RunError, write_atomically, write_csv, write_json, write_text
+from batchot.errors import RunError
+from batchot.training.files import write_atomically, write_csv, write_json, write_text
 
 
 def only_file(folder: Path) -> Path:

@@ -8,18 +8,18 @@ from pathlib import Path
 import pytest
 import torch
 
-from batchot.data.shape_collection import load_collection
+from batchot.data.sets.shapes_by_name import load_collection
+from batchot.errors import RunError
 from batchot.export.folder import export_run
 from batchot.export.loading import load_exported
 from batchot.training.evaluate import evaluate
-from batchot.training.files import RunError
 from batchot.training.inputs import load_splits
 from batchot.training.loading import load_run
 from batchot.training.network import Network, backbone_of
 from batchot.training.optimisers import lr_factors, make_optimiser
 from batchot.training.recipe import OptimSettings, RecipeError
+from batchot.training.recipes import head_recipe, load_recipe
 from batchot.training.run import TrainedRun, train
-from batchot.training.settings import head_recipe, load_recipe
 from shape_folders import write_folder
 
 SMALL = [
@@ -199,7 +199,7 @@ def test_what_cannot_be_is_refused_before_anything_is_read() -> None:
 
 
 def test_index_of_a_run_on_kept_features(head: TrainedRun, folder: Path) -> None:
-    from batchot.training.embed_files import embed_files
+    from batchot.training.embed import embed_files
 
     files = embed_files(head.folder.root, load_collection("folder", folder), device="cpu")
     assert len(files.names) == len(files.embeddings) > 0

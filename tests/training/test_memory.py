@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 
 from batchot.cli import main
+from batchot.errors import RunError
 from batchot.training import train_cross
-from batchot.training.files import RunError
+from batchot.training.learner import MetricLearner
 from batchot.training.memory import advice, is_out_of_memory
-from batchot.training.module import MetricLearner
 from batchot.training.network import Network
 from batchot.training.recipe import Recipe
+from batchot.training.recipes import load_any_recipe, load_recipe
 from batchot.training.run import train
-from batchot.training.settings import load_any_recipe, load_recipe
 
 TOO_MUCH = 1 << 60  # bytes, more than any machine can address
 

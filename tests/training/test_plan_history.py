@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from batchot.training.files import RunError, RunFolder, RunInterrupted
+from batchot.errors import RunError
+from batchot.training.files import RunFolder, RunInterrupted
 from batchot.training.plan_history import PARTS, histogram_of, read_plans
+from batchot.training.recipes import load_recipe
 from batchot.training.run import Messages, TrainedRun, train
-from batchot.training.settings import load_recipe
 
 
 def test_a_run_writes_down_what_its_plan_did(finished_run: TrainedRun) -> None:

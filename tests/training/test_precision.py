@@ -13,8 +13,8 @@ from batchot.losses import CrossModalBatchOTLoss, JointLoss
 from batchot.models import LeNet5, MetricNet
 from batchot.training import train_cross
 from batchot.training.recipe import Recipe
+from batchot.training.recipes import load_any_recipe, load_recipe
 from batchot.training.run import TrainedRun, train
-from batchot.training.settings import load_any_recipe, load_recipe
 from batchot.training.trained import load_run
 
 Overrides = tuple[tuple[str, str], ...]

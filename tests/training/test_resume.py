@@ -13,12 +13,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from batchot.errors import RunError
 from batchot.training.callbacks import Checkpoints, History, Row
-from batchot.training.files import RunError, RunInterrupted
-from batchot.training.module import MetricLearner
+from batchot.training.files import RunInterrupted
+from batchot.training.learner import MetricLearner
 from batchot.training.recipe import Recipe
+from batchot.training.recipes import load_recipe
 from batchot.training.run import Messages, train
-from batchot.training.settings import load_recipe
 
 OVERRIDES = [
     ("epochs", "3"),

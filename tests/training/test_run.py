@@ -12,11 +12,11 @@ import pytest
 import torch
 import yaml
 
+from batchot.errors import RunError
 from batchot.training.callbacks import Row
-from batchot.training.files import RunError
 from batchot.training.recipe import LossName, RecipeError
+from batchot.training.recipes import load_recipe
 from batchot.training.run import Messages, TrainedRun, train
-from batchot.training.settings import load_recipe
 
 Overrides = tuple[tuple[str, str], ...]
 KEYS = ("epoch", "map", "nn", "ft", "st", "e", "dcg", "accuracy", "accuracy_by", "seconds")

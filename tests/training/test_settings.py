@@ -6,15 +6,8 @@ import pytest
 import yaml
 
 from batchot.training.recipe import Recipe, RecipeError
-from batchot.training.settings import (
-    first_difference,
-    load_any_recipe,
-    load_recipe,
-    recipe_names,
-    setting_types,
-    settings_help,
-    to_mapping,
-)
+from batchot.training.recipes import first_difference, load_any_recipe, load_recipe, to_mapping
+from batchot.training.settings import recipe_names, setting_types, settings_help
 
 
 @pytest.mark.parametrize("name", recipe_names())

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from batchot.data.shape_collection import load_collection
+from batchot.data.sets.shapes_by_name import load_collection
 from batchot.reporting import write_report
-from batchot.training.embed_files import embed_files
+from batchot.training.embed import embed_files
 from batchot.training.inputs import load_splits
 from batchot.training.recipe import RecipeError
+from batchot.training.recipes import load_recipe
 from batchot.training.run import TrainedRun, embed_samples, train
-from batchot.training.settings import load_recipe
 from batchot.training.trained import load_run
 from shape_folders import write_folder
 

@@ -9,14 +9,13 @@ import pytest
 import torch
 
 from batchot.data import DataError, Images, Splits
-from batchot.data.drawings import Drawings
-from batchot.data.joined import Joined, mix
-from batchot.data.paired_batches import PairedBatches
-from batchot.data.samplers import BalancedBatches, PlainBatches, Sources
-from batchot.training.inputs import load_splits
+from batchot.data.batches.joined import Joined, mix
+from batchot.data.batches.paired import PairedBatches
+from batchot.data.batches.samplers import BalancedBatches, PlainBatches, Sources
+from batchot.data.sets.quickdraw import Drawings
+from batchot.training.inputs import find_quickdraw, load_splits, mix_sources
 from batchot.training.recipe import AugmentSettings, DataSettings, Recipe, RecipeError
-from batchot.training.settings import load_any_recipe, load_recipe
-from batchot.training.sources import find_quickdraw, mix_sources
+from batchot.training.recipes import load_any_recipe, load_recipe
 
 SIZE = 16
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 import batchot
+from batchot.errors import RunError
 from batchot.evaluation import retrieval_scores
-from batchot.training.files import RunError
 from batchot.training.run import TrainedRun
 from batchot.training.trained import load_run
 

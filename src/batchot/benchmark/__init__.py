@@ -2,6 +2,6 @@
 
 from batchot.benchmark.compare import Comparison, compare
 from batchot.benchmark.contenders import Contender, contender
-from batchot.benchmark.statistics import Interval, mean_interval
+from batchot.benchmark.results import Interval, mean_interval
 
 __all__ = ["Comparison", "Contender", "Interval", "compare", "contender", "mean_interval"]

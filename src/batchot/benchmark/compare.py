@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -9,60 +10,51 @@ from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from batchot.benchmark.contenders import DEFAULT, WITH_TOWERS, Contender, contender
-from batchot.benchmark.folder import claim
 from batchot.benchmark.job import Job
 from batchot.benchmark.machine import commit
 from batchot.benchmark.runner import Outcome, Runner
 from batchot.benchmark.tuning import Trial, as_overrides, best_of, tune
+from batchot.device import Device
+from batchot.errors import RunError
 from batchot.training.callbacks import StopRequest
-from batchot.training.cross_losses import make_cross_loss
+from batchot.training.cross_module import make_cross_loss
 from batchot.training.cross_recipe import CrossModalRecipe
-from batchot.training.device import Device
-from batchot.training.files import RunError, RunInterrupted
+from batchot.training.files import RunFolder, RunInterrupted, write_json
 from batchot.training.losses import make_loss
 from batchot.training.recipe import Recipe, RecipeError
-from batchot.training.settings import load_any_recipe
+from batchot.training.recipes import load_any_recipe, to_mapping
+from batchot.training.settings import flat, leaves
 
 Overrides = Sequence[tuple[str, str]]
 TUNING_SEED = 0
 
+SUBJECT = "comparison.json"
+OWN_FOLDERS = ("folder", "shape-folder", "sketches")  # data of the user, other data under another --data-root
+
 
 @dataclass(frozen=True)
 class Comparison:
-    """What is compared.
+    """What is compared."""
 
-    Args:
-        recipe: name or file
-        overrides: of its settings, for every loss
-        losses: see `contender`; the first one is set against all others (none: those of `DEFAULT`)
-        seeds: of the runs that count; 0 is that of the tuning
-        trials: settings tried for each loss (0: as they come)
-        validation: share of the training samples on which settings are judged
-        tuning: overrides for the tuning runs alone, such as fewer epochs
-        joint: leave the cross-entropy of the recipe beside each loss
-        data_root, device: as in `batchot.training.run.train`
-        processes: runs at once
-        threads: of each
-        keep: leave the networks of all runs
-        command: kept with the results
-    """
-
-    recipe: str
-    overrides: Overrides = ()
+    recipe: str  # name or file
+    overrides: Overrides = ()  # of its settings, for every loss
+    # see `contender`; the first one is set against all others (none: those of `DEFAULT`)
     losses: tuple[str, ...] = ()
-    seeds: tuple[int, ...] = (1, 2, 3)
-    trials: int = 8
-    validation: float = 0.1
-    tuning: Overrides = ()
+    seeds: tuple[int, ...] = (1, 2, 3)  # of the runs that count; 0 is that of the tuning
+    trials: int = 8  # settings tried for each loss (0: as they come)
+    validation: float = 0.1  # share of the training samples on which settings are judged
+    tuning: Overrides = ()  # overrides for the tuning runs alone, such as fewer epochs
+    # leave the cross-entropy of the recipe beside each loss data_root, device: as in `batchot.training.run.train`
     joint: bool = False
     data_root: Path | None = None
     device: Device = "auto"
-    processes: int = 1
-    threads: int = 1
-    keep: bool = False
-    command: str = ""
+    processes: int = 1  # runs at once
+    threads: int = 1  # of each
+    keep: bool = False  # leave the networks of all runs
+    command: str = ""  # kept with the results
 
     def __post_init__(self) -> None:
         for name, value, least in (("processes", self.processes, 1), ("trials", self.trials, 0)):
@@ -128,56 +120,26 @@ class Comparison:
 
 @dataclass
 class Result:
-    """What came out for a loss.
+    """What came out for a loss."""
 
-    Args:
-        contender: the loss
-        trials: of the tuning, in order
-        values: that were chosen
-        runs: by seed
-    """
-
-    contender: Contender
-    trials: list[Trial] = field(default_factory=list)
-    values: dict[str, float] = field(default_factory=dict)
-    runs: dict[int, Outcome] = field(default_factory=dict)
+    contender: Contender  # the loss
+    trials: list[Trial] = field(default_factory=list)  # of the tuning, in order
+    values: dict[str, float] = field(default_factory=dict)  # that were chosen
+    runs: dict[int, Outcome] = field(default_factory=dict)  # by seed
 
 
 @dataclass(frozen=True)
 class Compared:
-    """A comparison that is done.
+    """A comparison that is done."""
 
-    Args:
-        comparison: what was compared
-        results: of each loss, in order
-        started, finished: of this session, UTC
-    """
-
-    comparison: Comparison
-    results: list[Result]
+    comparison: Comparison  # what was compared
+    results: list[Result]  # of each loss, in order started, finished: of this session, UTC
     started: datetime
     finished: datetime
 
 
 def compare(comparison: Comparison, out: Path, tell: Callable[[str], None] = lambda text: None) -> Compared:
-    """Tune every loss with the same budget, then train with fresh seeds.
-
-    All runs lie below `out`, each in a folder named by its settings: what is there is not run again, what was
-    interrupted goes on, and more losses, seeds or trials can be asked for later.
-
-    Args:
-        comparison: what is compared
-        out: folder of the comparison
-        tell: is told of the progress
-
-    Returns:
-        The results.
-
-    Raises:
-        RecipeError: a loss or a setting is wrong, which is found before anything is trained
-        RunError: a run failed, or `out` is of another comparison, or another process is at work there
-        RunInterrupted: Ctrl-C or SIGTERM; runs have written their checkpoints
-    """
+    """Tune every loss with the same budget, then train with fresh seeds."""
     losses = comparison.contenders()
     _check(comparison, losses)
     from filelock import FileLock, Timeout
@@ -323,3 +285,35 @@ class _Progress:
 
 def _scored(what: str, score: float | None) -> str:
     return "diverged" if score is None else f"{what} {100 * score:.2f}"
+
+
+def claim(out: Path, comparison: Comparison) -> None:
+    """Write down what is compared in a folder, or find it written there."""
+    if RunFolder(out).holds_run():
+        raise RunError(f"{out} holds a training run; give another --out")
+    path, ours = out / SUBJECT, _subject(comparison)
+    if not path.is_file():
+        write_json(path, ours)
+        return
+    try:
+        theirs = json.loads(path.read_text(encoding="utf-8"))
+        names = sorted(name for name in {*ours, *theirs} if ours.get(name) != theirs.get(name))
+    except (OSError, ValueError, TypeError) as error:
+        raise RunError(f"{path} cannot be read ({error}); give another --out") from error
+    if names:
+        told = ", ".join(f"{name}={theirs.get(name)} (here {ours.get(name)})" for name in names[:4])
+        more = f" and {len(names) - 4} more" if len(names) > 4 else ""
+        raise RunError(f"{out} holds another comparison, with {told}{more}; give another --out")
+
+
+def _subject(comparison: Comparison) -> dict[str, Any]:
+    recipe = load_any_recipe(comparison.recipe, comparison.overrides)
+    several = isinstance(recipe, CrossModalRecipe)
+    values = leaves(to_mapping(recipe)) if several else flat(to_mapping(recipe), comparison.recipe)
+    for name in ("about", "seed", "checkpoint_minutes"):
+        values.pop(name)
+    root = comparison.data_root
+    parts = recipe.towers.values() if isinstance(recipe, CrossModalRecipe) else [recipe]
+    own = root is not None and any(part.data.name in OWN_FOLDERS for part in parts)
+    values |= {"--joint": comparison.joint, "--data-root": str(root.resolve()) if root and own else None}
+    return values

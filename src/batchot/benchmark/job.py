@@ -1,4 +1,4 @@
-"""A training run that is to be done, as a file."""
+"""Jobs of a comparison and their folders."""
 
 from __future__ import annotations
 
@@ -6,50 +6,37 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from batchot.device import Device
+from batchot.errors import RunError
 from batchot.training.cross_recipe import CrossModalRecipe
-from batchot.training.device import Device
-from batchot.training.files import RunError, write_text
+from batchot.training.files import write_text
 from batchot.training.recipe import Recipe
-from batchot.training.settings import recipe_of_values, to_mapping
+from batchot.training.recipes import recipe_of_values, to_mapping
+
+if TYPE_CHECKING:
+    pass
+
 
 JOB, DIVERGED, FINISHED, MEASURED = "job.json", "diverged.txt", "finished", "measured.json"
 
 
 @dataclass(frozen=True)
 class Job:
-    """What `batchot.benchmark.worker` does.
+    """What `batchot.benchmark.worker` does."""
 
-    Args:
-        recipe: what is trained
-        data_root: where the data lies
-        device: as `batchot train --device`
-        threads: of the numerical libraries
-        keep: leave checkpoints and TensorBoard files
-        command: kept in config.yaml
-        commit: of the code that started the run
-    """
-
-    recipe: Recipe | CrossModalRecipe
-    data_root: Path | None = None
-    device: Device = "auto"
-    threads: int = 1
-    keep: bool = False
-    command: str = ""
-    commit: str | None = None
+    recipe: Recipe | CrossModalRecipe  # what is trained
+    data_root: Path | None = None  # where the data lies
+    device: Device = "auto"  # as `batchot train --device`
+    threads: int = 1  # of the numerical libraries
+    keep: bool = False  # leave checkpoints and TensorBoard files
+    command: str = ""  # kept in config.yaml
+    commit: str | None = None  # of the code that started the run
 
 
 def write_job(folder: Path, job: Job) -> None:
-    """Write job.json.
-
-    Args:
-        folder: run folder
-        job: what is to be done
-
-    Raises:
-        RunError: cannot be written
-    """
+    """Write job.json."""
     values: dict[str, Any] = {
         "recipe": to_mapping(job.recipe),
         "data_root": None if job.data_root is None else str(job.data_root.resolve()),
@@ -63,17 +50,7 @@ def write_job(folder: Path, job: Job) -> None:
 
 
 def read_job(folder: Path) -> Job:
-    """Read job.json.
-
-    Args:
-        folder: run folder
-
-    Returns:
-        The job.
-
-    Raises:
-        RunError: it is missing or damaged
-    """
+    """Read job.json."""
     path = folder / JOB
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
@@ -93,12 +70,7 @@ def read_job(folder: Path) -> Job:
 
 
 def key_of(recipe: Recipe | CrossModalRecipe) -> str:
-    """Give a short name for all that determines a run, so that a run is found again by what it is.
-
-    >>> from batchot.training.settings import load_recipe
-    >>> key_of(load_recipe("digits")) == key_of(load_recipe("digits", [("loss.lam", "3")]))
-    False
-    """
+    """Give a short name for all that determines a run, so that a run is found again by what it is."""
     values = to_mapping(recipe)
     for told in ("name", "about", "checkpoint_minutes"):  # change nothing
         values.pop(told)

@@ -9,34 +9,26 @@ from pathlib import Path
 from typing import Any
 
 from batchot.benchmark.job import key_of
-from batchot.benchmark.statistics import Interval, mean_interval
-from batchot.data.errors import DataError
+from batchot.benchmark.results import Interval, mean_interval
+from batchot.device import Device
+from batchot.errors import DataError
 from batchot.training.cross_recipe import CrossModalRecipe
-from batchot.training.device import Device
 from batchot.training.files import RunFolder
 from batchot.training.recipe import Recipe, RecipeError
-from batchot.training.settings import load_any_recipe
+from batchot.training.recipes import load_any_recipe
 
 _NAMES = {"map": "mAP", "accuracy": "accuracy", "nn": "NN", "ft": "FT", "st": "ST", "e": "E", "dcg": "DCG"}
 
 
 @dataclass(frozen=True)
 class Row:
-    """A benchmark with one recipe.
+    """A benchmark with one recipe."""
 
-    Args:
-        name: of the benchmark
-        recipe: of this package
-        settings: what the recipe computes: "ours", or the preset of the paper's or its authors' settings
-        paper: the paper's figures by measure, in percent
-        at: when the paper has them, in words
-    """
-
-    name: str
-    recipe: str
-    settings: str
-    paper: dict[str, float]
-    at: str
+    name: str  # of the benchmark
+    recipe: str  # of this package
+    settings: str  # what the recipe computes: "ours", or the preset of the paper's or its authors' settings
+    paper: dict[str, float]  # the paper's figures by measure, in percent
+    at: str  # when the paper has them, in words
 
     def command(self, seed: int, out: Path, data_root: Path | None) -> str:
         """The command that trains it."""
@@ -74,32 +66,17 @@ ROWS = (
 
 @dataclass(frozen=True)
 class Reproduced:
-    """What is known of a row.
+    """What is known of a row."""
 
-    Args:
-        row: which
-        ours: by measure, over the seeds that were run, as fractions
-        seeds: that were run to the end
-        epochs: of these runs, and of the recipe
-        missing: why the data cannot be had; None if it is there
-    """
-
-    row: Row
-    ours: dict[str, Interval]
-    seeds: tuple[int, ...]
-    epochs: int
-    missing: str | None
+    row: Row  # which
+    ours: dict[str, Interval]  # by measure, over the seeds that were run, as fractions
+    seeds: tuple[int, ...]  # that were run to the end
+    epochs: int  # of these runs, and of the recipe
+    missing: str | None  # why the data cannot be had; None if it is there
 
 
 def chosen_rows(names: Sequence[str]) -> tuple[Row, ...]:
-    """Give the rows of these benchmarks or recipes, all of them where none is named.
-
-    Raises:
-        RecipeError: no such benchmark
-
-    >>> [row.recipe for row in chosen_rows(["cifar-10"])]
-    ['cifar10', 'cifar10-long']
-    """
+    """Give the rows of these benchmarks or recipes, all of them where none is named."""
     if not names:
         return ROWS
     rows: list[Row] = []
@@ -119,17 +96,7 @@ def _bare(name: str) -> str:
 
 
 def reproduced(row: Row, seeds: Sequence[int], out: Path, data_root: Path | None) -> Reproduced:
-    """Find what was run of a row, and whether its data is there.
-
-    Args:
-        row: which
-        seeds: that are looked for
-        out: folder of the runs
-        data_root: where the data lies
-
-    Returns:
-        What is known.
-    """
+    """Find what was run of a row, and whether its data is there."""
     found: dict[int, dict[str, Any]] = {}
     epochs = row.made(0).epochs
     for seed in seeds:
@@ -146,7 +113,7 @@ def reproduced(row: Row, seeds: Sequence[int], out: Path, data_root: Path | None
 def missing_data(recipe: Recipe | CrossModalRecipe, data_root: Path | None) -> str | None:
     """Say why the data of a recipe cannot be had here; None if it is there. Nothing is downloaded."""
     from batchot.data import load_dataset
-    from batchot.data.shrec import load_shrec_sketches
+    from batchot.data.sets.shrec import load_shrec_sketches
     from batchot.training.inputs import collection_of, root_of
 
     parts = list(recipe.towers.values()) if isinstance(recipe, CrossModalRecipe) else [recipe]
@@ -171,11 +138,7 @@ def run_row(
     device: Device,
     tell: Callable[[str], None],
 ) -> None:
-    """Train a row with a seed, going on where it was interrupted; a finished run is left as it is.
-
-    Raises:
-        RunError, DataError, RunInterrupted: see `batchot.training.run.train`
-    """
+    """Train a row with a seed, going on where it was interrupted; a finished run is left as it is."""
     from batchot.reporting import write_cross_report, write_report
     from batchot.training.cross_run import train_cross
     from batchot.training.run import Messages, train
@@ -199,16 +162,7 @@ def run_row(
 
 
 def markdown_table(rows: Sequence[Reproduced], out: Path, data_root: Path | None) -> str:
-    """Give the table as Markdown, in percent.
-
-    Args:
-        rows: what is known
-        out: folder of the runs
-        data_root: where the data lies
-
-    Returns:
-        The table, and below it what data is missing and how to run the rows that were not.
-    """
+    """Give the table as Markdown, in percent."""
     lines = ["| benchmark | recipe | settings | the paper | here |", "|---|---|---|---|---|"]
     for found in rows:
         row = found.row

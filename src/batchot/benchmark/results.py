@@ -1,45 +1,154 @@
-"""The results of a comparison as files: JSON with everything, CSV with a line an epoch, Markdown tables."""
+"""Results of a comparison: statistics, tables, files."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import math
+import statistics
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from batchot.benchmark.compare import Compared, Result
 from batchot.benchmark.machine import describe_machine
-from batchot.benchmark.statistics import Interval
-from batchot.benchmark.summary import (
-    MEASURES,
-    Reached,
-    evaluated_epochs,
-    interval_at,
-    lead,
-    reached,
-    seconds_at,
-    shown_epochs,
-    target_of,
-)
+from batchot.training.callbacks import Row
 from batchot.training.files import write_csv, write_text
-from batchot.training.settings import load_any_recipe, to_mapping
+from batchot.training.recipes import load_any_recipe, to_mapping
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean and half the width of its 95 % interval; there is no interval of a single value."""
+
+    mean: float
+    half: float | None
+    n: int
+
+    @property
+    def low(self) -> float:
+        """Lower end; the mean itself of a single value."""
+        return self.mean - (self.half or 0.0)
+
+    @property
+    def high(self) -> float:
+        """Upper end; the mean itself of a single value."""
+        return self.mean + (self.half or 0.0)
+
+    @property
+    def sign(self) -> int:
+        """1 or -1 where the whole interval lies above or below 0, else 0; 0 without an interval."""
+        if self.half is None:
+            return 0
+        return 1 if self.low > 0 else -1 if self.high < 0 else 0
+
+
+def mean_interval(values: Sequence[float], level: float = 0.95) -> Interval:
+    r"""Mean and interval by Student's t."""
+    if not values:
+        raise ValueError("a mean needs at least one value")
+    mean = statistics.fmean(values)
+    n = len(values)
+    if n == 1:
+        return Interval(mean, None, 1)
+    from scipy.stats import t
+
+    half = float(t.ppf((1 + level) / 2, n - 1)) * statistics.stdev(values) / math.sqrt(n)
+    return Interval(mean, half, n)
+
+
+def paired_difference(first: dict[int, float], second: dict[int, float]) -> Interval | None:
+    """Give the interval of the difference between two losses, seed by seed."""
+    shared = sorted(first.keys() & second.keys())
+    return mean_interval([first[seed] - second[seed] for seed in shared]) if shared else None
+
+
+MEASURES = {"map": "mAP", "accuracy": "accuracy", "nn": "NN"}
+
+
+@dataclass(frozen=True)
+class Reached:
+    """When the runs of a loss reached a target."""
+
+    runs: int  # how many did
+    # how many there are epochs, seconds: mean over those that did, None where none did; an epoch counts as reached
+    # at its end
+    of: int
+    epochs: float | None
+    seconds: float | None
+
+
+def evaluated_epochs(results: Sequence[Result]) -> list[int]:
+    """Give the epochs after which any run was measured."""
+    rows = (row for result in results for run in result.runs.values() for row in run.rows)
+    return sorted({row.epoch for row in rows if row.map is not None})
+
+
+def shown_epochs(epochs: Sequence[int]) -> list[int]:
+    """Choose the epochs of a table: the first ones, then ever further apart, and the last."""
+    wanted = {1, 2, 5, 10, 20, 50, 100, 200, 500, 1000}
+    return [epoch for epoch in epochs if epoch in wanted or epoch == epochs[-1]]
+
+
+def values_at(result: Result, epoch: int, measure: str) -> dict[int, float]:
+    """Give a measure after an epoch by seed; a run that diverged counts as 0 from there on."""
+    values = {}
+    for seed, run in result.runs.items():
+        row = _row_at(run.rows, epoch)
+        value = None if row is None else getattr(row, measure)
+        if value is not None:
+            values[seed] = float(value)
+        elif run.diverged and (not run.rows or run.rows[-1].epoch < epoch):
+            values[seed] = 0.0
+    return values
+
+
+def interval_at(result: Result, epoch: int, measure: str) -> Interval | None:
+    """Give mean and interval of a measure after an epoch; None where no run was measured then."""
+    values = values_at(result, epoch, measure)
+    return mean_interval(list(values.values())) if values else None
+
+
+def seconds_at(result: Result, epoch: int) -> float | None:
+    """Give the mean time of training until the end of an epoch."""
+    found = [row.seconds for run in result.runs.values() if (row := _row_at(run.rows, epoch)) is not None]
+    return statistics.fmean(found) if found else None
+
+
+def lead(first: Result, other: Result, epoch: int, measure: str = "map") -> Interval | None:
+    """Give by how much one loss leads another after an epoch, paired by seed."""
+    return paired_difference(values_at(first, epoch, measure), values_at(other, epoch, measure))
+
+
+def target_of(compared: Compared, epoch: int) -> float | None:
+    """Give the mAP to be reached: the best mean of a peer after the last epoch, of any loss where there is no peer."""
+    peers = [r for r in compared.results if not r.contender.ours] or compared.results
+    means = [i.mean for r in peers if (i := interval_at(r, epoch, "map")) is not None]
+    return max(means, default=None)
+
+
+def reached(result: Result, target: float) -> Reached:
+    """Find when each run first had a mAP of at least the target."""
+    first: list[Row] = []
+    for run in result.runs.values():
+        hit = next((row for row in run.rows if row.map is not None and row.map >= target), None)
+        if hit is not None:
+            first.append(hit)
+    n = len(result.runs)
+    if not first:
+        return Reached(0, n, None, None)
+    return Reached(
+        len(first), n, statistics.fmean(r.epoch for r in first), statistics.fmean(r.seconds for r in first)
+    )
+
+
+def _row_at(rows: Sequence[Row], epoch: int) -> Row | None:
+    return next((row for row in rows if row.epoch == epoch), None)
 
 
 def write_results(compared: Compared, out: Path, target: float | None = None) -> dict[str, Any]:
-    """Write results.json, results.csv and results.md.
-
-    Args:
-        compared: the comparison
-        out: folder
-        target: mAP whose first epoch is looked for, in [0, 1] (None: see `target_of`)
-
-    Returns:
-        The content of results.json.
-
-    Raises:
-        RunError: cannot be written
-    """
+    """Write results.json, results.csv and results.md."""
     values = as_values(compared, target)
     write_text(out / "results.json", json.dumps(values, indent=2) + "\n")
     write_csv(out / "results.csv", epoch_rows(compared, values))
@@ -205,11 +314,7 @@ def _goal(compared: Compared, target: float | None) -> float | None:
 
 
 def cell(interval: Interval | None) -> str:
-    """Give mean ± half width in percent.
-
-    >>> cell(Interval(0.5, 0.0125, 3)), cell(Interval(0.5, None, 1)), cell(None)
-    ('50.00 ± 1.25', '50.00 (1)', '-')
-    """
+    """Give mean ± half width in percent."""
     if interval is None:
         return "-"
     return f"{100 * interval.mean:.2f} " + (
@@ -218,11 +323,7 @@ def cell(interval: Interval | None) -> str:
 
 
 def lead_text(interval: Interval | None) -> str:
-    """Give a difference in points; in bold where its interval excludes 0.
-
-    >>> lead_text(Interval(0.02, 0.01, 3)), lead_text(Interval(-0.01, 0.02, 3))
-    ('**+2.00 ± 1.00**', '-1.00 ± 2.00')
-    """
+    """Give a difference in points; in bold where its interval excludes 0."""
     if interval is None:
         return "-"
     spread = "" if interval.half is None else f" ± {100 * interval.half:.2f}"
@@ -231,11 +332,7 @@ def lead_text(interval: Interval | None) -> str:
 
 
 def reached_text(found: Reached) -> str:
-    """Say when a target was reached.
-
-    >>> reached_text(Reached(3, 3, 2.0, 61.0)), reached_text(Reached(0, 3, None, None))
-    ('2.0 (61)', 'not')
-    """
+    """Say when a target was reached."""
     if found.epochs is None or found.seconds is None:
         return "not"
     some = "" if found.runs == found.of else f", {found.runs} of {found.of} runs"

@@ -16,32 +16,24 @@ from typing import Any
 
 from batchot.benchmark.job import DIVERGED, FINISHED, MEASURED, Job, key_of, read_job, write_job
 from batchot.benchmark.worker import DIVERGED_STATUS, TOLD
+from batchot.errors import RunError
 from batchot.reporting.history import read_history
 from batchot.training.callbacks import Row
-from batchot.training.files import RunError, RunFolder, RunInterrupted
+from batchot.training.files import RunFolder, RunInterrupted
 
 _PATIENCE = 120.0  # seconds that a process may take to write its checkpoint
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """A run that is over.
+    """A run that is over."""
 
-    Args:
-        folder: of the run
-        rows: an epoch each
-        diverged: the message, where training diverged
-        commit: of the code
-        measured: when it was finished, and on which machine
-        here: whether it was done now and not by an earlier process
-    """
-
-    folder: Path
-    rows: tuple[Row, ...]
-    diverged: str | None
-    commit: str | None
-    measured: dict[str, Any]
-    here: bool
+    folder: Path  # of the run
+    rows: tuple[Row, ...]  # an epoch each
+    diverged: str | None  # the message, where training diverged
+    commit: str | None  # of the code
+    measured: dict[str, Any]  # when it was finished, and on which machine
+    here: bool  # whether it was done now and not by an earlier process
 
     @property
     def map(self) -> float | None:
@@ -50,12 +42,7 @@ class Outcome:
 
 
 class Runner:
-    """Runs training jobs in processes, at most so many at once; runs that are there already are not run again.
-
-    Args:
-        root: each run has the folder root / group / key, the key made of all its settings
-        processes: at most so many at once
-    """
+    """Runs training jobs in processes, at most so many at once; runs that are there already are not run again."""
 
     def __init__(self, root: Path, processes: int) -> None:
         self.root = root
@@ -65,19 +52,7 @@ class Runner:
         self._stopping = False
 
     def run(self, group: str, job: Job) -> Outcome:
-        """Do a job, or find it done.
-
-        Args:
-            group: folder below the root
-            job: what is to be done
-
-        Returns:
-            How it went.
-
-        Raises:
-            RunError: it failed for a reason that is no result: data, disk, a killed process
-            RunInterrupted: `stop` was called
-        """
+        """Do a job, or find it done."""
         folder = self.root / group / key_of(job.recipe)
         if not _is_over(folder):
             with self._slots:

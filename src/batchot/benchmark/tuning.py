@@ -6,8 +6,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from batchot.benchmark.contenders import Contender
-from batchot.benchmark.space import Parameter
+from batchot.benchmark.contenders import Contender, Parameter
 from batchot.training.cross_recipe import CrossModalRecipe
 from batchot.training.recipe import Recipe
 
@@ -16,17 +15,11 @@ STARTUP = 4  # trials drawn at random before the optimiser looks at what they ga
 
 @dataclass(frozen=True)
 class Trial:
-    """Settings that were tried.
+    """Settings that were tried."""
 
-    Args:
-        number: from 0; the first are the settings as they come
-        values: by setting; those of a learning rate are factors
-        score: mAP on the validation part; None where training diverged
-    """
-
-    number: int
-    values: dict[str, float]
-    score: float | None
+    number: int  # from 0; the first are the settings as they come
+    values: dict[str, float]  # by setting; those of a learning rate are factors
+    score: float | None  # mAP on the validation part; None where training diverged
 
 
 def tune(
@@ -36,21 +29,7 @@ def tune(
     seed: int,
     evaluate: Callable[[int, dict[str, float]], float | None],
 ) -> list[Trial]:
-    """Try settings, by the tree-structured Parzen estimator of Optuna.
-
-    What is proposed follows from the seed and the scores alone, so that an interrupted search goes on as it would
-    have: `evaluate` finds what it has measured before.
-
-    Args:
-        contender: whose settings
-        base: recipe with the loss of the contender, whose settings are tried first
-        trials: how many, at least 1; 1 if there is nothing to tune
-        seed: of the proposals
-        evaluate: gives the score of a trial; None where training diverged
-
-    Returns:
-        The trials in order.
-    """
+    """Try settings, by the tree-structured Parzen estimator of Optuna."""
     import optuna
     from optuna.trial import TrialState, create_trial
 
@@ -82,11 +61,7 @@ def tune(
 
 
 def best_of(trials: list[Trial]) -> Trial:
-    """Give the trial with the highest score; the first one where all diverged.
-
-    >>> best_of([Trial(0, {}, None), Trial(1, {}, 0.5), Trial(2, {}, 0.25)]).number
-    1
-    """
+    """Give the trial with the highest score; the first one where all diverged."""
     return max(trials, key=lambda trial: (-1.0 if trial.score is None else trial.score, -trial.number))
 
 
@@ -108,16 +83,7 @@ def with_start(base: Recipe | CrossModalRecipe, name: str, parameter: Parameter)
 def as_overrides(
     base: Recipe | CrossModalRecipe, space: dict[str, Parameter], values: dict[str, float]
 ) -> list[tuple[str, str]]:
-    """Give tuned values as overrides of a recipe.
-
-    Args:
-        base: recipe
-        space: what the values are
-        values: by setting
-
-    Returns:
-        Settings and their values as text.
-    """
+    """Give tuned values as overrides of a recipe."""
     overrides = []
     for name, value in values.items():
         if not space[name].factor:

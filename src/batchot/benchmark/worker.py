@@ -21,22 +21,15 @@ TOLD = "error: "  # before a message, which may have several lines, in the log
 
 
 def main(folder: Path) -> int:
-    """Train by the job in a folder, going on where an earlier process was stopped.
-
-    Args:
-        folder: holds job.json
-
-    Returns:
-        Exit status: 0; 3 where training diverged, which is a result; 130 interrupted; 1 another error.
-    """
+    """Train by the job in a folder, going on where an earlier process was stopped."""
     job = read_job(folder)
     _stop_with_parent()
     import torch
 
     torch.set_num_threads(job.threads)
-    from batchot.data.errors import DataError
+    from batchot.errors import DataError, RunError
     from batchot.training.cross_run import train_cross
-    from batchot.training.files import Diverged, RunError, RunFolder, write_text
+    from batchot.training.files import Diverged, RunFolder, write_text
     from batchot.training.recipe import Recipe, RecipeError
     from batchot.training.run import Messages, train
 

@@ -5,19 +5,11 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from batchot.commands.common import Parser, UsageError, guarded, say
-from batchot.commands.views import add_view_options, view_settings_of
+from batchot.commands.common import Parser, UsageError, add_view_options, guarded, say, view_settings_of
 
 
 def audit(argv: list[str]) -> int:
-    """Run the command.
-
-    Args:
-        argv: its arguments
-
-    Returns:
-        Exit status: 0 where no leak was found, 1 where there is one.
-    """
+    """Run the command."""
     parser = Parser(
         prog="batchot audit",
         description="Look for leaks of the class in views: a classifier on the pixels in which no shape can be, "
@@ -44,10 +36,10 @@ def audit(argv: list[str]) -> int:
         raise UsageError("--camera-table belongs to --images; the cameras of our own views are known")
 
     def work() -> int:
-        from batchot.data.given_shapes import collection_of
-        from batchot.shapes.audit import leak_audit
-        from batchot.shapes.audit_images import audit_images
-        from batchot.shapes.render_many import render_collection
+        from batchot.audit.audit import leak_audit
+        from batchot.audit.images import audit_images
+        from batchot.data.sets.shape_folder import collection_of
+        from batchot.shapes.views.render_all import render_collection
         from batchot.training.inputs import view_folder
 
         bar = sys.stderr.isatty()

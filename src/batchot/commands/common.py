@@ -1,12 +1,18 @@
-"""What the commands share: their parser, their errors and exit statuses, their messages."""
+"""What the commands share."""
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from batchot.engine.engine import Engine
+    from batchot.shapes.views.settings import ViewSettings
 
 USAGE_ERROR, FAILURE, INTERRUPTED = 2, 1, 130
 
@@ -31,7 +37,7 @@ def fail(message: str, status: int) -> int:
 
 def _shown(text: str) -> str:
     # names of files may hold what a terminal would obey
-    from batchot.search.errors import printable
+    from batchot.search.records import printable
 
     return "\n".join(printable(line) for line in text.split("\n"))
 
@@ -76,14 +82,11 @@ def data_root_of(run: Path | None) -> Path | None:
 
 def guarded(work: Callable[[], int], resume: str = "") -> int:
     """Turn the errors that a user can mend into one message."""
-    from batchot.data.errors import DataError
     from batchot.engine.engine import EngineError
-    from batchot.export.errors import ExportError
-    from batchot.search.errors import SearchError
-    from batchot.shapes.atomic import ViewCacheError
-    from batchot.shapes.errors import ShapeError
-    from batchot.shapes.extra import extras_named
-    from batchot.training.files import RunError, RunInterrupted
+    from batchot.errors import DataError, ExportError, RunError, ShapeError, extras_named
+    from batchot.files import ViewCacheError
+    from batchot.search.records import SearchError
+    from batchot.training.files import RunInterrupted
 
     try:
         with extras_named():
@@ -111,7 +114,7 @@ def recipe_named(recipe: str, data_root: Path | None) -> str:
     """Give the recipe that "folder" stands for: for shapes, shards or images, by what lies there."""
     if recipe != "folder":
         return recipe
-    from batchot.data.folder_kind import folder_kind
+    from batchot.data.sets.shape_folder import folder_kind
 
     if data_root is None:
         raise UsageError(
@@ -125,3 +128,80 @@ def recipe_named(recipe: str, data_root: Path | None) -> str:
     if kind is None:
         raise UsageError(f"folder: {data_root} holds neither shapes nor images whose ending is known")
     return f"{kind}-folder"
+
+
+def add_engine(parser: argparse.ArgumentParser) -> None:
+    """Add --engine, --workers and --ray-address."""
+    parser.add_argument(
+        "--engine",
+        choices=("local", "ray"),
+        default="local",
+        help="processes of this machine (default), or the workers of a Ray cluster",
+    )
+    parser.add_argument("--workers", type=int, metavar="N", help="of --engine ray (one a CPU of the cluster)")
+    parser.add_argument(
+        "--ray-address",
+        metavar="HOST:PORT",
+        help="head of a Ray cluster that is there (default: $RAY_ADDRESS, else workers on this machine)",
+    )
+
+
+def check_engine(options: argparse.Namespace) -> None:
+    """Refuse options that the chosen engine would not look at."""
+    ray = options.engine == "ray"
+    for name in ("workers", "ray_address"):
+        if not ray and getattr(options, name) is not None:
+            raise UsageError(f"--{name.replace('_', '-')} is for --engine ray")
+    if ray and getattr(options, "processes", None) is not None:
+        raise UsageError("--processes is for --engine local; give --workers")
+    if options.workers is not None and options.workers < 1:
+        raise UsageError(f"--workers must be at least 1, got {options.workers}")
+
+
+@contextmanager
+def engine_of(options: argparse.Namespace) -> Iterator[Engine | None]:
+    """Give the engine that the options ask for, None for this machine; it is ended afterwards."""
+    if options.engine == "local":
+        yield None
+        return
+    from batchot.engine.ray_engine import ray_engine
+    from batchot.shapes.views.render_all import usable_cores
+
+    address = options.ray_address or os.environ.get("RAY_ADDRESS") or None
+    address = None if address == "local" else address
+    with ray_engine(address, options.workers, cores=usable_cores(), tell=say) as engine:
+        place = "this machine" if address is None else f"the cluster at {address}"
+        say(f"{engine.workers} Ray workers on {place}")
+        yield engine
+
+
+def add_view_options(parser: argparse.ArgumentParser) -> None:
+    """Add what determines the pixels of views."""
+    parser.add_argument("--cameras", default="circle-12", help="circle-12 (default), dodecahedron-20, box-6")
+    parser.add_argument("--size", type=int, default=224, help="height and width in pixels (224)")
+    parser.add_argument(
+        "--channels", default="shaded", help="one or more of shaded,depth,silhouette,lines (shaded)"
+    )
+    parser.add_argument("--antialias", type=int, default=2, help="samples a pixel in each direction (2)")
+    parser.add_argument(
+        "--up",
+        choices=("auto", "z", "y"),
+        default="auto",
+        help="the axis that points up (what the format says)",
+    )
+
+
+def view_settings_of(options: argparse.Namespace) -> ViewSettings:
+    """Give the settings of those options."""
+    from batchot.shapes.views.settings import ViewSettings
+
+    try:
+        return ViewSettings(
+            cameras=options.cameras,
+            size=options.size,
+            channels=tuple(options.channels.split(",")),
+            antialias=options.antialias,
+            up=options.up,
+        )
+    except ValueError as error:
+        raise UsageError(str(error)) from error

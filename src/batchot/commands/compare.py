@@ -66,14 +66,7 @@ def _parser() -> Parser:
 
 
 def compare(argv: list[str]) -> int:
-    """Run the command.
-
-    Args:
-        argv: its arguments
-
-    Returns:
-        Exit status.
-    """
+    """Run the command."""
     options = _parser().parse_args(argv)
     overrides = [_setting(text) for text in options.settings]
     if options.epochs is not None:

@@ -5,19 +5,20 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from batchot.commands.common import Parser, UsageError, add_device, guarded, say
-from batchot.commands.engines import add_engine, check_engine, engine_of
+from batchot.commands.common import (
+    Parser,
+    UsageError,
+    add_device,
+    add_engine,
+    check_engine,
+    engine_of,
+    guarded,
+    say,
+)
 
 
 def embed(argv: list[str]) -> int:
-    """Run the command.
-
-    Args:
-        argv: its arguments
-
-    Returns:
-        Exit status: 0; 1 where shapes could not be read.
-    """
+    """Run the command."""
     parser = Parser(
         prog="batchot embed",
         description="Embed shapes with a trained run, and say of each which class its classifier reads off. "
@@ -47,9 +48,9 @@ def embed(argv: list[str]) -> int:
         raise UsageError(f"--out {options.out}: the ending must be .npz or .csv")
 
     def work() -> int:
-        from batchot.data.given_shapes import collection_of
-        from batchot.training.cross_embed import embed_by_tower
-        from batchot.training.embed_files import embed_files
+        from batchot.data.sets.shape_folder import collection_of
+        from batchot.training.embed import embed_files
+        from batchot.training.evaluate import embed_by_tower
         from batchot.training.loading import recipe_of
         from batchot.training.recipe import Recipe
 

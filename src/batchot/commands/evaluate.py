@@ -8,14 +8,7 @@ from batchot.commands.common import Parser, add_device, data_root_of, guarded
 
 
 def evaluate(argv: list[str]) -> int:
-    """Run the command.
-
-    Args:
-        argv: its arguments
-
-    Returns:
-        Exit status.
-    """
+    """Run the command."""
     parser = Parser(
         prog="batchot evaluate", description="Measure a trained run on the test samples.", allow_abbrev=False
     )
@@ -26,8 +19,7 @@ def evaluate(argv: list[str]) -> int:
     options = parser.parse_args(argv)
 
     def work() -> int:
-        from batchot.training.cross_evaluate import evaluate_cross
-        from batchot.training.evaluate import evaluate
+        from batchot.training.evaluate import evaluate, evaluate_cross
         from batchot.training.loading import recipe_of
         from batchot.training.recipe import Recipe
 

@@ -8,14 +8,7 @@ from batchot.commands.common import Parser, guarded, say
 
 
 def export(argv: list[str]) -> int:
-    """Run the command.
-
-    Args:
-        argv: its arguments
-
-    Returns:
-        Exit status: 0; 1 where the run or the folder is at fault.
-    """
+    """Run the command."""
     parser = Parser(
         prog="batchot export",
         description="Write a trained network, with all that is done to its samples, as ONNX and as safetensors, with a "

@@ -9,8 +9,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from batchot.commands.common import Parser, UsageError, add_allow_store, add_device, guarded, say
-from batchot.commands.engines import add_engine, check_engine, engine_of
+from batchot.commands.common import (
+    Parser,
+    UsageError,
+    add_allow_store,
+    add_device,
+    add_engine,
+    check_engine,
+    engine_of,
+    guarded,
+    say,
+)
 
 if TYPE_CHECKING:
     from batchot.search.build import Indexing
@@ -20,14 +29,7 @@ _GO_ON = "what was stored is kept: type the same command again to go on"
 
 
 def index(argv: list[str]) -> int:
-    """Run the command.
-
-    Args:
-        argv: its arguments
-
-    Returns:
-        Exit status: 0; 1 where shapes could not be read, or the index is damaged.
-    """
+    """Run the command."""
     parser = Parser(
         prog="batchot index",
         description="Make an index of shapes with a trained run, so that batchot search and batchot serve find them.",
@@ -188,8 +190,8 @@ def _remove(options: argparse.Namespace) -> int:
 
 
 def _info(options: argparse.Namespace) -> int:
-    from batchot.search.describe import describe, describe_in_words
-    from batchot.search.errors import printable
+    from batchot.search.answer_page import describe, describe_in_words
+    from batchot.search.records import printable
 
     if options.json:
         import json
@@ -202,8 +204,8 @@ def _info(options: argparse.Namespace) -> int:
 
 
 def _verify(options: argparse.Namespace) -> int:
-    from batchot.search.describe import problems_of
-    from batchot.search.errors import printable
+    from batchot.search.answer_page import problems_of
+    from batchot.search.records import printable
 
     problems = problems_of(options.index, allow_store=options.allow_store)
     for problem in problems:
@@ -226,9 +228,9 @@ def _map(options: argparse.Namespace) -> int:
 
 
 def _told(found: Indexed, out: Path, pruned: bool) -> int:
-    from batchot.search.errors import printable
     from batchot.search.manifest import IndexFolder
-    from batchot.shapes.view_cache import listed
+    from batchot.search.records import printable
+    from batchot.shapes.views.cache import listed
 
     print(
         f"{out}: {found.added:,} shapes added, {found.changed:,} changed, {found.unchanged:,} as they were"

@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 from batchot.commands.common import Parser
-from batchot.training.settings import load_any_recipe, recipe_names
+from batchot.training.recipes import load_any_recipe
+from batchot.training.settings import recipe_names
 
 
 def recipes(argv: list[str]) -> int:
-    """Run the command.
-
-    Args:
-        argv: its arguments
-
-    Returns:
-        Exit status.
-    """
+    """Run the command."""
     Parser(prog="batchot recipes", description="List the recipes of the package.").parse_args(argv)
     names = recipe_names()
     width = max(map(len, names))

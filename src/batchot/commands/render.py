@@ -7,28 +7,29 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from batchot.commands.common import Parser, UsageError, guarded, say
-from batchot.commands.engines import add_engine, check_engine, engine_of
-from batchot.commands.views import add_view_options, view_settings_of
+from batchot.commands.common import (
+    Parser,
+    UsageError,
+    add_engine,
+    add_view_options,
+    check_engine,
+    engine_of,
+    guarded,
+    say,
+    view_settings_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from batchot.data.shape_collection import ShapeCollection
+    from batchot.data.sets.collection import ShapeCollection
     from batchot.engine.engine import Engine
     from batchot.shapes.source import ShapeSource
-    from batchot.shapes.view_cache import ViewCache
+    from batchot.shapes.views.cache import ViewCache
 
 
 def render(argv: list[str]) -> int:
-    """Run the command.
-
-    Args:
-        argv: its arguments
-
-    Returns:
-        Exit status: 0; 1 where shapes could not be rendered.
-    """
+    """Run the command."""
     parser = Parser(
         prog="batchot render",
         description="Render the views of shapes, in parallel, into the cache from which training reads them; "
@@ -64,8 +65,8 @@ def render(argv: list[str]) -> int:
         raise UsageError("--sheet-rows must be at least 1")
 
     def work() -> int:
-        from batchot.data.given_shapes import collection_of
-        from batchot.shapes.render_many import render_collection
+        from batchot.data.sets.shape_folder import collection_of
+        from batchot.shapes.views.render_all import render_collection
         from batchot.training.inputs import view_folder
 
         collection = collection_of(options.path, options.up)

@@ -8,14 +8,7 @@ from batchot.commands.common import Parser, guarded
 
 
 def report(argv: list[str]) -> int:
-    """Run the command.
-
-    Args:
-        argv: its arguments
-
-    Returns:
-        Exit status.
-    """
+    """Run the command."""
     parser = Parser(
         prog="batchot report",
         description="Make figures and report.html of a finished run again, from what its folder holds; "

@@ -8,14 +8,7 @@ from batchot.commands.common import Parser, UsageError, add_device, guarded, say
 
 
 def reproduce(argv: list[str]) -> int:
-    """Run the command.
-
-    Args:
-        argv: its arguments
-
-    Returns:
-        Exit status.
-    """
+    """Run the command."""
     parser = Parser(
         prog="batchot reproduce",
         description="Show the six benchmarks of the paper: its figures, what was reached here, the settings, and "

@@ -9,14 +9,7 @@ from batchot.commands.common import Parser, UsageError, add_allow_store, add_dev
 
 
 def search(argv: list[str]) -> int:
-    """Run the command.
-
-    Args:
-        argv: its arguments
-
-    Returns:
-        Exit status: 0; 1 where the query cannot be taken, or the index is damaged.
-    """
+    """Run the command."""
     parser = Parser(
         prog="batchot search",
         description="Look up what is like a shape, a picture or a drawing in an index, nearest first, and which class "
@@ -58,7 +51,7 @@ def search(argv: list[str]) -> int:
 
     def work() -> int:
         from batchot.search.answer_page import answer_html, answer_json, answer_table
-        from batchot.search.filters import Filters
+        from batchot.search.records import Filters
         from batchot.search.searcher import Searcher
         from batchot.training.files import write_text
 

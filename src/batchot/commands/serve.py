@@ -28,14 +28,7 @@ _END_SECONDS = 2  # for answers that are being given when the server is told to 
 
 
 def serve(argv: list[str]) -> int:
-    """Run the command.
-
-    Args:
-        argv: its arguments
-
-    Returns:
-        Exit status: 0 when it was stopped; 1 where the index is damaged or the port is taken.
-    """
+    """Run the command."""
     options = _parser().parse_args(argv)
     _check(options)
     others = not _is_loopback(options.host) and options.uds is None
@@ -175,14 +168,14 @@ def _listen(options: argparse.Namespace) -> socket.socket:
 
 
 def _run(options: argparse.Namespace, tokens: object, listener: socket.socket, others: bool) -> int:
+    from batchot.errors import require
     from batchot.search.sandbox import Limits, Sandbox
     from batchot.search.searcher import Searcher
     from batchot.serve.app import make_app
     from batchot.serve.door import Door
     from batchot.serve.guard import Protection, Tokens, cookie_name
     from batchot.serve.record import log_to_stderr
-    from batchot.shapes.extra import require
-    from batchot.shapes.render_many import usable_cores
+    from batchot.shapes.views.render_all import usable_cores
 
     uvicorn = require("uvicorn", "search")
     assert isinstance(tokens, Tokens)

@@ -12,14 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from batchot.commands.common import Parser, UsageError, data_root_of, guarded, recipe_named, say
-from batchot.training.cross_recipe import CrossModalRecipe
-from batchot.training.cross_settings import cross_settings_help, together_types
-from batchot.training.distributed_processes import Processes, ProcessesError, check_parts, processes_of
+from batchot.training.cross_recipe import CrossModalRecipe, cross_settings_help, together_types
+from batchot.training.launch import Processes, ProcessesError, check_parts, processes_of
 from batchot.training.recipe import Recipe
+from batchot.training.recipes import load_any_recipe
 from batchot.training.settings import (
     full_name,
     is_setting,
-    load_any_recipe,
     recipe_names,
     setting_types,
     settings_help,
@@ -187,7 +186,7 @@ def train(argv: list[str]) -> int:
 
 def _launch(processes: Processes, argv: list[str]) -> int:
     import __main__
-    from batchot.training.distributed_launch import launch
+    from batchot.training.launch import launch
 
     # as a script does: what lies in the working folder is not imported
     safe = ["-P"] if getattr(__main__, "__spec__", None) is None else []

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from batchot.commands.common import FAILURE, INTERRUPTED, fail, guarded
-from batchot.training.distributed_processes import Processes
+from batchot.training.launch import Processes
 
 R = TypeVar("R")
 
@@ -17,23 +17,11 @@ R = TypeVar("R")
 def run_rank(
     processes: Processes, device: str, train: Callable[[], R], finish: Callable[[R], None], resume: str
 ) -> int:
-    """Train as a rank, with the others that were started.
-
-    Args:
-        processes: which rank this is, of how many
-        device: --device
-        train: what all ranks do
-        finish: what the first rank does with it afterwards
-        resume: what the user is told to go on with
-
-    Returns:
-        Exit status.
-    """
+    """Train as a rank, with the others that were started."""
     # before torch: it would warn that it looks in vain for parameters without a gradient
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
-    from batchot.training.device import accelerator_of
-    from batchot.training.distributed import ToldByAnother, joined
-    from batchot.training.distributed_heartbeat import end_with_launcher
+    from batchot.device import accelerator_of
+    from batchot.training.distributed import ToldByAnother, end_with_launcher, joined
 
     end_with_launcher()
     first = processes.rank == 0
@@ -61,9 +49,8 @@ def run_rank(
 
 def _without_a_word(work: Callable[[], int], processes: Processes) -> int:
     """Say only what the first rank cannot know."""
-    from batchot.data.errors import DataError
-    from batchot.shapes.errors import ShapeError
-    from batchot.training.files import RunError, RunInterrupted
+    from batchot.errors import DataError, RunError, ShapeError
+    from batchot.training.files import RunInterrupted
 
     try:
         return work()

@@ -17,59 +17,56 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from batchot.data.augment import Augmentation, Normalization
-    from batchot.data.augment_clouds import CloudAugmentation
-    from batchot.data.augment_sketches import SketchAugmentation
-    from batchot.data.augment_views import ViewAugmentation
-    from batchot.data.cifar10 import load_cifar10
-    from batchot.data.datasets import DatasetName, load_dataset
-    from batchot.data.digits import load_digits
-    from batchot.data.errors import DataError, DownloadError
-    from batchot.data.folder import load_image_folder
+    from batchot.data.augment.clouds import CloudAugmentation
+    from batchot.data.augment.images import Augmentation, Normalization
+    from batchot.data.augment.sketches import SketchAugmentation
+    from batchot.data.augment.views import ViewAugmentation
+    from batchot.data.batches.loader import EvaluationBatches, Preparation, TrainingBatches
+    from batchot.data.batches.paired import Paired, PairedBatches, PairedTrainingBatches, pair_classes
+    from batchot.data.batches.samplers import BalancedBatches, BatchSampler, PlainBatches
     from batchot.data.images import Images, Splits
-    from batchot.data.loader import EvaluationBatches, TrainingBatches
-    from batchot.data.mnist import load_mnist
-    from batchot.data.paired_batches import PairedBatches
-    from batchot.data.paired_loader import PairedTrainingBatches
-    from batchot.data.pairing import Paired, pair_classes
-    from batchot.data.prepare import Preparation
-    from batchot.data.samplers import BalancedBatches, BatchSampler, PlainBatches
     from batchot.data.samples import Samples
-    from batchot.data.shrec import load_shrec_shapes, load_shrec_sketches
-    from batchot.data.sketches import load_sketch_folder
-    from batchot.data.validation_part import held_out
+    from batchot.data.sets.by_name import DatasetName, load_dataset
+    from batchot.data.sets.cifar10 import load_cifar10
+    from batchot.data.sets.digits import load_digits
+    from batchot.data.sets.mnist import load_mnist
+    from batchot.data.sets.pictures import load_image_folder
+    from batchot.data.sets.shrec import load_shrec_shapes, load_shrec_sketches
+    from batchot.data.sets.sketches import load_sketch_folder
+    from batchot.data.sets.validation import held_out
+    from batchot.errors import DataError, DownloadError
 
 _HOMES = {
-    "Augmentation": "batchot.data.augment",
-    "BalancedBatches": "batchot.data.samplers",
-    "BatchSampler": "batchot.data.samplers",
-    "CloudAugmentation": "batchot.data.augment_clouds",
-    "DataError": "batchot.data.errors",
-    "DatasetName": "batchot.data.datasets",
-    "DownloadError": "batchot.data.errors",
-    "EvaluationBatches": "batchot.data.loader",
+    "Augmentation": "batchot.data.augment.images",
+    "BalancedBatches": "batchot.data.batches.samplers",
+    "BatchSampler": "batchot.data.batches.samplers",
+    "CloudAugmentation": "batchot.data.augment.clouds",
+    "DataError": "batchot.errors",
+    "DatasetName": "batchot.data.sets.by_name",
+    "DownloadError": "batchot.errors",
+    "EvaluationBatches": "batchot.data.batches.loader",
     "Images": "batchot.data.images",
-    "Normalization": "batchot.data.augment",
-    "Paired": "batchot.data.pairing",
-    "PairedBatches": "batchot.data.paired_batches",
-    "PairedTrainingBatches": "batchot.data.paired_loader",
-    "PlainBatches": "batchot.data.samplers",
-    "Preparation": "batchot.data.prepare",
+    "Normalization": "batchot.data.augment.images",
+    "Paired": "batchot.data.batches.paired",
+    "PairedBatches": "batchot.data.batches.paired",
+    "PairedTrainingBatches": "batchot.data.batches.paired",
+    "PlainBatches": "batchot.data.batches.samplers",
+    "Preparation": "batchot.data.batches.loader",
     "Samples": "batchot.data.samples",
-    "SketchAugmentation": "batchot.data.augment_sketches",
+    "SketchAugmentation": "batchot.data.augment.sketches",
     "Splits": "batchot.data.images",
-    "TrainingBatches": "batchot.data.loader",
-    "ViewAugmentation": "batchot.data.augment_views",
-    "held_out": "batchot.data.validation_part",
-    "load_cifar10": "batchot.data.cifar10",
-    "load_dataset": "batchot.data.datasets",
-    "load_digits": "batchot.data.digits",
-    "load_image_folder": "batchot.data.folder",
-    "load_mnist": "batchot.data.mnist",
-    "load_shrec_shapes": "batchot.data.shrec",
-    "load_shrec_sketches": "batchot.data.shrec",
-    "load_sketch_folder": "batchot.data.sketches",
-    "pair_classes": "batchot.data.pairing",
+    "TrainingBatches": "batchot.data.batches.loader",
+    "ViewAugmentation": "batchot.data.augment.views",
+    "held_out": "batchot.data.sets.validation",
+    "load_cifar10": "batchot.data.sets.cifar10",
+    "load_dataset": "batchot.data.sets.by_name",
+    "load_digits": "batchot.data.sets.digits",
+    "load_image_folder": "batchot.data.sets.pictures",
+    "load_mnist": "batchot.data.sets.mnist",
+    "load_shrec_shapes": "batchot.data.sets.shrec",
+    "load_shrec_sketches": "batchot.data.sets.shrec",
+    "load_sketch_folder": "batchot.data.sets.sketches",
+    "pair_classes": "batchot.data.batches.paired",
 }
 
 __all__ = [
@@ -108,7 +105,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
-        from batchot.shapes.extra import extras_named
+        from batchot.errors import extras_named
 
         with extras_named():
             return getattr(import_module(_HOMES[name]), name)

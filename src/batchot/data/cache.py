@@ -15,7 +15,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from batchot.data.locate import cache_folder
+from batchot.data.sets.places import cache_folder
 
 logger = logging.getLogger(__name__)
 
@@ -23,28 +23,7 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 
 
 def cached_array(name: str, fingerprint: str, build: Callable[[], NDArray[Scalar]]) -> NDArray[Scalar]:
-    """The array that ``build`` makes, from the cache folder when it was made before from the same input.
-
-    A cache file that is damaged or of another fingerprint is made anew, and one that cannot be written is
-    done without: neither is the user's concern.
-
-    Args:
-        name: what the array is made from; there is one cache file a name.
-        fingerprint: changes whenever the array would.
-        build: makes the array.
-
-    Returns:
-        The array.
-
-    Example:
-        >>> import os, tempfile
-        >>> from unittest.mock import patch
-        >>> from batchot.data.cache import cached_array
-        >>> with tempfile.TemporaryDirectory() as folder, patch.dict(os.environ, XDG_CACHE_HOME=folder):
-        ...     first = cached_array("ones", "1", lambda: np.ones(3, np.uint8))
-        ...     cached_array("ones", "1", lambda: np.zeros(3, np.uint8))
-        array([1, 1, 1], dtype=uint8)
-    """
+    """The array that ``build`` makes, from the cache folder when it was made before from the same input."""
     path = cache_folder() / "decoded" / f"{_digest(name)}.npz"
     kept: NDArray[Scalar] | None = _read(path, fingerprint)
     if kept is not None:

@@ -1,4 +1,4 @@
-"""One shape, or many, as the same number of points each."""
+"""Read shapes as point clouds, in parallel."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchot.engine.engine import Lost
-from batchot.shapes.errors import ShapeError
+from batchot.errors import ShapeError
 from batchot.shapes.normalize import normalize_shape
 from batchot.shapes.sample import farthest_points, sample_surface
 from batchot.shapes.shape import Mesh, PointCloud, Shape, Up, finite_cloud
@@ -25,6 +25,21 @@ from batchot.shapes.source import ShapeSource
 
 if TYPE_CHECKING:
     from batchot.engine.engine import Engine, Pool
+
+
+class CloudSeat:
+    """Reads shapes as clouds; one on which it dies is tried by others and then named, which the engine sees to."""
+
+    def __init__(self, settings: CloudSettings) -> None:
+        self.settings = settings
+
+    def __call__(self, source: ShapeSource) -> NDArray[np.float32] | str:
+        """The points ``(points, 3)``, or why they cannot be had."""
+        return attempt(source, self.settings)
+
+    def close(self) -> None:
+        """Nothing is held."""
+
 
 Choice = Literal["first", "farthest"]
 TooFew = Literal["error", "repeat"]
@@ -36,26 +51,16 @@ _PARALLEL_ABOVE = 16
 
 @dataclass(frozen=True)
 class CloudSettings:
-    """How a shape becomes a cloud of a given size.
+    """How a shape becomes a cloud of a given size."""
 
-    Args:
-        points: number of points, at least 1.
-        choice: of a cloud with more: the ``"first"`` ones, as is the custom with ModelNet, or ``"farthest"``,
-            each as far as can be from those before it. Of a mesh: points drawn evenly over its area, or the
-            farthest of four times as many.
-        too_few: of a cloud with fewer: an ``"error"``, or ``"repeat"`` it from its beginning.
-        up: the axis of the files that points up; ``"auto"`` takes what the collection says.
-        seed: of the points drawn on meshes, with the content of each file and nothing else.
-
-    Raises:
-        ValueError: on a number below 1 or an unknown option.
-    """
-
-    points: int = 1024
+    points: int = 1024  # number of points, at least 1
+    # of a cloud with more: the ``"first"`` ones, as is the custom with ModelNet, or ``"farthest"``, each as far as
+    # can be from those before it. Of a mesh: points drawn evenly over its area, or the farthest of four times as
+    # many
     choice: Choice = "first"
-    too_few: TooFew = "error"
-    up: Up = "auto"
-    seed: int = 0
+    too_few: TooFew = "error"  # of a cloud with fewer: an ``"error"``, or ``"repeat"`` it from its beginning
+    up: Up = "auto"  # the axis of the files that points up; ``"auto"`` takes what the collection says
+    seed: int = 0  # of the points drawn on meshes, with the content of each file and nothing else
 
     def __post_init__(self) -> None:
         if self.points < 1:
@@ -66,28 +71,7 @@ class CloudSettings:
 
 
 def read_cloud(source: ShapeSource, settings: CloudSettings) -> NDArray[np.float32]:
-    """The points of a shape: upright, centred, in the unit sphere.
-
-    Args:
-        source: where the shape lies.
-        settings: how many points, and which.
-
-    Returns:
-        Points, float32 ``(settings.points, 3)``; the same for the same content, whatever it is called.
-
-    Raises:
-        ShapeError: when it cannot be read or has too few points; which file, what is wrong.
-
-    Example:
-        >>> import tempfile
-        >>> from pathlib import Path
-        >>> from batchot.data.cloud_reading import CloudSettings, read_cloud
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     path = Path(folder) / "two.npy"
-        ...     np.save(path, [[0.0, 0.0, 4.0], [0.0, 0.0, 8.0]])
-        ...     read_cloud(ShapeSource("two", path), CloudSettings(points=1)).tolist()
-        [[0.0, 0.0, -1.0]]
-    """
+    """The points of a shape: upright, centred, in the unit sphere."""
     if (stored := source.stored_points()) is not None:
         axis = source.up if settings.up == "auto" else settings.up
         try:
@@ -101,25 +85,7 @@ def read_cloud(source: ShapeSource, settings: CloudSettings) -> NDArray[np.float
 
 
 def cloud_of(shape: Shape, content: bytes, settings: CloudSettings, name: str) -> NDArray[np.float32]:
-    """The points of a shape that was read already.
-
-    Args:
-        shape: upright, centred, in the unit sphere.
-        content: what it was read from, which with the seed decides the points that are drawn on a mesh.
-        settings: how many points, and which.
-        name: how messages call it.
-
-    Returns:
-        Points, float32 ``(settings.points, 3)``.
-
-    Raises:
-        ShapeError: it has too few points.
-
-    Example:
-        >>> from batchot.data.cloud_reading import CloudSettings, cloud_of
-        >>> cloud_of(PointCloud([[0, 0, 1], [0, 1, 0]]), b"", CloudSettings(points=1), "two points").tolist()
-        [[0.0, 0.0, 1.0]]
-    """
+    """The points of a shape that was read already."""
     if isinstance(shape, Mesh):
         drawn = settings.points * (OVERSAMPLING if settings.choice == "farthest" else 1)
         points = sample_surface(shape, drawn, _seed(content, settings)).points
@@ -148,20 +114,7 @@ def _seed(content: bytes, settings: CloudSettings) -> int:
 
 
 class CloudReader:
-    """Reads many shapes, meshes in several processes; those that cannot be read do not stop the others.
-
-    Args:
-        settings: how many points, and which.
-        processes: how many at most; as many as there are cores if ``None``.
-        engine: whose workers read; processes of this machine if ``None``.
-
-    Example:
-        >>> from pathlib import Path
-        >>> from batchot.data.cloud_reading import CloudReader, CloudSettings
-        >>> with CloudReader(CloudSettings()) as reader:
-        ...     reader.read([ShapeSource("a", Path("no-such-file.npy"))])
-        ['no-such-file.npy cannot be read: No such file or directory']
-    """
+    """Reads many shapes, meshes in several processes; those that cannot be read do not stop the others."""
 
     def __init__(
         self, settings: CloudSettings, processes: int | None = None, engine: Engine | None = None
@@ -184,12 +137,7 @@ class CloudReader:
     def read(
         self, sources: Sequence[ShapeSource], tick: Callable[[], object] = lambda: None
     ) -> list[NDArray[np.float32] | str]:
-        """The points of each shape ``(points, 3)``, or the reason why it cannot be had.
-
-        Args:
-            sources: any.
-            tick: called after each of them.
-        """
+        """The points of each shape ``(points, 3)``, or the reason why it cannot be had."""
         # An array is read faster than it is sent to another process and back.
         slow = [k for k, source in enumerate(sources) if not (source.is_row or source.ending == ".npy")]
         few = self.processes == 1 or (len(slow) <= _PARALLEL_ABOVE and self._pool is None)
@@ -221,8 +169,6 @@ class CloudReader:
     def _on_workers(
         self, engine: Engine, sources: Sequence[ShapeSource], tick: Callable[[], object]
     ) -> list[NDArray[np.float32] | str]:
-        from batchot.data.cloud_seat import CloudSeat
-
         if self._workers is None and sources:
             pool = engine.pool(partial(CloudSeat, self.settings), shared=(sources[0].path.parent,))
             self._workers = self._held.enter_context(pool)

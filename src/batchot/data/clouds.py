@@ -23,10 +23,10 @@ from batchot.data.cloud_reading import (
     CloudSettings,
     TooFew,
 )
-from batchot.data.errors import DataError
 from batchot.data.labels import check_labels
-from batchot.data.shape_collection import ShapeCollection
-from batchot.shapes.members import forget_rows
+from batchot.data.sets.collection import ShapeCollection
+from batchot.errors import DataError
+from batchot.shapes.formats.archives import forget_rows
 from batchot.shapes.shape import Up
 from batchot.shapes.source import ShapeSource
 
@@ -47,29 +47,13 @@ class Failure:
 
 @dataclass(frozen=True, eq=False)
 class Clouds:
-    """Labelled point clouds of one size.
-
-    Args:
-        points: float32, shape ``(n, p, 3)``; upright, centred, in the unit sphere.
-        labels: index into ``classes`` of each cloud, int64, shape ``(n,)``.
-        classes: name of each class.
-        names: of each cloud.
-        failures: shapes of the collection that could not be read and are not among these.
-
-    Raises:
-        DataError: on a wrong rank or dtype, on lengths that differ, on a label without a class.
-
-    Example:
-        >>> from batchot.data.clouds import Clouds
-        >>> clouds = Clouds(torch.zeros(2, 5, 3), torch.tensor([0, 1]), ("cup", "pan"), ("cup/1", "pan/1"))
-        >>> len(clouds), clouds.sample_shape, clouds.subset(torch.tensor([1])).names
-        (2, (5, 3), ('pan/1',))
-    """
+    """Labelled point clouds of one size."""
 
     points: Tensor  # (n, p, 3) float32
     labels: Tensor  # (n,) int64
-    classes: tuple[str, ...]
-    names: tuple[str, ...]
+    classes: tuple[str, ...]  # name of each class
+    names: tuple[str, ...]  # of each cloud
+    # shapes of the collection that could not be read and are not among these
     failures: tuple[Failure, ...] = field(default=())
 
     def __post_init__(self) -> None:
@@ -114,46 +98,7 @@ def load_clouds(
     progress: bool = True,
     engine: Engine | None = None,
 ) -> tuple[Clouds, Clouds]:
-    """Read the training and the test shapes of a collection as point clouds.
-
-    Meshes are sampled, in parallel. All is kept in the cache folder, a file for each class and part, until a
-    file of it or a setting changes; so reading goes on where it was interrupted. Shapes that cannot be read
-    are left out: a warning counts them and names the first, and ``failures`` has them all.
-
-    Args:
-        collection: the shapes.
-        points: number of points of each.
-        choice: of a cloud with more points: the ``"first"`` ones, as is the custom with ModelNet, or
-            ``"farthest"``, each as far as can be from those before it. Of a mesh: points drawn evenly over
-            its area, or the farthest of four times as many.
-        too_few: of a cloud with fewer points: an ``"error"``, or ``"repeat"`` it from its beginning.
-        up: the axis of the files that points up; ``"auto"`` takes what the collection says.
-        seed: of the points drawn on meshes; they depend on it and the content of each file alone.
-        processes: how many at most; as many as there are cores if ``None``.
-        progress: show a bar where it takes longer than a second.
-        engine: whose workers read meshes; processes of this machine if ``None``.
-
-    Returns:
-        Training and test clouds, in the order of the collection.
-
-    Raises:
-        DataError: when nothing, or no training shape of some class, can be read.
-        ValueError: on a number of points below 1 or an unknown option.
-
-    Example:
-        >>> import os, tempfile
-        >>> from unittest.mock import patch
-        >>> from batchot.data.clouds import load_clouds
-        >>> from batchot.data.shape_collection import load_collection
-        >>> with tempfile.TemporaryDirectory() as root, patch.dict(os.environ, XDG_CACHE_HOME=root):
-        ...     for name in ("cup", "pan"):
-        ...         (Path(root) / name).mkdir()
-        ...         for k in range(3):
-        ...             np.save(Path(root) / name / f"{k}.npy", np.random.rand(20, 3))
-        ...     train, test = load_clouds(load_collection("folder", Path(root)), points=16)
-        >>> train.points.shape, test.names
-        (torch.Size([4, 16, 3]), ('cup/1', 'pan/1'))
-    """
+    """Read the training and the test shapes of a collection as point clouds."""
     settings = CloudSettings(points, choice, too_few, up, seed)
     bar = tqdm(
         total=len(collection),

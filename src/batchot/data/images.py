@@ -8,9 +8,9 @@ from typing import Generic, TypeVar
 import torch
 from torch import Tensor
 
-from batchot.data.errors import DataError
 from batchot.data.labels import check_labels
 from batchot.data.samples import Samples
+from batchot.errors import DataError
 
 S = TypeVar("S", bound=Samples)
 

@@ -10,16 +10,16 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from batchot.data.drawings import RECORDED, Hand, chances, draw_strokes
-from batchot.data.errors import DataError
+from batchot.data.augment.trace import trace
 from batchot.data.images import Splits
 from batchot.data.labels import check_labels
-from batchot.data.shape_collection import ShapeCollection
-from batchot.data.sketch_image import MARGIN
-from batchot.data.trace import trace
+from batchot.data.sets.collection import ShapeCollection
+from batchot.data.sets.quickdraw import RECORDED, Hand, chances, draw_strokes
+from batchot.data.sets.sketch_image import MARGIN
 from batchot.data.views import MEMORY_BUDGET, Views, load_views
-from batchot.shapes.cameras import Cameras
-from batchot.shapes.view_settings import ViewSettings
+from batchot.errors import DataError
+from batchot.shapes.render.cameras import Cameras
+from batchot.shapes.views.settings import ViewSettings
 
 DrawingStyle = Literal["lines", "contours", "outline"]
 DRAWING_STYLES: tuple[DrawingStyle, ...] = get_args(DrawingStyle)
@@ -30,30 +30,14 @@ _AT_ONCE = 64  # shapes that are read together
 
 @dataclass(frozen=True, eq=False)
 class LineDrawings:
-    """Drawings of shapes, black on white, in the form that sketches are brought to.
+    """Drawings of shapes, black on white, in the form that sketches are brought to."""
 
-    Drawing ``(i v + j) s + k`` shows shape i from camera j of v in style k of s. A sample is one drawing, so that
-    whoever draws samples at random meets all cameras and styles alike, and no network can learn the hand of one
-    renderer.
-
-    Args:
-        views: of the shapes, one channel a style.
-        labels: index into ``classes`` of each drawing, int64, shape ``(n,)``.
-        classes: name of each class.
-        at: number of each drawing among all of ``views``, int64, shape ``(n,)``.
-        pixels: all drawings of ``views``, uint8, shape ``(shapes v s, 1, h, w)``; ``None``: they are read from disk
-            when asked for.
-        hand: that draws them anew for training, :meth:`draw`: their lines are followed with a pen as it would.
-
-    Raises:
-        DataError: on numbers that differ, on a label without a class.
-    """
-
-    views: Views
+    views: Views  # of the shapes, one channel a style
     labels: Tensor  # (n,) int64
-    classes: tuple[str, ...]
+    classes: tuple[str, ...]  # name of each class
     at: Tensor  # (n,) int64
     pixels: Tensor | None = None  # (shapes v s, 1, h, w) uint8
+    # that draws them anew for training, :meth:`draw`: their lines are followed with a pen as it would
     hand: Hand = RECORDED
 
     def __post_init__(self) -> None:
@@ -152,20 +136,7 @@ def drawing_settings(
     cameras: str | Cameras = "drawing-12",
     margin: float = MARGIN,
 ) -> ViewSettings:
-    """How shapes are drawn so that the result is like a sketch that was brought to its form.
-
-    Args:
-        size: height and width, pixels.
-        styles: ``"lines"``: where the shape ends, hides itself or is bent; ``"contours"``: without the bends;
-            ``"outline"``: only where it ends.
-        cameras: a name of :func:`batchot.shapes.cameras.make_cameras` or any orthographic cameras.
-        margin: share of a drawing that stays white on each side.
-
-    Example:
-        >>> from batchot.data.line_drawings import drawing_settings
-        >>> drawing_settings(64).view_shape
-        (12, 3, 64, 64)
-    """
+    """How shapes are drawn so that the result is like a sketch that was brought to its form."""
     return ViewSettings(cameras=cameras, size=size, channels=tuple(styles), antialias=ANTIALIAS, fit=margin)
 
 
@@ -183,41 +154,7 @@ def load_line_drawings(
     progress: bool = True,
     on_message: Callable[[str], None] | None = None,
 ) -> Splits[LineDrawings]:
-    """The drawings of a collection, made first where they are not in the cache of views.
-
-    Args:
-        collection: the shapes.
-        size: height and width of a drawing, pixels.
-        folder: of the cache.
-        styles: see :func:`drawing_settings`.
-        cameras: see :func:`drawing_settings`.
-        hand: how they are drawn anew for training.
-        processes: that render; as many as there are cores if ``None``.
-        time_limit: for one shape, seconds; ``None``: none.
-        memory_budget: bytes; where all drawings together take no more, they are held in memory.
-        progress: show progress bars.
-        on_message: told in a sentence what is being done, and how many shapes could not be drawn.
-
-    Returns:
-        Training and test drawings, each of the shapes of that part; there may be none to test.
-
-    Raises:
-        DataError: when no training shape of a class could be drawn.
-        ViewCacheError: the disk is full or not writable.
-
-    Example:
-        >>> import tempfile
-        >>> from batchot.data.line_drawings import load_line_drawings
-        >>> from batchot.data.shape_collection import ShapeCollection
-        >>> from batchot.shapes.source import ShapeSource
-        >>> with tempfile.TemporaryDirectory() as name:
-        ...     path = Path(name) / "a.off"
-        ...     _ = path.write_text("OFF\\n3 1 0\\n0 0 0\\n1 0 0\\n0 1 1\\n3 0 1 2\\n")
-        ...     wedge = ShapeCollection("wedges", ("wedge",), (ShapeSource("a", path),), (), "meshes", Path(name))
-        ...     drawn = load_line_drawings(wedge, size=32, folder=Path(name) / "views", progress=False)
-        >>> len(drawn.train), len(drawn.test), drawn.sample_shape, drawn.train.names[4]
-        (36, 0, (1, 32, 32), 'a from 1, contours')
-    """
+    """The drawings of a collection, made first where they are not in the cache of views."""
     views = load_views(
         collection,
         drawing_settings(size, styles=styles, cameras=cameras),

@@ -1,8 +1,4 @@
-"""A shard of rendered views: a tar file as WebDataset has them, with the place of each sample known without reading it.
-
-The members of sample 17 are ``00000017.npy`` (views, uint8 ``(v, c, h, w)``) and ``00000017.json`` (name, class, label,
-part and the SHA-256 of the shape's file). Equal samples make equal bytes: nothing of the writer or the time is kept.
-"""
+"""Tar files of rendered views and their index."""
 
 from __future__ import annotations
 
@@ -12,42 +8,137 @@ import json
 import os
 import tarfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from batchot.shapes.atomic import ViewCacheError
-from batchot.shapes.view_cache import view_id
-from batchot.shapes.view_file import ViewShape, npy_header
+from batchot.errors import DataError
+from batchot.files import ViewCacheError, write_whole
+from batchot.shapes.views.cache import ViewShape, npy_header, view_id
 
 if TYPE_CHECKING:
     from batchot.shapes.source import ShapeSource
-    from batchot.shapes.view_cache import ViewCache
+    from batchot.shapes.views.cache import ViewCache
+
+INDEX, SAMPLES = "shards.json", "samples.npz"
+_FORMAT = 1
+AGAIN = "write it again with batchot render FOLDER --shards"
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One tar file."""
+
+    file: str  # name in the folder
+    part: str  # "train" or "test"
+    samples: int  # how many
+    bytes: int = 0  # of the file; 0 before it is written
+
+
+@dataclass(frozen=True)
+class ShardIndex:
+    """All but the rows of the samples."""
+
+    name: str  # of the collection
+    classes: tuple[str, ...]  # names; labels are indices into them
+    cameras: str  # their name
+    settings: dict[str, Any]  # all that determines the pixels, see `ViewSettings.description`
+    view_shape: ViewShape  # of each sample, (v, c, h, w)
+    plan: str  # hexadecimal digest of what the shards are to hold
+    shards: tuple[Shard, ...]  # in the order of the samples
+    samples_sha256: str = ""  # of ``samples.npz``; empty until all shards are written
+
+    def write(self, folder: Path) -> None:
+        """Write ``shards.json``, whole or not at all."""
+        text = json.dumps({"format": _FORMAT, **asdict(self)}, indent=1)
+        write_whole(folder / INDEX, [text.encode(), b"\n"])
+
+    @classmethod
+    def read(cls, folder: Path) -> ShardIndex:
+        """Read it."""
+        path = folder / INDEX
+        try:
+            read = json.loads(path.read_bytes())
+        except FileNotFoundError as error:
+            raise DataError(f"{folder} holds no shards ({INDEX} is missing); {AGAIN} {folder}") from error
+        except (OSError, ValueError) as error:
+            raise DataError(f"{path} cannot be read ({error}); {AGAIN} {folder}") from error
+        try:
+            version = read.pop("format")
+            if version != _FORMAT:
+                raise DataError(f"{path} is of format {version}, this version of batchot reads {_FORMAT}")
+            shards = tuple(Shard(**shard) for shard in read.pop("shards"))
+            classes, view_shape = tuple(read.pop("classes")), tuple(read.pop("view_shape"))
+            return cls(shards=shards, classes=classes, view_shape=view_shape, **read)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise DataError(f"{path} is damaged ({error}); {AGAIN} {folder}") from error
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """What is known of each sample without reading it."""
+
+    names: tuple[str, ...]  # of the shapes
+    labels: NDArray[np.int64]  # int64 (n,)
+    offsets: NDArray[np.int64]  # where the pixels begin in the file of the shard, int64 (n,)
+    checksums: NDArray[np.uint8]  # SHA-256 of the pixels, uint8 (n, 32)
+    # SHA-256 of the file of the shape, hexadecimal; with its axis where the collection says one
+    contents: tuple[str, ...]
+
+    def write(self, folder: Path) -> str:
+        """Write ``samples.npz``, whole or not at all; its SHA-256."""
+        buffer = io.BytesIO()
+        np.savez(
+            buffer,
+            names=_joined(self.names),
+            labels=self.labels,
+            offsets=self.offsets,
+            checksums=self.checksums,
+            contents=_joined(self.contents),
+        )
+        write_whole(folder / SAMPLES, [buffer.getvalue()])
+        return hashlib.sha256(buffer.getvalue()).hexdigest()
+
+    @classmethod
+    def read(cls, folder: Path, sha256: str) -> Rows:
+        """Read them."""
+        path = folder / SAMPLES
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise DataError(f"{path} cannot be read ({error.strerror or error}); {AGAIN} {folder}") from error
+        if hashlib.sha256(data).hexdigest() != sha256:
+            raise DataError(f"{path} is damaged or of other shards; {AGAIN} {folder}")
+        with np.load(io.BytesIO(data), allow_pickle=False) as read:
+            names, contents = (_parted(read[key]) for key in ("names", "contents"))
+            return cls(names, read["labels"], read["offsets"], read["checksums"], contents)
+
+
+def _joined(texts: tuple[str, ...]) -> NDArray[np.uint8]:
+    # An array of strings would give each the room of the longest.
+    return np.frombuffer("\0".join(texts).encode(errors="surrogateescape"), np.uint8)
+
+
+def _parted(data: NDArray[np.uint8]) -> tuple[str, ...]:
+    return tuple(data.tobytes().decode(errors="surrogateescape").split("\0")) if len(data) else ()
+
 
 _BLOCK = tarfile.BLOCKSIZE
 
 
 @dataclass(frozen=True)
 class ShardTask:
-    """A shard to be written.
+    """A shard to be written."""
 
-    Args:
-        path: of the tar file
-        part: "train" or "test"
-        first: number of its first sample
-        sources: its samples, in order
-        classes: names of all classes
-        cache: holds their views, and need not hold others
-    """
-
-    path: Path
-    part: str
-    first: int
-    sources: tuple[ShapeSource, ...]
-    classes: tuple[str, ...]
-    cache: ViewCache
+    path: Path  # of the tar file
+    part: str  # "train" or "test"
+    first: int  # number of its first sample
+    sources: tuple[ShapeSource, ...]  # its samples, in order
+    classes: tuple[str, ...]  # names of all classes
+    cache: ViewCache  # holds their views, and need not hold others
 
 
 class Written(NamedTuple):
@@ -62,11 +153,7 @@ class ShardWriter:
     """Writes shards, whole or not at all; one that is there as planned is left as it is."""
 
     def __call__(self, task: ShardTask) -> Written:
-        """Write a shard.
-
-        Raises:
-            ViewCacheError: views are missing, or the disk is full
-        """
+        """Write a shard."""
         if (there := _as_planned(task)) is not None:
             return there
         temporary = task.path.with_name(f".{task.path.name}.{os.getpid()}.part")
@@ -159,10 +246,6 @@ def _member(file: io.BufferedWriter, name: str, content: Sequence[bytes | memory
 
 
 def sample_bytes(shape: ViewShape) -> int:
-    """About how many bytes a sample takes in a shard.
-
-    >>> sample_bytes((1, 1, 64, 64))
-    6144
-    """
+    """About how many bytes a sample takes in a shard."""
     pixels = int(np.prod(shape)) + len(npy_header(shape))
     return 3 * _BLOCK + pixels + -pixels % _BLOCK

@@ -13,45 +13,28 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from batchot.data.errors import DataError
 from batchot.data.images import Splits
 from batchot.data.labels import check_labels
-from batchot.data.shard_index import AGAIN, INDEX, Rows, ShardIndex
+from batchot.data.shard_file import AGAIN, INDEX, Rows, ShardIndex
+from batchot.errors import DataError
 
 if TYPE_CHECKING:
-    from batchot.shapes.view_file import ViewShape
-    from batchot.shapes.view_settings import ViewSettings
+    from batchot.shapes.views.cache import ViewShape
+    from batchot.shapes.views.settings import ViewSettings
 
 
 @dataclass(frozen=True, eq=False)
 class ShardedViews:
-    """Labelled views in tar files, of which only the batch that is asked for is in memory.
+    """Labelled views in tar files, of which only the batch that is asked for is in memory."""
 
-    The index knows the place of each sample, so that any sampler goes with them, batches of equally many samples of
-    each class among them, and batch ``k`` of an epoch is read without those before it.
-
-    Args:
-        files: the shards.
-        shards: index into ``files`` of each sample, int64, shape ``(n,)``.
-        offsets: where its pixels begin there, int64, shape ``(n,)``.
-        checksums: SHA-256 of its pixels, uint8, shape ``(n, 32)``.
-        labels: index into ``classes`` of each sample, int64, shape ``(n,)``.
-        classes: name of each class.
-        names: of the shapes.
-        view_shape: of each sample, ``(v, c, h, w)``.
-
-    Raises:
-        DataError: on a label without a class.
-    """
-
-    files: tuple[Path, ...]
-    shards: NDArray[np.int64]
-    offsets: NDArray[np.int64]
-    checksums: NDArray[np.uint8]
-    labels: Tensor
-    classes: tuple[str, ...]
-    names: tuple[str, ...]
-    view_shape: ViewShape
+    files: tuple[Path, ...]  # the shards
+    shards: NDArray[np.int64]  # index into ``files`` of each sample, int64, shape ``(n,)``
+    offsets: NDArray[np.int64]  # where its pixels begin there, int64, shape ``(n,)``
+    checksums: NDArray[np.uint8]  # SHA-256 of its pixels, uint8, shape ``(n, 32)``
+    labels: Tensor  # index into ``classes`` of each sample, int64, shape ``(n,)``
+    classes: tuple[str, ...]  # name of each class
+    names: tuple[str, ...]  # of the shapes
+    view_shape: ViewShape  # of each sample, ``(v, c, h, w)``
     _checked: NDArray[np.bool_] = field(init=False, repr=False)  # (n,) whether a sample was compared
 
     def __post_init__(self) -> None:
@@ -67,17 +50,7 @@ class ShardedViews:
         return self.view_shape
 
     def batch(self, indices: Tensor | Sequence[int]) -> Tensor:
-        """The views of some shapes; each is compared with its checksum when it is read for the first time.
-
-        Args:
-            indices: of the shapes, int64, shape ``(b,)``.
-
-        Returns:
-            Pixels, uint8, shape ``(b, v, c, h, w)``.
-
-        Raises:
-            DataError: a shard is gone, cut short or damaged.
-        """
+        """The views of some shapes; each is compared with its checksum when it is read for the first time."""
         chosen = np.asarray(torch.as_tensor(indices, dtype=torch.int64))
         views = torch.empty((len(chosen), *self.view_shape), dtype=torch.uint8)
         array = views.numpy()
@@ -122,18 +95,7 @@ class ShardedViews:
 
 
 def load_shards(root: Path, settings: ViewSettings | None = None) -> Splits[ShardedViews]:
-    """Find the shards that ``batchot render --shards`` has written; no views are read yet.
-
-    Args:
-        root: their folder.
-        settings: from where and how the shapes must have been seen; ``None``: however they were.
-
-    Returns:
-        Training and test views.
-
-    Raises:
-        DataError: shards are missing, cut short or not finished, or show the shapes otherwise.
-    """
+    """Find the shards that ``batchot render --shards`` has written; no views are read yet."""
     index = ShardIndex.read(root)
     if not index.samples_sha256:
         raise DataError(f"{root}: the shards are not finished; type the command that writes them again")

@@ -12,13 +12,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from batchot.data.errors import DataError
 from batchot.data.labels import check_labels
-from batchot.data.shape_collection import ShapeCollection
-from batchot.shapes.render_many import render_collection
+from batchot.data.sets.collection import ShapeCollection
+from batchot.errors import DataError
 from batchot.shapes.source import ShapeSource
-from batchot.shapes.view_cache import ViewCache, view_id
-from batchot.shapes.view_settings import ViewSettings
+from batchot.shapes.views.cache import ViewCache, view_id
+from batchot.shapes.views.render_all import render_collection
+from batchot.shapes.views.settings import ViewSettings
 
 if TYPE_CHECKING:
     from batchot.engine.engine import Engine
@@ -29,23 +29,12 @@ MEMORY_BUDGET = 2 << 30
 
 @dataclass(frozen=True, eq=False)
 class Views:
-    """Labelled views of shapes, on disk or in memory.
+    """Labelled views of shapes, on disk or in memory."""
 
-    Args:
-        sources: the shapes, all of which have views in the cache.
-        labels: index into ``classes`` of each shape, int64, shape ``(n,)``.
-        classes: name of each class.
-        cache: the views.
-        pixels: all of them in memory, uint8, shape ``(n, v, c, h, w)``; ``None``: they are read when asked for.
-
-    Raises:
-        DataError: on numbers that differ, on a label without a class.
-    """
-
-    sources: tuple[ShapeSource, ...]
+    sources: tuple[ShapeSource, ...]  # the shapes, all of which have views in the cache
     labels: Tensor  # (n,) int64
-    classes: tuple[str, ...]
-    cache: ViewCache
+    classes: tuple[str, ...]  # name of each class
+    cache: ViewCache  # the views
     pixels: Tensor | None = None  # (n, v, c, h, w) uint8
     _checked: NDArray[np.bool_] = field(init=False, repr=False)  # (n,) whether a file was compared in full
 
@@ -82,20 +71,7 @@ class Views:
         return len(self) * int(np.prod(self.view_shape))
 
     def batch(self, indices: Tensor | Sequence[int]) -> Tensor:
-        """The views of some shapes.
-
-        Each file is compared with its checksum when it is read for the first time; one that is damaged is
-        rendered again.
-
-        Args:
-            indices: of the shapes, int64, shape ``(b,)``.
-
-        Returns:
-            Pixels, uint8, shape ``(b, v, c, h, w)``.
-
-        Raises:
-            ViewCacheError: views are damaged and the shape is no longer what it was.
-        """
+        """The views of some shapes."""
         chosen = torch.as_tensor(indices, dtype=torch.int64)
         if self.pixels is not None:
             return self.pixels[chosen]
@@ -141,41 +117,7 @@ def load_views(
     on_message: Callable[[str], None] | None = None,
     engine: Engine | None = None,
 ) -> tuple[Views, Views]:
-    """The views of a collection, rendered first where they are not in the cache.
-
-    Args:
-        collection: the shapes.
-        settings: from where and how they are seen.
-        folder: of the cache.
-        processes: that render; as many as there are cores if ``None``.
-        time_limit: for one shape, seconds; ``None``: none.
-        memory_budget: bytes; where training and test views together take no more, they are held in memory.
-        progress: show progress bars.
-        on_message: told in a sentence what is being done, and how many shapes could not be rendered.
-        engine: whose workers render; processes of this machine if ``None``.
-
-    Returns:
-        Training and test views, without the shapes that could not be rendered.
-
-    Raises:
-        DataError: when no training shape of a class could be rendered.
-        ViewCacheError: the disk is full or not writable.
-
-    Example:
-        >>> import tempfile
-        >>> from batchot.data.views import load_views
-        >>> with tempfile.TemporaryDirectory() as name:
-        ...     root = Path(name)
-        ...     for k in range(2):
-        ...         text = f"OFF\\n3 1 0\\n0 0 0\\n1 0 0\\n0 {k + 1} 0\\n3 0 1 2\\n"
-        ...         _ = (root / f"{k}.off").write_text(text)
-        ...     train, test = (ShapeSource(f"wedge/{k}", root / f"{k}.off") for k in range(2))
-        ...     wedges = ShapeCollection("wedges", ("wedge",), (train,), (test,), "meshes", root)
-        ...     settings = ViewSettings(cameras="box-6", size=16)
-        ...     views, _ = load_views(wedges, settings, root / "views", progress=False)
-        >>> views.names, views.batch([0]).shape
-        (('wedge/0',), torch.Size([1, 6, 1, 16, 16]))
-    """
+    """The views of a collection, rendered first where they are not in the cache."""
     say = on_message or (lambda text: None)
     cache = render_collection(
         (*collection.train, *collection.test),

@@ -12,17 +12,25 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tqdm import tqdm
 
-from batchot.data.errors import DataError
-from batchot.data.shard_file import ShardTask, ShardWriter, Written, sample_bytes
-from batchot.data.shard_index import INDEX, Rows, Shard, ShardIndex
+from batchot.data.shard_file import (
+    INDEX,
+    Rows,
+    Shard,
+    ShardIndex,
+    ShardTask,
+    ShardWriter,
+    Written,
+    sample_bytes,
+)
 from batchot.engine.engine import EngineError, Lost
-from batchot.shapes.view_cache import view_id
+from batchot.errors import DataError
+from batchot.shapes.views.cache import view_id
 
 if TYPE_CHECKING:
-    from batchot.data.shape_collection import ShapeCollection
+    from batchot.data.sets.collection import ShapeCollection
     from batchot.engine.engine import Engine
     from batchot.shapes.source import ShapeSource
-    from batchot.shapes.view_cache import ViewCache
+    from batchot.shapes.views.cache import ViewCache
 
 SHARD_BYTES = 256 << 20
 """Of a shard, about."""
@@ -37,27 +45,7 @@ def write_shards(
     engine: Engine | None = None,
     progress: bool = False,
 ) -> ShardIndex:
-    """Write the views of a collection as WebDataset tars with an index.
-
-    The call may be interrupted or killed at any moment, and the next one goes on from there. The same collection,
-    settings and size give the same bytes.
-
-    Args:
-        collection: the shapes; those without views are left out.
-        cache: their views.
-        folder: new, empty, or of an earlier such call.
-        shard_bytes: of a shard, about; at least one sample is in each.
-        engine: whose workers write, and see the folder as this process does; this process if ``None``.
-        progress: show a progress bar.
-
-    Returns:
-        What the folder holds.
-
-    Raises:
-        DataError: the folder holds something else, or no shape has views.
-        ViewCacheError: the disk is full.
-        EngineError: there are no workers.
-    """
+    """Write the views of a collection as WebDataset tars with an index."""
     tasks = list(_tasks(collection, cache, folder, shard_bytes))
     if not tasks:
         raise DataError(

@@ -1,10 +1,13 @@
-"""What rendering, embedding and indexing ask of an engine."""
+"""Where work runs: processes of this machine, or workers of a cluster."""
 
 from __future__ import annotations
 
+import hashlib
+import platform
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,17 +18,11 @@ class EngineError(RuntimeError):
 
 @dataclass(frozen=True)
 class Lost:
-    """What is answered for a task that ended every worker that took it.
+    """What is answered for a task that ended every worker that took it."""
 
-    Args:
-        tries: workers that were lost with it
-        reason: what is known of the last one's end
-
-    >>> str(Lost(3, "it was ended"))
-    'the worker that had it was lost 3 times, it was ended'
-    """
-
-    tries: int
+    tries: int  # workers that were lost with it
+    # what is known of the last one's end >>> str(Lost(3, "it was ended")) 'the worker that had it was lost 3 times,
+    # it was ended'
     reason: str
 
     def __str__(self) -> str:
@@ -59,13 +56,42 @@ class Engine(Protocol):
     def pool(
         self, make: Callable[[], Worker], *, shared: Sequence[Path] = (), gpu: bool = False
     ) -> AbstractContextManager[Pool]:
-        """Start workers, and end them when the context is left, however it is left.
+        """Start workers, and end them when the context is left, however it is left."""
 
-        Args:
-            make: makes what a worker does; it is pickled, and called on the worker's machine
-            shared: files and folders that every worker must see as this process does
-            gpu: each worker needs a GPU
 
-        Raises:
-            EngineError: there are no such workers
-        """
+_COMPUTING = ("numpy", "numba", "torch")
+
+
+def this_build() -> dict[str, str]:
+    """Give the versions that must agree on all machines for equal results."""
+    libraries = {name: _version(name) for name in _COMPUTING}
+    return {
+        "python": platform.python_version(),
+        "batchot": f"{_version('batchot')}, code {_code()}",
+        **libraries,
+    }
+
+
+def difference(here: dict[str, str], there: dict[str, str]) -> str | None:
+    """Say in words in what a worker's build differs; None where it does not."""
+    found = [f"{name} {there.get(name, 'missing')}, not {value}" for name, value in here.items()]
+    return (
+        "; ".join(text for text, name in zip(found, here, strict=True) if there.get(name) != here[name])
+        or None
+    )
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def _code() -> str:
+    root = Path(__file__).parent.parent
+    digest = hashlib.sha256()
+    for file in sorted(root.rglob("*.py")):
+        digest.update(f"{file.relative_to(root).as_posix()}\0".encode())
+        digest.update(hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()[:12]

@@ -1,27 +1,116 @@
-"""Workers over a Ray cluster.
-
-Ray's actors are used, not Ray Data: each worker holds one task at a time, so that it is known which one ended it
-and that one, after `TRIES` workers, is named instead of tried for ever. Ray Data retries whole blocks, and either
-fails the work as a whole or drops a block without saying what was in it. The files themselves are read and written
-by the workers, on storage that all machines see, so that there are no blocks to be streamed either.
-"""
+"""Work on a Ray cluster."""
 
 from __future__ import annotations
 
+import os
 import pickle
+import shutil
+import socket
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from itertools import islice
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from batchot.engine.build import this_build
-from batchot.engine.engine import EngineError, Lost, Worker
-from batchot.engine.ray_cluster import joined
+from batchot.engine.engine import EngineError, Lost, Worker, this_build
 from batchot.engine.ray_seat import Place, Seat, Seen
+
+OBJECT_STORE_BYTES = 200 << 20
+"""Shared memory of a cluster on this machine: answers on their way, a few a worker."""
+_CONNECT_SECONDS = 5.0
+_QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_DEDUP_LOGS_SKIP_REGEX": ".",  # every line: the engine itself says what was lost
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+
+
+def import_ray() -> ModuleType:
+    """Import Ray, with its reports about itself turned off."""
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+    try:
+        return import_module("ray")
+    except ImportError as error:
+        raise EngineError(
+            f"--engine ray needs Ray, which cannot be imported ({error}): pip install 'batchot[ray]'"
+        ) from error
+
+
+@contextmanager
+def joined(address: str | None, cpus: int) -> Iterator[ModuleType]:
+    """Be part of a cluster; what was started for it is ended."""
+    if address is None:
+        # Ray's own switch for a cluster of one machine: it binds 127.0.0.1 and not the address others reach.
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+    elif address != "auto":
+        check_address(address)
+    ray = import_ray()
+    if ray.is_initialized():
+        yield ray
+        return
+    logs: str | None = None
+    quiet = {"log_to_driver": False, "logging_level": "error", "configure_logging": True}
+    try:
+        if address is None:
+            context = ray.init(
+                address="local",
+                num_cpus=cpus,
+                include_dashboard=False,
+                object_store_memory=OBJECT_STORE_BYTES,
+                runtime_env={"env_vars": {"PYTHONPATH": _import_path()}},
+                **quiet,
+            )
+            logs = context.address_info["session_dir"]
+        else:
+            # The workers run this very package, wherever it lies here.
+            package = str(Path(__file__).parent.parent)
+            ray.init(address=address, runtime_env={"py_modules": [package]}, **quiet)
+    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+        where = "a Ray cluster on this machine" if address is None else f"the Ray cluster at {address}"
+        verb = "started" if address is None else "joined"
+        raise EngineError(f"{where} could not be {verb}: {_first_line(error)}") from error
+    try:
+        yield ray
+    finally:
+        ray.shutdown()
+        if logs is not None:
+            shutil.rmtree(logs, ignore_errors=True)  # Ray leaves a folder of logs in /tmp/ray for each start
+
+
+def check_address(address: str) -> None:
+    """Refuse within seconds an address where no Ray cluster answers; Ray itself would try for minutes."""
+    host, colon, port = address.rpartition(":")
+    if not colon or "/" in host or not port.isdigit() or not 0 < int(port) < 65536:
+        raise EngineError(
+            f"--ray-address {address}: give HOST:PORT of the head, as ray start --head says it, or auto"
+        )
+    what = "start it with: ray start --head, or leave --ray-address (and $RAY_ADDRESS) out for workers on this machine"
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), _CONNECT_SECONDS) as connection:
+            connection.settimeout(_CONNECT_SECONDS)
+            # The head speaks gRPC, which is HTTP/2: it answers these opening bytes with its settings, frame type 4.
+            connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]))
+            answer = connection.recv(9)
+    except OSError as error:
+        reason = "it does not answer" if isinstance(error, TimeoutError) else error.strerror or error
+        raise EngineError(f"there is no Ray cluster at {address} ({reason}); {what}") from error
+    if len(answer) < 4 or answer[3] != 4:
+        raise EngineError(f"there is no Ray cluster at {address} (something else listens there); {what}")
+
+
+def _import_path() -> str:
+    return os.pathsep.join(path or os.getcwd() for path in sys.path)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
 
 TRIES = 3
 """Workers that a task may end."""
@@ -37,23 +126,7 @@ def ray_engine(
     cores: int = 1,
     tell: Callable[[str], None] = lambda text: None,
 ) -> Iterator[RayEngine]:
-    """Give the engine of a Ray cluster, which is left or ended afterwards.
-
-    Args:
-        address: HOST:PORT of its head, or "auto"; None: one is started on this machine
-        workers: how many; None: a worker for each CPU
-        cores: of this machine, for a cluster that is started on it
-        tell: told in sentences of what was lost
-
-    Raises:
-        EngineError: Ray is not installed, the cluster is not there, or it has too few CPUs
-
-    Example::
-
-        with ray_engine(workers=2) as engine, engine.pool(make_worker) as pool:
-            for number, answer in pool.run(tasks):
-                ...
-    """
+    """Give the engine of a Ray cluster, which is left or ended afterwards."""
     with joined(address, workers or cores) as ray:
         cpus = int(ray.cluster_resources().get("CPU", 0))
         if cpus < (workers or 1):
@@ -63,16 +136,7 @@ def ray_engine(
 
 
 class RayEngine:
-    """Workers of a Ray cluster, one CPU each; see `batchot.engine.engine.Engine`.
-
-    Args:
-        ray: the module, joined to a cluster
-        workers: how many
-        tell: told in sentences of what was lost
-
-    Attributes:
-        places: where the workers sit that are at work now
-    """
+    """Workers of a Ray cluster, one CPU each; see `batchot.engine.engine.Engine`."""
 
     def __init__(
         self, ray: ModuleType, workers: int, tell: Callable[[str], None] = lambda text: None
@@ -109,18 +173,7 @@ class RayPool:
         self._deaths = 0  # of workers at their start, one after another
 
     def run(self, tasks: Iterable[Any]) -> Iterator[tuple[int, Any | Lost]]:
-        """Do tasks, each on the next worker that is free.
-
-        Args:
-            tasks: taken as workers are free
-
-        Yields:
-            The number of each task and its answer, or that every worker that took it was lost.
-
-        Raises:
-            EngineError: no worker can be started
-            Exception: what a worker has raised
-        """
+        """Do tasks, each on the next worker that is free."""
         try:
             yield from self._run(enumerate(tasks))
         finally:

@@ -10,20 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from batchot.engine.build import difference, this_build
+from batchot.engine.engine import difference, this_build
 
 
 @dataclass(frozen=True)
 class Seen:
-    """A path as the process sees it that hands out the work.
+    """A path as the process sees it that hands out the work."""
 
-    Args:
-        path: absolute
-        size: of a file, bytes; None: it is a folder
-    """
-
-    path: str
-    size: int | None
+    path: str  # absolute
+    size: int | None  # of a file, bytes; None: it is a folder
 
     @classmethod
     def of(cls, path: Path) -> Seen:
@@ -52,22 +47,12 @@ class Place:
 
 
 class Seat:
-    """A worker: `start` once, then `work` for each task.
-
-    Tasks and answers travel pickled, because what Ray itself unpickles cannot be written to.
-    """
+    """A worker: `start` once, then `work` for each task."""
 
     def start(
         self, build: dict[str, str], folder: str, shared: Sequence[Seen], make: bytes
     ) -> tuple[bool, Place | str]:
-        """Take a seat: (True, where it is) or (False, what is wrong).
-
-        Args:
-            build: of the process that hands out the work
-            folder: in which it was started, to which relative paths refer
-            shared: what must be seen from here, too
-            make: pickled; it is not looked at before versions agree
-        """
+        """Take a seat: (True, where it is) or (False, what is wrong)."""
         place = Place(socket.gethostname(), os.getpid())
         if (differs := difference(build, this_build())) is not None:
             return False, (

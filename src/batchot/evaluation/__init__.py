@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from batchot.evaluation.classification import ClassificationScores, classification_scores
-from batchot.evaluation.predictions import head_predictions, knn_predictions, svm_predictions
+from batchot.evaluation.classification import (
+    ClassificationScores,
+    classification_scores,
+    head_predictions,
+    knn_predictions,
+    svm_predictions,
+)
 from batchot.evaluation.retrieval import retrieval_scores
 from batchot.evaluation.scores import (
     ApConvention,

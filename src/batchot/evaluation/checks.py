@@ -14,23 +14,7 @@ def as_tensor(values: Any) -> Tensor:
 
 
 def checked_embeddings(name: str, embeddings: Tensor) -> Tensor:
-    """Return the embeddings, detached, in float32 or float64, or say what is wrong with them.
-
-    Args:
-        name: what the message calls them.
-        embeddings: ``(n, d)``, any floating point dtype.
-
-    Returns:
-        ``(n, d)``; float64 stays float64, all other dtypes become float32.
-
-    Raises:
-        TypeError: not a tensor of floating point numbers.
-        ValueError: not ``(n, d)`` with n and d at least 1, or NaN or infinity in a row (which is named).
-
-    Example:
-        >>> checked_embeddings("query", torch.zeros(2, 3, dtype=torch.bfloat16)).dtype
-        torch.float32
-    """
+    """Return the embeddings, detached, in float32 or float64, or say what is wrong with them."""
     embeddings = as_tensor(embeddings).detach()
     if not embeddings.dtype.is_floating_point:
         raise TypeError(
@@ -52,25 +36,7 @@ def checked_embeddings(name: str, embeddings: Tensor) -> Tensor:
 
 
 def checked_labels(name: str, labels: Tensor, length: int, of: str) -> Tensor:
-    """Return the labels as int64, or say what is wrong with them.
-
-    Args:
-        name: what the message calls them.
-        labels: ``(n,)``, any integer dtype.
-        length: the n that is expected.
-        of: what has that length, for the message.
-
-    Returns:
-        ``(n,)`` int64.
-
-    Raises:
-        TypeError: the labels are not integers.
-        ValueError: the shape is not ``(n,)``.
-
-    Example:
-        >>> checked_labels("labels", torch.tensor([1, 0], dtype=torch.uint8), 2, "predictions")
-        tensor([1, 0])
-    """
+    """Return the labels as int64, or say what is wrong with them."""
     labels = as_tensor(labels).detach()
     if labels.dtype.is_floating_point or labels.dtype.is_complex or labels.dtype == torch.bool:
         raise TypeError(f"{name} must be integers, got {labels.dtype}; convert with .long()")
@@ -82,11 +48,7 @@ def checked_labels(name: str, labels: Tensor, length: int, of: str) -> Tensor:
 
 
 def checked_same_dimension(first_name: str, first: Tensor, second_name: str, second: Tensor) -> None:
-    """Raise ValueError unless both sets of embeddings have the same number of columns.
-
-    Example:
-        >>> checked_same_dimension("query", torch.zeros(2, 3), "gallery", torch.zeros(5, 3))
-    """
+    """Raise ValueError unless both sets of embeddings have the same number of columns."""
     if first.shape[1] != second.shape[1]:
         raise ValueError(
             f"{first_name} and {second_name} have different dimensions: "

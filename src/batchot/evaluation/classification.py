@@ -1,13 +1,178 @@
-"""Accuracy over samples and over classes, and the confusion matrix."""
+"""Classification of embeddings by a head, neighbours or an SVM."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from batchot.evaluation.checks import as_tensor, checked_labels
+from batchot.errors import require
+from batchot.evaluation.checks import as_tensor, checked_embeddings, checked_labels, checked_same_dimension
+from batchot.evaluation.distances import Distance, comparable_items, full_precision
+
+_BYTES_PER_PAIR = 16  # a key, and what the selection of the nearest holds beside it
+
+
+def head_predictions(logits: Tensor) -> Tensor:
+    """Return the class with the largest logit, the lowest of them where several are equal.
+
+    Args:
+        logits: ``(n, n_classes)``.
+
+    Returns:
+        ``(n,)`` int64.
+
+    Raises:
+        TypeError, ValueError: logits that are not floating point, ``(n, n_classes)`` and finite.
+
+    Example:
+        >>> head_predictions(torch.tensor([[0.1, 2.0], [1.0, -1.0]]))
+        tensor([1, 0])
+    """
+    logits = checked_embeddings("logits", logits)
+    is_largest = logits == logits.amax(
+        dim=1, keepdim=True
+    )  # argmax itself may take any of several equal ones
+    columns = torch.arange(logits.shape[1], device=logits.device)
+    return torch.where(is_largest, columns, logits.shape[1]).amin(dim=1)  # argmax may take any of equal ones
+
+
+def svm_predictions(
+    train_emb: Tensor,
+    train_labels: Tensor,
+    test_emb: Tensor,
+    *,
+    C: float = 1.0,
+    gamma: float | Literal["scale", "auto"] = "scale",
+    normalize: bool = False,
+    max_train: int | None = 5000,
+    seed: int = 0,
+) -> Tensor:
+    r"""Predict with a support vector machine on embeddings, kernel :math:`\exp(-\gamma \|x - y\|^2)`.
+
+    The paper classifies so. It is scikit-learn's ``SVC``, one against one. Its training takes time quadratic
+    in the number of samples, so that a large training set is thinned out: a seeded random part of each class,
+    in the proportions of the whole.
+
+    Args:
+        train_emb: ``(n, d)`` embeddings.
+        train_labels: ``(n,)`` integers, at least two classes.
+        test_emb: ``(m, d)``.
+        C: weight of the slack.
+        gamma: of the kernel; "scale" is ``1 / (d * variance)``, "auto" is ``1 / d``.
+        normalize: whether to L2-normalise all embeddings first.
+        max_train: at most about so many training samples (each class keeps one at least), None for all.
+        seed: of the choice of these.
+
+    Returns:
+        ``(m,)`` int64 on the device of ``test_emb``.
+
+    Raises:
+        TypeError, ValueError: embeddings or labels that do not fit, one class only, an option out of range.
+
+    Example:
+        >>> train = torch.tensor([[0.0], [0.2], [3.0], [3.2]])
+        >>> svm_predictions(train, torch.tensor([5, 5, 7, 7]), torch.tensor([[0.1], [2.9]]))
+        tensor([5, 7])
+    """
+    SVC = require("sklearn.svm", "train").SVC  # a second to import
+
+    train_emb, train_labels, test_emb = _checked(train_emb, train_labels, test_emb)
+    device = test_emb.device
+    if len(train_labels.unique()) < 2:
+        raise ValueError(f"an SVM needs two classes or more; all train_labels are {int(train_labels[0])}")
+    if max_train is not None:
+        if max_train < 1:
+            raise ValueError(f"max_train must be positive or None, got {max_train}")
+        kept = stratified_subset(train_labels.cpu(), max_train, seed).to(train_emb.device)
+        train_emb, train_labels = train_emb[kept], train_labels[kept]
+    if normalize:
+        train_emb, test_emb = (torch.nn.functional.normalize(x, dim=1) for x in (train_emb, test_emb))
+    svm = SVC(C=C, gamma=gamma, kernel="rbf", cache_size=500)
+    svm.fit(train_emb.cpu().numpy(), train_labels.cpu().numpy())
+    return torch.from_numpy(svm.predict(test_emb.cpu().numpy())).to(device)
+
+
+def knn_predictions(
+    train_emb: Tensor,
+    train_labels: Tensor,
+    test_emb: Tensor,
+    k: int = 20,
+    *,
+    distance: Distance = "euclidean",
+    chunk_bytes: int = 2**28,
+) -> Tensor:
+    """Predict the class that is most frequent among the k nearest training embeddings.
+
+    Of classes with equally many votes the one wins that has the nearest of these neighbours. Which training
+    items vote where several are at exactly the k-th distance is left to ``torch.topk``.
+
+    Args:
+        train_emb: ``(n, d)`` embeddings.
+        train_labels: ``(n,)`` integers.
+        test_emb: ``(m, d)``; all is computed on its device.
+        k: number of neighbours, at most n.
+        distance: "euclidean" or "cosine".
+        chunk_bytes: bytes of working memory beside the embeddings.
+
+    Returns:
+        ``(m,)`` int64 on the device of ``test_emb``.
+
+    Raises:
+        TypeError, ValueError: embeddings or labels that do not fit, k or chunk_bytes out of range.
+
+    Example:
+        >>> train = torch.tensor([[0.0], [1.0], [2.0], [9.0]])
+        >>> knn_predictions(train, torch.tensor([5, 7, 7, 5]), torch.tensor([[0.1], [8.0]]), k=3)
+        tensor([7, 7])
+    """
+    train_emb, train_labels, test_emb = _checked(train_emb, train_labels, test_emb)
+    if not 1 <= k <= len(train_emb):
+        raise ValueError(f"k must be from 1 to the number of training items, {len(train_emb)}; got {k}")
+    if chunk_bytes < 1:
+        raise ValueError(f"chunk_bytes must be positive, got {chunk_bytes}")
+    device = test_emb.device
+    known, classes = train_labels.to(device).unique(return_inverse=True)  # (c,), (n,)
+    n_rows = max(1, chunk_bytes // (len(train_emb) * _BYTES_PER_PAIR + len(known) * 16))
+    nearer_first = torch.arange(k, 0, -1, device=device)  # (k,)
+    with full_precision(device):
+        items = comparable_items(test_emb, train_emb.to(device), distance)
+        predicted = []
+        for rows in torch.arange(len(test_emb), device=device).split(n_rows):
+            voters = classes[items.keys(rows).topk(k, largest=False).indices]  # (q, k), nearest first
+            votes = torch.zeros(len(rows), len(known), dtype=torch.int64, device=device)
+            votes.scatter_add_(1, voters, torch.ones_like(voters))
+            winner = (votes.gather(1, voters) * (k + 1) + nearer_first).argmax(dim=1, keepdim=True)
+            predicted.append(known[voters.gather(1, winner)[:, 0]])
+    return torch.cat(predicted)
+
+
+def stratified_subset(labels: Tensor, size: int, seed: int) -> Tensor:
+    """Choose about ``size`` samples at random, in the class proportions of the whole, one a class at least."""
+    if size >= len(labels):
+        return torch.arange(len(labels), device="cpu")
+    random = np.random.default_rng(seed)
+    _, classes, counts = np.unique(labels.numpy(), return_inverse=True, return_counts=True)
+    share = counts * (size / len(labels))
+    quota = np.maximum(np.floor(share).astype(int), 1)
+    missing = int(size - quota.sum())
+    if missing > 0:  # largest remainder first
+        quota[np.argsort(quota - share, kind="stable")[:missing]] += 1
+    for _ in range(
+        min(-missing, int((quota - 1).sum()))
+    ):  # small classes were given one: the largest pay for it
+        quota[quota.argmax()] -= 1
+    kept = [random.permutation(np.flatnonzero(classes == c))[:n] for c, n in enumerate(quota)]
+    return torch.from_numpy(np.sort(np.concatenate(kept)))
+
+
+def _checked(train_emb: Tensor, train_labels: Tensor, test_emb: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    train_emb, test_emb = checked_embeddings("train_emb", train_emb), checked_embeddings("test_emb", test_emb)
+    checked_same_dimension("train_emb", train_emb, "test_emb", test_emb)
+    return train_emb, checked_labels("train_labels", train_labels, len(train_emb), "train_emb"), test_emb
 
 
 @dataclass(frozen=True, eq=False)

@@ -29,17 +29,7 @@ class Items:
     by_ratio: bool = False  # cosines of whole numbers of several lengths: rows are not normalised
 
     def keys(self, rows: Tensor) -> Tensor:
-        """Return ``||g_j||^2 - 2 <q_i, g_j>``, which orders the gallery of each query as the distance does.
-
-        The missing ``||q_i||^2`` is the same for the whole row: adding it would only round once more. With
-        ``by_ratio`` it is ``-<q_i, g_j> |<q_i, g_j>| / ||g_j||^2``, which orders as the cosine does.
-
-        Args:
-            rows: ``(q,)`` indices of queries.
-
-        Returns:
-            ``(q, m)``.
-        """
+        """Return ``||g_j||^2 - 2 <q_i, g_j>``, which orders the gallery of each query as the distance does."""
         if self.by_ratio:
             keys = self.query[rows] @ self.gallery.T  # (q, m)
             return keys.mul_(keys.abs()).div_(-self.norms)
@@ -48,33 +38,7 @@ class Items:
 
 
 def comparable_items(query: Tensor, gallery: Tensor, distance: Distance) -> Items:
-    r"""Prepare embeddings so that squared distances by a matrix product do not cancel.
-
-    :math:`\|q - g\|^2 = \|q - c\|^2 + \|g - c\|^2 - 2 \langle q - c, g - c \rangle` for every c, and the
-    error of the right hand side grows with the norms: c is the gallery item nearest to the mean. An item and
-    not the mean itself, because then equal rows stay equal. All is scaled by one power of two (exact), so
-    that squares neither overflow nor vanish. "cosine" is the same on L2-normalised rows, where the squared
-    distance is ``2 - 2 cos``.
-
-    Codes of +-1, integers and multiples of any other step are ranked by whole numbers that are exact in
-    float32, or else in float64, in whatever order they are summed: their ties are ties.
-
-    Args:
-        query: ``(n, d)`` finite, float32 or float64.
-        gallery: ``(m, d)``; may be the same object as ``query``.
-        distance: "euclidean" or "cosine".
-
-    Returns:
-        Items: in the wider of the two dtypes or that of the whole numbers, on the device of ``query``.
-
-    Raises:
-        ValueError: unknown distance, different d, or a row of zeros with "cosine".
-
-    Example:
-        >>> points = torch.tensor([[0.0], [1.0], [3.0]])
-        >>> comparable_items(points, points, "euclidean").keys(torch.tensor([0])).argsort()
-        tensor([[0, 1, 2]])
-    """
+    r"""Prepare embeddings so that squared distances by a matrix product do not cancel."""
     if distance not in get_args(Distance):
         raise ValueError(f"distance must be one of {get_args(Distance)}, got {distance!r}")
     checked_same_dimension("query", query, "gallery", gallery)
@@ -163,11 +127,7 @@ def _moved(query: Tensor, gallery: Tensor | None) -> tuple[Tensor, Tensor]:
 
 @contextmanager
 def full_precision(device: torch.device) -> Iterator[None]:
-    """Within: no gradient, no autocast, no TF32 or bfloat16 inside a float32 product; all restored after.
-
-    Users train with ``torch.set_float32_matmul_precision("high")``; distances with 10 bits would rank at
-    random.
-    """
+    """Within: no gradient, no autocast, no TF32 or bfloat16 inside a float32 product; all restored after."""
     with torch.no_grad(), torch.autocast(device.type, enabled=False), _ieee_products():
         yield
 

@@ -14,75 +14,33 @@ RECALL_STEPS = 20
 
 
 def relevant_within(ranks: Tensor, cutoff: Tensor) -> Tensor:
-    r"""Return the number of relevant items among the first ``cutoff`` :math:`\sum_{k \le cutoff} G_k`.
-
-    Args:
-        ranks: ``(q, K)``.
-        cutoff: ``(q,)``.
-
-    Returns:
-        ``(q,)`` int64.
-
-    Example:
-        >>> relevant_within(torch.tensor([[1.0, 3.0, 7.0]]), torch.tensor([3]))
-        tensor([2])
-    """
+    r"""Return the number of relevant items among the first ``cutoff`` :math:`\sum_{k \le cutoff} G_k`."""
     return torch.searchsorted(ranks, cutoff[:, None].to(ranks), right=True)[:, 0]
 
 
 def nearest_neighbor(ranks: Tensor) -> Tensor:
-    """NN: whether the first item is relevant, ``G_1``; ``(q,)`` of 0 and 1.
-
-    Example:
-        >>> nearest_neighbor(torch.tensor([[1.0, 3.0], [2.0, 3.0]]))
-        tensor([1., 0.])
-    """
+    """NN: whether the first item is relevant, ``G_1``; ``(q,)`` of 0 and 1."""
     return (ranks[:, 0] == 1).to(ranks)
 
 
 def first_tier(ranks: Tensor, n_relevant: Tensor) -> Tensor:
-    r"""FT: the recall within the first C items, :math:`\sum_{k \le C} G_k / C`; ``(q,)``.
-
-    Example:
-        >>> first_tier(torch.tensor([[1.0, 3.0]]), torch.tensor([2]))
-        tensor([0.5000])
-    """
+    r"""FT: the recall within the first C items, :math:`\sum_{k \le C} G_k / C`; ``(q,)``."""
     return relevant_within(ranks, n_relevant) / n_relevant.to(ranks)
 
 
 def second_tier(ranks: Tensor, n_relevant: Tensor) -> Tensor:
-    r"""ST: the recall within the first 2C items, :math:`\sum_{k \le 2C} G_k / C`; ``(q,)``.
-
-    Where 2C is more than the gallery, the sum ends with the gallery and ST is 1.
-
-    Example:
-        >>> second_tier(torch.tensor([[1.0, 3.0]]), torch.tensor([2]))
-        tensor([1.])
-    """
+    r"""ST: the recall within the first 2C items, :math:`\sum_{k \le 2C} G_k / C`; ``(q,)``."""
     return relevant_within(ranks, 2 * n_relevant) / n_relevant.to(ranks)
 
 
 def e_measure(ranks: Tensor, n_relevant: Tensor, n_ranked: Tensor) -> Tensor:
-    r"""E: :math:`2PR / (P + R)` over the first 32 items, higher is better; ``(q,)``.
-
-    With h relevant items among the first s, P = h/s and R = h/C, so E = 2h/(s + C). s is 32, or all
-    items that are ranked where these are fewer (``n_ranked``, ``(q,)``).
-
-    Example:
-        >>> e_measure(torch.tensor([[1.0, 3.0]]), torch.tensor([2]), torch.tensor([1000]))
-        tensor([0.1176])
-    """
+    r"""E: :math:`2PR / (P + R)` over the first 32 items, higher is better; ``(q,)``."""
     seen = n_ranked.clamp(max=E_CUTOFF)
     return 2 * relevant_within(ranks, seen) / (seen + n_relevant).to(ranks)
 
 
 def discounted_cumulative_gain(ranks: Tensor, n_relevant: Tensor) -> Tensor:
-    r"""DCG: :math:`(G_1 + \sum_{k \ge 2} G_k / \log_2 k) / (1 + \sum_{k=2}^{C} 1 / \log_2 k)`; ``(q,)``.
-
-    Example:
-        >>> discounted_cumulative_gain(torch.tensor([[1.0, 4.0]]), torch.tensor([2]))
-        tensor([0.7500])
-    """
+    r"""DCG: :math:`(G_1 + \sum_{k \ge 2} G_k / \log_2 k) / (1 + \sum_{k=2}^{C} 1 / \log_2 k)`; ``(q,)``."""
     # on the CPU, because a floating point cumsum on a GPU is refused under use_deterministic_algorithms
     best = (
         _gain(torch.arange(1, ranks.shape[1] + 1, dtype=ranks.dtype, device="cpu"))
@@ -93,77 +51,34 @@ def discounted_cumulative_gain(ranks: Tensor, n_relevant: Tensor) -> Tensor:
 
 
 def average_precision(ranks: Tensor, n_relevant: Tensor) -> Tensor:
-    r"""AP: the mean over the relevant items of the precision at their rank, :math:`\frac1C \sum_k k / r_k`;
-    ``(q,)``.
-
-    Example:
-        >>> average_precision(torch.tensor([[1.0, 4.0]]), torch.tensor([2]))
-        tensor([0.7500])
-    """
+    r"""AP, ``(q,)``: mean over the relevant items of the precision at their rank, :math:`\frac1C \sum_k k / r_k`."""
     return _precision_at_relevant(ranks).sum(dim=1) / n_relevant.to(ranks)
 
 
 def average_precision_within(ranks: Tensor, n_relevant: Tensor, cutoff: Tensor) -> Tensor:
-    r"""AP at k: :math:`\frac{1}{\min(k, C)} \sum_{r_j \le k} j / r_j`; ``(q,)``. AP@R is that of k = C.
-
-    Args:
-        ranks: ``(q, K)``.
-        n_relevant: ``(q,)``.
-        cutoff: ``(q,)`` the k of each query.
-
-    Example:
-        >>> average_precision_within(torch.tensor([[1.0, 4.0]]), torch.tensor([2]), torch.tensor([2]))
-        tensor([0.5000])
-    """
+    r"""AP at k: :math:`\frac{1}{\min(k, C)} \sum_{r_j \le k} j / r_j`; ``(q,)``. AP@R is that of k = C."""
     ranks = ranks[:, : int(cutoff.max())]  # the j-th relevant item has rank j or more
     found = _precision_at_relevant(ranks).masked_fill_(ranks > cutoff[:, None], 0)
     return found.sum(dim=1) / torch.minimum(cutoff, n_relevant)
 
 
 def reciprocal_rank(ranks: Tensor) -> Tensor:
-    """RR: one over the rank of the first relevant item; ``(q,)``.
-
-    Example:
-        >>> reciprocal_rank(torch.tensor([[2.0, 3.0]]))
-        tensor([0.5000])
-    """
+    """RR: one over the rank of the first relevant item; ``(q,)``."""
     return ranks[:, 0].reciprocal()
 
 
 def found_within(ranks: Tensor, k: int) -> Tensor:
-    """Recall at k of metric learning: whether any of the first k items is relevant; ``(q,)`` of 0 and 1.
-
-    Example:
-        >>> found_within(torch.tensor([[2.0, 3.0], [5.0, 6.0]]), 4)
-        tensor([1., 0.])
-    """
+    """Recall at k of metric learning: whether any of the first k items is relevant; ``(q,)`` of 0 and 1."""
     return (ranks[:, 0] <= k).to(ranks)
 
 
 def padded_average_precision(ranks: Tensor, largest: int) -> Tensor:
-    r"""AP as the evaluation code of SHREC'13 computes it, :math:`\frac1{C_{max}} \sum_k k / r_k`; ``(q,)``.
-
-    The precisions at the relevant ranks stand in a row of a table as wide as the largest C, filled up with zeros,
-    and the mean is taken over the whole row: AP times C / C_max, so below 1 however good the ranking is.
-
-    Args:
-        ranks: ``(q, K)``.
-        largest: C_max, the largest C of all queries.
-
-    Example:
-        >>> padded_average_precision(torch.tensor([[1.0, 4.0]]), largest=3)
-        tensor([0.5000])
-    """
+    r"""AP as the evaluation code of SHREC'13 computes it, :math:`\frac1{C_{max}} \sum_k k / r_k`; ``(q,)``."""
     return _precision_at_relevant(ranks).sum(dim=1) / largest
 
 
 def interpolated_precision(ranks: Tensor, n_relevant: Tensor) -> Tensor:
-    r"""Precision at the recalls 0, 0.05, .., 1: :math:`p(R) = \max_{k \ge R C} k / r_k`; ``(q, 21)``.
-
-    Example:
-        >>> interpolated_precision(torch.tensor([[1.0, 4.0]]), torch.tensor([2]))[:, [0, 10, 11, 20]]
-        tensor([[1.0000, 1.0000, 0.5000, 0.5000]])
-    """
+    r"""Precision at the recalls 0, 0.05, .., 1: :math:`p(R) = \max_{k \ge R C} k / r_k`; ``(q, 21)``."""
     best_from_here = _precision_at_relevant(ranks).flip(1).cummax(dim=1).values.flip(1)  # (q, K)
     steps = torch.arange(RECALL_STEPS + 1, device=ranks.device)
     # ceil(R C) in integers: 0.15 * 20 is more than 3 in floating point

@@ -1,17 +1,110 @@
-"""Ranks of the relevant items of each query, in chunks of bounded memory."""
+"""Ranks of the relevant items of each query."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
+from itertools import pairwise
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from batchot.evaluation.counting import Ties, irrelevant_before
 from batchot.evaluation.distances import Distance, comparable_items
+
+Ties = Literal["pessimistic", "optimistic"]
+
+
+def irrelevant_before(keys: Tensor, relevant: Tensor, ties: Ties, *, compiled: bool) -> Tensor:
+    """Count, for the k-th nearest relevant item of each query, the irrelevant items that rank before it."""
+    if compiled:
+        return _compiled_counts(keys, relevant, ties)
+    relevant = relevant.sort(dim=1).values
+    # the gap of x is the first k with relevant_k >= x (pessimistic) or > x (optimistic)
+    gap = torch.searchsorted(relevant, keys, right=ties == "optimistic")  # (q, m), K = after all of them
+    counts = relevant.new_zeros(len(keys), relevant.shape[1] + 1, dtype=torch.int32)
+    one = torch.ones((), dtype=torch.int32, device=keys.device)
+    counts.scatter_add_(1, gap, one.expand_as(gap))
+    return counts[:, :-1].cumsum(dim=1)
+
+
+def _compiled_counts(keys: Tensor, relevant: Tensor, ties: Ties) -> Tensor:
+    kernel = _kernel()
+    keys_array, relevant_array = keys.numpy(), relevant.numpy()
+    counts = np.zeros(relevant_array.shape, dtype=np.int64)
+    n_threads = max(1, min(torch.get_num_threads(), len(counts)))
+    edges = np.linspace(0, len(counts), n_threads + 1).astype(int)
+
+    def work(block: slice) -> None:
+        relevant_array[block].sort(axis=1)
+        kernel(keys_array[block], relevant_array[block], ties == "optimistic", counts[block])
+
+    blocks = [slice(a, b) for a, b in pairwise(edges)]
+    with ThreadPoolExecutor(n_threads) as pool:  # numpy's sort and the kernel both release the GIL
+        list(pool.map(work, blocks))
+    return torch.from_numpy(counts)
+
+
+@cache
+def _kernel() -> Callable[[np.ndarray, np.ndarray, bool, np.ndarray], None]:
+    """Compile on first use; numba costs half a second to import."""
+    from batchot.compiling import njit
+
+    @njit(nogil=True)
+    def count(keys, relevant, optimistic, counts):  # type: ignore[no-untyped-def]
+        n_rows, n_keys = keys.shape
+        n_relevant = relevant.shape[1]
+        n_cells = 2 * n_relevant
+        first = np.empty(n_cells + 2, dtype=np.int64)
+        for i in range(n_rows):
+            r, c = relevant[i], counts[i]
+            k_end = n_relevant
+            while k_end > 0 and r[k_end - 1] == np.inf:
+                k_end -= 1
+            if k_end == 0:
+                continue
+            # A table of equal cells over [low, high] narrows the search to the relevant keys in the cell of
+            # x. The cell is a monotone function of x also after rounding, so the answer is exact; a binary
+            # search within the cell keeps the worst case at log K.
+            low, high = r[0], r[k_end - 1]
+            scale = n_cells / (high - low) if high > low else 0.0
+            if np.isinf(scale):
+                scale = 0.0
+            cell = 0
+            for k in range(k_end):
+                at = int((r[k] - low) * scale)
+                while cell <= at:
+                    first[cell] = k
+                    cell += 1
+            while cell <= n_cells + 1:
+                first[cell] = k_end
+                cell += 1
+            for j in range(n_keys):
+                x = keys[i, j]
+                if x > high:
+                    continue
+                if x < low:
+                    c[0] += 1
+                    continue
+                at = int((x - low) * scale)
+                a, b = first[at], first[at + 1]
+                while a < b:
+                    middle = (a + b) >> 1
+                    if r[middle] < x or (optimistic and r[middle] == x):
+                        a = middle + 1
+                    else:
+                        b = middle
+                if a < k_end:
+                    c[a] += 1
+            for k in range(1, n_relevant):
+                c[k] += c[k - 1]
+
+    return count
+
 
 Engine = Literal["auto", "torch", "numba"]
 
@@ -30,20 +123,7 @@ class RankedChunk:
 
 
 def count_relevant(query_classes: Tensor, gallery_classes: Tensor, self_indices: Tensor) -> Tensor:
-    """Return how many gallery items share each query's class, the query itself not counted.
-
-    Args:
-        query_classes: ``(n,)`` int64, from 0.
-        gallery_classes: ``(m,)`` int64, from 0.
-        self_indices: ``(n,)`` the query's own place in the gallery, -1 where it is not in it.
-
-    Returns:
-        ``(n,)`` int64.
-
-    Example:
-        >>> count_relevant(torch.tensor([0, 1]), torch.tensor([0, 0, 1]), torch.tensor([0, -1]))
-        tensor([1, 1])
-    """
+    """Return how many gallery items share each query's class, the query itself not counted."""
     n_classes = int(torch.maximum(query_classes.max(), gallery_classes.max())) + 1
     same_class = torch.bincount(gallery_classes, minlength=n_classes)[query_classes]
     own_counted = (self_indices >= 0) & (gallery_classes[self_indices.clamp(min=0)] == query_classes)
@@ -62,35 +142,7 @@ def relevant_ranks(
     chunk_bytes: int = 2**28,
     engine: Engine = "auto",
 ) -> Iterator[RankedChunk]:
-    """Rank the relevant items of every query that has one, a chunk of queries at a time.
-
-    The gallery is laid out by class, so that the relevant items of a query are neighbouring columns; queries
-    are taken in the order of their number of relevant items, so that the rows of a chunk are about equally
-    long.
-
-    Args:
-        query: ``(n, d)`` finite, float32 or float64.
-        query_classes: ``(n,)`` int64, from 0.
-        gallery: ``(m, d)``; may be the same object as ``query``.
-        gallery_classes: ``(m,)`` int64, from 0.
-        self_indices: ``(n,)`` the gallery item to leave out for each query, -1 for none.
-        distance: "euclidean" or "cosine".
-        ties: "pessimistic" ranks an irrelevant item before a relevant one at the same distance, "optimistic"
-            after.
-        chunk_bytes: about how much memory a chunk may take, beside the embeddings.
-        engine: "torch", "numba" (CPU tensors only) or "auto": numba for large problems on the CPU.
-
-    Yields:
-        RankedChunk: queries with no relevant item are in none.
-
-    Example:
-        >>> x = torch.tensor([[0.0], [1.0], [3.0]])
-        >>> classes, own = torch.tensor([0, 1, 0]), torch.arange(3)
-        >>> [chunk] = relevant_ranks(x, classes, x, classes, own)
-        >>> chunk.rows, chunk.ranks
-        (tensor([0, 2]), tensor([[2.],
-                [2.]], dtype=torch.float64))
-    """
+    """Rank the relevant items of every query that has one, a chunk of queries at a time."""
     device, n_gallery = query.device, len(gallery)
     by_class = gallery_classes.argsort(stable=True)
     if gallery is query:  # the queries are laid out by class too: one copy of the embeddings serves as both

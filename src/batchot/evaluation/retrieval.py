@@ -9,11 +9,9 @@ import torch
 from torch import Tensor
 
 from batchot.evaluation.checks import checked_embeddings, checked_labels, checked_same_dimension
-from batchot.evaluation.counting import Ties
 from batchot.evaluation.distances import Distance, full_precision
-from batchot.evaluation.ranking import Engine, count_relevant, relevant_ranks
-from batchot.evaluation.scores import ApConvention, RetrievalScores
-from batchot.evaluation.totals import Totals
+from batchot.evaluation.ranking import Engine, Ties, count_relevant, relevant_ranks
+from batchot.evaluation.scores import ApConvention, RetrievalScores, Totals
 
 Absent = Literal["skip", "zero"]
 

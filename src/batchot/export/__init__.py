@@ -9,16 +9,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from batchot.export.errors import ExportError
+    from batchot.errors import ExportError
     from batchot.export.folder import Exported, export_run
     from batchot.export.loading import ExportedNetwork, load_exported
 
 _HOMES = {
-    "ExportError": "errors",
-    "Exported": "folder",
-    "ExportedNetwork": "loading",
-    "export_run": "folder",
-    "load_exported": "loading",
+    "ExportError": "batchot.errors",
+    "Exported": "batchot.export.folder",
+    "ExportedNetwork": "batchot.export.loading",
+    "export_run": "batchot.export.folder",
+    "load_exported": "batchot.export.loading",
 }
 
 __all__ = ["ExportError", "Exported", "ExportedNetwork", "export_run", "load_exported"]
@@ -26,8 +26,8 @@ __all__ = ["ExportError", "Exported", "ExportedNetwork", "export_run", "load_exp
 
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
-        from batchot.shapes.extra import extras_named
+        from batchot.errors import extras_named
 
         with extras_named():
-            return getattr(import_module(f"batchot.export.{_HOMES[name]}"), name)
+            return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'batchot.export' has no attribute {name!r}")

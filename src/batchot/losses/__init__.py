@@ -2,13 +2,11 @@
 
 from batchot.losses.anchors import ClassAnchors
 from batchot.losses.batch_ot import BatchOTLoss, batch_ot_loss
-from batchot.losses.cross_modal import CrossModalBatchOTLoss
-from batchot.losses.cross_modal_any import CrossModal
+from batchot.losses.cross_modal import CrossModal, CrossModalBatchOTLoss
 from batchot.losses.distributed import DistributedLoss
 from batchot.losses.gradient_cache import GradientCache, cached_forward
-from batchot.losses.histogram import PlanHistogram
 from batchot.losses.joint import JointLoss
-from batchot.losses.report import PlanReport, plan_report
+from batchot.losses.report import PlanHistogram, PlanReport, plan_report
 from batchot.losses.settings import PRESETS, BatchOTSettings
 
 __all__ = [

@@ -34,10 +34,7 @@ def check_batch(
     ref_labels: Tensor | None,
     ignore_label: int | None = None,
 ) -> Batch:
-    """The arguments of a loss call as a :class:`Batch`, or an error that says what arrived.
-
-    Without indices_tuple, rows whose label is ignore_label are left out of both batches.
-    """
+    """The arguments of a loss call as a :class:`Batch`, or an error that says what arrived."""
     check_embeddings("embeddings", embeddings, finite=not embeddings.is_cuda)
     if ref_emb is None and ref_labels is not None:
         raise ValueError("ref_labels were given without ref_emb.")
@@ -70,10 +67,7 @@ def check_batch(
 
 
 def check_embeddings(name: str, x: Tensor, finite: bool = True) -> None:
-    """Refuse embeddings that are not a finite (n, d) of at least one row, under the name that the caller knows.
-
-    To look for NaN is to wait for the device: with finite=False that is left for later (see check_finite).
-    """
+    """Refuse embeddings that are not a finite (n, d) of at least one row, under the name that the caller knows."""
     if x.ndim != 2:
         raise ValueError(f"{name} must have shape (n, d), got {tuple(x.shape)}.")
     if x.shape[0] == 0 or x.shape[1] == 0:
@@ -188,10 +182,7 @@ def _named(x: Tensor, what: str, *indices: Tensor) -> tuple[Tensor, list[Tensor]
 
 
 def positive_pairs(batch: Batch) -> Tensor:
-    """bool (n, m), True where a pair is positive: as indices_tuple says, else by the labels.
-
-    A pair that is given both as positive and as negative is what its labels say, positive where there are none.
-    """
+    """bool (n, m), True where a pair is positive: as indices_tuple says, else by the labels."""
     by_label = None
     if batch.labels is not None and (batch.y is None or batch.y_labels is not None):
         other = batch.labels if batch.y_labels is None else batch.y_labels

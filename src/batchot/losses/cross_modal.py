@@ -1,15 +1,16 @@
-"""The batch-wise optimal transport loss between modalities: within each, and across each pair of them."""
+"""The loss between modalities."""
 
 from __future__ import annotations
 
 import dataclasses
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from batchot.losses.batch import Distance, check_distance
-from batchot.losses.cross_modal_base import CrossModalBase
 from batchot.losses.cross_modal_terms import (
     AcrossWeights,
     Batches,
@@ -19,10 +20,59 @@ from batchot.losses.cross_modal_terms import (
     check_batches,
     listed,
     term_key,
+    weighted_sum,
 )
 from batchot.losses.report import PlanReport, plan_report
 from batchot.losses.settings import BatchOTSettings, preset
-from batchot.losses.term_losses import as_batch, term_losses
+from batchot.losses.stack import as_batch, term_losses, zero_loss
+
+
+class CrossModalBase(nn.Module, ABC):
+    """A weighted sum of terms; a subclass computes them."""
+
+    ignore_label: int | None = None  # label of rows that are left out of all terms
+
+    def __init__(self, weights: TermWeights) -> None:
+        super().__init__()
+        self.weights = weights
+
+    def forward(
+        self,
+        batches: Batches | Tensor,
+        sketch_labels: Tensor | None = None,
+        shape: Tensor | None = None,
+        shape_labels: Tensor | None = None,
+    ) -> Tensor:
+        """The weighted sum of the terms."""
+        checked = check_batches(batches, sketch_labels, shape, shape_labels, self.ignore_label)
+        terms = self._terms(checked)
+        return weighted_sum(terms, self._losses(terms, checked))
+
+    def terms(
+        self,
+        batches: Batches | Tensor,
+        sketch_labels: Tensor | None = None,
+        shape: Tensor | None = None,
+        shape_labels: Tensor | None = None,
+    ) -> dict[str, Tensor]:
+        """The value of every term by name, not weighted; arguments as for the loss itself."""
+        checked = check_batches(batches, sketch_labels, shape, shape_labels, self.ignore_label)
+        terms = self._terms(checked)
+        losses = self._losses(terms, checked)  # (k,)
+        return {term.name: loss for term, loss in zip(terms, losses.unbind(), strict=True)}
+
+    def _terms(self, batches: Batches) -> tuple[Term, ...]:
+        return self.weights.terms({name: len(x) for name, (x, _) in batches.items()})
+
+    @abstractmethod
+    def _losses(self, terms: Sequence[Term], batches: Batches) -> Tensor:
+        """The values of the terms, (k,), not weighted."""
+
+    def extra_repr(self) -> str:
+        """The weights of the terms."""
+        shown = f"within={self.weights.within}, across={self.weights.across}"
+        return f"{shown}, four_terms=True" if self.weights.four_terms else shown
+
 
 _FOUR_TERM_PRESETS = ("author-code-shrec",)
 
@@ -180,3 +230,49 @@ class CrossModalBatchOTLoss(CrossModalBase):
         """The weights and the options that differ from the defaults."""
         single = [f"{name}: {settings}" for name, settings in self.term_settings.items()]
         return ", ".join([super().extra_repr(), *self.settings.shown(), *single])
+
+
+class CrossModal(CrossModalBase):
+    """A loss called as ``loss(embeddings, labels, ref_emb=, ref_labels=)``, summed over the terms of modalities.
+
+    The terms, weights and calls are those of :class:`CrossModalBatchOTLoss`, so that losses can be compared at equal
+    terms. ContrastiveLoss, TripletMarginLoss, SupConLoss, GeneralizedLiftedStructureLoss and MultiSimilarityLoss of
+    pytorch-metric-learning are so called, and :class:`batchot.BatchOTLoss`; losses with a proxy a class are not.
+
+    Args:
+        loss: the loss of one batch against another, or against itself.
+        within, across, four_terms: see :class:`CrossModalBatchOTLoss`.
+
+    Example:
+        >>> import torch
+        >>> from batchot import BatchOTLoss
+        >>> loss = CrossModal(BatchOTLoss(plan="uniform"), across=2.0)
+        >>> sketches, shapes, labels = torch.eye(4), torch.eye(4).flip(0), torch.tensor([0, 0, 1, 1])
+        >>> loss({"sketch": (sketches, labels), "shape": (shapes, labels)}).ndim
+        0
+    """
+
+    def __init__(
+        self,
+        loss: nn.Module,
+        within: WithinWeights = 1.0,
+        across: AcrossWeights = 1.0,
+        *,
+        four_terms: bool = False,
+    ) -> None:
+        super().__init__(TermWeights(within, across, four_terms))
+        self.loss = loss
+
+    def _losses(self, terms: Sequence[Term], batches: Batches) -> Tensor:
+        return torch.stack([self._loss(term, batches) for term in terms])
+
+    def _loss(self, term: Term, batches: Batches) -> Tensor:
+        if not term.has_pairs:
+            return zero_loss(term, batches)
+        batch = as_batch(term, batches)
+        value: Tensor = (
+            self.loss(batch.x, batch.labels)
+            if batch.y is None
+            else self.loss(batch.x, batch.labels, ref_emb=batch.y, ref_labels=batch.y_labels)
+        )
+        return value

@@ -53,14 +53,7 @@ class Term:
 
 @dataclass(frozen=True)
 class TermWeights:
-    """Weights of the terms, and whether each batch is cut into halves.
-
-    Example:
-        >>> [term.name for term in TermWeights().terms({"sketch": 4, "shape": 6})]
-        ['sketch/sketch', 'shape/shape', 'sketch/shape']
-        >>> [term.name for term in TermWeights(four_terms=True).terms({"sketch": 4, "shape": 6})]
-        ["sketch/sketch'", "shape/shape'", 'sketch/shape', "sketch'/shape'"]
-    """
+    """Weights of the terms, and whether each batch is cut into halves."""
 
     within: WithinWeights = 1.0
     across: AcrossWeights = 1.0
@@ -79,13 +72,7 @@ class TermWeights:
                     )
 
     def terms(self, sizes: Mapping[str, int]) -> tuple[Term, ...]:
-        """The terms of positive weight for batches of these sizes, in the order of the modalities.
-
-        A mapping of weights lists the terms that there are: what it does not name is left out of the loss.
-
-        Raises:
-            ValueError: a weight is given to a modality that there is no batch of, or no term is left.
-        """
+        """The terms of positive weight for batches of these sizes, in the order of the modalities."""
         self._check_names(tuple(sizes))
         found = [self._within(name, size) for name, size in sizes.items()]
         for first, second in itertools.combinations(sizes, 2):

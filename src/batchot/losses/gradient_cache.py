@@ -71,10 +71,7 @@ def cached_forward(network: nn.Module, *inputs: Any, chunk: int, **named: Any) -
 
 
 def forward_in_parts(network: nn.Module, parts: int, *inputs: Any, **named: Any) -> Any:
-    """Do what :func:`cached_forward` does, in a given number of chunks.
-
-    Processes whose networks talk to each other, as SyncBatchNorm does, must all have the same number of them.
-    """
+    """Do what :func:`cached_forward` does, in a given number of chunks."""
     if parts <= 1:
         return network(*inputs, **named)
     leaves, structure = tree_flatten((inputs, named))

@@ -1,17 +1,124 @@
-"""CPU kernels of the loss: cost, Sinkhorn's iteration and gradient weights, compiled by numba.
-
-Matrices are float32 and each is read or written once a pass; sums are gathered in float64. Every function works on a
-range of rows and holds no Python object, so that threads can share the rows of one problem.
-"""
+"""Compiled loops of the loss on CPUs, with Newton's method for small problems."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
+import torch
 from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
 from batchot.compiling import njit
+
+NEWTON_SIZE = 256  # a Newton step solves a system of this size at most
+_FLOAT32_STEPS = 100  # what has not converged by then hardly ever does
+_SINKHORN_STEPS = 20  # Newton's method needs to be near enough
+_HALVINGS = 12  # of a Newton step that does not help
+_LONGEST_STEP = 20.0  # in log v: further, e^x may underflow
+_RIDGES = 8  # attempts at a positive definite Hessian
+
+
+def scale(
+    K: np.ndarray, itself: bool, tolerance: float, max_iterations: int, u: np.ndarray, v: np.ndarray
+) -> float:
+    """u (n,) and v (m,) such that diag(u) K diag(v) has rows 1/n and columns 1/m; returns the marginal error left."""
+    n, m = K.shape
+    a, b = 1.0 / n, 1.0 / m
+    small = min(n, m) <= NEWTON_SIZE
+    steps = min(max_iterations, _FLOAT32_STEPS) if small else max_iterations
+    if itself:  # both marginals of a symmetric plan are wrong where one is
+        error: float = 2.0 * symmetric_sinkhorn(K, a, 0.5 * tolerance, steps, u, *room(n))
+        v[:] = u
+    else:
+        error = sinkhorn(K, a, b, tolerance, steps, u, v, np.empty(n), np.empty(m, np.float32), *room(m))
+    if error <= tolerance or not small:
+        return error
+    # Half the tolerance is kept for the rounding of T to float32.
+    across = m > n
+    T, error = newton_plan(
+        (K.T if across else K).astype(np.float64),
+        *((b, a) if across else (a, b)),
+        0.5 * tolerance,
+        max_iterations - steps,
+    )
+    if error <= tolerance:
+        K[:] = T.T if across else T
+        u[:] = 1.0
+        v[:] = 1.0
+    return error
+
+
+def newton_plan(
+    K: np.ndarray, a: float, b: float, tolerance: float, max_iterations: int
+) -> tuple[np.ndarray, float]:
+    """T (n, m) float64 = diag(u) K diag(v) with rows a and columns b, and the column error left (rows are exact)."""
+    with np.errstate(all="ignore"):  # an error that is not finite says so
+        at = _evaluate(K, np.zeros(K.shape[1]), a, b)
+        for step in range(max_iterations):
+            if at.error <= tolerance or not np.isfinite(at.error):
+                break
+            moved = _newton_step(K, at, a, b) if step >= _SINKHORN_STEPS else None
+            at = moved or _evaluate(K, at.x + np.log(b / at.c), a, b)
+        return at.plan(K), at.error
+
+
+@dataclass(frozen=True)
+class _Point:
+    """F and the column error at x = log v, and the plan there by its scalings."""
+
+    x: np.ndarray
+    u: np.ndarray
+    v: np.ndarray
+    c: np.ndarray  # column sums
+    F: float
+    error: float
+
+    def plan(self, K: np.ndarray) -> np.ndarray:
+        return self.u[:, None] * K * self.v
+
+
+def _evaluate(K: np.ndarray, x: np.ndarray, a: float, b: float) -> _Point:
+    x = x - x.max()  # a constant changes nothing; e^x stays in range
+    v = np.exp(x)
+    r = K @ v
+    u = a / r
+    c = (u @ K) * v
+    F = a * np.log(r).sum() - b * x.sum()
+    return _Point(x, u, v, c, float(F), float(np.abs(c - b).sum()))
+
+
+def _newton_step(K: np.ndarray, at: _Point, a: float, b: float) -> _Point | None:
+    """The point that a step leads to; None where it does not help."""
+    gradient = at.c - b
+    direction = _direction(at.plan(K), at.c, gradient, a, b)
+    slope = float(gradient @ direction)
+    length = min(1.0, _LONGEST_STEP / float(np.abs(direction).max()))
+    for _ in range(_HALVINGS):
+        tried = _evaluate(K, at.x - length * direction, a, b)
+        if tried.error < 0.9 * at.error or at.F - tried.F > 0.1 * length * slope > 0.0:
+            return tried
+        length *= 0.5
+    return None
+
+
+def _direction(T: np.ndarray, c: np.ndarray, gradient: np.ndarray, a: float, b: float) -> np.ndarray:
+    """H^-1 gradient by Cholesky's factorisation."""
+    H = torch.from_numpy(T.T @ T).mul_(-1.0 / a)
+    H += b  # singular along (1, .., 1), hence + b, which moves no right side that sums to 0
+    diagonal = H.diagonal()
+    diagonal += torch.from_numpy(c)
+    ridge = 1e-13 * b  # nearly singular between groups that hardly exchange mass
+    for _ in range(_RIDGES):
+        diagonal += ridge
+        L, failed = torch.linalg.cholesky_ex(H)
+        if not failed:
+            break
+        ridge *= 99.0  # that much more makes a hundred times as much
+    step: np.ndarray = torch.cholesky_solve(torch.from_numpy(gradient).unsqueeze(1), L).squeeze(1).numpy()
+    return step
+
 
 _LOG2E = np.float32(1.4426950408889634)
 _LN2_HIGH = np.float32(0.693359375)  # ln 2 in two parts: n * high is exact, low corrects it
@@ -108,11 +215,7 @@ def _weigh(G, xi, y2, li, ly, margin, pos_margin, ui, v, uniform, K):  # type: i
 
 @njit(nogil=True, cache=True, no_cfunc_wrapper=True, _nrt=False, fastmath=_FAST, error_model="numpy")
 def weight_rows(G, x2, y2, lx, ly, margin, pos_margin, u, v, diagonal, uniform, first, last, K, rho, kappa):  # type: ignore[no-untyped-def]
-    """Loss of rows first..last; K becomes w_ij = T_ij / 2 * dM_ij/d(d2_ij), rho its row sums, kappa its column sums.
-
-    T_ij = u_i K_ij v_j, or u_i v_j for the uniform plan (K is then only written). diagonal: see kernel_rows. A kappa
-    of length 0 is left out, as the row sums of a symmetric w are its column sums.
-    """
+    """Loss of rows first..last; K becomes w_ij = T_ij / 2 * dM_ij/d(d2_ij), rho its row sums, kappa its column sums."""
     m = G.shape[1]
     loss = 0.0
     for i in range(first, last):
@@ -168,10 +271,7 @@ def matvec_rows(K, v, first, last, r):  # type: ignore[no-untyped-def]
 
 @njit(nogil=True, cache=True, no_cfunc_wrapper=True, _nrt=False, fastmath=_FAST, error_model="numpy")
 def half_step_rows(K, v, a, first, last, u, r, c, part):  # type: ignore[no-untyped-def]
-    """One pass over rows first..last: r = K v, u = a / r, c += K^T u.
-
-    The column sums of a few rows are made in part, float32 (m,), and gathered in c, which is float64.
-    """
+    """One pass over rows first..last: r = K v, u = a / r, c += K^T u."""
     m = K.shape[1]
     for j in range(m):
         part[j] = _ZERO
@@ -191,13 +291,7 @@ def half_step_rows(K, v, a, first, last, u, r, c, part):  # type: ignore[no-unty
 
 @njit(nogil=True, cache=True, no_cfunc_wrapper=True, no_cpython_wrapper=True, _nrt=False, error_model="numpy")
 def accelerate(x, g, step, P, A):  # type: ignore[no-untyped-def]
-    """Anderson's acceleration of x <- g(x) in place of x.
-
-    Minimises ||sum_k c_k r_k||^2 over sum c = 1 and returns sum_k c_k g_k, where g_k are the last images and r_k what
-    they were away from what they are images of. Walker and Ni (2011).
-
-    P: holds g_k and r_k, (2 * _MEMORY, n). A: room for a system of equations, (_MEMORY, _MEMORY + 1).
-    """
+    """Anderson's acceleration of x <- g(x) in place of x."""
     n = x.shape[0]
     slot = step % _MEMORY
     k = step + 1 if step < _MEMORY else _MEMORY
@@ -242,13 +336,7 @@ def accelerate(x, g, step, P, A):  # type: ignore[no-untyped-def]
 
 @njit(nogil=True, cache=True, no_cfunc_wrapper=True, _nrt=False, error_model="numpy")
 def symmetric_step(x, r, a, tolerance, step, P, A, u):  # type: ignore[no-untyped-def]
-    """From r = K u with u = exp(x) to the next x and u; returns the row error of diag(u) K diag(u) before the step.
-
-    Nothing moves where that is within the tolerance or not finite. r is overwritten.
-
-    x <- x + (log a - log(u r)) / 2: the half step makes groups that hardly exchange mass converge at once, where the
-    alternating iteration crawls; Anderson's acceleration sees to the rest.
-    """
+    """From r = K u with u = exp(x) to the next x and u; returns the row error of diag(u) K diag(u) before the step."""
     n = x.shape[0]
     error = 0.0
     for i in range(n):
@@ -265,10 +353,7 @@ def symmetric_step(x, r, a, tolerance, step, P, A, u):  # type: ignore[no-untype
 
 @njit(nogil=True, cache=True, no_cfunc_wrapper=True, _nrt=False, error_model="numpy")
 def symmetric_sinkhorn(K, a, tolerance, max_iterations, u, W, A):  # type: ignore[no-untyped-def]
-    """Scale a symmetric K on both sides by u so that all rows sum to a; returns the row error left.
-
-    W, A: see room.
-    """
+    """Scale a symmetric K on both sides by u so that all rows sum to a; returns the row error left."""
     n = K.shape[0]
     x, r = W[_X], W[_R]
     for i in range(n):
@@ -293,10 +378,7 @@ def symmetric_sinkhorn(K, a, tolerance, max_iterations, u, W, A):  # type: ignor
 
 @njit(nogil=True, cache=True, no_cfunc_wrapper=True, _nrt=False, error_model="numpy")
 def column_step(x, c, v, b, tolerance, step, P, A):  # type: ignore[no-untyped-def]
-    """From c = K^T u to the next v = exp(x); returns the column error of diag(u) K diag(v) before the step.
-
-    Nothing moves where that is within the tolerance or not finite. c is overwritten.
-    """
+    """From c = K^T u to the next v = exp(x); returns the column error of diag(u) K diag(v) before the step."""
     m = x.shape[0]
     error = 0.0
     for j in range(m):

@@ -1,4 +1,4 @@
-"""What a plan does to a batch, in a handful of numbers for a log."""
+"""What a plan does: reports and histograms."""
 
 from __future__ import annotations
 
@@ -19,9 +19,41 @@ from batchot.losses.batch import (
     positive_pairs,
 )
 from batchot.losses.batch_ot import batch_plan
-from batchot.losses.histogram import PlanHistogram, plan_histogram
 from batchot.losses.settings import BatchOTSettings
 from batchot.transport import pair_distances
+
+
+@dataclass(frozen=True)
+class PlanHistogram:
+    """Shares of the pairs and of the mass by ground distance D = exp(-gamma M): 0 is the hardest pair, 1 an easy one.
+
+    Bin k of ``bins`` holds k / bins <= D < (k + 1) / bins; D = 1, the pairs that are placed well, is in the last
+    bin. The two shares of pairs add up to 1, and so do those of the mass.
+    """
+
+    positive_pairs: tuple[float, ...]
+    negative_pairs: tuple[float, ...]
+    positive_mass: tuple[float, ...]
+    negative_mass: tuple[float, ...]
+
+
+def plan_histogram(D: Tensor, T: Tensor, positive: Tensor, bins: int) -> PlanHistogram:
+    """Count pairs and mass by ground distance."""
+    of = (D * bins).long().clamp(0, bins - 1)
+    allowed = T > 0
+
+    def shares(chosen: Tensor, weight: Tensor, total: Tensor) -> tuple[float, ...]:
+        sums = torch.bincount(of[chosen], weights=weight[chosen].double(), minlength=bins)
+        return tuple((sums / total.clamp(min=1e-300)).tolist())
+
+    ones, mass = torch.ones_like(T), T.sum().double()
+    count = allowed.sum().double()
+    return PlanHistogram(
+        shares(allowed & positive, ones, count),
+        shares(allowed & ~positive, ones, count),
+        shares(allowed & positive, T, mass),
+        shares(allowed & ~positive, T, mass),
+    )
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,4 @@
-"""All terms of a cross-modal loss solved as one stack on a CPU: one Gram matrix and one gradient.
-
-The embeddings of all modalities stand below one another as Z (N, d); a term is a block of rows and columns of Z Z^T.
-With T held fixed and w_ij = T_ij / 2 * dM_ij/d(d2_ij) of each term in its block of A, the gradient of their sum is
-
-    dL/dZ = 2 (diag(S 1) - S) Z,     S = A + A^T.
-"""
+"""All terms of a cross-modal loss solved as one stack on a CPU, or one after another."""
 
 from __future__ import annotations
 
@@ -15,10 +9,44 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from batchot.losses.blocks.options import Options, integer_labels
+from batchot.compiling import njit
+from batchot.losses.batch import Batch, Distance, batch_misplacement, check_misplacement, forbidden_pairs
+from batchot.losses.batch_ot import batch_plan
+from batchot.losses.blocks.tiled import Options, integer_labels
 from batchot.losses.cross_modal_terms import Batches, Term
-from batchot.losses.fused import compiled_kernels, once, prepare, suits_kernels, through_norm
+from batchot.losses.fused import (
+    compiled_kernels,
+    fused_loss,
+    is_fusible,
+    once,
+    once_differentiable,
+    prepare,
+    suits_kernels,
+    through_norm,
+)
 from batchot.losses.settings import BatchOTSettings
+from batchot.transport import sinkhorn
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def laplacian(W, blocks, scales):  # type: ignore[no-untyped-def]
+    """L = diag(S 1) - S, (N, N), of S = A + A^T, where A is W with the block of each problem times its scale."""
+    N = W.shape[0]
+    L = np.zeros((N, N), np.float32)
+    degree = np.zeros(N)
+    for p in range(blocks.shape[0]):
+        scale = scales[p]
+        for i in range(blocks[p, 0], blocks[p, 1]):
+            for j in range(blocks[p, 2], blocks[p, 3]):
+                s = scale * W[i, j]
+                L[i, j] -= s
+                L[j, i] -= s
+                degree[i] += s
+                degree[j] += s
+    for i in range(N):
+        L[i, i] += np.float32(degree[i])
+    return L
+
 
 _MAX_ROWS = 512  # beyond, a term is large enough for a call (and threads) of its own
 
@@ -26,20 +54,7 @@ _MAX_ROWS = 512  # beyond, a term is large enough for a call (and threads) of it
 def stacked_losses(
     batches: Batches, terms: Sequence[Term], settings: Sequence[BatchOTSettings]
 ) -> Tensor | None:
-    """The loss of every term, (k,), differentiable once; None where the general path has to compute them.
-
-    Args:
-        batches: checked embeddings and labels by modality.
-        terms: what is to be computed; every one has pairs.
-        settings: the options of each term.
-
-    Example:
-        >>> import torch
-        >>> from batchot.losses.cross_modal_terms import TermWeights
-        >>> batches = {"sketch": (torch.eye(4), torch.tensor([0, 0, 1, 1]))}
-        >>> stacked_losses(batches, TermWeights().terms({"sketch": 4}), [BatchOTSettings()]).shape
-        torch.Size([1])
-    """
+    """The loss of every term, (k,), differentiable once; None where the general path has to compute them."""
     if not _is_stackable(batches, settings):
         return None
     first: dict[str, int] = {}
@@ -73,7 +88,7 @@ def _solve(
     Z: Tensor, labels: np.ndarray, blocks: np.ndarray, settings: Sequence[BatchOTSettings]
 ) -> Tensor | None:
     from batchot.losses import kernels
-    from batchot.losses.newton_small import scale
+    from batchot.losses.kernels import scale
 
     rows, norm, _ = prepare(Z.detach(), settings[0].normalize, None)
     W = np.zeros((len(Z), len(Z)), np.float32)  # w_ij = T_ij / 2 * dM_ij/d(d2_ij) of each block
@@ -125,9 +140,86 @@ class _StackedLosses(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None, None, None]:
-        from batchot.losses import stack_kernels
+        from batchot.losses import stack as stack_kernels
 
         Z, rows, norm, W = ctx.saved_tensors
         L = stack_kernels.laplacian(W.numpy(), ctx.blocks, grad.detach().contiguous().numpy())
         grad_rows = torch.mm(torch.from_numpy(L), rows).mul_(2.0)
         return once(through_norm(grad_rows, rows, norm), Z, grad), None, None, None, None, None
+
+
+def term_losses(
+    batches: Batches, terms: Sequence[Term], settings: Sequence[BatchOTSettings], distance: Distance | None
+) -> Tensor:
+    """L of every term, differentiable; 0 for a term without pairs."""
+    paired = [i for i, term in enumerate(terms) if term.has_pairs]
+    some, chosen = [terms[i] for i in paired], [settings[i] for i in paired]
+    stacked = stacked_losses(batches, some, chosen) if distance is None and paired else None
+    if stacked is not None and len(paired) == len(terms):
+        return stacked
+    found = (
+        _singly([as_batch(term, batches) for term in some], chosen, distance) if stacked is None else stacked
+    )
+    losses = dict(zip(paired, found, strict=True))
+    return torch.stack([losses.get(i, zero_loss(term, batches)) for i, term in enumerate(terms)])
+
+
+def as_batch(term: Term, batches: Batches) -> Batch:
+    """A term as the input of the loss of one batch against another, or against itself."""
+    x, labels = term.rows.of(batches)
+    if term.columns is None:
+        return Batch(x, labels, None, None, None)
+    y, y_labels = term.columns.of(batches)
+    # Losses recognise a batch against itself by the identity of its tensors, and then leave the diagonal out; here one
+    # vector of labels (or embeddings) may well serve two modalities.
+    y = y.view_as(y) if y is x else y
+    y_labels = y_labels.view_as(y_labels) if y_labels is labels else y_labels
+    return Batch(x, labels, y, y_labels, None)
+
+
+def zero_loss(term: Term, batches: Batches) -> Tensor:
+    """0 for a term without pairs, part of the graph, so that a backward pass through it alone is no error."""
+    x, _ = batches[term.rows.modality]
+    x = x if x.dtype == torch.float64 else x.float()
+    return 0.0 * x[:0].sum()
+
+
+def _singly(
+    cases: Sequence[Batch], settings: Sequence[BatchOTSettings], distance: Distance | None
+) -> list[Tensor]:
+    """Every term by the compiled loop of one problem where it fits, the others by Sinkhorn's iteration on stacks."""
+    losses: dict[int, Tensor] = {}
+    costs: dict[int, Tensor] = {}  # M of what is left, (n, m)
+    alike: dict[tuple[BatchOTSettings, torch.Size, torch.dtype], list[int]] = {}
+    for i, (batch, options) in enumerate(zip(cases, settings, strict=True)):
+        if distance is None and is_fusible(batch, options):
+            losses[i] = fused_loss(batch, options)
+            continue
+        if options.grad == "detach" and options.plan == "transport":
+            batch = once_differentiable(batch)
+        M = batch_misplacement(batch, options, distance)
+        check_misplacement(M, batch)
+        costs[i] = M
+        alike.setdefault((options, M.shape, M.dtype), []).append(i)
+    for (options, _, _), group in alike.items():
+        M = torch.stack([costs[i] for i in group])  # (k, n, m)
+        T = _couplings(M, [cases[i] for i in group], options)
+        with torch.autocast(M.device.type, enabled=False):
+            losses.update(zip(group, 0.5 * (T * M).sum((-2, -1)), strict=True))
+    return [losses[i] for i in range(len(cases))]
+
+
+def _couplings(M: Tensor, cases: Sequence[Batch], settings: BatchOTSettings) -> Tensor:
+    """T of every problem of a stack, (k, n, m)."""
+    if settings.plan == "uniform":
+        return torch.stack([batch_plan(M[k], batch, settings).coupling for k, batch in enumerate(cases)])
+    forbidden = [forbidden_pairs(batch) for batch in cases]
+    mask = None
+    if any(each is not None for each in forbidden):
+        none = torch.zeros(M.shape[1:], dtype=torch.bool, device=M.device)
+        mask = torch.stack([none if each is None else each for each in forbidden])
+    with torch.autocast(M.device.type, enabled=False):
+        D = torch.exp(-settings.gamma * (M if settings.grad == "implicit" else M.detach()))
+    return sinkhorn(
+        D, settings.lam, mask=mask, max_iterations=settings.max_iterations, tolerance=settings.tolerance
+    ).coupling

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from batchot.models.layout import with_channels_last
+from batchot.models.normalise import with_channels_last
 
 
 class AlexNet(nn.Module):

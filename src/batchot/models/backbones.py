@@ -11,9 +11,9 @@ from torch import nn
 from batchot.models.alexnet import AlexNet
 from batchot.models.efficientnet_lite import EfficientNetLite, load_package_weights
 from batchot.models.huggingface import HuggingFaceBackbone
+from batchot.models.pretrained import BackboneError, load_weights
 from batchot.models.resnet import ResNet, ResNetDepth
 from batchot.models.timm_backbone import TimmBackbone
-from batchot.models.weights import BackboneError, load_weights
 
 _LITE = re.compile(r"efficientnet-lite([012])")
 _RESNET = re.compile(r"resnet(10|18|34)-w(\d{1,4})(?:-s([24]))?")

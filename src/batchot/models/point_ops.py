@@ -10,21 +10,7 @@ _PAIRS_AT_ONCE = 2**24
 
 
 def check_clouds(x: Tensor, in_channels: int, at_least: int = 1) -> None:
-    """Refuse what is no batch of point clouds.
-
-    Args:
-        x: clouds ``(b, p, in_channels)``.
-        in_channels: coordinates of a point.
-        at_least: least number of points.
-
-    Raises:
-        ValueError: on another shape, or fewer points.
-
-    Example:
-        >>> import torch
-        >>> from batchot.models.point_ops import check_clouds
-        >>> check_clouds(torch.zeros(2, 16, 3), in_channels=3)
-    """
+    """Refuse what is no batch of point clouds."""
     if x.ndim != 3 or x.shape[2] != in_channels or x.shape[0] < 1 or x.shape[1] < at_least:
         raise ValueError(
             f"expected point clouds of shape (b, p, {in_channels}) with b >= 1 and p >= {at_least}, "
@@ -34,26 +20,7 @@ def check_clouds(x: Tensor, in_channels: int, at_least: int = 1) -> None:
 
 @torch.no_grad()
 def nearest_neighbours(x: Tensor, k: int) -> Tensor:
-    r"""The ``k`` points of the same cloud nearest to each point, itself among them.
-
-    .. math:: N(i) = \operatorname{arg\,min}_{j}{}^{(k)}\; \|x_i - x_j\|^2
-
-    Args:
-        x: points ``(b, p, c)``, in coordinates or features.
-        k: number of neighbours, at most ``p``.
-
-    Returns:
-        Indices ``(b, p, k)``, int64, in no order; of points at the same distance any.
-
-    Raises:
-        ValueError: ``k`` out of range.
-
-    Example:
-        >>> import torch
-        >>> from batchot.models.point_ops import nearest_neighbours
-        >>> nearest_neighbours(torch.tensor([[[0.0], [1.0], [5.0]]]), k=2).sort().values.tolist()
-        [[[0, 1], [0, 1], [1, 2]]]
-    """
+    r"""The ``k`` points of the same cloud nearest to each point, itself among them."""
     _, p, _ = x.shape
     if not 1 <= k <= p:
         raise ValueError(f"k must be between 1 and the number of points {p}, got {k}")
@@ -73,22 +40,7 @@ def _nearest(x: Tensor, k: int) -> Tensor:
 
 
 class PointLayer(nn.Module):
-    """One linear layer with batch normalisation and an activation, the same on every point.
-
-    Points lie in rows, so that the layer is one matrix product; a convolution with a kernel of 1 is the same
-    with the coordinates in rows.
-
-    Args:
-        in_channels: length of a point's feature vector.
-        out_channels: its length after the layer.
-        negative_slope: of the leaky ReLU; 0 is ReLU.
-
-    Example:
-        >>> import torch
-        >>> from batchot.models.point_ops import PointLayer
-        >>> PointLayer(3, 8)(torch.randn(2, 5, 3)).shape
-        torch.Size([2, 5, 8])
-    """
+    """One linear layer with batch normalisation and an activation, the same on every point."""
 
     def __init__(self, in_channels: int, out_channels: int, negative_slope: float = 0.0) -> None:
         super().__init__()

@@ -72,17 +72,7 @@ class PointNet(nn.Module):
 
 
 class TNet(nn.Module):
-    """A square matrix for each cloud, the identity at the start.
-
-    Args:
-        channels: rows and columns of the matrix.
-
-    Example:
-        >>> import torch
-        >>> from batchot.models.pointnet import TNet
-        >>> TNet(3)(torch.randn(2, 10, 3))[0].tolist()
-        [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
-    """
+    """A square matrix for each cloud, the identity at the start."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

@@ -6,7 +6,7 @@ from typing import Literal, get_args
 
 from torch import Tensor, nn
 
-from batchot.models.layout import with_channels_last
+from batchot.models.normalise import with_channels_last
 
 ResNetDepth = Literal[10, 18, 34]
 _BLOCKS: dict[int, tuple[int, int, int, int]] = {10: (1, 1, 1, 1), 18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}
@@ -96,19 +96,7 @@ class ResNet(nn.Module):
 
 
 class BasicBlock(nn.Module):
-    """Two 3 x 3 convolutions beside a shortcut, which is a 1 x 1 convolution where the shape changes.
-
-    Args:
-        in_channels: maps that come in.
-        out_channels: maps that go out.
-        stride: of the first convolution and the shortcut.
-
-    Example:
-        >>> import torch
-        >>> from batchot.models.resnet import BasicBlock
-        >>> BasicBlock(4, 8, stride=2)(torch.zeros(1, 4, 6, 6)).shape
-        torch.Size([1, 8, 3, 3])
-    """
+    """Two 3 x 3 convolutions beside a shortcut, which is a 1 x 1 convolution where the shape changes."""
 
     def __init__(self, in_channels: int, out_channels: int, stride: int = 1) -> None:
         super().__init__()

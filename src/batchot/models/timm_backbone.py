@@ -8,28 +8,13 @@ from types import ModuleType
 
 from torch import Tensor, nn
 
+from batchot.errors import MissingExtraError
 from batchot.models.normalise import Normalise, check_images, feature_length
-from batchot.models.weights import BackboneError, load_weights
-from batchot.shapes.errors import MissingExtraError
+from batchot.models.pretrained import BackboneError, load_weights
 
 
 class TimmBackbone(nn.Module):
-    """A network of timm without its classifier.
-
-    Args:
-        name: its name in timm.
-        in_channels: channels of the images; timm adapts the stem.
-        image_size: height and width of the images, pixels.
-        pretrained: None, ``"hub"`` for timm's weights, or the path of a ``.safetensors`` file.
-
-    Attributes:
-        out_features: length of the feature vector.
-
-    Raises:
-        MissingExtraError: timm is not installed, or broken.
-        BackboneError: timm does not know the name, or cannot give the weights.
-        ValueError: in ``forward`` on images of another shape.
-    """
+    """A network of timm without its classifier."""
 
     def __init__(
         self, name: str, in_channels: int, image_size: int, pretrained: str | Path | None = None

@@ -23,19 +23,7 @@ class Confusion:
 
 
 def most_confused(confusion: Tensor, k: int) -> list[Confusion]:
-    """Give the errors that are made most often.
-
-    Args:
-        confusion: counts, row: true class, column: predicted, (c, c)
-        k: at most so many
-
-    Returns:
-        Most frequent first; of equals the larger share of its class first, then by class.
-
-    >>> import torch
-    >>> most_confused(torch.tensor([[5, 2], [0, 3]]), k=3)
-    [Confusion(true=0, predicted=1, count=2, of=7)]
-    """
+    """Give the errors that are made most often."""
     sums = confusion.sum(1)
     wrong = confusion.clone().fill_diagonal_(0)
     found = [
@@ -55,15 +43,7 @@ def shown_classes(confusion: Tensor) -> list[int]:
 
 
 def confusion_table(confusion: Tensor, classes: Sequence[str]) -> str:
-    """Make the confusion matrix as an HTML table, its cells shaded by their share of the row.
-
-    Args:
-        confusion: counts, row: true class, column: predicted, (c, c)
-        classes: names, (c,)
-
-    Returns:
-        A table element; the depth of a cell's shade is its style property --share.
-    """
+    """Make the confusion matrix as an HTML table, its cells shaded by their share of the row."""
     chosen = shown_classes(confusion)
     shares = confusion.double() / confusion.sum(1, keepdim=True).clamp(min=1)
     names = [html.escape(classes[c]) for c in chosen]
@@ -97,14 +77,7 @@ def confusion_table(confusion: Tensor, classes: Sequence[str]) -> str:
 
 
 def confusion_view(text: str, confusion: Tensor, classes: Sequence[str], *, verb: str) -> str:
-    """Show the confusion matrix, and its largest errors in words.
-
-    Args:
-        text: what the rows and columns are, as HTML
-        confusion: counts, row: true class, column: predicted, (c, c)
-        classes: names, (c,)
-        verb: what stands between the two classes of an error
-    """
+    """Show the confusion matrix, and its largest errors in words."""
     shown = len(shown_classes(confusion))
     part = "" if shown == len(classes) else f" Of {len(classes)} classes the {shown} with the most errors."
     words = "".join(

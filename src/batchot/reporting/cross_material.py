@@ -16,28 +16,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Items:
-    """Items of one modality as its network sees them, and a small picture of each.
-
-    Args:
-        embeddings: floating point, (n, d)
-        labels: int64, (n,)
-        thumbnails: uint8, (n, c, h, w); three channels are colours, of any other number the first is shown
-        names: such as "guitar/10231"; None: they are numbered
-
-    Raises:
-        ValueError: lengths or types that do not fit, embeddings that are not finite
-
-    Example:
-        >>> import torch
-        >>> items = Items(torch.eye(2), torch.tensor([0, 3]), torch.zeros(2, 1, 8, 8, dtype=torch.uint8))
-        >>> len(items), items.name(1)
-        (2, '#1')
-    """
+    """Items of one modality as its network sees them, and a small picture of each."""
 
     embeddings: Tensor  # (n, d)
     labels: Tensor  # (n,) int64
     thumbnails: Tensor  # (n, c, h, w) uint8
-    names: tuple[str, ...] | None = None
+    names: tuple[str, ...] | None = None  # such as "guitar/10231"; None: they are numbered
 
     def __post_init__(self) -> None:
         check_items(self.embeddings, self.labels, self.thumbnails, {"names": self.names})
@@ -52,43 +36,19 @@ class Items:
 
 @dataclass(frozen=True, eq=False)
 class CrossModalMaterial:
-    """The queries and the gallery of a cross-modal run, and its history.
+    """The queries and the gallery of a cross-modal run, and its history."""
 
-    Args:
-        title: heading of the page
-        about: a sentence on what was done
-        config: text of the settings
-        rows: of history.csv, an epoch each; may be empty
-        classes: name of each label, of both modalities
-        query: what is looked for, such as sketches
-        gallery: where it is looked for, such as shapes; its classes that no query has are distractors
-        query_name: what one query is called
-        gallery_name: what one item of the gallery is called
-        normalized: embeddings are compared by their directions, as the loss does
-        loss: settings of the transport loss; None where another loss trained the networks
-
-    Raises:
-        ValueError: embeddings of different widths, labels without a class
-
-    Example:
-        >>> import torch
-        >>> blank = torch.zeros(2, 1, 8, 8, dtype=torch.uint8)
-        >>> sketches = Items(torch.eye(2), torch.tensor([0, 1]), blank)
-        >>> shapes = Items(torch.eye(2), torch.tensor([0, 2]), blank)
-        >>> CrossModalMaterial("t", "", "", (), ("cup", "dog", "hat"), sketches, shapes).distractors
-        ('hat',)
-    """
-
-    title: str
-    about: str
-    config: str
-    rows: tuple[Row, ...]
-    classes: tuple[str, ...]
-    query: Items
-    gallery: Items
-    query_name: str = "sketch"
-    gallery_name: str = "shape"
-    normalized: bool = True
+    title: str  # heading of the page
+    about: str  # a sentence on what was done
+    config: str  # text of the settings
+    rows: tuple[Row, ...]  # of history.csv, an epoch each; may be empty
+    classes: tuple[str, ...]  # name of each label, of both modalities
+    query: Items  # what is looked for, such as sketches
+    gallery: Items  # where it is looked for, such as shapes; its classes that no query has are distractors
+    query_name: str = "sketch"  # what one query is called
+    gallery_name: str = "shape"  # what one item of the gallery is called
+    normalized: bool = True  # embeddings are compared by their directions, as the loss does
+    # settings of the transport loss; None where another loss trained the networks
     loss: BatchOTSettings | None = None
 
     def __post_init__(self) -> None:
@@ -131,7 +91,7 @@ class CrossModalMaterial:
 
 @dataclass(frozen=True, eq=False)
 class Side:
-    """The items of one modality with the names of their classes, for `batchot.reporting.markup.Thumbnails`."""
+    """The items of one modality with the names of their classes, for `batchot.reporting.style.Thumbnails`."""
 
     items: Items
     classes: tuple[str, ...]
@@ -151,11 +111,7 @@ class Side:
 
 
 def plural(noun: str) -> str:
-    """Give the plural of an English noun.
-
-    >>> plural("sketch"), plural("shape"), plural("body")
-    ('sketches', 'shapes', 'bodies')
-    """
+    """Give the plural of an English noun."""
     if noun.endswith(("s", "x", "z", "ch", "sh")):
         return noun + "es"
     return noun[:-1] + "ies" if noun.endswith("y") and noun[-2:-1] not in "aeiou" else noun + "s"

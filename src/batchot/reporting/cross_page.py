@@ -1,35 +1,39 @@
-"""A self-contained page about a cross-modal run."""
+"""The page of a cross-modal run."""
 
 from __future__ import annotations
 
 from html import escape
+from typing import TYPE_CHECKING
 
-from batchot.reporting.cross_analysis import CrossAnalysis
-from batchot.reporting.cross_map import draw_shared_map
-from batchot.reporting.cross_material import CrossModalMaterial, Side
-from batchot.reporting.cross_measures import confusion_section, measures_section
-from batchot.reporting.cross_plans import plans_section
-from batchot.reporting.cross_retrieved import retrieved_section
-from batchot.reporting.markup import Thumbnails, themed_figure
+from batchot.losses import CrossModalBatchOTLoss
+from batchot.reporting.cross_material import CrossModalMaterial, Items, Side
+from batchot.reporting.cross_sections import (
+    CrossAnalysis,
+    confusion_section,
+    draw_retrieved,
+    draw_shared_map,
+    measures_section,
+    plans_section,
+    retrieved_section,
+)
+from batchot.reporting.curves import draw_curves
 from batchot.reporting.page import assemble_page, headline_cards
+from batchot.reporting.saved import save_cross_material
 from batchot.reporting.sections import curves_section, map_view
+from batchot.reporting.style import Thumbnails, figure_png, themed_figure
+from batchot.reporting.thumbnails import thumbnails_of
+from batchot.training.files import RunFolder, write_bytes, write_text
+
+if TYPE_CHECKING:
+    from batchot.data import Samples
+    from batchot.training.cross_run import TrainedCrossRun
+    from batchot.training.scores import Embedded
 
 _MANY = 40  # classes from which the pictures are smaller, so that the page stays a few megabytes
 
 
 def make_cross_page(material: CrossModalMaterial, analysis: CrossAnalysis | None = None) -> str:
-    """Make an HTML page about a cross-modal run that needs no other file.
-
-    Args:
-        material: of the run
-        analysis: of the material, where there is one already
-
-    Returns:
-        The page.
-
-    Raises:
-        ValueError: the embeddings are unfit for a measure
-    """
+    """Make an HTML page about a cross-modal run that needs no other file."""
     analysis = analysis or CrossAnalysis(material)
     side = 96 if len(analysis.query_labels.unique()) <= _MANY else 56
     queries = Thumbnails(Side(material.query, material.classes), side=side)
@@ -78,3 +82,48 @@ def _embedding_section(analysis: CrossAnalysis) -> str:
         "and not only the classes.</p>"
     )
     return map_view(text, plot, plane.asked, material.classes)
+
+
+def write_cross_report(run: TrainedCrossRun) -> None:
+    """Write figures/*.png, report.html and cross_items.npz of a cross-modal run."""
+    material = material_of_cross_run(run)
+    save_cross_material(run.folder.root, material)
+    write_cross_pages(run.folder, material)
+
+
+def write_cross_pages(folder: RunFolder, material: CrossModalMaterial) -> None:
+    """Write figures/*.png and report.html."""
+    title, analysis = material.title, CrossAnalysis(material)
+    if material.rows:
+        write_bytes(folder.figures / "curves.png", figure_png(draw_curves(material.rows, title)))
+    names = (material.queries, material.targets)
+    heading = f"{title}\n{analysis.plane.how} of {names[0]} and {names[1]}"
+    map_figure = draw_shared_map(analysis.plane, material.classes, names, title=heading)
+    write_bytes(folder.figures / "embedding.png", figure_png(map_figure))
+    write_bytes(folder.figures / "retrieved.png", draw_retrieved(analysis, title=title))
+    write_text(folder.report, make_cross_page(material, analysis))
+
+
+def material_of_cross_run(run: TrainedCrossRun) -> CrossModalMaterial:
+    """Give what a cross-modal report is made from."""
+    from batchot.training.cross_module import cross_normalizes, make_cross_loss
+
+    recipe, data = run.recipe, run.data
+    loss = make_cross_loss(recipe, len(data.classes))
+    return CrossModalMaterial(
+        title=f"{recipe.name}, {recipe.loss.name}, seed {recipe.seed}",
+        about=recipe.about,
+        config=run.folder.config.read_text(encoding="utf-8"),
+        rows=run.rows,
+        classes=data.classes,
+        query=_items(run.queries, data.queries),
+        gallery=_items(run.gallery, data.gallery),
+        query_name=recipe.query,
+        gallery_name=recipe.target,
+        normalized=cross_normalizes(loss),
+        loss=loss.settings if isinstance(loss, CrossModalBatchOTLoss) else None,
+    )
+
+
+def _items(embedded: Embedded, samples: Samples) -> Items:
+    return Items(embedded.embeddings, embedded.labels, thumbnails_of(samples), samples.names or None)

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from batchot.reporting.theme import LIGHT, Theme, new_figure, style_axes
+from batchot.reporting.style import LIGHT, Theme, new_figure, style_axes
 
 if TYPE_CHECKING:
     from batchot.training.callbacks import Row
@@ -18,16 +18,7 @@ Panel = Callable[[Axes, Theme], None]
 
 
 def draw_curves(rows: Sequence[Row], title: str, theme: Theme = LIGHT) -> Figure:
-    """Draw loss, measures and, for a transport loss, the plan's mass on violated pairs against the epoch.
-
-    Args:
-        rows: of history.csv
-        title: of the figure
-        theme: its colours
-
-    Returns:
-        A figure of two or three panels.
-    """
+    """Draw loss, measures and, for a transport loss, the plan's mass on violated pairs against the epoch."""
     panels = list(curve_panels(rows).values())
     figure = new_figure(4.2 * len(panels), 3.4, theme)
     figure.suptitle(title.replace("$", "\\$"), color=theme.ink)
@@ -44,14 +35,7 @@ def draw_panel(panel: Panel, theme: Theme = LIGHT) -> Figure:
 
 
 def curve_panels(rows: Sequence[Row]) -> dict[str, Panel]:
-    """Give what can be drawn of these rows: the loss, the measures and, where there is one, the plan.
-
-    Args:
-        rows: of history.csv
-
-    Returns:
-        Functions that draw into axes, by what they draw.
-    """
+    """Give what can be drawn of these rows: the loss, the measures and, where there is one, the plan."""
     marker = "o" if len(rows) < 30 else ""
 
     def finish(axes: Axes, theme: Theme) -> None:

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from torch import Tensor
 
-from batchot.reporting.theme import LIGHT, Theme, figure_text, new_figure, style_axes
+from batchot.reporting.style import LIGHT, Theme, figure_text, new_figure, style_axes
 
 # Six colours that every kind of colour vision tells apart, times eight shapes: 48 classes before one recurs.
 _COLOURS = 6
@@ -30,17 +30,7 @@ class PlaneMap:
 
 
 def embed_in_plane(embeddings: Tensor, labels: Tensor, *, limit: int = 1500, seed: int = 0) -> PlaneMap:
-    """Lay embeddings out in the plane by t-SNE.
-
-    Args:
-        embeddings: (n, d)
-        labels: (n,)
-        limit: at most so many points, drawn at random, as t-SNE takes seconds a thousand
-        seed: of the draw and of t-SNE
-
-    Returns:
-        Points and labels of those that were drawn.
-    """
+    """Lay embeddings out in the plane by t-SNE."""
     from sklearn.manifold import TSNE
 
     chosen = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))[:limit]
@@ -58,38 +48,19 @@ def embed_in_plane(embeddings: Tensor, labels: Tensor, *, limit: int = 1500, see
 
 
 def class_symbol(label: int, theme: Theme) -> tuple[str, str]:
-    """Give the sign and the colour of a class, for a legend in text.
-
-    >>> class_symbol(0, LIGHT)
-    ('●', '#0072b2')
-    """
+    """Give the sign and the colour of a class, for a legend in text."""
     return _SYMBOLS[label // _COLOURS % len(_SYMBOLS)], theme.series[label % _COLOURS]
 
 
 def class_mark(label: int, theme: Theme) -> tuple[str, str]:
-    """Give the marker of matplotlib and the colour of a class.
-
-    >>> class_mark(6, LIGHT)
-    ('s', '#0072b2')
-    """
+    """Give the marker of matplotlib and the colour of a class."""
     return _MARKERS[label // _COLOURS % len(_MARKERS)], theme.series[label % _COLOURS]
 
 
 def draw_plane_map(
     plane: PlaneMap, classes: Sequence[str], *, title: str = "", named: bool = False, theme: Theme = LIGHT
 ) -> Figure:
-    """Draw points of the plane, coloured by class.
-
-    Args:
-        plane: of `embed_in_plane`
-        classes: name of each label
-        title: of the figure
-        named: write the classes among the points, and not beside them (which is done for up to 48)
-        theme: colours
-
-    Returns:
-        A figure.
-    """
+    """Draw points of the plane, coloured by class."""
     figure = new_figure(7.6, 6, theme)
     axes = figure.subplots()
     size = 9 if len(plane.points) > 400 else 20
@@ -126,19 +97,7 @@ def draw_embedding(
     limit: int = 1500,
     seed: int = 0,
 ) -> Figure:
-    """Draw embeddings as points in the plane by t-SNE, coloured by class.
-
-    Args:
-        embeddings: (n, d)
-        labels: (n,)
-        classes: name of each label
-        title: of the figure
-        limit: at most so many points, drawn at random
-        seed: of the draw and of t-SNE
-
-    Returns:
-        A figure with a legend.
-    """
+    """Draw embeddings as points in the plane by t-SNE, coloured by class."""
     plane = embed_in_plane(embeddings, labels, limit=limit, seed=seed)
     return draw_plane_map(
         plane, classes, title=f"{title}\n{plane.how} of {len(plane.points):,} of the test set"

@@ -8,24 +8,14 @@ import typing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from batchot.training.files import RunError
+from batchot.errors import RunError
 
 if TYPE_CHECKING:
     from batchot.training.callbacks import Row
 
 
 def read_history(path: Path) -> tuple[Row, ...]:
-    """Read the rows of a history.csv.
-
-    Args:
-        path: the file; a column that it lacks, as one of an older version may, is None in every row
-
-    Returns:
-        An epoch each; none where there is no file.
-
-    Raises:
-        RunError: a cell is not what its column holds
-    """
+    """Read the rows of a history.csv."""
     from batchot.training.callbacks import Row
 
     if not path.is_file():

@@ -19,52 +19,26 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class ReportMaterial:
-    """The test items of a run as the network sees them, a small picture of each, and the history of the run.
+    """The test items of a run as the network sees them, a small picture of each, and the history of the run."""
 
-    Args:
-        title: heading of the page
-        about: a sentence on what was done
-        config: text of the settings
-        rows: of history.csv, an epoch each; may be empty
-        classes: name of each label
-        embeddings: of the test items, floating point, (n, d)
-        labels: int64, (n,)
-        thumbnails: uint8, (n, c, h, w); three channels are colours, of any other number the first is shown
-        names: of the items, such as "chair/chair_0893"; None: they are numbered
-        logits: (n, number of classes); None without a classifier
-        predictions: classes read off in another way, (n,); they go before the logits
-        predicted_by: what gave the predictions, in words
-        normalized: embeddings are compared by their directions, as the loss does
-        loss: settings of the transport loss; None where another loss trained the network
-        items: what the items are called, "images" or "shapes"
-        plans: lines of plan.csv, what the plan did over the training; may be empty
-
-    Raises:
-        ValueError: lengths or types that do not fit, embeddings that are not finite
-
-    Example:
-        >>> material = ReportMaterial("t", "", "", (), ("a",), torch.eye(2), torch.tensor([0, 0]),
-        ...                           torch.zeros(2, 1, 8, 8, dtype=torch.uint8), names=("x/1", "x/2"))
-        >>> len(material), material.name(1)
-        (2, 'x/2')
-    """
-
-    title: str
-    about: str
-    config: str
-    rows: tuple[Row, ...]
-    classes: tuple[str, ...]
+    title: str  # heading of the page
+    about: str  # a sentence on what was done
+    config: str  # text of the settings
+    rows: tuple[Row, ...]  # of history.csv, an epoch each; may be empty
+    classes: tuple[str, ...]  # name of each label
     embeddings: Tensor  # (n, d)
     labels: Tensor  # (n,) int64
     thumbnails: Tensor  # (n, c, h, w) uint8
-    names: tuple[str, ...] | None = None
+    names: tuple[str, ...] | None = None  # of the items, such as "chair/chair_0893"; None: they are numbered
     logits: Tensor | None = None  # (n, number of classes)
     predictions: Tensor | None = None  # (n,) int64
-    predicted_by: str = "classifier"
-    normalized: bool = True
-    loss: BatchOTSettings | None = None
-    items: str = "images"
-    plans: tuple[PlanRow, ...] = ()
+    predicted_by: str = "classifier"  # what gave the predictions, in words
+    normalized: bool = True  # embeddings are compared by their directions, as the loss does
+    loss: BatchOTSettings | None = (
+        None  # settings of the transport loss; None where another loss trained the network
+    )
+    items: str = "images"  # what the items are called, "images" or "shapes"
+    plans: tuple[PlanRow, ...] = ()  # lines of plan.csv, what the plan did over the training; may be empty
 
     def __post_init__(self) -> None:
         others = {"names": self.names, "logits": self.logits, "predictions": self.predictions}
@@ -94,17 +68,7 @@ def check_items(
     thumbnails: Tensor,
     others: Mapping[str, Tensor | tuple[str, ...] | None],
 ) -> None:
-    """Check items as they come into a report.
-
-    Args:
-        embeddings: floating point, (n, d)
-        labels: (n,)
-        thumbnails: uint8, (n, c, h, w)
-        others: by name what there must be one each of, where it is there at all
-
-    Raises:
-        ValueError: lengths or types that do not fit, embeddings that are not finite
-    """
+    """Check items as they come into a report."""
     n = len(labels)
     if n == 0:
         raise ValueError("a report needs test items; there is none")
@@ -124,20 +88,7 @@ def check_items(
 
 
 def shrink(pictures: Tensor, *, side: int = 96, full: int = 2500, least: int = 24) -> Tensor:
-    """Shrink pictures by averaging, so that many of them stay a small file; small ones stay as they are.
-
-    Args:
-        pictures: uint8, (n, c, h, w)
-        side: longest side in pixels that is kept
-        full: of more pictures than this, the side is less, so that all have the pixels of this many
-        least: but never less than so many pixels
-
-    Returns:
-        uint8, (n, c, h', w').
-
-    >>> shrink(torch.full((2, 1, 224, 112), 9, dtype=torch.uint8)).shape
-    torch.Size([2, 1, 96, 48])
-    """
+    """Shrink pictures by averaging, so that many of them stay a small file; small ones stay as they are."""
     n, _, h, w = pictures.shape
     if n > full:
         side = max(least, math.isqrt(side * side * full // n))

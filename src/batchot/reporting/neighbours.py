@@ -1,4 +1,4 @@
-"""Queries and what is found next to them."""
+"""Nearest neighbours and hardest pairs."""
 
 from __future__ import annotations
 
@@ -6,10 +6,57 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from batchot.reporting.sheet import Cell, draw_rows
+
+_PAIRS_AT_ONCE = 2**22  # distances at once
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two items and how far apart they are."""
+
+    i: int
+    j: int
+    distance: float  # Euclidean
+
+
+def hardest_pairs(
+    embeddings: Tensor, labels: Tensor, kind: Literal["positive", "negative"], k: int
+) -> list[Pair]:
+    """Find the positive pairs farthest apart, or the negative pairs nearest each other."""
+    x = embeddings.double()
+    free = torch.ones(len(x), dtype=torch.bool)
+    hardness = np.full(len(x), -np.inf)  # of the hardest pair of each row
+    partner = np.full(len(x), -1)
+
+    def search(rows: Tensor) -> None:
+        for part in rows.split(max(1, _PAIRS_AT_ONCE // len(x))):
+            delta = torch.cdist(x[part], x)  # (r, n)
+            same = labels[part][:, None] == labels[None, :]
+            wanted = (same if kind == "positive" else ~same) & free
+            wanted[torch.arange(len(part)), part] = False
+            score = (delta if kind == "positive" else -delta).masked_fill(~wanted, -torch.inf)
+            best = score.max(dim=1)
+            hardness[part.numpy()], partner[part.numpy()] = best.values.numpy(), best.indices.numpy()
+
+    search(torch.arange(len(x)))
+    pairs: list[Pair] = []
+    while len(pairs) < k:
+        i = int(hardness.argmax())
+        if hardness[i] == -np.inf:
+            break
+        j = int(partner[i])
+        pairs.append(Pair(min(i, j), max(i, j), abs(float(hardness[i]))))
+        free[[i, j]] = False
+        hardness[[i, j]] = -np.inf
+        # only rows whose hardest partner is gone have to look again
+        search(torch.from_numpy(np.isin(partner, (i, j)) & free.numpy()).nonzero()[:, 0])
+    return pairs
+
 
 _CHUNK = 2**22  # distances at once
 
@@ -23,19 +70,7 @@ class Query:
 
 
 def nearest(embeddings: Tensor, queries: Tensor, k: int) -> Tensor:
-    """Give the indices of the k nearest items to each query, itself left out.
-
-    Args:
-        embeddings: (n, d)
-        queries: indices into them, (q,)
-        k: at most n - 1
-
-    Returns:
-        Indices, nearest first, (q, k); of items at the same distance the first comes first.
-
-    >>> nearest(torch.tensor([[0.0], [1.0], [3.0]]), torch.tensor([2]), k=2)
-    tensor([[1, 0]])
-    """
+    """Give the indices of the k nearest items to each query, itself left out."""
     x = embeddings.double()
     found = []
     for part in queries.split(max(1, _CHUNK // len(x))):
@@ -49,20 +84,7 @@ def nearest(embeddings: Tensor, queries: Tensor, k: int) -> Tensor:
 
 
 def nearest_of(queries: Tensor, gallery: Tensor, k: int) -> Tensor:
-    """Give the indices of the k items of a gallery nearest to each query of another modality.
-
-    Args:
-        queries: (q, d)
-        gallery: (m, d)
-        k: at most m
-
-    Returns:
-        Indices, nearest first, (q, k); of items at the same distance the first comes first.
-
-    >>> nearest_of(torch.tensor([[0.9], [3.0]]), torch.tensor([[0.0], [1.0], [4.0]]), k=2)
-    tensor([[1, 0],
-            [2, 1]])
-    """
+    """Give the indices of the k items of a gallery nearest to each query of another modality."""
     y = gallery.double()
     found = [
         torch.cdist(part, y).argsort(dim=1, stable=True)[:, :k]
@@ -74,19 +96,7 @@ def nearest_of(queries: Tensor, gallery: Tensor, k: int) -> Tensor:
 def choose_queries(
     average_precision: Tensor, labels: Tensor, *, good: int = 6, worst: int = 6, seed: int = 0
 ) -> list[Query]:
-    """Choose queries to look at: some that find their class well, drawn at random, and the worst ones.
-
-    Args:
-        average_precision: AP of each item as a query, (n,), NaN where nothing is relevant to it
-        labels: (n,)
-        good: so many from the upper half by AP
-        worst: so many of lowest AP
-        seed: of the draw
-
-    Returns:
-        Good ones, then the worst ones, worst first; no item twice, and in each part one of a class, as long as
-        there are enough classes.
-    """
+    """Choose queries to look at: some that find their class well, drawn at random, and the worst ones."""
     scored = (~average_precision.isnan()).nonzero()[:, 0]  # (s,)
     if len(scored) == 0:
         return []
@@ -122,21 +132,7 @@ def draw_neighbours(
     columns: int = 10,
     seed: int = 0,
 ) -> bytes:
-    """Draw one query of each class (of the first so many) and its nearest neighbours; wrong ones are marked.
-
-    Args:
-        images: (n, c, h, w) uint8
-        embeddings: (n, d)
-        labels: (n,)
-        classes: name of each label
-        title: of the picture
-        rows: at most so many queries
-        columns: neighbours of each
-        seed: of the choice of queries
-
-    Returns:
-        A PNG file.
-    """
+    """Draw one query of each class (of the first so many) and its nearest neighbours; wrong ones are marked."""
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
     queries = torch.cat([order[labels[order] == label][:1] for label in labels.unique()[:rows]])  # (q,)
     found = nearest(embeddings, queries, min(columns, len(labels) - 1))  # (q, k)

@@ -7,37 +7,25 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from batchot.reporting.analysis import Analysis
-from batchot.reporting.markup import Thumbnails
 from batchot.reporting.material import ReportMaterial
 from batchot.reporting.plan_history import plan_history_section
-from batchot.reporting.plan_section import plan_section
 from batchot.reporting.sections import (
     confusion_section,
     curves_section,
     embedding_section,
     neighbours_section,
     pairs_section,
+    plan_section,
     retrieval_section,
 )
-from batchot.reporting.style import STYLE
+from batchot.reporting.style import STYLE, Thumbnails
 
 if TYPE_CHECKING:
     from batchot.training.callbacks import Row
 
 
 def make_page(material: ReportMaterial, analysis: Analysis | None = None) -> str:
-    """Make an HTML page about a run that needs no other file.
-
-    Args:
-        material: of the run
-        analysis: of the material, where there is one already
-
-    Returns:
-        The page.
-
-    Raises:
-        ValueError: the embeddings are unfit for a measure
-    """
+    """Make an HTML page about a run that needs no other file."""
     analysis = analysis or Analysis(material)
     thumbnails = Thumbnails(material)
     trained = plan_history_section(material.plans)
@@ -58,18 +46,7 @@ def make_page(material: ReportMaterial, analysis: Analysis | None = None) -> str
 def assemble_page(
     title: str, about: str, headline: str, sections: Sequence[tuple[str, str, str]], config: str
 ) -> str:
-    """Put a page together.
-
-    Args:
-        title: of the page, as text
-        about: a sentence below it, as text
-        headline: of `headline_cards`
-        sections: address within the page, heading and content of each, as HTML
-        config: text of the settings
-
-    Returns:
-        The page.
-    """
+    """Put a page together."""
     links = "".join(f'<a href="#{key}">{heading}</a>' for key, heading, _ in sections)
     body = "".join(
         f'<section id="{key}">\n<h2>{heading}</h2>\n{content}\n</section>\n'
@@ -124,15 +101,7 @@ def _headline(analysis: Analysis) -> str:
 
 
 def headline_cards(cards: Sequence[tuple[str, str]], rows: Sequence[Row]) -> str:
-    """Show values large with a text below each, and how long the training took.
-
-    Args:
-        cards: value and text
-        rows: of history.csv, may be empty
-
-    Returns:
-        A div element.
-    """
+    """Show values large with a text below each, and how long the training took."""
     cards = list(cards)
     if rows:
         cards.append((f"{rows[-1].epoch}", f"epochs in {_duration(rows[-1].seconds)} of training"))

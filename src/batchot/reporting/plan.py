@@ -15,7 +15,7 @@ from torch import Tensor
 from batchot.losses import BatchOTSettings
 from batchot.losses.batch import batch_misplacement, check_batch
 from batchot.losses.batch_ot import batch_plan
-from batchot.reporting.theme import LIGHT, Theme, figure_text, new_figure, style_axes
+from batchot.reporting.style import LIGHT, Theme, figure_text, new_figure, style_axes
 
 _KINDS = ("positive", "negative, violated", "negative, easy")
 Chosen = tuple[Tensor, Tensor, Tensor]  # embeddings (n, d), labels (n,), indices of those that are meant (b,)
@@ -63,19 +63,7 @@ class BatchPlan:
 
 
 def balanced_batch(labels: Tensor, *, size: int = 64, seed: int = 0) -> Tensor:
-    """Draw a batch with equally many items of each class, as far as the classes have them.
-
-    Args:
-        labels: (n,)
-        size: at most so many items; four or more of a class, so of size / 4 classes at most, drawn at random
-        seed: of the draw
-
-    Returns:
-        Indices sorted by class, (b,), b <= size.
-
-    >>> balanced_batch(torch.tensor([1, 0, 1, 0, 1, 1]), size=8).shape
-    torch.Size([6])
-    """
+    """Draw a batch with equally many items of each class, as far as the classes have them."""
     generator = torch.Generator().manual_seed(seed)
     present, counts = labels.unique(return_counts=True)
     useful = present[counts > 1] if bool((counts > 1).any()) else present
@@ -91,33 +79,13 @@ def balanced_batch(labels: Tensor, *, size: int = 64, seed: int = 0) -> Tensor:
 def solve_batch(
     embeddings: Tensor, labels: Tensor, settings: BatchOTSettings, *, size: int = 64, seed: int = 0
 ) -> BatchPlan | None:
-    """Solve the transport problem of one class-balanced batch, as the loss does.
-
-    Args:
-        embeddings: (n, d), not yet normalised
-        labels: (n,)
-        settings: of the loss
-        size: items of the batch
-        seed: of the draw
-
-    Returns:
-        The plan; None where there are fewer than two items.
-    """
+    """Solve the transport problem of one class-balanced batch, as the loss does."""
     items = balanced_batch(labels, size=size, seed=seed)
     return None if len(items) < 2 else solve_items((embeddings, labels, items), None, settings)
 
 
 def solve_items(rows: Chosen, columns: Chosen | None, settings: BatchOTSettings) -> BatchPlan:
-    """Solve the transport problem of chosen items, as the loss does.
-
-    Args:
-        rows: embeddings (n, d) that are not yet normalised, labels (n,), and indices (b,) sorted by label
-        columns: the same of the other batch; None: the rows against themselves
-        settings: of the loss
-
-    Returns:
-        The plan.
-    """
+    """Solve the transport problem of chosen items, as the loss does."""
     (x, x_labels, items) = rows
     y, y_labels, y_items = columns or (None, None, None)
     labels = x_labels[items]
@@ -160,18 +128,7 @@ def heaviest_pairs(plan: BatchPlan, k: int) -> list[tuple[int, int]]:
 def draw_heat_map(
     plan: BatchPlan, what: str, classes: Sequence[str], theme: Theme = LIGHT, *, columns: str = ""
 ) -> Figure:
-    """Draw M, D or the relative plan as a heat map sorted by class.
-
-    Args:
-        plan: of a batch
-        what: "M", "D" or "T"
-        classes: name of each label
-        theme: colours
-        columns: what the columns are, written below them
-
-    Returns:
-        A figure.
-    """
+    """Draw M, D or the relative plan as a heat map sorted by class."""
     figure = new_figure(4.6, 3.9, theme)
     axes = figure.subplots()
     if what == "T":

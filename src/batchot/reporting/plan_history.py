@@ -10,8 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from batchot.reporting.markup import themed_figure
-from batchot.reporting.theme import LIGHT, Theme, new_figure, style_axes
+from batchot.reporting.style import LIGHT, Theme, new_figure, style_axes, themed_figure
 from batchot.training.plan_history import PARTS, histogram_of
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from batchot.evaluation import RetrievalScores
 from batchot.reporting.analysis import Analysis
-from batchot.reporting.theme import LIGHT, Theme, new_figure, style_axes
+from batchot.reporting.style import LIGHT, Theme, new_figure, style_axes
 
 
 @dataclass(frozen=True)

@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING
 
 from batchot.losses import BatchOTLoss
 from batchot.reporting.analysis import Analysis
-from batchot.reporting.cross_run import write_cross_pages
-from batchot.reporting.cross_saved import cross_material_file, load_cross_material
+from batchot.reporting.cross_page import write_cross_pages
 from batchot.reporting.curves import draw_curves
 from batchot.reporting.embedding import draw_plane_map
 from batchot.reporting.material import ReportMaterial
 from batchot.reporting.neighbours import draw_neighbours
 from batchot.reporting.page import make_page
-from batchot.reporting.saved import load_material, save_material
-from batchot.reporting.theme import figure_png
+from batchot.reporting.saved import cross_material_file, load_cross_material, load_material, save_material
+from batchot.reporting.style import figure_png
 from batchot.reporting.thumbnails import thumbnails_of
 from batchot.training.files import RunFolder, write_bytes, write_text
 from batchot.training.plan_history import read_plans
@@ -25,31 +24,14 @@ if TYPE_CHECKING:
 
 
 def write_report(run: TrainedRun) -> None:
-    """Write figures/*.png, report.html and test_items.npz of a run.
-
-    Args:
-        run: as `batchot.training.train` returns it
-
-    Raises:
-        RunError: the disk is full; files are whole or absent
-    """
+    """Write figures/*.png, report.html and test_items.npz of a run."""
     material = material_of_run(run)
     save_material(run.folder.root, material)
     write_pages(run.folder, material)
 
 
 def rebuild_report(root: Path) -> RunFolder:
-    """Write figures and report of a run folder again, from what it holds.
-
-    Args:
-        root: run folder of a finished run
-
-    Returns:
-        The folder.
-
-    Raises:
-        RunError: there is no finished run, or its files are damaged
-    """
+    """Write figures and report of a run folder again, from what it holds."""
     folder = RunFolder(root)
     if cross_material_file(root).is_file():
         write_cross_pages(folder, load_cross_material(root))
@@ -59,15 +41,7 @@ def rebuild_report(root: Path) -> RunFolder:
 
 
 def write_pages(folder: RunFolder, material: ReportMaterial) -> None:
-    """Write figures/*.png and report.html.
-
-    Args:
-        folder: where to
-        material: what they are made from
-
-    Raises:
-        RunError: the disk is full; files are whole or absent
-    """
+    """Write figures/*.png and report.html."""
     title, classes, analysis = material.title, material.classes, Analysis(material)
     if material.rows:
         write_bytes(folder.figures / "curves.png", figure_png(draw_curves(material.rows, title)))
@@ -80,14 +54,7 @@ def write_pages(folder: RunFolder, material: ReportMaterial) -> None:
 
 
 def material_of_run(run: TrainedRun) -> ReportMaterial:
-    """Give what a report is made from.
-
-    Args:
-        run: as `batchot.training.train` returns it
-
-    Returns:
-        The material.
-    """
+    """Give what a report is made from."""
     from batchot.training.losses import make_loss, normalizes
 
     recipe, samples = run.recipe, run.splits.test

@@ -1,4 +1,4 @@
-"""The material of a report in a run folder, so that the page can be made again without the data."""
+"""What a report is made from, kept in the run folder."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from batchot.errors import RunError
 from batchot.losses import BatchOTSettings
-from batchot.reporting.cross_material import CrossModalMaterial
+from batchot.reporting.cross_material import CrossModalMaterial, Items
 from batchot.reporting.history import read_history
 from batchot.reporting.material import ReportMaterial, shrink
-from batchot.training.files import RunError, RunFolder, write_atomically
+from batchot.training.files import RunFolder, write_atomically
 from batchot.training.plan_history import read_plans
 
 _FORMAT = 1
@@ -27,29 +28,12 @@ _TEXTS = ("title", "about", "predicted_by", "items")
 
 
 def material_file(root: Path) -> Path:
-    """Give where the test items of a run lie.
-
-    >>> material_file(Path("runs/a")).name
-    'test_items.npz'
-    """
+    """Give where the test items of a run lie."""
     return root / "test_items.npz"
 
 
 def save_material(root: Path, material: ReportMaterial) -> Path:
-    """Write the test items into a run folder: embeddings, labels, names and thumbnails of at most 96 pixels.
-
-    The history and the settings are in the folder already, as history.csv and config.yaml.
-
-    Args:
-        root: run folder
-        material: what the report is made from
-
-    Returns:
-        The file, test_items.npz; it is whole or as it was before.
-
-    Raises:
-        RunError: the disk is full or not writable
-    """
+    """Write the test items into a run folder: embeddings, labels, names and thumbnails of at most 96 pixels."""
     arrays = {
         "embeddings": material.embeddings,
         "labels": material.labels,
@@ -85,16 +69,7 @@ def read_described(root: Path, about: Mapping[str, Any], texts: Sequence[str]) -
 
 
 def write_archive(path: Path, arrays: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
-    """Write tensors and a description of them into one npz file.
-
-    Args:
-        path: file, which is whole afterwards or as it was before
-        arrays: tensors by name; none is called "about"
-        about: what JSON can hold
-
-    Raises:
-        RunError: the disk is full or not writable
-    """
+    """Write tensors and a description of them into one npz file."""
     content = json.dumps({**about, "format": _FORMAT}, ensure_ascii=False)
     text = np.frombuffer(content.encode(), dtype=np.uint8)
 
@@ -107,17 +82,7 @@ def write_archive(path: Path, arrays: Mapping[str, Tensor], about: Mapping[str, 
 
 @contextmanager
 def read_archive(path: Path) -> Iterator[tuple[dict[str, Any], dict[str, Tensor]]]:
-    """Read what `write_archive` has written; what goes wrong while it is used is told as damage of the file.
-
-    Args:
-        path: file in a run folder
-
-    Yields:
-        The description, and the tensors by name.
-
-    Raises:
-        RunError: there is no such folder or file, or it is damaged or of another version
-    """
+    """Read what `write_archive` has written; what goes wrong while it is used is told as damage of the file."""
     root = path.parent
     if not path.is_file():
         what = f"{root} has no {path.name}" if root.is_dir() else f"there is no folder {root}"
@@ -142,17 +107,7 @@ def _array(value: Tensor) -> np.ndarray:
 
 
 def load_material(root: Path) -> ReportMaterial:
-    """Read the material of a report from a run folder.
-
-    Args:
-        root: run folder that `save_material` has written into
-
-    Returns:
-        What was saved, with the history and the settings that lie beside it.
-
-    Raises:
-        RunError: there is no such folder or file, or it is damaged
-    """
+    """Read the material of a report from a run folder."""
     with read_archive(material_file(root)) as (about, arrays):
         names = None if about["names"] is None else tuple(about["names"])
         return ReportMaterial(
@@ -160,3 +115,43 @@ def load_material(root: Path) -> ReportMaterial:
             names=names,
             plans=read_plans(RunFolder(root).plans),
         )
+
+
+_CROSS_TEXTS = ("title", "about", "query_name", "gallery_name")
+_SIDES = ("query", "gallery")
+
+
+def cross_material_file(root: Path) -> Path:
+    """Give where the queries and the gallery of a cross-modal run lie."""
+    return root / "cross_items.npz"
+
+
+def save_cross_material(root: Path, material: CrossModalMaterial) -> Path:
+    """Write queries and gallery into a run folder: embeddings, labels, names and thumbnails of at most 96 pixels."""
+    arrays: dict[str, Tensor] = {}
+    about = described(material, _CROSS_TEXTS)
+    for side in _SIDES:
+        items: Items = getattr(material, side)
+        arrays[f"{side}_embeddings"] = items.embeddings
+        arrays[f"{side}_labels"] = items.labels
+        arrays[f"{side}_thumbnails"] = shrink(items.thumbnails)
+        about[f"{side}_names"] = items.names
+    path = cross_material_file(root)
+    write_archive(path, arrays, about)
+    return path
+
+
+def load_cross_material(root: Path) -> CrossModalMaterial:
+    """Read the material of a cross-modal report from a run folder."""
+    with read_archive(cross_material_file(root)) as (about, arrays):
+        names = {side: about[f"{side}_names"] for side in _SIDES}
+        query, gallery = (
+            Items(
+                arrays[f"{side}_embeddings"],
+                arrays[f"{side}_labels"],
+                arrays[f"{side}_thumbnails"],
+                None if names[side] is None else tuple(names[side]),
+            )
+            for side in _SIDES
+        )
+        return CrossModalMaterial(**read_described(root, about, _CROSS_TEXTS), query=query, gallery=gallery)

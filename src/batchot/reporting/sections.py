@@ -1,26 +1,111 @@
-"""The sections of a report about what was recognised and found."""
+"""Sections of the report of a run."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from html import escape
 from typing import TYPE_CHECKING
 
 import torch
+from matplotlib.figure import Figure
 
+from batchot.losses import BatchOTSettings
 from batchot.reporting.analysis import Analysis
 from batchot.reporting.confusion import confusion_view
 from batchot.reporting.curves import curve_panels, draw_panel
 from batchot.reporting.embedding import class_symbol, draw_plane_map
-from batchot.reporting.markup import Thumbnails, bar_cell, percent, table, themed_figure
-from batchot.reporting.neighbours import Query, choose_queries, nearest
-from batchot.reporting.pairs import Pair, hardest_pairs
+from batchot.reporting.neighbours import Pair, Query, choose_queries, hardest_pairs, nearest
+from batchot.reporting.plan import (
+    BatchPlan,
+    draw_heat_map,
+    draw_mass_histogram,
+    draw_shares,
+    heaviest_pairs,
+    mass_shares,
+    solve_batch,
+)
 from batchot.reporting.retrieval import class_rows, draw_precision_recall
-from batchot.reporting.theme import DARK, LIGHT
+from batchot.reporting.style import DARK, LIGHT, Theme, Thumbnails, bar_cell, percent, table, themed_figure
 
 if TYPE_CHECKING:
     from batchot.training.callbacks import Row
+
+_PAIRS_SHOWN = 10
+
+
+def plan_section(analysis: Analysis, thumbnails: Thumbnails) -> str:
+    """M, D and T of one batch of test items, where the mass lies, and the pairs that have most of it."""
+    material = analysis.material
+    settings = material.loss or BatchOTSettings()
+    plan = solve_batch(material.embeddings, analysis.labels, settings)
+    if plan is None:
+        return "<p>A batch of one item has no pairs.</p>"
+    parts: tuple[tuple[str, Callable[[Theme], Figure]], ...] = (
+        ("misplacement", partial(draw_heat_map, plan, "M", material.classes)),
+        ("ground distance", partial(draw_heat_map, plan, "D", material.classes)),
+        ("transport plan", partial(draw_heat_map, plan, "T", material.classes)),
+        ("shares of pairs and mass", partial(draw_shares, plan)),
+        ("mass of pairs", partial(draw_mass_histogram, plan)),
+    )
+    figures = "".join(themed_figure(draw, name) for name, draw in parts)
+    cards = "".join(_card(analysis, thumbnails, plan, i, j) for i, j in heaviest_pairs(plan, _PAIRS_SHOWN))
+    return (
+        f'{_words(analysis, plan)}<div class="plots">{figures}</div>'
+        f'<h3>Pairs of most mass</h3><div class="pairs">{cards}</div>'
+    )
+
+
+def _words(analysis: Analysis, plan: BatchPlan) -> str:
+    b, classes = len(plan.items), len(plan.labels.unique())
+    told = settings_words(plan.settings, trained=analysis.material.loss is not None)
+    return (
+        f"<p>A batch of {b} test items of {classes} {'class' if classes == 1 else 'classes'} against itself, "
+        f"{plan.n_pairs:,} ordered pairs, sorted by class. {told}</p>{mass_words(plan)}"
+    )
+
+
+def settings_words(settings: BatchOTSettings, *, trained: bool = True) -> str:
+    """Say by which settings a plan is solved, and what it seeks."""
+    s = settings
+    if not trained:
+        whose = "The run was trained with another loss; this is what the transport loss would see with its defaults:"
+    elif s.plan == "uniform":
+        whose = "The run was trained with the uniform plan:"
+    else:
+        whose = "Settings of the run:"
+    return (
+        f"{whose} margin {s.margin:g}, positive margin {s.pos_margin:g}, &gamma; {s.gamma:g}, &lambda; {s.lam:g}"
+        f"{', normalised embeddings' if s.normalize else ''}. A positive pair is badly placed by its distance, "
+        "a negative pair by how far it is inside the margin; the plan seeks what is badly placed."
+    )
+
+
+def mass_words(plan: BatchPlan) -> str:
+    """Say in a paragraph where the mass of a plan lies."""
+    shares = {name: mass for name, _, mass in mass_shares(plan)}
+    violated = shares["positive"] + shares["negative, violated"]
+    return (
+        f"<p><b>{plan.effective_pairs:,.0f}</b> effective pairs (exp of the plan's entropy) of "
+        f"{plan.n_pairs:,}; <b>{100 * violated:.1f} %</b> of the mass on positive pairs and negative pairs "
+        f"inside the margin; {plan.iterations} iterations, marginal error {plan.marginal_error:.1e}.</p>"
+    )
+
+
+def _card(analysis: Analysis, thumbnails: Thumbnails, plan: BatchPlan, i: int, j: int) -> str:
+    first, second = int(plan.items[i]), int(plan.items[j])
+    mass = float(plan.T[i, j] + plan.T[j, i]) / 2 * plan.n_pairs
+    distance = float((analysis.x[first] - analysis.x[second]).norm())
+    positive = bool(plan.labels[i] == plan.labels[j])
+    return plan_card(thumbnails, thumbnails, Pair(first, second, distance), mass, positive=positive)
+
+
+def plan_card(first: Thumbnails, second: Thumbnails, pair: Pair, mass: float, *, positive: bool) -> str:
+    """Make a card of a pair and its mass."""
+    kind = "positive" if positive else "negative"
+    told = f"<b>{mass:.2f}</b> &times; uniform<br>{kind}, distance {pair.distance:.3f}"
+    return pair_card(first, second, pair, told)
+
 
 _NEIGHBOURS = 10
 _PAIRS = 8
@@ -143,15 +228,7 @@ def query_row(
     distances: Sequence[float],
     wrong: Sequence[bool],
 ) -> str:
-    """Show a query and what it finds, nearest first.
-
-    Args:
-        asked: figure of the query, as HTML
-        thumbnails: of what is searched
-        found: items, (k,)
-        distances: from the query, (k,)
-        wrong: whether each is of another class, (k,)
-    """
+    """Show a query and what it finds, nearest first."""
     cells = "".join(
         thumbnails.figure(item, f"rank {rank}, distance {distance:.3f}", wrong=marked)
         for rank, (item, distance, marked) in enumerate(zip(found, distances, wrong, strict=True), start=1)
@@ -197,14 +274,7 @@ def embedding_section(analysis: Analysis) -> str:
 
 
 def map_view(text: str, plot: str, labels: Sequence[int], classes: Sequence[str]) -> str:
-    """Show a map of items with a legend.
-
-    Args:
-        text: above it, as HTML
-        plot: the map, as HTML
-        labels: in the legend
-        classes: name of each label, as text
-    """
+    """Show a map of items with a legend."""
     legend = "".join(
         f'<span><i style="--light:{class_symbol(c, LIGHT)[1]};--dark:{class_symbol(c, DARK)[1]}">'
         f"{class_symbol(c, LIGHT)[0]}</i>{escape(classes[c])}</span>"

@@ -31,24 +31,7 @@ def draw_contact_sheet(
     side: int | None = None,
     view_names: Sequence[str] | None = None,
 ) -> bytes:
-    """Draw the views of many shapes on one sheet: a strip of views for each, its name above it.
-
-    Args:
-        views: grey pictures, uint8, (n, v, h, w)
-        names: of the shapes, (n,)
-        columns: shapes beside each other
-        side: width in pixels to which a view is scaled; None: as it is, but at most 112
-        view_names: of the views, (v,), written above each column of them
-
-    Returns:
-        A PNG file.
-
-    Raises:
-        ValueError: shapes or types that do not fit, or a sheet too large for a picture
-
-    >>> draw_contact_sheet(np.zeros((3, 2, 8, 8), np.uint8), ["a", "b", "c"], columns=2)[1:4]
-    b'PNG'
-    """
+    """Draw the views of many shapes on one sheet: a strip of views for each, its name above it."""
     views = np.asarray(views)
     if views.ndim != 4 or views.dtype != np.uint8 or 0 in views.shape:
         raise ValueError(f"views must be uint8 of shape (n, v, h, w), got {views.dtype} {views.shape}")
@@ -94,16 +77,7 @@ def draw_contact_sheet(
 
 
 def draw_rows(rows: Sequence[tuple[str, Sequence[Cell]]], *, title: str = "", side: int = 64) -> bytes:
-    """Draw rows of pictures with a heading each; the first of a row is set apart.
-
-    Args:
-        rows: heading and pictures
-        title: one line or more above them
-        side: pixels of the longer side of a picture
-
-    Returns:
-        A PNG file.
-    """
+    """Draw rows of pictures with a heading each; the first of a row is set apart."""
     lines = title.splitlines()
     gap, left = 6, 12 + max((int(_font(13).getlength(_short(name))) for name, _ in rows), default=0)
     top = 10 + 20 * len(lines)
@@ -128,17 +102,7 @@ def draw_rows(rows: Sequence[tuple[str, Sequence[Cell]]], *, title: str = "", si
 
 
 def picture(pixels: np.ndarray) -> Image.Image:
-    """Make an image of pixels: in colour if there are three channels, else of the first.
-
-    Args:
-        pixels: uint8, (c, h, w)
-
-    Returns:
-        Of mode "RGB" or "L".
-
-    >>> picture(np.zeros((2, 4, 6), np.uint8)).size
-    (6, 4)
-    """
+    """Make an image of pixels: in colour if there are three channels, else of the first."""
     return Image.fromarray(
         np.ascontiguousarray(pixels.transpose(1, 2, 0) if pixels.shape[0] == 3 else pixels[0])
     )

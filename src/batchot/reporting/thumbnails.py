@@ -14,19 +14,7 @@ _AT_ONCE = 100
 
 
 def thumbnails_of(samples: Samples) -> Tensor:
-    """Give a small picture of each sample: the image, one view of the views, a drawing of the cloud.
-
-    Args:
-        samples: images, drawings, views or clouds
-
-    Returns:
-        Pictures, uint8, (n, c, h, w).
-
-    >>> from batchot.data.clouds import Clouds
-    >>> clouds = Clouds(torch.zeros(2, 5, 3), torch.tensor([0, 0]), ("cup",), ("cup/1", "cup/2"))
-    >>> thumbnails_of(clouds).shape
-    torch.Size([2, 1, 96, 96])
-    """
+    """Give a small picture of each sample: the image, one view of the views, a drawing of the cloud."""
     if isinstance(samples, Images):
         return samples.images
     parts = []
@@ -45,8 +33,8 @@ def _of_views(views: Tensor) -> Tensor:
 
 
 def _of_clouds(points: Tensor) -> Tensor:
-    from batchot.shapes.cameras import cameras_from_eyes
-    from batchot.shapes.splat import splat_depth
+    from batchot.shapes.render.cameras import cameras_from_eyes
+    from batchot.shapes.render.cloud import splat_depth
 
     camera = cameras_from_eyes([_EYE])
     depth = splat_depth(

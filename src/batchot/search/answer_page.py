@@ -1,15 +1,117 @@
-"""An answer as text, as JSON and as a page with pictures."""
+"""Answers as tables, JSON and pages."""
 
 from __future__ import annotations
 
 import base64
 from html import escape
+from pathlib import Path
 from typing import Any
 
+from batchot.errors import RunError
 from batchot.reporting.style import STYLE
-from batchot.search.errors import printable
-from batchot.search.records import Hit
+from batchot.search.confidence import Calibration
+from batchot.search.known_queries import read_queries
+from batchot.search.load_encoder import load_encoder
+from batchot.search.manifest import IndexFolder, Manifest
+from batchot.search.map import read_map
+from batchot.search.records import Hit, SearchError, printable
 from batchot.search.searcher import Answer, Searcher
+from batchot.search.store import ShapeStore
+from batchot.search.store_check import problems_of_store
+
+_NAMED = 12
+
+
+def describe(out: Path, *, allow_store: bool = False) -> dict[str, Any]:
+    """Give what an index holds, as JSON can hold it."""
+    index = IndexFolder(out)
+    manifest = Manifest.read(index.manifest)
+    with ShapeStore.open(index.store_uri(manifest, allow=allow_store)) as store:
+        return {
+            "index": str(out),
+            "shapes": len(store),
+            "classes": store.classes(),
+            "complete": manifest.complete,
+            "dimensions": manifest.dimensions,
+            "run": manifest.run,
+            "fingerprint": manifest.fingerprint,
+            "inputs": manifest.inputs,
+            "takes_drawings": manifest.inputs.get("drawing") is not None,
+            "store": manifest.store,
+            "roots": [root.path for root in manifest.roots],
+            "approximate": manifest.approximate if store.has_approximate else None,
+            "calibrations": {kind: c.to_json() for kind, c in manifest.calibrations.items()},
+            "created": manifest.created,
+            "changed": manifest.changed,
+            "version": manifest.version,
+        }
+
+
+def describe_in_words(out: Path, *, allow_store: bool = False) -> str:
+    """Give what an index holds, in lines of text."""
+    about = describe(out, allow_store=allow_store)
+    classes = sorted(
+        ((n, name) for name, n in about["classes"].items() if name), key=lambda item: (-item[0], item[1])
+    )
+    lines = [f"{out}: {about['shapes']:,} shapes, {len(classes):,} classes, {about['dimensions']} dimensions"]
+    if not about["complete"]:
+        lines.append("the last build did not come to its end: type its command again to go on")
+    if classes:
+        shown = ", ".join(f"{name} {n:,}" for n, name in classes[:_NAMED])
+        lines.append(
+            f"classes: {shown}" + (f" and {len(classes) - _NAMED:,} more" if len(classes) > _NAMED else "")
+        )
+    lines.append(
+        f"made with {about['run']}; takes shapes" + (" and drawings" if about["takes_drawings"] else "")
+    )
+    lines += [f"shapes of {root}" for root in about["roots"]]
+    lines.append(f"stored in {about['store']}, created {about['created']}, changed {about['changed']}")
+    if about["approximate"] is None:
+        lines.append("search is exact")
+    else:
+        recall = about["approximate"]["recall"]
+        lines.append(f"search is approximate; measured recall@10 {recall:.4f}")
+    kinds = {"shape": "shapes", "drawing": "drawings"}
+    for kind, values in about["calibrations"].items():
+        lines.append(f"{kinds[kind]}: {_in_words(Calibration.from_json(values))}")
+    if not about["calibrations"]:
+        lines.append("not calibrated: there are too few shapes with a class; searches give no confidence")
+    return "\n".join(lines)
+
+
+def problems_of(out: Path, *, allow_store: bool = False) -> list[str]:
+    """Read all of an index and say what is wrong with it."""
+    index = IndexFolder(out)
+    manifest = Manifest.read(index.manifest)
+    problems = []
+    if not manifest.complete:
+        problems.append(f"{out}: the last build did not come to its end; type its command again")
+    try:
+        if load_encoder(index.model, "cpu").fingerprint != manifest.fingerprint:
+            problems.append(f"{index.model} is not the network that the shapes were embedded with")
+    except (SearchError, RunError, OSError) as error:
+        problems.append(f"{index.model} cannot be loaded: {error}")
+    for read, path in ((read_queries, index.queries), (read_map, index.map)):
+        try:
+            read(path)
+        except SearchError as error:
+            problems.append(str(error))
+    try:
+        with ShapeStore.open(index.store_uri(manifest, allow=allow_store)) as store:
+            problems += problems_of_store(store, normalized=manifest.normalized)
+    except SearchError as error:
+        problems.append(str(error))
+    return problems
+
+
+def _in_words(c: Calibration) -> str:
+    text = (
+        f"calibrated by {c.queries:,} {c.source}: {100 * c.accuracy:.0f} % right, mean confidence "
+        f"{100 * c.confidence:.0f} %, calibration error {100 * c.ece:.1f} %; of queries whose class is missing "
+        f"{100 * c.rejects:.0f} % are told so, and {100 * c.false_alarms:.0f} % of the others"
+    )
+    return text + ("; optimistic, as the network may have been trained on them" if c.optimistic else "")
+
 
 _CARDS = """
 .cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(9.5rem, 1fr)); gap: .8rem; padding: 0;
@@ -23,14 +125,7 @@ _CARDS = """
 
 
 def headline(answer: Answer) -> str:
-    """Say in a sentence what the query is.
-
-    Args:
-        answer: of an index
-
-    Returns:
-        The most probable class with its confidence, or that nothing is like it.
-    """
+    """Say in a sentence what the query is."""
     if not answer.hits:
         return "no shape passes the filters"
     sure = "" if answer.confidence is None else f" ({100 * answer.confidence:.0f} % sure)"
@@ -43,14 +138,7 @@ def headline(answer: Answer) -> str:
 
 
 def answer_table(answer: Answer) -> str:
-    """Lay an answer out as a table of text.
-
-    Args:
-        answer: of an index
-
-    Returns:
-        Lines: rank, distance, class, name.
-    """
+    """Lay an answer out as a table of text."""
     width = max((len(hit.class_name or "-") for hit in answer.hits), default=0)
     lines = [headline(answer)]
     if answer.same_files:
@@ -64,12 +152,7 @@ def answer_table(answer: Answer) -> str:
 
 
 def answer_json(answer: Answer, query: str) -> dict[str, Any]:
-    """Give an answer as JSON can hold it.
-
-    Args:
-        answer: of an index
-        query: what was asked for
-    """
+    """Give an answer as JSON can hold it."""
     return {
         "query": query,
         "taken_as": answer.query,
@@ -104,17 +187,7 @@ def hit_json(hit: Hit) -> dict[str, Any]:
 
 
 def answer_html(answer: Answer, query: str, searcher: Searcher, picture: bytes | None = None) -> str:
-    """Make a page of an answer that needs no other file.
-
-    Args:
-        answer: of an index
-        query: what was asked for
-        searcher: has the pictures of the shapes
-        picture: of the query, in any format that a browser shows
-
-    Returns:
-        The page.
-    """
+    """Make a page of an answer that needs no other file."""
     cards = "\n".join(_card(hit, searcher.thumbnail(hit.id)) for hit in answer.hits)
     about = searcher.about
     shown = (

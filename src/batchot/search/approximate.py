@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-
-if TYPE_CHECKING:
-    from batchot.search.store import ShapeStore
 
 EXACT_BELOW = 50_000
 """With fewer shapes search is exact: comparing with all takes a few milliseconds (benchmarks/search_speed.py)."""
@@ -22,34 +19,21 @@ _STEPS = (8, 16, 32, 64, 128, 256, 512)
 
 @dataclass(frozen=True)
 class Probing:
-    """How an approximate index is searched.
+    """How an approximate index is searched."""
 
-    Args:
-        probes: cells that are looked into
-    """
-
-    probes: int = 32
+    probes: int = 32  # cells that are looked into
 
 
 @dataclass(frozen=True)
 class ApproximateReport:
-    """What was built, and how well it finds.
+    """What was built, and how well it finds."""
 
-    Args:
-        kind: of the index
-        recall: share of the ten nearest that are found, over 200 stored shapes as queries, themselves left out
-        probes: see `Probing`
-        shapes: how many there were
-        queries: by how many the recall was measured
-        seconds: that building took
-    """
-
-    kind: str
-    recall: float
-    probes: int
-    shapes: int
-    queries: int
-    seconds: float
+    kind: str  # of the index
+    recall: float  # share of the ten nearest that are found, over 200 stored shapes as queries, themselves left out
+    probes: int  # see `Probing`
+    shapes: int  # how many there were
+    queries: int  # by how many the recall was measured
+    seconds: float  # that building took
 
 
 def build_index(table: Any, n: int) -> float:
@@ -75,16 +59,8 @@ def build_index(table: Any, n: int) -> float:
     return time.perf_counter() - start
 
 
-def choose_probing(store: ShapeStore, seconds: float) -> ApproximateReport:
-    """Find how little has to be looked at for the recall that is asked for.
-
-    Args:
-        store: with an approximate index
-        seconds: that building took
-
-    Returns:
-        The report, of the first setting that reaches the recall, or of the last.
-    """
+def choose_probing(store: Any, seconds: float) -> ApproximateReport:
+    """Find how little has to be looked at for the recall that is asked for."""
     n = len(store)
     rng = np.random.default_rng(0)
     names = store.ids_at(np.sort(rng.choice(n, min(_QUERIES, n), replace=False)))

@@ -20,23 +20,33 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from batchot.data.given_shapes import NO_CLASSES, collection_of
-from batchot.search.encoder import Encoder, load_encoder
-from batchot.search.errors import SearchError, Unavailable, printable
-from batchot.search.filters import Filters
+from batchot.data.sets.shape_folder import NO_CLASSES, collection_of
+from batchot.errors import RunError
+from batchot.search.encoder import Encoder
 from batchot.search.indexing import Indexed, ids_below, index_shapes
 from batchot.search.known_queries import calibrations_of, queries_of_run, read_queries, save_queries
+from batchot.search.load_encoder import load_encoder
 from batchot.search.manifest import IndexFolder, Manifest, Root
-from batchot.search.map_file import read_map, write_map
-from batchot.search.projection_map import EMPTY, MOST_POINTS, STALE, Mapped, MapPoints, new_map, renewed_map
-from batchot.search.slim_run import save_slim
+from batchot.search.map import (
+    EMPTY,
+    MOST_POINTS,
+    STALE,
+    Mapped,
+    MapPoints,
+    new_map,
+    read_map,
+    renewed_map,
+    write_map,
+)
+from batchot.search.records import Filters, SearchError, Unavailable, printable
+from batchot.search.run_encoder import save_slim
 from batchot.search.store import EXACT_BELOW, ShapeStore
-from batchot.training.files import RunError, write_bytes, write_text
+from batchot.training.files import write_bytes, write_text
 
 if TYPE_CHECKING:
+    from batchot.device import Device
     from batchot.engine.engine import Engine
     from batchot.shapes.shape import Up
-    from batchot.training.device import Device
 
 Tell = Callable[[str], None]
 _SPARE = 4 << 20  # bytes of a file that is given up when shapes are taken out on a full disk
@@ -45,37 +55,23 @@ _AT_ONCE = 500  # shapes whose map is laid out anew at once, which takes a secon
 
 @dataclass(frozen=True)
 class Progress:
-    """How a long work is shown.
+    """How a long work is shown."""
 
-    Args:
-        bars: show progress bars
-        tell: told in sentences what is done
-    """
-
-    bars: bool = False
-    tell: Tell = lambda text: None
+    bars: bool = False  # show progress bars
+    tell: Tell = lambda text: None  # told in sentences what is done
 
 
 @dataclass(frozen=True)
 class Indexing:
-    """How shapes are put into an index.
+    """How shapes are put into an index."""
 
-    Args:
-        up: the axis of the files that points up
-        prune: take out shapes of the folder whose files are gone
-        processes: that read and draw; as many as there are cores if None
-        device: "auto" takes a GPU if there is one
-        progress: how it is shown
-        engine: whose workers read, draw and embed; this machine if None
-        allow_store: the shapes may lie where the index says, see `batchot.search.manifest.IndexFolder.store_uri`
-    """
-
-    up: Up = "auto"
-    prune: bool = False
-    processes: int | None = None
-    device: Device = "auto"
-    progress: Progress = Progress()
-    engine: Engine | None = None
+    up: Up = "auto"  # the axis of the files that points up
+    prune: bool = False  # take out shapes of the folder whose files are gone
+    processes: int | None = None  # that read and draw; as many as there are cores if None
+    device: Device = "auto"  # "auto" takes a GPU if there is one
+    progress: Progress = Progress()  # how it is shown
+    engine: Engine | None = None  # whose workers read, draw and embed; this machine if None
+    # the shapes may lie where the index says, see `batchot.search.manifest.IndexFolder.store_uri`
     allow_store: bool = False
 
 
@@ -354,15 +350,7 @@ def _in_background(index: IndexFolder, manifest: Manifest) -> None:
 
 
 def lay_out_index(out: Path, *, allow_store: bool = False) -> MapPoints:
-    """Lay the map of an index out anew; shapes may come and go meanwhile.
-
-    Args:
-        out: folder of the index
-        allow_store: see `IndexFolder.store_uri`
-
-    Raises:
-        SearchError: there is no index, or it cannot be written
-    """
+    """Lay the map of an index out anew; shapes may come and go meanwhile."""
     index = IndexFolder(out)
     manifest = Manifest.read(index.manifest)
     with ShapeStore.open(index.store_uri(manifest, allow=allow_store)) as store:

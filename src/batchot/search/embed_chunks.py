@@ -17,16 +17,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchot.engine.engine import Lost
-from batchot.search.encoder import Encoder, load_encoder
-from batchot.search.errors import QueryRefused
+from batchot.search.encoder import Encoder
+from batchot.search.load_encoder import load_encoder
 from batchot.search.prepare import Prepared
+from batchot.search.records import QueryRefused
 from batchot.search.sandbox import Sandbox
-from batchot.shapes.content_index import source_id
+from batchot.shapes.views.content import source_id
 
 if TYPE_CHECKING:
+    from batchot.device import Device
     from batchot.engine.engine import Engine
     from batchot.shapes.source import ShapeSource
-    from batchot.training.device import Device
 
 CHUNK = 16
 """Shapes that are embedded at once."""
@@ -34,30 +35,19 @@ CHUNK = 16
 
 @dataclass(frozen=True, eq=False)
 class Embedding:
-    """A shape with its embedding.
+    """A shape with its embedding."""
 
-    Args:
-        prepared: what is known of it, without the sample
-        vector: (d,)
-    """
-
-    prepared: Prepared
-    vector: NDArray[np.float32]
+    prepared: Prepared  # what is known of it, without the sample
+    vector: NDArray[np.float32]  # (d,)
 
 
 @dataclass(frozen=True)
 class OnWorkers:
-    """Workers that embed.
+    """Workers that embed."""
 
-    Args:
-        engine: whose workers see the shapes and the model as this process does
-        model: folder of the network
-        device: as for `load_encoder`
-    """
-
-    engine: Engine
-    model: Path
-    device: Device = "auto"
+    engine: Engine  # whose workers see the shapes and the model as this process does
+    model: Path  # folder of the network
+    device: Device = "auto"  # as for `load_encoder`
 
 
 def embed_chunks(
@@ -67,21 +57,7 @@ def embed_chunks(
     processes: int | None = None,
     on: OnWorkers | None = None,
 ) -> Generator[tuple[int, Embedding | QueryRefused], None, None]:
-    """Make shapes ready and embed them.
-
-    Args:
-        sources: where they lie
-        encoder: embeds them
-        processes: that read and draw; as many as there are cores if None
-        on: the workers of an engine; None: this machine
-
-    Yields:
-        The number of each shape and its embedding, or why it has none; a chunk after the other, as they are done.
-
-    Raises:
-        SearchError: no process can be started
-        EngineError: there are no workers
-    """
+    """Make shapes ready and embed them."""
     if on is None:
         yield from _here(sources, encoder, processes)
         return
@@ -90,7 +66,7 @@ def embed_chunks(
         return
     import torch
 
-    from batchot.training.device import accelerator_of
+    from batchot.device import accelerator_of
 
     kind: Device = "cpu" if accelerator_of(on.device) == "cpu" else "cuda"
     make = partial(ChunkSeat, on.model.absolute(), kind, torch.get_num_threads())
@@ -103,13 +79,7 @@ def embed_chunks(
 
 
 class ChunkSeat:
-    """A network, and a process that reads files for it, at a worker.
-
-    Args:
-        model: folder of the network
-        device: "cpu" or "cuda"
-        threads: of torch, as many as in the process that hands out the work: the last bits depend on them
-    """
+    """A network, and a process that reads files for it, at a worker."""
 
     def __init__(self, model: Path, device: Device, threads: int) -> None:
         import torch

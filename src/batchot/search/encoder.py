@@ -5,16 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from batchot.search.inputs import Inputs
+from batchot.search.prepare import Inputs
 
 if TYPE_CHECKING:
-    from batchot.training.device import Device
+    pass
 
 EXPORTED = "batchot.json"
 """The file by which a folder of ``batchot export`` is known."""
@@ -47,47 +46,11 @@ class Encoder(Protocol):
         """Embed shapes: views uint8 (b, v, c, h, w) or points float32 (b, p, 3), to (b, d)."""
 
     def drawings(self, samples: NDArray) -> NDArray[np.float32]:
-        """Embed drawings, uint8 (b, 1, h, w), to (b, d).
-
-        Raises:
-            SearchError: the network takes none
-        """
-
-
-def load_encoder(path: Path, device: Device = "auto") -> Encoder:
-    """Load a trained network.
-
-    Args:
-        path: run folder of ``batchot train``, folder of ``batchot export``, or model folder of an index
-        device: "auto" takes a GPU if there is one; an exported network runs on the CPU
-
-    Raises:
-        RunError: there is no run, or it is damaged
-        SearchError: it was not trained on shapes, or the export is damaged
-    """
-    if (path / EXPORTED).is_file():
-        from batchot.search.onnx_encoder import OnnxEncoder
-
-        return OnnxEncoder.open(path)
-    from batchot.search.run_encoder import RunEncoder
-
-    return RunEncoder.open(path, device)
+        """Embed drawings, uint8 (b, 1, h, w), to (b, d)."""
 
 
 def fingerprint_of(weights: Mapping[str, NDArray], inputs: Inputs | None) -> str:
-    """Give what tells a network from others.
-
-    Args:
-        weights: by name
-        inputs: how samples are made ready for it; None for a network of images
-
-    Returns:
-        The SHA-256 over names, types, shapes and bytes of the weights and over the inputs, hexadecimal.
-
-    >>> inputs = Inputs.from_json({"shape": {"points": 8}, "drawing": None})
-    >>> len(fingerprint_of({"w": np.zeros(3)}, inputs))
-    64
-    """
+    """Give what tells a network from others."""
     digest = hashlib.sha256(json.dumps(None if inputs is None else inputs.to_json(), sort_keys=True).encode())
     for name in sorted(weights):
         value = np.ascontiguousarray(weights[name])

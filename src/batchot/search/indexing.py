@@ -12,20 +12,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 from tqdm import tqdm
 
-from batchot.data.shape_collection import ShapeCollection
+from batchot.data.sets.collection import ShapeCollection
 from batchot.search.embed_chunks import Embedding, OnWorkers, embed_chunks
 from batchot.search.encoder import Encoder
-from batchot.search.errors import QueryRefused
 from batchot.search.manifest import Root
 from batchot.search.prepare import Prepared
-from batchot.search.records import ShapeRecord, record_id
+from batchot.search.records import QueryRefused, ShapeRecord, record_id
 from batchot.search.store import ShapeStore
-from batchot.shapes.content_index import ContentIndex, source_id
 from batchot.shapes.source import ShapeSource
+from batchot.shapes.views.content import ContentIndex, source_id
 
 if TYPE_CHECKING:
+    from batchot.device import Device
     from batchot.engine.engine import Engine
-    from batchot.training.device import Device
 
 STORE_BATCH, STORE_SECONDS = 256, 10.0
 """Stored after so many shapes or seconds: a killed process loses no more."""
@@ -69,25 +68,7 @@ def index_shapes(
     model: Path = Path("model"),
     device: Device = "auto",
 ) -> Indexed:
-    """Embed and store the shapes of a collection that are new or have changed.
-
-    Args:
-        collection: the shapes
-        root: folder that they lie in; those of it that are not in the collection are counted as gone
-        store: gets them
-        encoder: embeds them
-        contents: file in which the hashes of the files are kept
-        classes: the collection knows the classes
-        processes: that read and draw; as many as there are cores if None
-        progress: show progress bars
-        on_shape: told the name of each shape once it is stored
-        engine: whose workers read, draw and embed; this machine if None
-        model: folder of the network, from which they load it
-        device: on which they do
-
-    Returns:
-        What became of them.
-    """
+    """Embed and store the shapes of a collection that are new or have changed."""
     found = Indexed()
     items = _items(collection, root, contents, classes, found, progress)
     stored = store.contents()

@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from batchot.search.calibration import Calibration, calibrate
-from batchot.search.errors import SearchError
+from batchot.errors import RunError
+from batchot.search.confidence import Calibration, calibrate
+from batchot.search.records import SearchError
 from batchot.training.cross_recipe import CrossModalRecipe
-from batchot.training.files import RunError, write_atomically
+from batchot.training.files import write_atomically
 from batchot.training.loading import recipe_of
 
 KINDS = ("shape", "drawing")
@@ -23,32 +24,19 @@ _MOST = 4000
 
 @dataclass(frozen=True, eq=False)
 class KnownQueries:
-    """Embeddings of one kind of query, and what they show.
-
-    Args:
-        vectors: (q, d)
-        classes: of each
-        source: what they are, in words
-    """
+    """Embeddings of one kind of query, and what they show."""
 
     vectors: NDArray[np.float32]  # (q, d)
-    classes: tuple[str, ...]
-    source: str
+    classes: tuple[str, ...]  # of each
+    source: str  # what they are, in words
 
 
 def queries_of_run(run: Path) -> dict[str, KnownQueries]:
-    """Give the test items that a run has left, as far as its network was not trained on them.
-
-    Args:
-        run: run folder
-
-    Returns:
-        By kind of query, "shape" and "drawing"; empty where the run has none, such as an exported one.
-    """
+    """Give the test items that a run has left, as far as its network was not trained on them."""
     try:
         recipe = recipe_of(run)
         if isinstance(recipe, CrossModalRecipe):
-            from batchot.reporting.cross_saved import load_cross_material
+            from batchot.reporting.saved import load_cross_material
 
             cross = load_cross_material(run)
             found = {}
@@ -91,11 +79,7 @@ def _queries(
 
 
 def save_queries(path: Path, queries: Mapping[str, KnownQueries]) -> None:
-    """Keep queries in a file, so that an index that has grown can be calibrated again.
-
-    Raises:
-        RunError: the disk is full or not writable
-    """
+    """Keep queries in a file, so that an index that has grown can be calibrated again."""
     arrays: dict[str, NDArray] = {}
     for kind, known in queries.items():
         arrays |= {
@@ -107,11 +91,7 @@ def save_queries(path: Path, queries: Mapping[str, KnownQueries]) -> None:
 
 
 def read_queries(path: Path) -> dict[str, KnownQueries]:
-    """Read what `save_queries` wrote; nothing where there is no such file.
-
-    Raises:
-        SearchError: the file is damaged
-    """
+    """Read what `save_queries` wrote; nothing where there is no such file."""
     if not path.is_file():
         return {}
     try:
@@ -132,17 +112,7 @@ def read_queries(path: Path) -> dict[str, KnownQueries]:
 def calibrations_of(
     queries: Mapping[str, KnownQueries], vectors: NDArray[np.float32], classes: list[str]
 ) -> dict[str, Calibration]:
-    """Calibrate an index for each kind of query.
-
-    Args:
-        queries: test items of the run
-        vectors: of the shapes in the index, (n, d)
-        classes: of the same, "" where there is none
-
-    Returns:
-        By kind of query; a kind that cannot be calibrated is missing. Without test shapes of the run, the shapes of
-        the index ask for each other.
-    """
+    """Calibrate an index for each kind of query."""
     found = {}
     for kind, known in queries.items():
         result = calibrate(known.vectors, known.classes, vectors, classes, source=known.source)

@@ -11,11 +11,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from batchot.errors import RunError
 from batchot.search.approximate import Probing
-from batchot.search.calibration import Calibration
-from batchot.search.errors import SearchError, printable
+from batchot.search.confidence import Calibration
+from batchot.search.records import SearchError, printable
 from batchot.shapes.shape import Up
-from batchot.training.files import RunError, write_json
+from batchot.training.files import write_json
 
 FORMAT = 1
 """Of what this version writes. A field may come or go without a new number: readers pass over what they do not know,
@@ -28,56 +29,36 @@ _NEEDED = ("fingerprint", "dimensions", "normalized", "inputs")
 
 @dataclass(frozen=True)
 class Root:
-    """A folder whose shapes are in the index.
+    """A folder whose shapes are in the index."""
 
-    Args:
-        path: where it lay, absolute
-        prefix: stands before the names of its shapes, "" or "NAME/"
-        up: the axis of its files that points up
-    """
-
-    path: str
-    prefix: str = ""
-    up: Up = "auto"
+    path: str  # where it lay, absolute
+    prefix: str = ""  # stands before the names of its shapes, "" or "NAME/"
+    up: Up = "auto"  # the axis of its files that points up
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What an index holds and how it was made.
+    """What an index holds and how it was made."""
 
-    Args:
-        fingerprint: of the network, see `batchot.search.encoder.Encoder`
-        run: where the run lay that the network comes from
-        dimensions: of the embeddings
-        normalized: the embeddings are unit vectors
-        inputs: how shapes and drawings are made ready, as `batchot.search.inputs.Inputs.to_json` gives it
-        store: "shapes", a folder beside, or the address of a store elsewhere
-        roots: folders whose shapes are there
-        complete: the last build came to its end
-        approximate: of the last approximate search that was built, with its measured recall; None: search is exact
-        calibrations: by kind of query, "shape" and "drawing"
-        created: date of the first build, UTC
-        changed: date of the last change, UTC
-        version: of batchot
-        spread: median distance of two shapes of the index; None: not measured
-        others: fields of other versions, which are kept
-    """
-
-    fingerprint: str
-    run: str
-    dimensions: int
-    normalized: bool
+    fingerprint: str  # of the network, see `batchot.search.encoder.Encoder`
+    run: str  # where the run lay that the network comes from
+    dimensions: int  # of the embeddings
+    normalized: bool  # the embeddings are unit vectors
+    # how shapes and drawings are made ready, as `batchot.search.prepare.Inputs.to_json` gives it
     inputs: dict[str, Any]
-    store: str = "shapes"
-    roots: tuple[Root, ...] = ()
-    complete: bool = False
+    store: str = "shapes"  # "shapes", a folder beside, or the address of a store elsewhere
+    roots: tuple[Root, ...] = ()  # folders whose shapes are there
+    complete: bool = False  # the last build came to its end
+    # of the last approximate search that was built, with its measured recall; None: search is exact
     approximate: dict[str, Any] | None = None
-    calibrations: Mapping[str, Calibration] = field(default_factory=dict)
-    created: str = ""
-    changed: str = ""
-    version: str = ""
-    spread: float | None = None
-    others: Mapping[str, Any] = field(default_factory=dict)
+    calibrations: Mapping[str, Calibration] = field(
+        default_factory=dict
+    )  # by kind of query, "shape" and "drawing"
+    created: str = ""  # date of the first build, UTC
+    changed: str = ""  # date of the last change, UTC
+    version: str = ""  # of batchot
+    spread: float | None = None  # median distance of two shapes of the index; None: not measured
+    others: Mapping[str, Any] = field(default_factory=dict)  # fields of other versions, which are kept
 
     @property
     def up(self) -> Up:
@@ -98,11 +79,7 @@ class Manifest:
         return Probing(int(self.approximate["probes"]))
 
     def write(self, path: Path) -> Manifest:
-        """Write it, whole or not at all, with the date and the version of now.
-
-        Raises:
-            SearchError: the disk is full or not writable
-        """
+        """Write it, whole or not at all, with the date and the version of now."""
         from batchot import __version__
 
         now = datetime.now(UTC).isoformat(timespec="seconds")
@@ -118,11 +95,7 @@ class Manifest:
 
     @classmethod
     def read(cls, path: Path) -> Manifest:
-        """Read it.
-
-        Raises:
-            SearchError: there is no index, or it is damaged
-        """
+        """Read it."""
         folder = path.parent
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
@@ -148,7 +121,7 @@ class Manifest:
         while number in _MIGRATIONS:
             values, number = _MIGRATIONS[number](values), number + 1
         if any(name not in values for name in _NEEDED):  # the network in the folder knows
-            from batchot.search.encoder import load_encoder
+            from batchot.search.load_encoder import load_encoder
 
             encoder = load_encoder(folder / "model", "cpu")
             known = {name: getattr(encoder, name) for name in _NEEDED[:3]}
@@ -168,14 +141,7 @@ class Manifest:
 
 
 class IndexFolder:
-    """Where the parts of an index lie.
-
-    Args:
-        root: the folder given as --out
-
-    >>> IndexFolder(Path("parts.index")).manifest.name
-    'index.json'
-    """
+    """Where the parts of an index lie."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -190,16 +156,7 @@ class IndexFolder:
         self.lock = root / ".writing.lock"
 
     def store_uri(self, manifest: Manifest, *, allow: bool = False) -> str:
-        """Give the address of the store.
-
-        Args:
-            manifest: of the index
-            allow: the store may lie elsewhere; an index that somebody else has made would send us, with the keys of our
-                environment, wherever it says
-
-        Raises:
-            SearchError: it lies elsewhere, and nobody has allowed it
-        """
+        """Give the address of the store."""
         if manifest.store == "shapes":
             return str(self.shapes)
         if not allow:

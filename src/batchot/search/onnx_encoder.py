@@ -12,10 +12,10 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from batchot.errors import require
 from batchot.search.encoder import EXPORTED
-from batchot.search.errors import SearchError
-from batchot.search.inputs import Inputs
-from batchot.shapes.extra import require
+from batchot.search.prepare import Inputs
+from batchot.search.records import SearchError
 
 FORMAT = 1
 """Changed when an older package could not read what is written into batchot.json."""
@@ -24,15 +24,7 @@ _NUMBERS_AT_ONCE = 1 << 24  # of samples, or of the distances between their poin
 
 
 class OnnxEncoder:
-    """A folder of ``batchot export``.
-
-    Args:
-        path: of the folder
-        about: content of its batchot.json
-
-    Raises:
-        SearchError: it is of images, has no ONNX files, or is damaged
-    """
+    """A folder of ``batchot export``."""
 
     def __init__(self, path: Path, about: Mapping[str, Any]) -> None:
         try:
@@ -54,15 +46,7 @@ class OnnxEncoder:
 
     @classmethod
     def open(cls, path: Path) -> Self:
-        """Load an exported network.
-
-        Args:
-            path: folder of ``batchot export``
-
-        Raises:
-            SearchError: it is of images, has no ONNX files, or is damaged
-            MissingExtraError: onnxruntime is not installed
-        """
+        """Load an exported network."""
         try:
             about = json.loads((path / EXPORTED).read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
@@ -74,11 +58,7 @@ class OnnxEncoder:
         return _embed(self._shapes, samples, self.dimensions)
 
     def drawings(self, samples: NDArray) -> NDArray[np.float32]:
-        """Embed drawings, see `batchot.search.encoder.Encoder`.
-
-        Raises:
-            SearchError: the network takes none
-        """
+        """Embed drawings, see `batchot.search.encoder.Encoder`."""
         if self._drawings is None:
             raise SearchError(f"{self.path} takes no drawings; export a run that was trained with sketches")
         return _embed(self._drawings, samples, self.dimensions)

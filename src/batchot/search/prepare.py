@@ -1,28 +1,175 @@
-"""From the bytes of a file to what a network takes, and what is worth knowing of the shape."""
+"""Make a query as the network takes it."""
 
 from __future__ import annotations
 
 import hashlib
+import json
+import struct
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import IO, TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from batchot.data.cloud_reading import cloud_of
-from batchot.data.errors import DataError
-from batchot.data.sketch_decode import read_sketch
-from batchot.search.errors import QueryRefused
-from batchot.search.inputs import Inputs, ViewsInput
-from batchot.search.picture_kind import is_line_drawing
+from batchot.data.sets.sketch_image import read_sketch
+from batchot.errors import DataError, ShapeError
 from batchot.search.preview import make_preview, make_thumbnail
-from batchot.search.query_kind import ending_of, query_kind, shown_name
-from batchot.shapes.errors import ShapeError
+from batchot.search.query_kind import ending_of, is_line_drawing, query_kind, shown_name
+from batchot.search.records import QueryRefused, SearchError
+from batchot.shapes.formats.read import MAX_FACES, load_shape, read_shape
 from batchot.shapes.normalize import normalize_shape
-from batchot.shapes.read import MAX_FACES, load_shape, read_shape
 from batchot.shapes.shape import Mesh, Shape, Up
 from batchot.shapes.source import ShapeSource
-from batchot.shapes.view_settings import render_shape
+from batchot.shapes.views.settings import render_shape
+
+if TYPE_CHECKING:
+    from batchot.data.cloud_reading import CloudSettings
+    from batchot.shapes.views.settings import ViewSettings
+
+_HEAD = struct.Struct("<4sIQ")  # magic, bytes of JSON, bytes of blobs
+_MAGIC = b"BOT1"
+MOST_HEADER = 1 << 20
+"""Bytes of JSON in a message."""
+
+
+class FrameError(Exception):
+    """The other side has ended, or does not say what was agreed."""
+
+
+def write_frame(stream: IO[bytes], header: Mapping[str, Any], blobs: Sequence[bytes] = ()) -> None:
+    """Send a message."""
+    text = json.dumps({**header, "_blobs": [len(blob) for blob in blobs]}).encode()
+    stream.write(_HEAD.pack(_MAGIC, len(text), sum(len(blob) for blob in blobs)))
+    stream.write(text)
+    for blob in blobs:
+        stream.write(blob)
+    stream.flush()
+
+
+def read_frame(stream: IO[bytes], most_bytes: int) -> tuple[dict[str, Any], list[bytes]]:
+    """Receive a message."""
+    magic, n_text, n_blobs = _HEAD.unpack(_read(stream, _HEAD.size))
+    if magic != _MAGIC or n_text > MOST_HEADER or n_blobs > most_bytes:
+        raise FrameError("it sent something else than a message")
+    try:
+        header = json.loads(_read(stream, n_text))
+        sizes = header.pop("_blobs")
+        if not all(isinstance(size, int) and size >= 0 for size in sizes) or sum(sizes) != n_blobs:
+            raise FrameError("it sent something else than a message")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise FrameError("it sent something else than a message") from error
+    return header, [_read(stream, size) for size in sizes]
+
+
+def _read(stream: IO[bytes], n: int) -> bytes:
+    data = stream.read(n)
+    if data is None or len(data) < n:
+        raise FrameError("it has ended")
+    return data
+
+
+@dataclass(frozen=True)
+class ViewsInput:
+    """Rendered views, uint8, (v, c, h, w)."""
+
+    settings: ViewSettings  # from where and how a shape is seen; its cameras are those of a name
+
+    @property
+    def up(self) -> Up:
+        """The axis of files that points up, "auto" where each says its own."""
+        return self.settings.up
+
+    @property
+    def sample_shape(self) -> tuple[int, ...]:
+        """Views, channels, height and width."""
+        return self.settings.view_shape
+
+
+@dataclass(frozen=True)
+class CloudInput:
+    """Points of the surface, float32, (p, 3): centred, in the unit sphere, z up."""
+
+    settings: CloudSettings  # how many points, and which
+
+    @property
+    def up(self) -> Up:
+        """The axis of files that points up, "auto" where each says its own."""
+        return self.settings.up
+
+    @property
+    def sample_shape(self) -> tuple[int, ...]:
+        """Points, and 3."""
+        return (self.settings.points, 3)
+
+
+@dataclass(frozen=True)
+class DrawingInput:
+    """Dark strokes on white, uint8, (1, size, size)."""
+
+    size: int  # height and width in pixels
+
+    @property
+    def sample_shape(self) -> tuple[int, ...]:
+        """Channels, height and width."""
+        return (1, self.size, self.size)
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """How queries and shapes are made ready."""
+
+    shape: ViewsInput | CloudInput  # as what the network sees a shape
+    # as what it sees a drawing; None: it takes no drawings >>> inputs = Inputs.from_json({"shape": {"points": 64},
+    # "drawing": {"size": 32}}) >>> inputs.shape.sample_shape, inputs.drawing.sample_shape ((64, 3), (1, 32, 32))
+    # >>> Inputs.from_json(inputs.to_json()).to_json() == inputs.to_json() True
+    drawing: DrawingInput | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Give what JSON can hold."""
+        settings = self.shape.settings
+        if isinstance(self.shape, ViewsInput):
+            views = self.shape.settings
+            if not isinstance(views.cameras, str):
+                raise SearchError("cameras without a name cannot be stored; train with a set that has one")
+            shape: dict[str, Any] = {
+                "cameras": views.cameras,
+                "size": views.size,
+                "channels": list(views.channels),
+                "antialias": views.antialias,
+                "background": views.background,
+                "up": views.up,
+                "fit": views.fit,
+            }
+        else:
+            clouds = self.shape.settings
+            shape = {
+                "points": clouds.points,
+                "choice": clouds.choice,
+                "too_few": clouds.too_few,
+                "up": settings.up,
+                "seed": clouds.seed,
+            }
+        return {"shape": shape, "drawing": None if self.drawing is None else {"size": self.drawing.size}}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Inputs:
+        """Read what `to_json` gave."""
+        from batchot.data.cloud_reading import CloudSettings
+        from batchot.shapes.views.settings import ViewSettings
+
+        try:
+            shape, drawing = dict(values["shape"]), values["drawing"]
+            made: ViewsInput | CloudInput
+            if "points" in shape:
+                made = CloudInput(CloudSettings(**shape))
+            else:
+                made = ViewsInput(ViewSettings(**{**shape, "channels": tuple(shape["channels"])}))
+            return cls(made, None if drawing is None else DrawingInput(int(drawing["size"])))
+        except (KeyError, TypeError, ValueError) as error:
+            raise SearchError(f"the description of what the network takes is damaged ({error})") from error
+
 
 What = Literal["any", "shape", "drawing"]
 _NO_DRAWING = (
@@ -33,33 +180,23 @@ _NO_DRAWING = (
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """A query or a shape, ready for the network.
+    """A query or a shape, ready for the network."""
 
-    Args:
-        what: as what it was taken
-        sample: views uint8 (v, c, h, w), points float32 (p, 3), or a drawing uint8 (1, h, w)
-        content: SHA-256 of the file, hexadecimal
-        kind: "mesh" or "cloud"; None for drawings
-        faces: triangles
-        vertices: corners, or points
-        size: extents along x, y and z, z up, in the units of the file
-        thumbnail: WebP picture; empty where none was asked for
-        preview: GLB file; empty where none was asked for
-        notes: what a user should know of the shape, such as what was left out
-        note: what makes the answer doubtful; empty where nothing does
-    """
-
-    what: Literal["shape", "drawing"]
-    sample: NDArray
-    content: str
-    kind: Literal["mesh", "cloud"] | None = None
-    faces: int = 0
-    vertices: int = 0
-    size: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    thumbnail: bytes = b""
-    preview: bytes = b""
-    notes: tuple[str, ...] = ()
-    note: str = ""
+    what: Literal["shape", "drawing"]  # as what it was taken
+    sample: NDArray  # views uint8 (v, c, h, w), points float32 (p, 3), or a drawing uint8 (1, h, w)
+    content: str  # SHA-256 of the file, hexadecimal
+    kind: Literal["mesh", "cloud"] | None = None  # "mesh" or "cloud"; None for drawings
+    faces: int = 0  # triangles
+    vertices: int = 0  # corners, or points
+    size: tuple[float, float, float] = (
+        0.0,
+        0.0,
+        0.0,
+    )  # extents along x, y and z, z up, in the units of the file
+    thumbnail: bytes = b""  # WebP picture; empty where none was asked for
+    preview: bytes = b""  # GLB file; empty where none was asked for
+    notes: tuple[str, ...] = ()  # what a user should know of the shape, such as what was left out
+    note: str = ""  # what makes the answer doubtful; empty where nothing does
 
 
 def prepare_bytes(
@@ -73,25 +210,7 @@ def prepare_bytes(
     preview: bool = False,
     max_faces: int = MAX_FACES,
 ) -> Prepared:
-    """Make a query ready.
-
-    Args:
-        data: content of a file
-        name: of it, for messages and where the content leaves the format open
-        inputs: what the network takes
-        what: as what it is taken; "any" is what the content says
-        up: the axis of the file that points up; "auto" is that of the network's files, else what the format says
-        thumbnail: draw one
-        preview: make one
-        max_faces: a shape of more triangles or points is refused
-
-    Raises:
-        QueryRefused: it cannot be taken; the message says why
-
-    >>> inputs = Inputs.from_json({"shape": {"points": 8}, "drawing": None})
-    >>> prepare_bytes(b"OFF\\n3 1 0\\n0 0 0\\n1 0 0\\n0 2 0\\n3 0 1 2\\n", "a.off", inputs).size
-    (1.0, 2.0, 0.0)
-    """
+    """Make a query ready."""
     shown = shown_name(name)
     kind = query_kind(data, name)
     if what == "shape" and kind == "picture":
@@ -114,18 +233,7 @@ def prepare_bytes(
 def prepare_source(
     source: ShapeSource, inputs: Inputs, *, thumbnail: bool = True, preview: bool = True
 ) -> Prepared:
-    """Make a shape of a collection ready.
-
-    Args:
-        source: where it lies
-        inputs: what the network takes
-        thumbnail: draw one
-        preview: make one
-
-    Raises:
-        QueryRefused: it cannot be read; the message names the file
-        OSError: the file is gone or may not be read
-    """
+    """Make a shape of a collection ready."""
     axis = _axis(inputs, source.up)
     try:
         content = source.content()

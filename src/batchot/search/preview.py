@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from batchot.shapes.cameras import Cameras, cameras_from_eyes
-from batchot.shapes.extra import require
-from batchot.shapes.render import render_views
+from batchot.errors import require
+from batchot.shapes.render.cameras import Cameras, cameras_from_eyes
+from batchot.shapes.render.render import render_views
 from batchot.shapes.shape import Mesh, Shape
 
 MOST_FACES, MOST_POINTS = 4000, 3000
@@ -25,17 +25,7 @@ _QUALITY = 82
 
 
 def make_thumbnail(shape: Shape) -> bytes:
-    """Draw a shape from half in front and a little above.
-
-    Args:
-        shape: upright, in the unit sphere
-
-    Returns:
-        A WebP picture of 160 x 160 pixels, transparent around the shape.
-
-    >>> make_thumbnail(Mesh([[0, 0, 0], [1, 0, 0], [0, 0, 1]], [[0, 1, 2]]))[8:12]
-    b'WEBP'
-    """
+    """Draw a shape from half in front and a little above."""
     paper = 128
     views = render_views(
         shape, _camera(), size=THUMBNAIL, channels=("shaded", "silhouette"), background=paper, fit=_MARGIN
@@ -63,20 +53,7 @@ def _camera() -> Cameras:
 
 
 def make_preview(shape: Shape) -> bytes:
-    """Make a mesh of few faces, or a cloud of few points, for a browser.
-
-    Args:
-        shape: upright (z), in the unit sphere
-
-    Returns:
-        A GLB file, y up as glTF has it, with a grey material that is seen from both sides.
-
-    Raises:
-        MissingExtraError: trimesh or fast_simplification is not installed
-
-    >>> make_preview(Mesh([[0, 0, 0], [1, 0, 0], [0, 0, 1]], [[0, 1, 2]]))[:4]
-    b'glTF'
-    """
+    """Make a mesh of few faces, or a cloud of few points, for a browser."""
     trimesh = require("trimesh")
     if isinstance(shape, Mesh):
         vertices, faces = _fewer_faces(shape)

@@ -1,12 +1,45 @@
-"""Whether a file holds a shape or a picture, by its content: its name may say anything."""
+"""What a query is: shape, picture or drawing."""
 
 from __future__ import annotations
 
+import io
 from typing import Literal
 
-from batchot.search.errors import QueryRefused
-from batchot.shapes.errors import ShapeError
-from batchot.shapes.read_kind import kind_of
+import numpy as np
+from PIL import Image
+
+from batchot.errors import ShapeError
+from batchot.search.records import QueryRefused
+from batchot.shapes.formats.read import kind_of
+
+_SIDE = 192  # pixels: enough for the strokes of a drawing
+_INK = 40  # of 255: what differs more from the paper is not paper
+_WINDOW = 0.085  # of the longer side: no pen is as wide
+_FULL, _MOST_FULL = 0.97, 0.005
+
+
+def is_line_drawing(data: bytes) -> bool:
+    """Say whether a picture consists of strokes on paper, not of areas, as photos and shaded pictures do."""
+    with Image.open(io.BytesIO(data)) as opened:
+        opened.draft("L", (_SIDE, _SIDE))
+        if opened.mode.startswith(("I", "F")):
+            values = np.asarray(opened, np.float64)
+            scaled = 255 * (values - values.min()) / max(float(np.ptp(values)), 1e-9)
+            image = Image.fromarray(scaled.astype(np.uint8))
+        else:
+            image = opened.convert("RGBA" if opened.has_transparency_data else "L")
+    image.thumbnail((_SIDE, _SIDE), reducing_gap=2.0)
+    if image.mode == "RGBA":
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    grey = np.asarray(image.convert("L"), np.int16)
+    paper = int(np.median(np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])))
+    side = max(3, round(_WINDOW * max(grey.shape)))
+    if min(grey.shape) <= side:
+        return True
+    ink = np.pad((np.abs(grey - paper) > _INK).astype(np.int64).cumsum(0).cumsum(1), ((1, 0), (1, 0)))
+    inside = ink[side:, side:] - ink[:-side, side:] - ink[side:, :-side] + ink[:-side, :-side]
+    return float((inside >= _FULL * side**2).mean()) <= _MOST_FULL
+
 
 _PICTURES = {
     b"\x89PNG\r\n\x1a\n": "PNG", b"\xff\xd8\xff": "JPEG", b"GIF87a": "GIF", b"GIF89a": "GIF", b"BM": "BMP",
@@ -28,21 +61,7 @@ _FORMATS = (
 
 
 def query_kind(data: bytes, name: str = "") -> Literal["shape", "picture"]:
-    """Say whether a file holds a shape or a picture.
-
-    Args:
-        data: its content
-        name: of it; its ending decides only where the content leaves the format of a shape open
-
-    Returns:
-        "shape" or "picture".
-
-    Raises:
-        QueryRefused: it is neither, such as an archive
-
-    >>> query_kind(b"OFF\\n3 1 0\\n", "chair.png")
-    'shape'
-    """
+    """Say whether a file holds a shape or a picture."""
     shown = shown_name(name)
     if not data.strip():
         raise QueryRefused(f"{shown} is empty; give {_FORMATS}", "format")
@@ -67,11 +86,7 @@ def ending_of(name: str) -> str:
 
 
 def shown_name(name: str) -> str:
-    """Give a name as messages have it: without its folders and what cannot be printed, and not long.
-
-    >>> shown_name("../../etc/passwd\\x00.off")
-    'passwd.off'
-    """
+    """Give a name as messages have it: without its folders and what cannot be printed, and not long."""
     last = name.replace("\\", "/").rpartition("/")[2]
     clean = "".join(character for character in last if character.isprintable())
     return (clean if len(clean) <= 80 else f"{clean[:60]}…{clean[-16:]}") or "the file"

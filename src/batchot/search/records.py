@@ -1,99 +1,169 @@
-"""What an index knows of a shape."""
+"""Records of an index, filters and errors."""
 
 from __future__ import annotations
 
 import hashlib
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from difflib import get_close_matches
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+Reason: TypeAlias = Literal["format", "size", "time", "memory", "damaged", "blank"]
+
+
+class SearchError(RuntimeError):
+    """An index cannot be built, read or searched."""
+
+
+class NotThere(SearchError):
+    """What was asked for is not in the index."""
+
+
+class Unavailable(SearchError):
+    """The index cannot answer now: its store fails, or it is being made anew."""
+
+
+class QueryRefused(SearchError):
+    """A query, or a file to be indexed, cannot be taken."""
+
+    def __init__(self, message: str, reason: Reason) -> None:
+        super().__init__(message)
+        self.reason: Reason = reason
+
+
+_INWARD = re.compile(
+    r"\s*<[^<>]* object at 0x[0-9a-f]+>"  # a Python object
+    r"|[;,]?\s*use sys\.[\w.]+\(\)[^;]*"  # advice to programmers
+    r"|[,;]?\s*(?:at |in )?(?:/[^\s:,;'\"]+)+\.(?:rs|py|c|cpp|cc)\b(?::\d+)*"  # a place in the code of a library
+    r"|\s*\[Errno \d+\]"
+)
+
+
+def plain(text: str) -> str:
+    """Give a message of a library without what only its programmers can use, and without control characters."""
+    return printable(_INWARD.sub("", text)).strip()
+
+
+def printable(text: str) -> str:
+    r"""Give a text that a terminal can show: control characters, and bytes that are no text, as escapes."""
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode("ascii") for c in text
+    )
+
 
 @dataclass(frozen=True, eq=False)
 class ShapeRecord:
-    """A shape as it is stored.
+    """A shape as it is stored."""
 
-    Args:
-        id: of `record_id`
-        name: path relative to the folder that was indexed, with "/" and, in an archive, "#member"; unique in an index
-        folder: its parent, "" at the top
-        class_name: "" where it is not known
-        path: absolute path of the file when it was indexed
-        member: of an archive or HDF5 file
-        content: SHA-256 of what it was read from, hexadecimal
-        kind: "mesh" or "cloud"
-        faces: triangles; 0 for clouds
-        vertices: corners, or points
-        size: extents along x, y and z, z up, in the units of the file
-        vector: embedding, (d,)
-        thumbnail: WebP or PNG picture
-        preview: GLB file
-    """
-
-    id: str
+    id: str  # of `record_id`
+    # path relative to the folder that was indexed, with "/" and, in an archive, "#member"; unique in an index
     name: str
-    folder: str
-    class_name: str
-    path: str
-    member: str | None
-    content: str
-    kind: Literal["mesh", "cloud"]
-    faces: int
-    vertices: int
-    size: tuple[float, float, float]
+    folder: str  # its parent, "" at the top
+    class_name: str  # "" where it is not known
+    path: str  # absolute path of the file when it was indexed
+    member: str | None  # of an archive or HDF5 file
+    content: str  # SHA-256 of what it was read from, hexadecimal
+    kind: Literal["mesh", "cloud"]  # "mesh" or "cloud"
+    faces: int  # triangles; 0 for clouds
+    vertices: int  # corners, or points
+    size: tuple[float, float, float]  # extents along x, y and z, z up, in the units of the file
     vector: NDArray[np.float32]  # (d,)
-    thumbnail: bytes
-    preview: bytes
+    thumbnail: bytes  # WebP or PNG picture
+    preview: bytes  # GLB file
 
 
 @dataclass(frozen=True)
 class Hit:
-    """A shape that was found.
+    """A shape that was found."""
 
-    Args:
-        id: see `ShapeRecord`, as all but the last
-        name: in the index
-        folder: its parent
-        class_name: "" where it is not known
-        kind: "mesh" or "cloud"
-        faces: triangles
-        vertices: corners, or points
-        size: extents along x, y and z
-        path: of the file when it was indexed
-        member: of an archive
-        distance: Euclidean, between the embeddings of query and shape
-        likeness: calibrated probability that the shape is of the query's class; None: there is no calibration
-        same_file: the shape was read from the very file that was asked for
-        nearly_same: it is all but the query: as near as few shapes are, and of the same proportions
-    """
-
-    id: str
-    name: str
-    folder: str
-    class_name: str
-    kind: Literal["mesh", "cloud"]
-    faces: int
-    vertices: int
-    size: tuple[float, float, float]
-    path: str
-    member: str | None
-    distance: float = 0.0
+    id: str  # see `ShapeRecord`, as all but the last
+    name: str  # in the index
+    folder: str  # its parent
+    class_name: str  # "" where it is not known
+    kind: Literal["mesh", "cloud"]  # "mesh" or "cloud"
+    faces: int  # triangles
+    vertices: int  # corners, or points
+    size: tuple[float, float, float]  # extents along x, y and z
+    path: str  # of the file when it was indexed
+    member: str | None  # of an archive
+    distance: float = 0.0  # Euclidean, between the embeddings of query and shape
+    # calibrated probability that the shape is of the query's class; None: there is no calibration
     likeness: float | None = None
-    same_file: bool = False
-    nearly_same: bool = False
+    same_file: bool = False  # the shape was read from the very file that was asked for
+    nearly_same: bool = (
+        False  # it is all but the query: as near as few shapes are, and of the same proportions
+    )
 
 
 def record_id(name: str) -> str:
-    """Give the id of a shape, the same wherever the index lies.
-
-    Args:
-        name: in the index
-
-    Returns:
-        24 hexadecimal digits.
-
-    >>> record_id("chair/1.off")
-    '6267d31daa6f90d895c9c121'
-    """
+    """Give the id of a shape, the same wherever the index lies."""
     return hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:24]
+
+
+_ID = re.compile(r"[0-9a-f]{24}")
+
+
+@dataclass(frozen=True)
+class Filters:
+    """Which shapes may be found; nothing given lets all pass."""
+
+    classes: tuple[str, ...] = ()  # of one of these
+    folders: tuple[str, ...] = ()  # in one of these folders, or below
+    exclude: tuple[
+        str, ...
+    ] = ()  # not these ids >>> Filters(classes=("cup",)).where() "(class_name IN ('cup'))"
+
+    def check(self, classes: Mapping[str, int], folders: Mapping[str, int]) -> None:
+        """Refuse names that the index does not have: nothing would be found, and nobody would know why."""
+        for name in self.classes:
+            if name not in classes:
+                raise ValueError(_no_such("class", name, classes))
+        for name in self.folders:
+            wanted = name.strip("/")
+            if wanted and not any(folder == wanted or folder.startswith(f"{wanted}/") for folder in folders):
+                raise ValueError(_no_such("folder", name, folders))
+
+    def where(self) -> str | None:
+        """Give the condition in SQL; None where all pass."""
+        parts = []
+        if self.classes:
+            parts.append(f"(class_name IN ({', '.join(quoted(name) for name in self.classes)}))")
+        if self.folders:
+            below = []
+            for folder in self.folders:
+                name = folder.strip("/")
+                # starts_with takes its argument as it is: % and _ in a name stand for themselves
+                below.append(
+                    f"folder = {quoted(name)} OR starts_with(folder, {quoted(name + '/')})"
+                    if name
+                    else "true"
+                )
+            parts.append(f"({' OR '.join(below)})")
+        if self.exclude:
+            parts.append(f"(id NOT IN ({ids(self.exclude)}))")
+        return " AND ".join(parts) or None
+
+
+def _no_such(what: str, name: str, there: Mapping[str, int]) -> str:
+    closest = get_close_matches(name, there, 1)
+    some = ", ".join(repr(other) for other in sorted(there)[:12] if other)
+    return f"the index has no {what} {name[:80]!r}; " + (
+        f"did you mean {closest[0]!r}?" if closest else f"it has {some}" if some else "it has none"
+    )
+
+
+def quoted(text: str) -> str:
+    """Give a text as SQL has it."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def ids(values: tuple[str, ...] | list[str]) -> str:
+    """Give ids as SQL has them."""
+    for value in values:
+        if not _ID.fullmatch(value):
+            raise NotThere(f"{value[:40]!r} is no id of a shape: these have 24 hexadecimal digits")
+    return ", ".join(f"'{value}'" for value in values)

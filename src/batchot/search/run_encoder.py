@@ -1,7 +1,8 @@
-"""The network of a run folder as an encoder."""
+"""Embed queries with the network of a run."""
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -12,11 +13,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from batchot.data.cloud_reading import CloudSettings
+from batchot.device import Device, accelerator_of
+from batchot.errors import RunError
 from batchot.search.encoder import fingerprint_of
-from batchot.search.errors import SearchError
-from batchot.search.inputs import CloudInput, DrawingInput, Inputs, ViewsInput
+from batchot.search.prepare import CloudInput, DrawingInput, Inputs, ViewsInput
+from batchot.search.records import SearchError
+from batchot.training.checkpoint import read_checkpoint
 from batchot.training.cross_trained import CrossModalEmbedder
-from batchot.training.device import Device, accelerator_of
+from batchot.training.files import RunFolder, write_bytes
 from batchot.training.inputs import renders, sketch_size, view_settings
 from batchot.training.loading import load_run
 
@@ -24,19 +28,31 @@ if TYPE_CHECKING:
     from batchot.training.recipe import Recipe
     from batchot.training.trained import TrainedEmbedder
 
+_NEEDED = ("state_dict", "classes", "input_shape", "mean", "std", "normalized", "towers")
+_NETWORK = "network."
+
+
+def save_slim(run: Path, to: Path) -> None:
+    """Copy settings, measures and weights of a run, so that the copy loads like the run."""
+    source, target = RunFolder(run), RunFolder(to)
+    if not source.config.is_file():
+        raise RunError(f"{run} is no run folder: it has no config.yaml")
+    saved = read_checkpoint(source.last)
+    kept = {name: saved[name] for name in _NEEDED if name in saved}
+    kept["state_dict"] = {k: v for k, v in kept["state_dict"].items() if k.startswith(_NETWORK)}
+    file = io.BytesIO()
+    torch.save(kept, file)
+    write_bytes(target.last, file.getvalue())
+    if source.metrics.is_file():
+        write_bytes(target.metrics, source.metrics.read_bytes())
+    write_bytes(target.config, source.config.read_bytes())  # last: with it the folder is a run
+
+
 _AT_ONCE = 64
 
 
 class RunEncoder:
-    """A run, loaded to embed shapes and, where it has a tower for them, drawings.
-
-    Args:
-        embedder: the network of a run
-        path: of the run, for messages
-
-    Raises:
-        SearchError: it was not trained on shapes
-    """
+    """A run, loaded to embed shapes and, where it has a tower for them, drawings."""
 
     def __init__(self, embedder: TrainedEmbedder | CrossModalEmbedder, path: Path) -> None:
         self.embedder, self.path = embedder, path
@@ -50,16 +66,7 @@ class RunEncoder:
 
     @classmethod
     def open(cls, path: Path, device: Device = "auto") -> Self:
-        """Load a run.
-
-        Args:
-            path: run folder
-            device: "auto" takes a GPU if there is one
-
-        Raises:
-            RunError: there is no run, or its checkpoint is damaged
-            SearchError: it was not trained on shapes
-        """
+        """Load a run."""
         return cls(load_run(path, accelerator_of(device)), path)
 
     def shapes(self, samples: NDArray) -> NDArray[np.float32]:
@@ -67,11 +74,7 @@ class RunEncoder:
         return _embed(self._shapes, samples, self.dimensions)
 
     def drawings(self, samples: NDArray) -> NDArray[np.float32]:
-        """Embed drawings, see `batchot.search.encoder.Encoder`.
-
-        Raises:
-            SearchError: the run has no tower for drawings
-        """
+        """Embed drawings, see `batchot.search.encoder.Encoder`."""
         if self._drawings is None:
             raise SearchError(
                 f"{self.path} takes no drawings; train a run with sketches (batchot train sketch-folder)"

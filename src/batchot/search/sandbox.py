@@ -12,16 +12,14 @@ from typing import Any, Self, get_args
 
 import numpy as np
 
-from batchot.search.errors import QueryRefused, Reason, Unavailable, plain
-from batchot.search.frames import FrameError, read_frame, write_frame
-from batchot.search.inputs import Inputs
-from batchot.search.prepare import Prepared, What
+from batchot.search.prepare import FrameError, Inputs, Prepared, What, read_frame, write_frame
 from batchot.search.query_kind import shown_name
+from batchot.search.records import QueryRefused, Reason, Unavailable, plain
 from batchot.search.sandbox_worker import MAIN
 from batchot.shapes.child_process import ChildDied, ChildProcess, compiled_once
-from batchot.shapes.render_many import usable_cores
 from batchot.shapes.shape import Up
 from batchot.shapes.source import ShapeSource
+from batchot.shapes.views.render_all import usable_cores
 
 _MOST_ANSWER = 1 << 30
 _START_SECONDS = 120.0  # the first start on a machine compiles the renderer
@@ -30,19 +28,12 @@ _TRIES = 2
 
 @dataclass(frozen=True)
 class Limits:
-    """What a file may cost.
+    """What a file may cost."""
 
-    Args:
-        time: seconds
-        memory: bytes beyond what a process has when it starts
-        bytes: of the file
-        faces: triangles, or points, of a shape
-    """
-
-    time: float = 20.0
-    memory: int = 1 << 30
-    bytes: int = 64 << 20
-    faces: int = 2_000_000
+    time: float = 20.0  # seconds
+    memory: int = 1 << 30  # bytes beyond what a process has when it starts
+    bytes: int = 64 << 20  # of the file
+    faces: int = 2_000_000  # triangles, or points, of a shape
 
 
 FILE_LIMITS = Limits(time=300.0, memory=8 << 30, bytes=1 << 30, faces=10_000_000)
@@ -69,12 +60,7 @@ class _Worker(ChildProcess):
     def ask(
         self, task: dict[str, Any], blobs: Sequence[bytes], seconds: float
     ) -> tuple[dict[str, Any], list[bytes]]:
-        """Give it a task and wait for the answer.
-
-        Raises:
-            TimeoutError: it took too long; it is no more
-            ChildDied: it is no more
-        """
+        """Give it a task and wait for the answer."""
         late = threading.Event()
 
         def stop() -> None:
@@ -96,21 +82,7 @@ class _Worker(ChildProcess):
 
 
 class Sandbox:
-    """Reads files in processes of their own, with limits on time, memory and size.
-
-    Args:
-        inputs: what the network takes
-        processes: at most so many; as many as there are cores if None
-        limits: of each file
-        files: for files of the user's own disk, which may name others beside them; else only bytes are taken, and
-            the processes can open few files and write none
-
-    Example:
-        >>> inputs = Inputs.from_json({"shape": {"points": 2}, "drawing": None})
-        >>> with Sandbox(inputs, processes=1) as sandbox:
-        ...     sandbox.prepare_bytes(b"0 0 0\\n0 0 1\\n", "two.xyz").sample.shape
-        (2, 3)
-    """
+    """Reads files in processes of their own, with limits on time, memory and size."""
 
     def __init__(
         self,
@@ -163,21 +135,7 @@ class Sandbox:
         preview: bool = False,
         seconds: float | None = None,
     ) -> Prepared:
-        """Make a query ready; many threads may ask at once.
-
-        Args:
-            data: content of a file
-            name: of it
-            what: as what it is taken; "any" is what the content says
-            up: the axis of the file that points up, see `batchot.search.prepare.prepare_bytes`
-            thumbnail: draw one
-            preview: make one
-            seconds: that it may take; as many as the limits say if None
-
-        Raises:
-            QueryRefused: it cannot be taken; the message says why
-            Unavailable: no process can be started
-        """
+        """Make a query ready; many threads may ask at once."""
         shown = shown_name(name)
         if len(data) > self.limits.bytes:
             raise QueryRefused(
@@ -190,19 +148,7 @@ class Sandbox:
     def prepare_sources(
         self, sources: Sequence[ShapeSource], *, thumbnail: bool = True, preview: bool = True
     ) -> Iterator[tuple[ShapeSource, Prepared | QueryRefused]]:
-        """Make shapes of the user's own disk ready, in parallel.
-
-        Args:
-            sources: where they lie
-            thumbnail: draw one of each
-            preview: make one of each
-
-        Yields:
-            Each with what it became or why not, in the order in which they are done.
-
-        Raises:
-            Unavailable: no process can be started
-        """
+        """Make shapes of the user's own disk ready, in parallel."""
         if not self.files:
             raise ValueError("this sandbox takes no paths; make it with files=True")
         left = iter(sources)
@@ -330,11 +276,7 @@ class Sandbox:
             ) from error
 
     def check(self) -> None:
-        """Start a process where there is none.
-
-        Raises:
-            Unavailable: none can be started
-        """
+        """Start a process where there is none."""
         if not self.alive:
             self._give(self._take())
 

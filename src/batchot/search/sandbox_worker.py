@@ -17,16 +17,22 @@ from typing import Any
 
 import numpy as np
 
-from batchot.search.errors import QueryRefused, plain
-from batchot.search.frames import FrameError, read_frame, write_frame
-from batchot.search.inputs import Inputs
-from batchot.search.prepare import Prepared, prepare_bytes, prepare_source
+from batchot.errors import ShapeWarning
+from batchot.search.prepare import (
+    FrameError,
+    Inputs,
+    Prepared,
+    prepare_bytes,
+    prepare_source,
+    read_frame,
+    write_frame,
+)
 from batchot.search.preview import make_preview, make_thumbnail
 from batchot.search.query_kind import shown_name
-from batchot.shapes.errors import ShapeWarning
+from batchot.search.records import QueryRefused, plain
 from batchot.shapes.shape import Mesh
 from batchot.shapes.source import ShapeSource
-from batchot.shapes.view_settings import ViewSettings
+from batchot.shapes.views.settings import ViewSettings
 
 MAIN = "from batchot.search.sandbox_worker import main; main()"
 _GRACE_SECONDS = 5

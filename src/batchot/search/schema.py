@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from batchot.search.errors import SearchError
-from batchot.search.records import Hit, ShapeRecord
+from batchot.search.records import Hit, SearchError, ShapeRecord
 
 TABLE = "shapes"
 HIT_COLUMNS = ("id", "card")
@@ -19,14 +18,7 @@ _CARD = ("name", "folder", "class_name", "kind", "faces", "vertices", "size", "p
 
 
 def table_schema(dimensions: int) -> pa.Schema:
-    """Give the columns of the table.
-
-    Args:
-        dimensions: of the embeddings
-
-    >>> table_schema(4).field("vector").type.list_size
-    4
-    """
+    """Give the columns of the table."""
     text = pa.string()
     return pa.schema(
         [
@@ -45,15 +37,7 @@ def table_schema(dimensions: int) -> pa.Schema:
 
 
 def rows_of(records: Sequence[ShapeRecord], schema: pa.Schema) -> pa.Table:
-    """Give records as rows.
-
-    Args:
-        records: any
-        schema: of `table_schema`
-
-    Raises:
-        SearchError: an embedding is of another width or not finite
-    """
+    """Give records as rows."""
     d = schema.field("vector").type.list_size
     for record in records:
         if record.vector.shape != (d,) or not np.isfinite(record.vector).all():

@@ -14,24 +14,21 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from batchot.search.calibration import Calibration
-from batchot.search.encoder import Encoder, load_encoder
-from batchot.search.errors import NotThere, SearchError, Unavailable
-from batchot.search.filters import Filters
-from batchot.search.inputs import Inputs, ViewsInput
+from batchot.errors import RunError
+from batchot.search.confidence import NEIGHBOURS, Calibration
+from batchot.search.encoder import Encoder
+from batchot.search.load_encoder import load_encoder
 from batchot.search.manifest import IndexFolder, Manifest
-from batchot.search.map_file import read_map
-from batchot.search.neighbour_votes import NEIGHBOURS
-from batchot.search.projection_map import MapPoints
-from batchot.search.records import Hit
+from batchot.search.map import MapPoints, read_map
+from batchot.search.prepare import Inputs, ViewsInput
+from batchot.search.records import Filters, Hit, NotThere, SearchError, Unavailable
 from batchot.search.sandbox import Sandbox
 from batchot.search.store import ShapeStore
-from batchot.training.files import RunError
 
 if TYPE_CHECKING:
+    from batchot.device import Device
     from batchot.search.prepare import Prepared
     from batchot.shapes.shape import Up
-    from batchot.training.device import Device
 
 QueryKind: TypeAlias = Literal["auto", "shape", "picture", "sketch"]
 MOST_RESULTS = 1000
@@ -41,93 +38,56 @@ _NEAR, _PROPORTION = 0.1, 0.01  # of `_nearly_same`
 
 @dataclass(frozen=True)
 class IndexAbout:
-    """What an index holds.
+    """What an index holds."""
 
-    Args:
-        name: of its folder
-        count: shapes
-        classes: number of shapes of each class; "" is none
-        folders: number of shapes in each folder
-        dimensions: of the embeddings
-        takes_drawings: the network has a tower for sketches
-        run: where the run lay that the network comes from
-        built: date of the last change, UTC
-        approximate: search is approximate
-        recall: measured recall@10 of approximate search; None: search is exact
-        calibration: by kind of query, "shape" and "drawing"
-        fingerprint: of the network
-        spread: median distance of two shapes; None: not measured
-    """
-
-    name: str
-    count: int
-    classes: dict[str, int]
-    folders: dict[str, int]
-    dimensions: int
-    takes_drawings: bool
-    run: str
-    built: str
-    approximate: bool
-    recall: float | None
-    calibration: dict[str, Calibration]
-    fingerprint: str = ""
-    spread: float | None = None
+    name: str  # of its folder
+    count: int  # shapes
+    classes: dict[str, int]  # number of shapes of each class; "" is none
+    folders: dict[str, int]  # number of shapes in each folder
+    dimensions: int  # of the embeddings
+    takes_drawings: bool  # the network has a tower for sketches
+    run: str  # where the run lay that the network comes from
+    built: str  # date of the last change, UTC
+    approximate: bool  # search is approximate
+    recall: float | None  # measured recall@10 of approximate search; None: search is exact
+    calibration: dict[str, Calibration]  # by kind of query, "shape" and "drawing"
+    fingerprint: str = ""  # of the network
+    spread: float | None = None  # median distance of two shapes; None: not measured
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What an index says to a query.
+    """What an index says to a query."""
 
-    Args:
-        hits: the nearest shapes, nearest first
-        total: shapes that pass the filters
-        query: as what the query was taken
-        top_class: the class that its neighbours speak for; None where the index has no classes
-        confidence: calibrated probability that this is right, in [0, 1]; None where the index is not calibrated
-        ranking: classes with their probabilities, the most probable first; what is left to 1 is for other classes
-        nothing_like_it: the query is unlike all that the index holds
-        seconds: spent on "prepare", "embed" and "search"
-        same_files: names of the shapes that were read from the very file that was asked for
-        note: what makes the answer doubtful; empty where nothing does
-    """
-
-    hits: tuple[Hit, ...]
-    total: int
-    query: Literal["shape", "drawing"]
-    top_class: str | None
+    hits: tuple[Hit, ...]  # the nearest shapes, nearest first
+    total: int  # shapes that pass the filters
+    query: Literal["shape", "drawing"]  # as what the query was taken
+    top_class: str | None  # the class that its neighbours speak for; None where the index has no classes
+    # calibrated probability that this is right, in [0, 1]; None where the index is not calibrated
     confidence: float | None
+    # classes with their probabilities, the most probable first; what is left to 1 is for other classes
     ranking: tuple[tuple[str, float], ...]
-    nothing_like_it: bool
-    seconds: dict[str, float]
-    same_files: tuple[str, ...] = ()
-    note: str = ""
+    nothing_like_it: bool  # the query is unlike all that the index holds
+    seconds: dict[str, float]  # spent on "prepare", "embed" and "search"
+    same_files: tuple[
+        str, ...
+    ] = ()  # names of the shapes that were read from the very file that was asked for
+    note: str = ""  # what makes the answer doubtful; empty where nothing does
 
 
 @dataclass(frozen=True, eq=False)
 class Query:
-    """What is looked for, embedded.
-
-    Args:
-        vector: (d,)
-        what: as what it was taken
-        prepare_seconds: that reading it took
-        embed_seconds: that embedding it took
-        fingerprint: of the network that embedded it; empty: it is not asked
-        content: SHA-256 of its file; empty: it has none
-        size: extents along x, y and z; zeros for drawings
-        picture: of it, WebP; empty where none was asked for
-        note: what makes the answer doubtful
-    """
+    """What is looked for, embedded."""
 
     vector: NDArray[np.float32]  # (d,)
-    what: Literal["shape", "drawing"]
-    prepare_seconds: float = 0.0
-    embed_seconds: float = 0.0
-    fingerprint: str = ""
-    content: str = ""
-    size: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    picture: bytes = b""
-    note: str = ""
+    what: Literal["shape", "drawing"]  # as what it was taken
+    prepare_seconds: float = 0.0  # that reading it took
+    embed_seconds: float = 0.0  # that embedding it took
+    fingerprint: str = ""  # of the network that embedded it; empty: it is not asked
+    content: str = ""  # SHA-256 of its file; empty: it has none
+    size: tuple[float, float, float] = (0.0, 0.0, 0.0)  # extents along x, y and z; zeros for drawings
+    picture: bytes = b""  # of it, WebP; empty where none was asked for
+    note: str = ""  # what makes the answer doubtful
 
 
 @dataclass(frozen=True, eq=False)
@@ -231,11 +191,7 @@ class Searcher:
         self._opened.store.close()
 
     def _now(self) -> _Opened:
-        """The index as it is now.
-
-        Raises:
-            Unavailable: it is being made anew, or cannot be opened
-        """
+        """The index as it is now."""
         opened = self._opened
         if _stamp(self.folder.manifest) == opened.stamp:
             return opened
@@ -557,9 +513,9 @@ class Searcher:
         Raises:
             SearchError: there is no such shape
         """
-        from batchot.shapes.content_hash import hash_content
-        from batchot.shapes.errors import ShapeError
+        from batchot.errors import ShapeError
         from batchot.shapes.source import ShapeSource
+        from batchot.shapes.views.content import hash_content
 
         hit = self.store.get(id)
         path = Path(hit.path)

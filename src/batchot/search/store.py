@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from batchot.errors import require
 from batchot.search.approximate import (
     EXACT_BELOW,
     ApproximateReport,
@@ -18,10 +19,17 @@ from batchot.search.approximate import (
     build_index,
     choose_probing,
 )
-from batchot.search.errors import NotThere, SearchError, Unavailable, plain
-from batchot.search.filters import Filters, ids, quoted
-from batchot.search.records import Hit, ShapeRecord
-from batchot.shapes.extra import require
+from batchot.search.records import (
+    Filters,
+    Hit,
+    NotThere,
+    SearchError,
+    ShapeRecord,
+    Unavailable,
+    ids,
+    plain,
+    quoted,
+)
 
 if TYPE_CHECKING:
     from batchot.search.schema import pa
@@ -35,13 +43,7 @@ _TRIES = 20
 
 
 class ShapeStore:
-    """Shapes with their embeddings: on this disk, in an object store, or in LanceDB Cloud.
-
-    Args:
-        uri: of the database
-        table: of LanceDB
-        probing: how the approximate index is searched
-    """
+    """Shapes with their embeddings: on this disk, in an object store, or in LanceDB Cloud."""
 
     def __init__(self, uri: str, table: Any, probing: Probing | None = None) -> None:
         self.uri, self._table = uri, table
@@ -50,19 +52,7 @@ class ShapeStore:
 
     @classmethod
     def create(cls, uri: str, dimensions: int, *, storage_options: Mapping[str, str] | None = None) -> Self:
-        """Make an empty store, or open the one that is there.
-
-        Args:
-            uri: a folder; s3://, gs:// or az://bucket/path, with the usual environment variables or `storage_options`;
-                or db://name for LanceDB Cloud or Enterprise, with LANCEDB_API_KEY and, where they differ from the
-                defaults, LANCEDB_REGION and LANCEDB_HOST in the environment
-            dimensions: of the embeddings
-            storage_options: of the object store
-
-        Raises:
-            SearchError: it cannot be made, or holds embeddings of another width
-            MissingExtraError: LanceDB is not installed
-        """
+        """Make an empty store, or open the one that is there."""
         from batchot.search.schema import TABLE, table_schema
 
         with _named(uri):
@@ -84,16 +74,7 @@ class ShapeStore:
         storage_options: Mapping[str, str] | None = None,
         probing: Probing | None = None,
     ) -> Self:
-        """Open a store; see `create`.
-
-        Args:
-            uri: see `create`
-            storage_options: see `create`
-            probing: how the approximate index is searched, as `build_approximate` has reported it
-
-        Raises:
-            SearchError: there is none, or it is damaged
-        """
+        """Open a store; see `create`."""
         from batchot.search.schema import TABLE
 
         if "://" not in uri and not os.path.isdir(uri):
@@ -112,17 +93,7 @@ class ShapeStore:
         self._table = None
 
     def add(self, records: Sequence[ShapeRecord]) -> None:
-        """Store shapes; one whose id is there already is replaced.
-
-        When this returns they are on disk: another process that opens the store, now or after this one was killed,
-        finds them.
-
-        Args:
-            records: each id once
-
-        Raises:
-            SearchError: an embedding does not fit, an id is there twice, or the disk is full
-        """
+        """Store shapes; one whose id is there already is replaced."""
         from batchot.search.schema import rows_of
 
         if not records:
@@ -188,37 +159,21 @@ class ShapeStore:
         return [stored[int(k)].as_py() for k in places]
 
     def get(self, id: str) -> Hit:
-        """Give what is known of a shape.
-
-        Raises:
-            SearchError: there is no such shape
-        """
+        """Give what is known of a shape."""
         from batchot.search.schema import HIT_COLUMNS, hit_of
 
         return hit_of(self._row(id, *HIT_COLUMNS))
 
     def thumbnail(self, id: str) -> bytes:
-        """Give the picture of a shape.
-
-        Raises:
-            SearchError: there is no such shape
-        """
+        """Give the picture of a shape."""
         return bytes(self._row(id, "thumbnail")["thumbnail"])
 
     def preview(self, id: str) -> bytes:
-        """Give the GLB file of a shape.
-
-        Raises:
-            SearchError: there is no such shape
-        """
+        """Give the GLB file of a shape."""
         return bytes(self._row(id, "preview")["preview"])
 
     def content(self, id: str) -> str:
-        """Give the SHA-256 of what a shape was read from.
-
-        Raises:
-            SearchError: there is no such shape
-        """
+        """Give the SHA-256 of what a shape was read from."""
         return str(self._row(id, "content")["content"])
 
     def of_content(self, content: str) -> list[Hit]:
@@ -229,11 +184,7 @@ class ShapeStore:
         return sorted((hit_of(row) for row in columns.to_pylist()), key=lambda hit: hit.name)
 
     def vector(self, id: str) -> NDArray[np.float32]:
-        """Give the embedding of a shape, (d,).
-
-        Raises:
-            SearchError: there is no such shape
-        """
+        """Give the embedding of a shape, (d,)."""
         return np.array(self._row(id, "vector")["vector"], np.float32)
 
     def vectors(self) -> tuple[list[str], list[str], NDArray[np.float32]]:
@@ -248,20 +199,7 @@ class ShapeStore:
     def search(
         self, vector: NDArray[np.float32], k: int, *, filters: Filters | None = None, exact: bool = False
     ) -> list[Hit]:
-        """Find the shapes with the nearest embeddings.
-
-        Args:
-            vector: (d,)
-            k: how many
-            filters: which may be found
-            exact: compare with every shape, where there is an approximate index too
-
-        Returns:
-            At most k, by distance and then id.
-
-        Raises:
-            SearchError: the vector is of another width or not finite, or the store is damaged
-        """
+        """Find the shapes with the nearest embeddings."""
         from batchot.search.schema import HIT_COLUMNS, hit_of
 
         if vector.shape != (self.dimensions,) or not np.isfinite(vector).all():
@@ -284,14 +222,7 @@ class ShapeStore:
             return any("vector" in index.columns for index in self._table.list_indices())
 
     def build_approximate(self) -> ApproximateReport:
-        """Make search approximate and fast, and measure what it finds.
-
-        Returns:
-            What was built, with the recall@10 that was measured.
-
-        Raises:
-            SearchError: there are too few shapes, or the disk is full
-        """
+        """Make search approximate and fast, and measure what it finds."""
         with _named(self.uri):
             seconds = build_index(self._table, len(self))
         report = choose_probing(self, seconds)

@@ -9,8 +9,7 @@ from collections import Counter
 import numpy as np
 from PIL import Image
 
-from batchot.search.errors import SearchError
-from batchot.search.records import record_id
+from batchot.search.records import SearchError, record_id
 from batchot.search.store import ShapeStore
 
 _NAMED = 5
@@ -18,15 +17,7 @@ _UNIT = 1e-3
 
 
 def problems_of_store(store: ShapeStore, *, normalized: bool) -> list[str]:
-    """Read every row of a store and test it.
-
-    Args:
-        store: any
-        normalized: the embeddings have to be unit vectors
-
-    Returns:
-        A sentence for each problem; none where all is sound.
-    """
+    """Read every row of a store and test it."""
     found: dict[str, list[str]] = {}
 
     def note(what: str, name: str) -> None:

@@ -22,8 +22,7 @@ from starlette.formparsers import MultiPartParser
 from starlette.requests import ClientDisconnect
 
 from batchot.search import searcher as search
-from batchot.search.errors import NotThere, QueryRefused, SearchError
-from batchot.search.filters import Filters
+from batchot.search.records import Filters, NotThere, QueryRefused, SearchError
 from batchot.search.searcher import Searcher
 from batchot.serve.api_models import Failure, Health, Info, MapPoint, SearchAnswer, Shape
 from batchot.serve.work_queue import Busy, WorkQueue
@@ -96,13 +95,7 @@ class _Queries:
 
 
 def add_api(app: FastAPI, searcher: Searcher, queue: WorkQueue) -> None:
-    """Add the API to an application.
-
-    Args:
-        app: gets the routes and the answers to errors
-        searcher: of the index
-        queue: in which files wait to be read
-    """
+    """Add the API to an application."""
     # what was sent is in memory already: a full temporary folder must not keep it from being read
     MultiPartParser.spool_max_size = 1 << 40
     app.include_router(_search_routes(searcher, queue))
@@ -314,11 +307,7 @@ def _file_name(name: str) -> str:
 
 
 async def _unless_left(request: Request, work: Coroutine[Any, Any, T]) -> T:
-    """Do work as long as the client waits for it.
-
-    Raises:
-        ClientDisconnect: it has left
-    """
+    """Do work as long as the client waits for it."""
 
     async def left() -> None:
         while (await request.receive())["type"] != "http.disconnect":

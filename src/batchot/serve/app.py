@@ -16,13 +16,13 @@ from fastapi.responses import FileResponse, HTMLResponse, Response
 from fastapi.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
+from batchot.errors import require
 from batchot.search.searcher import Searcher
 from batchot.serve.api import add_api, add_health
 from batchot.serve.door import Door
 from batchot.serve.guard import Guard, Protection, Refused
 from batchot.serve.record import Record
 from batchot.serve.work_queue import Busy, WorkQueue
-from batchot.shapes.extra import require
 
 _ABOUT = (
     "Look up shapes of an index by a mesh, a point cloud, a picture or a drawing. Errors are "
@@ -32,20 +32,7 @@ _PAGE = Path(str(files("batchot.serve")))
 
 
 def make_app(searcher: Searcher, protection: Protection, door: Door, workers: int) -> ASGIApp:
-    """Make the server of an index.
-
-    Args:
-        searcher: of the index
-        protection: limits on who may ask, and for how much
-        door: its connections
-        workers: files that are read at once, one more where they are small
-
-    Returns:
-        An ASGI application.
-
-    Raises:
-        MissingExtraError: what the page needs is not installed
-    """
+    """Make the server of an index."""
     from batchot import __version__
 
     queue = WorkQueue(workers)

@@ -1,4 +1,4 @@
-"""Connections: how many a client may have, and how long a request may take to arrive and an answer to be taken."""
+"""Connections: deadlines, limits, a share for each client."""
 
 from __future__ import annotations
 
@@ -10,18 +10,36 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from batchot.serve.shares import Shares
+
+class Shares:
+    """A quantity of which a client may hold at most as much as is left free."""
+
+    def __init__(self, total: int) -> None:
+        self.total, self.used = total, 0
+        self.held: Counter[str] = Counter()
+
+    def has(self, client: str, n: int = 1) -> bool:
+        """Say whether a client may take so much."""
+        return self.held[client] + n <= self.total - self.used
+
+    def take(self, client: str, n: int = 1) -> bool:
+        """Take so much, or nothing where that is too much."""
+        if not self.has(client, n):
+            return False
+        self.used += n
+        self.held[client] += n
+        return True
+
+    def give(self, client: str, n: int = 1) -> None:
+        """Give back what was taken."""
+        self.used -= n
+        self.held[client] -= n
+        if self.held[client] <= 0:
+            del self.held[client]
 
 
 class Door:
-    """All connections of a server.
-
-    Args:
-        arrive_seconds: in which a request must have arrived, from its first byte to its last
-        take_seconds: in which a client must take the next part of an answer
-        connections: at most so many, fewer where the system allows fewer open files; of which a client may have as many
-            as are left free
-    """
+    """All connections of a server."""
 
     def __init__(
         self, *, arrive_seconds: float = 60.0, take_seconds: float = 120.0, connections: int = 2000

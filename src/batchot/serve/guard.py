@@ -17,8 +17,8 @@ from urllib.parse import parse_qs, quote, urlencode, urlsplit
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from batchot.serve.door import Shares
 from batchot.serve.record import Record
-from batchot.serve.shares import Shares
 
 OPEN = ("/health", "/health/live", "/health/ready", "/api/v1/health")
 """Paths that need no token, and answer to any name: they say whether the server is well, and nothing else."""
@@ -40,17 +40,7 @@ _SMALL = 4096  # bytes of the form for a token
 
 
 class Tokens:
-    """The tokens of which a request must bring one; none are asked for where there are none.
-
-    Args:
-        given: tokens
-        file: with a token a line, # begins a comment; it is read again when it changes, so that tokens can be exchanged
-            while the server runs
-
-    Raises:
-        ValueError: a token is too short, or has characters that a cookie cannot hold
-        OSError: the file cannot be read
-    """
+    """The tokens of which a request must bring one; none are asked for where there are none."""
 
     def __init__(self, given: tuple[str, ...] = (), file: Path | None = None) -> None:
         self.given, self.file = given, file
@@ -104,36 +94,22 @@ def _check_token(token: str) -> None:
 
 @dataclass(frozen=True)
 class Protection:
-    """Limits on who may ask, and for how much.
+    """Limits on who may ask, and for how much."""
 
-    Args:
-        tokens: of which every request must bring one
-        hosts: names that the server answers to beside those of this machine; None: any
-        prefix: of all paths, where a proxy gives the server a part of a site, such as "/shapes"
-        cookie: name of the cookie that holds the token: no other server of this machine should have the same
-        body_bytes: of a request
-        waiting_bytes: of the bodies of all requests, of which a client may have as many as are left free
-        at_once: requests that may be worked on, of which a client may have as many as are left free
-    """
-
-    tokens: Callable[[], tuple[str, ...]] = tuple
+    tokens: Callable[[], tuple[str, ...]] = tuple  # of which every request must bring one
+    # names that the server answers to beside those of this machine; None: any
     hosts: frozenset[str] | None = frozenset()
-    prefix: str = ""
+    prefix: str = ""  # of all paths, where a proxy gives the server a part of a site, such as "/shapes"
+    # name of the cookie that holds the token: no other server of this machine should have the same
     cookie: str = "batchot_token"
-    body_bytes: int = 65 << 20
+    body_bytes: int = 65 << 20  # of a request
+    # of the bodies of all requests, of which a client may have as many as are left free
     waiting_bytes: int = 512 << 20
-    at_once: int = 200
+    at_once: int = 200  # requests that may be worked on, of which a client may have as many as are left free
 
 
 class Refused(Exception):
-    """A request that is not answered, and why.
-
-    Args:
-        status: of HTTP
-        code: a word for programs
-        message: what is wrong and what to do
-        retry_after: seconds after which it may be tried again
-    """
+    """A request that is not answered, and why."""
 
     def __init__(self, status: int, code: str, message: str, retry_after: int | None = None) -> None:
         super().__init__(message)
@@ -141,14 +117,7 @@ class Refused(Exception):
 
 
 class Guard:
-    """An ASGI application in front of another.
-
-    Args:
-        app: answers what passes
-        protection: limits
-        record: told of every request
-        admit: raises `Refused` for a client whose files could not be read now, before they arrive
-    """
+    """An ASGI application in front of another."""
 
     def __init__(
         self, app: ASGIApp, protection: Protection, record: Record, admit: Callable[[str], None]
@@ -424,13 +393,6 @@ async def _send(answer: _Answer, status: int, headers: Mapping[str, str], body: 
 
 
 def cookie_name(address: str) -> str:
-    """Give a name that no other server of this machine has.
-
-    Args:
-        address: on which it listens, such as its port
-
-    >>> cookie_name("8080")
-    'batchot_token_8080'
-    """
+    """Give a name that no other server of this machine has."""
     plain = address if address.isalnum() else hashlib.sha256(address.encode()).hexdigest()[:12]
     return f"batchot_token_{plain}"

@@ -11,8 +11,8 @@ from typing import Any
 
 from starlette.types import Scope
 
-from batchot.search.errors import printable
-from batchot.shapes.extra import require
+from batchot.errors import require
+from batchot.search.records import printable
 
 _ACCESS = logging.getLogger("batchot.access")
 _LOG = logging.getLogger("batchot.serve")
@@ -42,15 +42,7 @@ class Record:
         )
 
     def __call__(self, scope: Scope, client: str, status: int, n: int, seconds: float) -> None:
-        """Write a request down.
-
-        Args:
-            scope: of ASGI
-            client: its address
-            status: of the answer; 499 where the client has left
-            n: bytes of it
-            seconds: that it took
-        """
+        """Write a request down."""
         route = getattr(scope.get("route"), "path", "other")
         method = scope["method"] if scope["method"] in ("GET", "HEAD", "POST") else "other"
         self._requests.labels(method, route, str(status)).inc()
@@ -63,13 +55,7 @@ class Record:
         _LOG.error("%s %s failed", scope["method"], printable(scope["path"])[:200], exc_info=error)
 
     def gauge(self, name: str, text: str, value: Callable[[], float]) -> None:
-        """Let Prometheus see a number.
-
-        Args:
-            name: without "batchot_"
-            text: what it is
-            value: gives it
-        """
+        """Let Prometheus see a number."""
         self._prometheus.Gauge(f"batchot_{name}", text, registry=self.registry).set_function(value)
 
     def text(self) -> bytes:
@@ -88,11 +74,7 @@ class _NeverWaits(logging.StreamHandler[Any]):
 
 
 def log_to_stderr(level: str) -> None:
-    """Write a line for each event.
-
-    Args:
-        level: "debug", "info", "warning" or "error"; requests are written from "info" on
-    """
+    """Write a line for each event."""
     handler = _NeverWaits(sys.stderr)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
     root = logging.getLogger()

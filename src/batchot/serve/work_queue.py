@@ -11,8 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
-from batchot.search.errors import QueryRefused
-from batchot.serve.shares import Shares
+from batchot.search.records import QueryRefused
+from batchot.serve.door import Shares
 
 T = TypeVar("T")
 PLACES = 32
@@ -25,11 +25,7 @@ _PICTURES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"RIFF")
 
 
 class Busy(Exception):
-    """There is no place in the queue.
-
-    Args:
-        retry_after: seconds after which there may be one
-    """
+    """There is no place in the queue."""
 
     def __init__(self, retry_after: int) -> None:
         super().__init__("the server has much to do")
@@ -46,16 +42,7 @@ class _Job(Generic[T]):
 
 
 class WorkQueue:
-    """Runs work in threads, for each of which the sandbox has a process.
-
-    What is quick, by kind and size, has one thread to itself, and is stopped there where it turns out slow. Whose turn
-    it is: the client with the least running, then the one that was served longest ago, then what has waited longest.
-    Work that nobody waits for leaves the queue.
-
-    Args:
-        workers: threads for anything; one more is for what is quick
-        places: for work that waits; a client may have at most as many as are left
-    """
+    """Runs work in threads, for each of which the sandbox has a process."""
 
     def __init__(self, workers: int, places: int = PLACES) -> None:
         self.workers = workers
@@ -79,25 +66,12 @@ class WorkQueue:
         return self._running.total()
 
     def check(self, client: str) -> None:
-        """Refuse a client that could not wait, before its file has arrived.
-
-        Raises:
-            Busy: there is no place for it
-        """
+        """Refuse a client that could not wait, before its file has arrived."""
         if not self.places.has(client):
             raise Busy(max(1, min(120, math.ceil(self._mean_seconds * (self.waiting + 1) / self.workers))))
 
     async def run(self, client: str, data: bytes, work: Callable[[float | None], T]) -> T:
-        """Do work when it is its turn; cancel it to leave.
-
-        Args:
-            client: who wants it
-            data: the file that it is about
-            work: told how many seconds it may take, None where it is its own limit
-
-        Raises:
-            Busy: there is no place in the queue
-        """
+        """Do work when it is its turn; cancel it to leave."""
         rank = self._rank(client, data)
         try:
             return await self._wait(client, rank, work)

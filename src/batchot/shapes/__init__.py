@@ -15,26 +15,26 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from batchot.shapes.errors import MissingExtraError, ShapeError, ShapeWarning
+    from batchot.errors import MissingExtraError, ShapeError, ShapeWarning
+    from batchot.shapes.formats.hdf5 import read_hdf5_clouds
+    from batchot.shapes.formats.read import load_shape, read_shape
     from batchot.shapes.normalize import normalize_shape
-    from batchot.shapes.read import load_shape, read_shape
-    from batchot.shapes.read_hdf5 import read_hdf5_clouds
     from batchot.shapes.sample import farthest_points, sample_surface
     from batchot.shapes.shape import Mesh, PointCloud, Shape, Up
 
 _HOMES = {
     "Mesh": "batchot.shapes.shape",
-    "MissingExtraError": "batchot.shapes.errors",
+    "MissingExtraError": "batchot.errors",
     "PointCloud": "batchot.shapes.shape",
     "Shape": "batchot.shapes.shape",
-    "ShapeError": "batchot.shapes.errors",
-    "ShapeWarning": "batchot.shapes.errors",
+    "ShapeError": "batchot.errors",
+    "ShapeWarning": "batchot.errors",
     "Up": "batchot.shapes.shape",
     "farthest_points": "batchot.shapes.sample",
-    "load_shape": "batchot.shapes.read",
+    "load_shape": "batchot.shapes.formats.read",
     "normalize_shape": "batchot.shapes.normalize",
-    "read_hdf5_clouds": "batchot.shapes.read_hdf5",
-    "read_shape": "batchot.shapes.read",
+    "read_hdf5_clouds": "batchot.shapes.formats.hdf5",
+    "read_shape": "batchot.shapes.formats.read",
     "sample_surface": "batchot.shapes.sample",
 }
 

@@ -37,18 +37,7 @@ def compiled_once(code: str) -> Iterator[None]:
 
 
 class ChildProcess:
-    """A Python process that reads tasks from its standard input and writes answers to its standard output.
-
-    Args:
-        code: what it runs
-
-    Example:
-        >>> child = ChildProcess("import sys; sys.stdout.write(sys.stdin.readline().upper())")
-        >>> _ = child.stdin.write(b"a\\n"); child.stdin.flush()
-        >>> child.stdout.readline().strip()
-        b'A'
-        >>> child.close()
-    """
+    """A Python process that reads tasks from its standard input and writes answers to its standard output."""
 
     def __init__(self, code: str) -> None:
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115  closed with the process

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchot.compiling import njit
-from batchot.shapes.errors import ShapeError
+from batchot.errors import ShapeError
 from batchot.shapes.shape import Mesh, PointCloud, Shape, Up
 
 _NO_AREA = 1e-12  # of a mesh in the unit sphere: below it, rounding is all that keeps corners off a line
@@ -65,14 +65,7 @@ def normalize_shape(shape: Shape, up: Up = "auto") -> Shape:
 
 
 def turned_to_z(shape: Shape, up: Up) -> Shape:
-    """The shape with z up, nothing else changed.
-
-    Example:
-        >>> from batchot.shapes import PointCloud
-        >>> from batchot.shapes.normalize import turned_to_z
-        >>> turned_to_z(PointCloud([[1, 2, 3]]), "y").points.tolist()
-        [[1.0, -3.0, 2.0]]
-    """
+    """The shape with z up, nothing else changed."""
     if up not in ("auto", "z", "y"):
         raise ShapeError(f"up must be 'auto', 'z' or 'y', got {up!r}")
     if up != "y":
@@ -84,14 +77,7 @@ def turned_to_z(shape: Shape, up: Up) -> Shape:
 
 
 def face_normals(vertices: NDArray[np.float64], faces: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Twice the area of each triangle, along its normal, (m, 3).
-
-    Example:
-        >>> import numpy as np
-        >>> from batchot.shapes.normalize import face_normals
-        >>> face_normals(np.eye(3), np.array([[0, 1, 2]])).tolist()
-        [[1.0, 1.0, 1.0]]
-    """
+    """Twice the area of each triangle, along its normal, (m, 3)."""
     first = vertices[faces[:, 0]]
     return np.cross(vertices[faces[:, 1]] - first, vertices[faces[:, 2]] - first)
 
@@ -220,8 +206,7 @@ def _mark(
     solid: NDArray[np.bool_],
 ) -> None:
     """Find the triangles that have no area but what rounding gave them, whatever their size, and mark the vertices
-    that triangles use, and that triangles with area use.
-    """
+    that triangles use, and that triangles with area use."""
     for i in range(len(faces)):
         a, b, c = faces[i, 0], faces[i, 1], faces[i, 2]
         used[a] = used[b] = used[c] = True

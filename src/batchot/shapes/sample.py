@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from batchot.compiling import njit
-from batchot.shapes.errors import ShapeError
+from batchot.errors import ShapeError
 from batchot.shapes.normalize import face_normals
 from batchot.shapes.shape import Mesh, PointCloud, coordinates
 

@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from batchot.shapes.errors import ShapeError
+from batchot.errors import ShapeError
 
 Up: TypeAlias = Literal["auto", "z", "y"]
 """The axis of a file that points up; ``"auto"`` is y for glTF, whose specification says so, and z otherwise."""
@@ -89,28 +89,7 @@ Shape: TypeAlias = Mesh | PointCloud
 
 
 def finite_mesh(vertices: NDArray[Any], faces: NDArray[Any]) -> Mesh:
-    """The mesh without vertices that are NaN or infinite, and without the faces that use them.
-
-    This and ``finite_cloud`` are what every reader ends with: the one rule for what was not measured.
-
-    Args:
-        vertices: (n, 3).
-        faces: indices of vertices, (m, 3).
-
-    Returns:
-        The mesh; a note counts the faces that were left out, or else the vertices.
-
-    Raises:
-        ShapeError: no face is left, or whatever ``Mesh`` refuses.
-
-    Example:
-        >>> import numpy as np
-        >>> from batchot.shapes.shape import finite_mesh
-        >>> mesh = finite_mesh(np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [np.nan, 0, 0]]),
-        ...                    np.array([[0, 1, 2], [1, 2, 3]]))
-        >>> mesh.faces.tolist(), mesh.notes
-        ([[0, 1, 2]], ('1 of 2 faces have corners that are not finite (NaN or infinite) and are left out',))
-    """
+    """The mesh without vertices that are NaN or infinite, and without the faces that use them."""
     finite = _finite_rows(vertices)
     if finite.all():
         return Mesh(vertices, faces)
@@ -131,25 +110,7 @@ def finite_mesh(vertices: NDArray[Any], faces: NDArray[Any]) -> Mesh:
 
 
 def finite_cloud(points: NDArray[Any], normals: NDArray[Any] | None = None) -> PointCloud:
-    """The cloud without points that are NaN or infinite, as depth cameras write what they did not see.
-
-    Args:
-        points: (n, 3).
-        normals: of the points, (n, 3), or ``None``.
-
-    Returns:
-        The cloud; a note counts the points that were left out.
-
-    Raises:
-        ShapeError: no point is left, or whatever ``PointCloud`` refuses.
-
-    Example:
-        >>> import numpy as np
-        >>> from batchot.shapes.shape import finite_cloud
-        >>> cloud = finite_cloud(np.array([[0, 0, 0], [0, np.inf, 0]]))
-        >>> cloud.points.tolist(), cloud.notes
-        ([[0.0, 0.0, 0.0]], ('1 of 2 points are not finite (NaN or infinite) and are left out',))
-    """
+    """The cloud without points that are NaN or infinite, as depth cameras write what they did not see."""
     finite = _finite_rows(points)
     if finite.all():
         return PointCloud(points, normals)
@@ -162,13 +123,7 @@ def finite_cloud(points: NDArray[Any], normals: NDArray[Any] | None = None) -> P
 
 
 def coordinates(values: Any, what: str) -> NDArray[np.float64]:
-    """The values as (n, 3) float64, or a ``ShapeError`` that says what is wrong with them.
-
-    Example:
-        >>> from batchot.shapes.shape import coordinates
-        >>> coordinates([[1, 2, 3]], "points")
-        array([[1., 2., 3.]])
-    """
+    """The values as (n, 3) float64, or a ``ShapeError`` that says what is wrong with them."""
     try:
         with np.errstate(invalid="ignore"):  # a signalling NaN, which is found below
             array = np.ascontiguousarray(values, dtype=np.float64)

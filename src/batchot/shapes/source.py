@@ -11,36 +11,24 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
-from batchot.shapes.errors import ShapeError
-from batchot.shapes.members import HDF5_ENDINGS, hdf5_rows, read_member, read_row, split_row
-from batchot.shapes.npy import parse_npy
-from batchot.shapes.read import MAX_BYTES, load_shape, read_shape
+from batchot.errors import ShapeError
+from batchot.shapes.formats.archives import HDF5_ENDINGS, hdf5_rows, read_member, read_row, split_row
+from batchot.shapes.formats.points import parse_npy
+from batchot.shapes.formats.read import MAX_BYTES, load_shape, read_shape
 from batchot.shapes.shape import Shape, Up
 
 
 @dataclass(frozen=True)
 class ShapeSource:
-    """One shape of a collection: what it is called, where it lies and what it is.
+    """One shape of a collection: what it is called, where it lies and what it is."""
 
-    Args:
-        name: readable and unique in its collection, such as ``"chair/chair_0001"``.
-        path: the file; or the archive or HDF5 file that holds the shape.
-        member: name of the file in a zip archive; number of the cloud in an HDF5 file (``"17"``); both, with
-            ``#`` between, for an HDF5 file in an archive; ``None`` for a file of its own.
-        label: index of its class.
-        up: the axis of the file that points up; ``"auto"`` is what its format says.
-
-    Example:
-        >>> from batchot.shapes.source import ShapeSource
-        >>> ShapeSource("chair/chair_0001", Path("ModelNet40.zip"), "chair/train/chair_0001.off", 8).ending
-        '.off'
-    """
-
-    name: str
-    path: Path
+    name: str  # readable and unique in its collection, such as ``"chair/chair_0001"``
+    path: Path  # the file; or the archive or HDF5 file that holds the shape
+    # name of the file in a zip archive; number of the cloud in an HDF5 file (``"17"``); both, with ``#`` between,
+    # for an HDF5 file in an archive; ``None`` for a file of its own
     member: str | None = None
-    label: int = 0
-    up: Up = "auto"
+    label: int = 0  # index of its class
+    up: Up = "auto"  # the axis of the file that points up; ``"auto"`` is what its format says
 
     @property
     def is_row(self) -> bool:
@@ -62,11 +50,7 @@ class ShapeSource:
         return str(self.path) if self.member is None else f"{self.path}/{self.member}"
 
     def content(self) -> bytes:
-        """The bytes of the file; of a row of an HDF5 file, those of an NPY file with its points and normals.
-
-        Raises:
-            ShapeError: when the file, archive or member is missing, not readable, damaged or too large.
-        """
+        """The bytes of the file; of a row of an HDF5 file, those of an NPY file with its points and normals."""
         if self.member is None:
             return _read_file(self.path)
         if self.is_row:
@@ -76,49 +60,24 @@ class ShapeSource:
         return read_member(self.path, self.member)
 
     def sha256(self) -> str:
-        """SHA-256 of the content, 64 hexadecimal digits: the same wherever the shape lies.
-
-        Raises:
-            ShapeError: as :meth:`content` does.
-        """
+        """SHA-256 of the content, 64 hexadecimal digits: the same wherever the shape lies."""
         return hashlib.sha256(self.content()).hexdigest()
 
     def load(self, up: Up = "auto") -> Shape:
-        """The shape, upright, centred and in the unit sphere, as ``load_shape`` gives it.
-
-        Args:
-            up: the axis of the file that points up; ``"auto"`` takes what the collection says of it.
-
-        Raises:
-            ShapeError: when it cannot be read; which file, what is wrong with it.
-        """
+        """The shape, upright, centred and in the unit sphere, as ``load_shape`` gives it."""
         if self.member is None:
             return load_shape(self.path, up=self.up if up == "auto" else up)
         return self.parse(self.content(), up)
 
     def parse(self, content: bytes, up: Up = "auto") -> Shape:
-        """As :meth:`load`, from a content that was read already.
-
-        Args:
-            content: as :meth:`content` gave it.
-            up: as for :meth:`load`.
-
-        Raises:
-            ShapeError: as for :meth:`load`.
-        """
+        """As :meth:`load`, from a content that was read already."""
         axis = self.up if up == "auto" else up
         if self.member is None and self.ending == ".gltf":  # the numbers lie in other files beside it
             return load_shape(self.path, up=axis)
         return read_shape(content, self.ending, self.location, up=axis)
 
     def stored_points(self) -> NDArray[np.float32] | None:
-        """The points as they are stored, float32 ``(p, 3)``, where they are a plain array; else ``None``.
-
-        For reading tens of thousands of clouds: nothing is checked, centred or turned.
-
-        Raises:
-            ShapeError: when the file cannot be read.
-        """
+        """The points as they are stored, float32 ``(p, 3)``, where they are a plain array; else ``None``."""
         if self.is_row:
             assert self.member is not None
             file, number = split_row(self.member)

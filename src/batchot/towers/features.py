@@ -19,13 +19,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from batchot.allocator import reuse_large_blocks
-from batchot.data.errors import DataError
-from batchot.data.locate import cache_folder
-from batchot.data.partial import fresh_batch
-from batchot.data.prepare import Preparation
+from batchot.data.augment.strokes import fresh_batch
+from batchot.data.batches.loader import Preparation
+from batchot.data.batches.samplers import generator_for
 from batchot.data.samples import Samples
-from batchot.data.seeding import generator_for
+from batchot.data.sets.places import cache_folder
+from batchot.device import reuse_large_blocks
+from batchot.errors import DataError
 from batchot.models.efficientnet_lite import EfficientNetLite
 
 _FORMAT = 1  # raised when the features of the same samples would come out otherwise
@@ -36,20 +36,12 @@ _PACK_SECONDS = 10.0  # as much work as an interruption may lose
 
 @dataclass(frozen=True, eq=False)
 class Features:
-    """Labelled features of samples, in all the forms that were kept.
-
-    Args:
-        values: float16, shape ``(n, k, v, f)``: k forms of v pictures. The first form is the sample as it is, the
-            second, where mirror images were kept, its mirror image; then come augmented ones.
-        labels: index into ``classes`` of each sample, int64, shape ``(n,)``.
-        classes: name of each class.
-        names: of each sample, empty where they have none.
-    """
+    """Labelled features of samples, in all the forms that were kept."""
 
     values: Tensor  # (n, k, v, f) float16
     labels: Tensor  # (n,) int64
-    classes: tuple[str, ...]
-    names: tuple[str, ...]
+    classes: tuple[str, ...]  # name of each class
+    names: tuple[str, ...]  # of each sample, empty where they have none
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -71,19 +63,9 @@ class Features:
 
 @dataclass(frozen=True)
 class OneForm:
-    """Augmentation of kept features: one of the forms of each sample, drawn at random.
+    """Augmentation of kept features: one of the forms of each sample, drawn at random."""
 
-    Args:
-        forms: those that are drawn from.
-
-    Example:
-        >>> from batchot.towers.features import OneForm
-        >>> x = torch.arange(4.0).view(1, 4, 1, 1)
-        >>> float(OneForm((3,))(x, torch.Generator(), None))
-        3.0
-    """
-
-    forms: tuple[int, ...]
+    forms: tuple[int, ...]  # those that are drawn from
 
     def __call__(self, samples: Tensor, generator: torch.Generator, fill: Tensor | None) -> Tensor:
         """One form ``(b, 1, v, f)`` of each of the samples ``(b, k, v, f)``."""
@@ -94,21 +76,14 @@ class OneForm:
 
 @dataclass(frozen=True)
 class Extractor:
-    """What makes features of samples.
+    """What makes features of samples."""
 
-    Args:
-        backbone: from prepared samples to the features ``(b, v, f)`` of their pictures; frozen.
-        mirrored: from prepared samples to their mirror images.
-        preparation: of the samples; its augmentation makes the augmented forms.
-        device: where the backbone is.
-        identity: what tells the backbone and the preparation from others, for the name of the cache.
-    """
-
+    # from prepared samples to the features ``(b, v, f)`` of their pictures; frozen
     backbone: Callable[[Tensor], Tensor]
-    mirrored: Callable[[Tensor], Tensor]
-    preparation: Preparation
-    device: torch.device
-    identity: str
+    mirrored: Callable[[Tensor], Tensor]  # from prepared samples to their mirror images
+    preparation: Preparation  # of the samples; its augmentation makes the augmented forms
+    device: torch.device  # where the backbone is
+    identity: str  # what tells the backbone and the preparation from others, for the name of the cache
     augmentation: str = field(default="")
 
     def __call__(
@@ -140,11 +115,7 @@ class Extractor:
 
 
 def identity_of(backbone: nn.Module, about: str) -> str:
-    """What tells a backbone with its weights from others, 64 hexadecimal digits.
-
-    >>> identity_of(nn.Linear(1, 1), "") == identity_of(nn.Linear(1, 1), "")
-    False
-    """
+    """What tells a backbone with its weights from others, 64 hexadecimal digits."""
     digest = hashlib.sha256(f"{type(backbone).__name__} {about}".encode())
     for name, value in backbone.state_dict().items():
         array = value.detach().cpu().contiguous().numpy()
@@ -167,26 +138,7 @@ def keep_features(
     tell: Callable[[str], None] = lambda text: None,
     progress: bool = False,
 ) -> Features:
-    """The features of samples, from the cache or made now and put into it.
-
-    A sample is known by its content, so that files that were moved or renamed keep their features. What is made is
-    written in packs of some ten seconds of work, each whole or not at all: an interrupted call goes on where it was,
-    and several processes may work on the same samples.
-
-    Args:
-        extractor: makes the features.
-        samples: any set.
-        mirrored: keep the mirror image of each as well.
-        augmented: how many augmented forms of each are kept.
-        tell: told what is made, in a sentence.
-        progress: show a progress bar.
-
-    Returns:
-        The features of all samples, in their order.
-
-    Raises:
-        DataError: the cache folder cannot be written.
-    """
+    """The features of samples, from the cache or made now and put into it."""
     forms = ["plain", *(["mirrored"] if mirrored else []), *(f"augmented {k}" for k in range(augmented))]
     keys = _keys(samples)
     stores: dict[str, _Store] = {}

@@ -9,14 +9,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from batchot.errors import RunError
     from batchot.training.cross_recipe import CrossModalRecipe
     from batchot.training.cross_run import TrainedCrossRun, train_cross
     from batchot.training.cross_trained import CrossModalEmbedder
-    from batchot.training.files import RunError
     from batchot.training.loading import load_run
     from batchot.training.recipe import Recipe, RecipeError
+    from batchot.training.recipes import load_any_recipe, load_recipe
     from batchot.training.run import TrainedRun, train
-    from batchot.training.settings import load_any_recipe, load_recipe, recipe_names
+    from batchot.training.settings import recipe_names
     from batchot.training.trained import TrainedEmbedder
 
 _HOMES = {
@@ -28,8 +29,8 @@ _HOMES = {
     "TrainedCrossRun": "cross_run",
     "TrainedEmbedder": "trained",
     "TrainedRun": "run",
-    "load_any_recipe": "settings",
-    "load_recipe": "settings",
+    "load_any_recipe": "recipes",
+    "load_recipe": "recipes",
     "load_run": "loading",
     "recipe_names": "settings",
     "train": "run",
@@ -56,7 +57,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
-        from batchot.shapes.extra import extras_named
+        from batchot.errors import extras_named
 
         with extras_named():
             return getattr(import_module(f"batchot.training.{_HOMES[name]}"), name)

@@ -10,31 +10,15 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from batchot.data import EvaluationBatches, Preparation, Samples
-from batchot.data.share import Share
-from batchot.models.sync_norm import local_statistics
+from batchot.data.labels import Share
+from batchot.models.sync import local_statistics
 from batchot.ranks import rank_count, this_rank
 from batchot.training.recipe import BatchSettings
 
 
 @torch.no_grad()
 def recalibrate(network: nn.Module, batches: Iterable[Tensor]) -> None:
-    """Replace the running means and variances by those of some batches under the present weights.
-
-    While training they are exponential averages over the last ten steps or so, of weights that have moved since:
-    in runs of a few hundred steps they lag behind, and accuracy suffers by points. In a process group each rank
-    computes those of its own batches, and all take the mean.
-
-    Args:
-        network: any module; nothing is done where it has no batch normalisation
-        batches: as training has them, (b, ...)
-
-    Source: Y. Wu, J. Johnson, "Rethinking 'batch' in BatchNorm", 2021, section 3 (precise BN).
-
-    >>> norm = nn.BatchNorm1d(1).eval()
-    >>> recalibrate(norm, [torch.tensor([[1.0], [3.0]]), torch.tensor([[5.0], [7.0]])])
-    >>> norm.running_mean, norm.training
-    (tensor([4.]), False)
-    """
+    """Replace the running means and variances by those of some batches under the present weights."""
     norms = [
         module
         for module in network.modules()
@@ -88,15 +72,7 @@ def calibration_batches(
     count: int,
     generator: torch.Generator,
 ) -> EvaluationBatches:
-    """Draw the batches of training samples for `recalibrate`, the same ones for all epochs.
-
-    Args:
-        samples: of the training set
-        preparation: as they are evaluated
-        batch: of the training; where it is divided into chunks, the statistics are those of chunks too
-        count: number of batches, fewer where there are not so many samples
-        generator: chooses the samples
-    """
+    """Draw the batches of training samples for `recalibrate`, the same ones for all epochs."""
     chosen = torch.randperm(len(samples), generator=generator)[: count * batch.size]
     share = Share(this_rank(), rank_count())
     return EvaluationBatches(samples.subset(chosen), preparation, batch.at_once, share)

@@ -48,12 +48,7 @@ class Row:
 
 
 class History(Callback):
-    """Keep a row an epoch, and write history.csv, metrics.json and plan.csv.
-
-    Args:
-        folder: run folder
-        on_epoch: told each row
-    """
+    """Keep a row an epoch, and write history.csv, metrics.json and plan.csv."""
 
     def __init__(self, folder: RunFolder, on_epoch: Callable[[Row], None] | None) -> None:
         self.folder = folder
@@ -216,14 +211,7 @@ class StopRequest:
 
 
 class Checkpoints(Checkpoint):
-    """Keep last.ckpt and best.ckpt: at each epoch's end, every so many minutes, and on a stop request.
-
-    Args:
-        folder: run folder
-        every: time between checkpoints within an epoch
-        history: rows, by which the best epoch is known
-        stop: request to stop
-    """
+    """Keep last.ckpt and best.ckpt: at each epoch's end, every so many minutes, and on a stop request."""
 
     def __init__(self, folder: RunFolder, every: timedelta, history: History, stop: StopRequest) -> None:
         self.folder = folder
@@ -267,13 +255,7 @@ class Checkpoints(Checkpoint):
 
 
 class Averaging(WeightAveraging):
-    """Exponential moving average of the weights, evaluated and kept in their place.
-
-    The first steps count as in a plain mean, or the average of a short run would be of its first weights.
-
-    Args:
-        decay: share of the average that a step keeps
-    """
+    """Exponential moving average of the weights, evaluated and kept in their place."""
 
     def __init__(self, decay: float) -> None:
         def average(averaged: Tensor, current: Tensor, steps: Tensor | int) -> Tensor:
@@ -284,11 +266,7 @@ class Averaging(WeightAveraging):
 
 
 class Progress(TQDMProgressBar):
-    """Lightning's bar with the loss, the best known mAP and the time that the whole run still takes.
-
-    Args:
-        history: rows so far
-    """
+    """Lightning's bar with the loss, the best known mAP and the time that the whole run still takes."""
 
     def __init__(self, history: History) -> None:
         super().__init__(refresh_rate=10, leave=False)

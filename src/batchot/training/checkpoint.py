@@ -1,4 +1,4 @@
-"""Checkpoints: read without running code, checked before use."""
+"""Checkpoints, written whole or not at all."""
 
 from __future__ import annotations
 
@@ -8,23 +8,25 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch import Tensor
 
-from batchot.training.files import RunError
+from batchot.errors import RunError
+from batchot.training.files import write_atomically
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Lightning's checkpoint files, flushed to the disk before they take the place of the previous ones."""
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None
+    ) -> None:
+        """Write a checkpoint; a full disk leaves the previous one good."""
+        write_atomically(Path(path), lambda file: torch.save(checkpoint, file))
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Read a checkpoint of a run, onto the CPU.
-
-    Args:
-        path: the file
-
-    Returns:
-        What Lightning saved.
-
-    Raises:
-        RunError: the file is missing, damaged, or not a checkpoint of a run
-    """
+    """Read a checkpoint of a run, onto the CPU."""
     advice = "Delete it to start again"
     best = path.with_name("best.ckpt")
     if best.is_file() and best != path:
@@ -48,22 +50,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def check_weights(saved: Mapping[str, Tensor], wanted: Mapping[str, Tensor], path: Path) -> None:
-    """Check that saved weights are those of a network, before they are loaded.
-
-    Args:
-        saved: weights by name, from the checkpoint
-        wanted: weights by name, of the network
-        path: the checkpoint, for the message
-
-    Raises:
-        RunError: a parameter is missing, unknown or of another shape; the message names the first
-
-    >>> w = torch.zeros(2, 3)
-    >>> check_weights({"fc.weight": w.T}, {"fc.weight": w}, Path("a.ckpt"))
-    Traceback (most recent call last):
-    ...
-    batchot.training.files.RunError: a.ckpt is of another network: fc.weight is (3, 2) there and (2, 3) here
-    """
+    """Check that saved weights are those of a network, before they are loaded."""
     for name, value in wanted.items():
         if name not in saved:
             raise RunError(f"{path} is of another network: {name} {tuple(value.shape)} is not in it")

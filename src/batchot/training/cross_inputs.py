@@ -9,13 +9,19 @@ from pathlib import Path
 from typing import Any
 
 from batchot.data import Preparation, Samples, Splits
-from batchot.data.joined import Joined, sources_of
-from batchot.data.paired_batches import PairedBatches
-from batchot.data.pairing import Paired, pair_classes
+from batchot.data.batches.joined import Joined, sources_of
+from batchot.data.batches.paired import Paired, PairedBatches, pair_classes
 from batchot.training.cross_recipe import CrossModalRecipe
-from batchot.training.inputs import collection_of, load_own, prepare, sketch_size, view_folder
+from batchot.training.inputs import (
+    collection_of,
+    load_own,
+    mix_sources,
+    other_sources,
+    prepare,
+    sketch_size,
+    view_folder,
+)
 from batchot.training.recipe import Recipe, RecipeError
-from batchot.training.sources import mix_sources, other_sources
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,18 +46,7 @@ def load_cross(
     tell: Callable[[str], None] = lambda text: None,
     progress: bool = False,
 ) -> CrossData:
-    """Load the samples of all towers, and name the classes that only one of them has.
-
-    Args:
-        recipe: which data
-        data_root: where it lies
-        tell: told in sentences what was left out, and which classes have no counterpart
-        progress: show progress bars
-
-    Raises:
-        RecipeError: the data does not fit the recipe
-        batchot.data.DataError: data is missing or damaged, or the towers have no class in common
-    """
+    """Load the samples of all towers, and name the classes that only one of them has."""
     target = load_tower(recipe, recipe.target, data_root, tell=tell, progress=progress)
     renamed = recipe.together.rename.get(recipe.target, {})
     asked = tuple(renamed.get(name, name) for name in target.train.classes)
@@ -119,11 +114,7 @@ def load_tower(
     tell: Callable[[str], None] = lambda text: None,
     progress: bool = False,
 ) -> Splits[Any]:
-    """Load the samples of one tower.
-
-    They have the classes that they have by themselves; where there are several sources of sketches, those of the
-    recipe, without which sources could not be told to be of one class. ``asked`` are the classes of the targets.
-    """
+    """Load the samples of one tower."""
     tower = recipe.towers[name]
 
     def lines() -> Splits[Any]:
@@ -154,8 +145,8 @@ def _line_drawings(
     tell: Callable[[str], None],
     progress: bool,
 ) -> Splits[Any]:
-    from batchot.data.drawings import Hand
     from batchot.data.line_drawings import load_line_drawings
+    from batchot.data.sets.quickdraw import Hand
 
     target = recipe.towers[recipe.target]
     if not target.data.shapes:
@@ -172,11 +163,7 @@ def _line_drawings(
 
 
 def paired_batches(recipe: CrossModalRecipe, data: CrossData) -> PairedBatches:
-    """Give the sampler: the same classes in the batches of all towers.
-
-    Raises:
-        RecipeError: sizes that do not fit the classes
-    """
+    """Give the sampler: the same classes in the batches of all towers."""
     labels = {name: samples.labels for name, samples in data.train.items()}
     sizes = {name: tower.batch.size for name, tower in recipe.towers.items()}
     shared = data.paired.shared_labels

@@ -1,4 +1,4 @@
-"""The Lightning module of a cross-modal run."""
+"""The Lightning module of a cross-modal training."""
 
 from __future__ import annotations
 
@@ -9,31 +9,46 @@ import torch
 from torch import Tensor, nn
 
 from batchot.data import EvaluationBatches, Preparation
-from batchot.losses import CrossModalBatchOTLoss
+from batchot.errors import RunError
+from batchot.losses import CrossModal, CrossModalBatchOTLoss
 from batchot.losses.joint import mean_cross_entropy
 from batchot.ranks import on_first, rows_of_all
 from batchot.training.calibrate import recalibrate
-from batchot.training.cross_losses import cross_normalizes, make_cross_loss
-from batchot.training.cross_network import CrossNetwork, embed_tower
 from batchot.training.cross_recipe import CrossModalRecipe
-from batchot.training.files import RunError
+from batchot.training.cross_trained import CrossNetwork, embed_tower
 from batchot.training.learner import Learner, Parts
+from batchot.training.losses import batch_ot_settings, make_loss, normalizes
 from batchot.training.network import Outputs, channels_last
 from batchot.training.scores import Embedded, score_across
+
+
+def make_cross_loss(recipe: CrossModalRecipe, n_classes: int) -> CrossModalBatchOTLoss | CrossModal:
+    """Make the metric loss of a cross-modal recipe, called with embeddings and labels by tower."""
+    settings, together = recipe.loss, recipe.together
+    within = {name: together.within.get(name, 1.0) for name in recipe.towers}
+    across = {(a, b): together.across.get(f"{a}-{b}", 1.0) for a, b in recipe.pairs}
+    if settings.name in ("batch-ot", "uniform"):
+        return CrossModalBatchOTLoss.from_settings(
+            batch_ot_settings(settings), within, across, four_terms=together.four_terms
+        )
+    width = recipe.towers[recipe.query].model.widths[-1]
+    one = make_loss(settings, n_classes, width)
+    return CrossModal(one, within, across, four_terms=together.four_terms)
+
+
+def cross_normalizes(loss: nn.Module) -> bool:
+    """Say whether a cross-modal loss L2-normalises the embeddings itself."""
+    if isinstance(loss, CrossModalBatchOTLoss):
+        return loss.settings.normalize
+    assert isinstance(loss, CrossModal)
+    return normalizes(loss.loss)
+
 
 TowerBatches = dict[str, tuple[Tensor, Tensor]]
 
 
 class CrossModalLearner(Learner):
-    """The towers of a recipe, their common loss and optimiser.
-
-    Args:
-        recipe: all settings
-        input_shapes: of one sample of each tower as its network gets it
-        classes: names of the classes
-        steps_per_epoch: batches an epoch
-        preparations: of the samples of each tower; their normalisations are kept beside the weights
-    """
+    """The towers of a recipe, their common loss and optimiser."""
 
     def __init__(
         self,
@@ -161,11 +176,7 @@ class CrossModalLearner(Learner):
 
 
 class Routed(nn.Module):
-    """A cross-modal network that takes (name of the tower, samples) as one argument.
-
-    Args:
-        network: the network
-    """
+    """A cross-modal network that takes (name of the tower, samples) as one argument."""
 
     def __init__(self, network: CrossNetwork) -> None:
         super().__init__()

@@ -9,15 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from batchot.data import EvaluationBatches, Samples
-from batchot.data.paired_loader import PairedTrainingBatches
-from batchot.data.seeding import generator_for
-from batchot.data.share import Share
+from batchot.data.batches.paired import PairedTrainingBatches
+from batchot.data.batches.samplers import generator_for
+from batchot.data.labels import Share
 from batchot.ranks import on_first, rank_count, this_rank
 from batchot.training.calibrate import calibration_batches
 from batchot.training.callbacks import Row
 from batchot.training.cross_inputs import CrossData, load_cross, paired_batches, preparations
-from batchot.training.cross_losses import make_cross_loss
-from batchot.training.cross_module import CrossModalLearner
+from batchot.training.cross_module import CrossModalLearner, make_cross_loss
 from batchot.training.cross_recipe import CrossModalRecipe
 from batchot.training.cross_trained import CrossModalEmbedder, load_cross_run
 from batchot.training.distributed import described
@@ -139,16 +138,7 @@ def _prepare(
 
 
 def embed_tower_samples(embedder: CrossModalEmbedder, name: str, samples: Samples) -> Embedded:
-    """Embed all samples of a set by a tower.
-
-    Args:
-        embedder: of a run
-        name: of the tower
-        samples: as they were loaded
-
-    Returns:
-        Embeddings, logits and labels, on the CPU.
-    """
+    """Embed all samples of a set by a tower."""
     tower, size = embedder.recipe.towers[name], embedder.recipe.evaluation.batch
     if tower.model.train != "head":
         return embed_all(partial(embedder.outputs, name), samples, size)

@@ -1,13 +1,15 @@
-"""Ranks that train one network together: how they meet, what they compare, and how they fail together."""
+"""Training over several processes: strategy, heartbeat."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import platform
+import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -17,11 +19,136 @@ from lightning.pytorch.plugins.environments import TorchElasticEnvironment
 from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor
 
+from batchot.errors import RunError
 from batchot.ranks import of_all, rank_count, this_rank
-from batchot.training.distributed_heartbeat import Heartbeat, gone_text
-from batchot.training.distributed_processes import Processes
-from batchot.training.files import RunError, RunInterrupted
+from batchot.training.files import RunInterrupted
+from batchot.training.launch import LAUNCHER, Processes
 from batchot.training.recipe import RecipeError
+
+_EVERY = 2.0  # seconds between two signs
+_SILENT = (
+    6.0  # seconds without a sign after which a rank that others have lost is taken for the one that is gone
+)
+LIMIT = 300.0  # seconds without a sign after which a rank is given up though nothing else has gone wrong
+
+
+class Heartbeat:
+    """A thread in which a rank shows the others that it lives, and looks for their signs."""
+
+    def __init__(self, host: str, port: int, rank: int, count: int, limit: float = LIMIT) -> None:
+        self.rank, self.count, self.limit = rank, count, limit
+        # a connection of its own: the one of the process group may be waiting
+        self._store = dist.TCPStore(
+            host, port, is_master=False, wait_for_workers=False, timeout=timedelta(seconds=30)
+        )
+        self._over = threading.Event()
+        self._store_lost = False
+        self.spoke = False  # whether this rank has said why it stops
+        now = time.monotonic()
+        self._seen = {other: (-1, now) for other in range(count) if other != rank}
+        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread."""
+        self._over.set()
+        self._thread.join(timeout=_EVERY)
+
+    def silent(self, seconds: float) -> list[int]:
+        """Give the ranks without a sign for so long."""
+        now = time.monotonic()
+        if self._store_lost:  # the store is where rank 0 is
+            return [0] if self.rank != 0 else []
+        return [other for other, (_, at) in self._seen.items() if now - at > seconds]
+
+    def lost(self, patience: float = _SILENT + 3 * _EVERY) -> list[int]:
+        """Wait until it shows who is gone, and give them; none where all are there."""
+        until = time.monotonic() + patience
+        while time.monotonic() < until:
+            if gone := self.silent(_SILENT):
+                return gone
+            time.sleep(0.2)
+        return []
+
+    def say(self, text: str) -> None:
+        """Tell the others why this rank stops."""
+        self.spoke = True
+        with suppress(RuntimeError):
+            self._store.set(f"error/{self.rank}", text)
+
+    def hears(self, rank: int, text: str, patience: float) -> bool:
+        """Say whether a rank has said just this, or does so soon."""
+        until = time.monotonic() + patience
+        while time.monotonic() < until:
+            if self._said(rank) == text:
+                return True
+            time.sleep(0.1)
+        return False
+
+    def any_error(self) -> bool:
+        """Say whether some rank has said why it stops."""
+        return any(self._said(other) is not None for other in self._seen)
+
+    def _said(self, rank: int) -> str | None:
+        with suppress(RuntimeError):
+            key = f"error/{rank}"
+            return self._store.get(key).decode() if self._store.check([key]) else None
+        return None
+
+    def _run(self) -> None:
+        number = 0
+        while not self._over.is_set():
+            number += 1
+            try:
+                self._exchange(number)
+            except RuntimeError:  # of which torch's DistError is one
+                self._store_lost = True
+                if self._over.wait(30.0):  # training is over, or its own error is about to say so
+                    return
+            if gone := self.silent(self.limit):
+                self._give_up(gone)
+            self._over.wait(_EVERY)
+
+    def _exchange(self, number: int) -> None:
+        self._store.set(f"beat/{self.rank}", str(number))
+        for other, (before, _) in list(self._seen.items()):
+            # get() would wait for a rank that is still on its way
+            if self._store.check([f"beat/{other}"]):
+                beat = int(self._store.get(f"beat/{other}"))
+                if beat != before:
+                    self._seen[other] = (beat, time.monotonic())
+
+    def _give_up(self, gone: list[int]) -> None:
+        print(f"batchot: rank {self.rank}: {gone_text(gone, self.count)}", file=sys.stderr, flush=True)
+        os._exit(1)  # the main thread waits in a call that nothing else ends
+
+
+def gone_text(gone: list[int], count: int) -> str:
+    """Say in a sentence which ranks are gone."""
+    if not gone:
+        return f"the connection to another of the {count} ranks broke"
+    names = ", ".join(str(rank) for rank in gone)
+    one = len(gone) == 1
+    return (
+        f"rank{'' if one else 's'} {names} of {count} {'is' if one else 'are'} gone: "
+        f"{'it was' if one else 'they were'} killed, ran out of memory, or {'its' if one else 'their'} machine or "
+        "network failed"
+    )
+
+
+def end_with_launcher() -> None:
+    """End this process when the launcher that started it is no longer there, in a thread of its own."""
+    launcher = os.environ.get(LAUNCHER)
+    if launcher is None:
+        return
+
+    def watch() -> None:
+        while os.getppid() == int(launcher):
+            time.sleep(1.0)
+        os._exit(1)
+
+    threading.Thread(target=watch, name="launcher watch", daemon=True).start()
+
 
 T = TypeVar("T")
 
@@ -33,11 +160,7 @@ _HEARD = 2.0  # seconds in which what one rank says reaches the others
 
 
 class ToldByAnother(Exception):
-    """This rank stops because of an error that another one tells the user.
-
-    Args:
-        status: exit status of the command
-    """
+    """This rank stops because of an error that another one tells the user."""
 
     def __init__(self, status: int) -> None:
         super().__init__(f"another rank says why (exit status {status})")
@@ -46,15 +169,7 @@ class ToldByAnother(Exception):
 
 @contextmanager
 def joined(processes: Processes, accelerator: str) -> Iterator[None]:
-    """Meet the other ranks in torch.distributed's default process group: gloo on CPUs, NCCL on GPUs.
-
-    Args:
-        processes: as they were started, by torchrun or `batchot.training.distributed_launch`
-        accelerator: "cpu" or "cuda"
-
-    Raises:
-        RunError: there are too few GPUs, the others do not come, or the port is in use
-    """
+    """Meet the other ranks in torch.distributed's default process group: gloo on CPUs, NCCL on GPUs."""
     if processes.rank is None:
         yield
         return
@@ -103,16 +218,7 @@ def _explained(error: Exception, beat: Heartbeat, processes: Processes) -> Excep
 
 
 def check_gpus(devices: int, there: int) -> None:
-    """Check that each rank of this machine has a GPU of its own.
-
-    Raises:
-        RunError: there are fewer
-
-    >>> check_gpus(devices=2, there=1)
-    Traceback (most recent call last):
-    ...
-    batchot.training.files.RunError: --devices 2: this machine has 1 GPU; use --devices 1, or --device cpu
-    """
+    """Check that each rank of this machine has a GPU of its own."""
     if there < devices:
         raise RunError(
             f"--devices {devices}: this machine has {there} GPU{'' if there == 1 else 's'}; use "
@@ -153,12 +259,7 @@ def placement() -> tuple[int, int]:
 
 
 def together(work: Callable[[], T]) -> T:
-    """Do something on every rank; where it fails on one, it fails on all, and the first rank says why.
-
-    Raises:
-        Exception: on the first rank its own error, or a RunError with the rank and the text of another's;
-            on the others `ToldByAnother`
-    """
+    """Do something on every rank; where it fails on one, it fails on all, and the first rank says why."""
     error: Exception | None = None
     result: T | None = None
     try:
@@ -193,15 +294,7 @@ def one_machine_first(work: Callable[[], T]) -> T:
 
 
 def check_alike(what: Mapping[str, Any]) -> None:
-    """Check that something is the same on all ranks.
-
-    Args:
-        what: values by name, the names as the user knows them
-
-    Raises:
-        RunError: on the first rank, with name, rank and both values
-        ToldByAnother: on the others
-    """
+    """Check that something is the same on all ranks."""
     mine = {name: repr(value) for name, value in what.items()}
 
     def compare() -> None:
@@ -239,16 +332,7 @@ def versions() -> dict[str, str]:
 
 
 def described(name: str, labels: Tensor, classes: tuple[str, ...]) -> dict[str, Any]:
-    """Give what tells whether two ranks have the same samples.
-
-    Args:
-        name: of the samples, as it is shown
-        labels: (n,)
-        classes: their names
-
-    >>> described("the training samples", torch.tensor([0, 1]), ("cat", "dog"))["number of the training samples"]
-    2
-    """
+    """Give what tells whether two ranks have the same samples."""
     digest = hashlib.sha256(labels.cpu().contiguous().numpy().tobytes()).hexdigest()[:16]
     return {
         f"number of {name}": len(labels),

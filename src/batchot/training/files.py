@@ -11,13 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
+from batchot.errors import RunError
+
 
 class RunInterrupted(Exception):
     """The user stopped the run; a checkpoint has been written."""
-
-
-class RunError(RuntimeError):
-    """A run cannot start, go on or be read; the message says why and what to do."""
 
 
 class Diverged(RunError):
@@ -25,21 +23,7 @@ class Diverged(RunError):
 
 
 def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
-    """Write a file whole or not at all: into a temporary file beside it, then renamed over it.
-
-    Args:
-        path: file to write
-        write: writes the content to the open binary file that it is given
-
-    Raises:
-        RunError: the disk is full or not writable; `path` is as it was
-
-    >>> import tempfile
-    >>> path = Path(tempfile.mkdtemp()) / "a.txt"
-    >>> write_atomically(path, lambda file: file.write(b"content"))
-    >>> path.read_text()
-    'content'
-    """
+    """Write a file whole or not at all: into a temporary file beside it, then renamed over it."""
     temporary: str | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -86,14 +70,7 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 class RunFolder:
-    """Where the parts of a run lie.
-
-    Args:
-        root: the folder given as --out
-
-    >>> RunFolder(Path("runs/a")).metrics.name
-    'metrics.json'
-    """
+    """Where the parts of a run lie."""
 
     def __init__(self, root: Path) -> None:
         self.root = root

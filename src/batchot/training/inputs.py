@@ -1,8 +1,10 @@
-"""From a recipe to its data: which samples there are, and what is done to them before the network."""
+"""Data of a recipe, from one source or several."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,15 +22,170 @@ from batchot.data import (
     held_out,
     load_dataset,
 )
-from batchot.data.augment_sketches import SketchAugmentation
-from batchot.data.locate import cache_folder
-from batchot.data.projection import Splat
-from batchot.data.seeding import generator_for
+from batchot.data.augment.sketches import SketchAugmentation
+from batchot.data.augment.views import Splat
+from batchot.data.batches.joined import Joined, mix
+from batchot.data.batches.paired import class_key, closest, relabelled, renamed
+from batchot.data.batches.samplers import generator_for
+from batchot.data.sets.places import cache_folder
+from batchot.data.sets.quickdraw import Hand, load_quickdraw
+from batchot.data.sets.shape_files import shorten
 from batchot.training.recipe import Recipe, RecipeError
 from batchot.training.saved_run import read_saved, trained_run
 
 if TYPE_CHECKING:
-    from batchot.data.shape_collection import ShapeCollection
+    from batchot.data.sets.collection import ShapeCollection
+
+Tell = Callable[[str], None]
+
+
+def find_quickdraw(recipe: Recipe, data_root: Path | None) -> Path:
+    """Give where the files of Quick, Draw! lie that a recipe trains on beside its own sketches."""
+    named = recipe.data.quickdraw
+    root = Path() if data_root is None else data_root
+    found = root / named  # an absolute path stays what it is
+    places = [found] if found.exists() else sorted(root.glob(named)) if not Path(named).is_absolute() else []
+    if len(places) != 1:
+        several = f"there are {shorten(places)}" if places else f"there is no {found}"
+        raise RecipeError(
+            f"data.quickdraw: {several}; give the folder of the .ndjson files, in --data-root or as an absolute "
+            "path, or leave quickdraw out of data.train_on"
+        )
+    return places[0]
+
+
+def read_quickdraw(recipe: Recipe, place: Path, size: int, tell: Tell) -> Splits[Any]:
+    """Read the drawings of Quick, Draw! as a recipe wants them."""
+    return load_quickdraw(
+        place,
+        size=size,
+        per_class=recipe.data.per_class,
+        test_fraction=recipe.shapes.test_fraction,
+        split_seed=recipe.shapes.split_seed,
+        hand=Hand.of(recipe.augment.hand),
+        tell=tell,
+    )
+
+
+def other_sources(recipe: Recipe, data_root: Path | None, tell: Tell) -> dict[str, Splits[Any]]:
+    """Load the sources beside the data set itself that need no shapes."""
+    if "quickdraw" not in recipe.data.shares or recipe.data.source == "quickdraw":
+        return {}
+    place = find_quickdraw(recipe, data_root)
+    return {"quickdraw": read_quickdraw(recipe, place, recipe.data.sketch_size, tell)}
+
+
+def mix_sources(
+    recipe: Recipe,
+    parts: Mapping[str, Splits[Any]],
+    *,
+    rename: Mapping[str, Mapping[str, str]],
+    asked: Collection[str] = (),
+    tell: Tell = lambda text: None,
+) -> Splits[Any]:
+    """Bring the sources of a set of sketches together."""
+    names = {
+        source: _lenient_names(part, rename.get(source, {}), tell)
+        if source == "quickdraw"
+        else renamed(source, part.train.classes, rename.get(source, {}))
+        for source, part in parts.items()
+    }
+    parts = dict(parts)
+    if "quickdraw" in parts:
+        others = {name for source in parts if source != "quickdraw" for name in names[source]} | {*asked}
+        if others:
+            _check_new_names(
+                names["quickdraw"], parts["quickdraw"], rename.get("quickdraw", {}), others, tell
+            )
+            names["quickdraw"] = _agree(names["quickdraw"], others, tell)
+        if asked:
+            wanted = others if recipe.data.source != "quickdraw" else {*asked}
+            parts["quickdraw"] = _only(parts["quickdraw"], names["quickdraw"], wanted, tell)
+            names["quickdraw"] = tuple(name for name in names["quickdraw"] if name in wanted)
+    classes = tuple(sorted({name for of_source in names.values() for name in of_source}))
+    same = {source: relabelled(part, names[source], classes) for source, part in parts.items()}
+    own = same[recipe.data.source]
+    shares = recipe.data.shares
+    train: list[Samples] = [
+        # all of another set is there to be learned from; of the lines, those of the shapes that are trained on
+        _everything(same[source]) if source == "quickdraw" != recipe.data.source else same[source].train
+        for source in shares
+    ]
+    if recipe.data.train_on == "both" and len(train) == 2:
+        return Splits(own.name, Joined(train[0], train[1]), own.test)
+    return Splits(own.name, mix(train, list(shares.values())), own.test)
+
+
+def _everything(part: Splits[Any]) -> Samples:
+    samples: Samples = part.train if len(part.test) == 0 else Joined(part.train, part.test)
+    return samples
+
+
+def _lenient_names(part: Splits[Any], new: Mapping[str, str], tell: Tell) -> tuple[str, ...]:
+    """What the classes of Quick, Draw! are called; a map may name some that this copy of it lacks."""
+    classes = part.train.classes
+    if missing := [f"{name!r}{closest(name, classes)}" for name in new if name not in classes]:
+        tell(f"data.rename.quickdraw names {len(missing)} classes that are not there: {shorten(missing)}")
+    return tuple(new.get(name, name) for name in classes)
+
+
+def _check_new_names(
+    names: tuple[str, ...], part: Splits[Any], new: Mapping[str, str], others: Collection[str], tell: Tell
+) -> None:
+    """A class may get a name of its own, but not one that is nearly that of another source: that is a slip."""
+    counts = Counter(names)
+    alone = {
+        old: name
+        for old, name in new.items()
+        if old in part.train.classes and name not in others and counts[name] == 1
+    }
+    for old, name in alone.items():
+        if nearest := closest(name, others, cutoff=0.8):
+            raise RecipeError(
+                f"data.rename.quickdraw: {old!r} is renamed to {name!r}, a class that no other source and no shape "
+                f"has{nearest}"
+            )
+    if alone:
+        shown = shorten([f"{old!r} is {name!r}{closest(name, others)}" for old, name in alone.items()])
+        tell(f"data.rename.quickdraw has {len(alone)} names that no other source and no shape has: {shown}")
+
+
+def _agree(names: tuple[str, ...], others: Collection[str], tell: Tell) -> tuple[str, ...]:
+    """The names as the other sources write them, where just one of them has a name like it."""
+    written: dict[str, list[str]] = {}
+    for other in sorted(others):
+        written.setdefault(class_key(other), []).append(other)
+    alike = {
+        name: written[class_key(name)][0]
+        for name in names
+        if name not in others and class_key(name) and len(written.get(class_key(name), [])) == 1
+    }
+    if alike:
+        shown = shorten([f"{name!r} is {other!r}" for name, other in alike.items()])
+        tell(f"quickdraw writes {len(alike)} classes otherwise, taken for the same: {shown}")
+    return tuple(alike.get(name, name) for name in names)
+
+
+def _only(part: Splits[Any], names: tuple[str, ...], wanted: Collection[str], tell: Tell) -> Splits[Any]:
+    """The samples of the classes that are wanted."""
+    kept = torch.tensor([name in wanted for name in names])
+    without = sorted({name for name in names if name not in wanted})
+    if without:
+        tell(f"{len(without)} classes of {part.name} have no shape and are left out: {shorten(without)}")
+    if not kept.any():
+        raise RecipeError(
+            f"data.train_on: no class of {part.name} is one of the shapes; say which are the same with "
+            "data.rename={quickdraw: {CLASS: NEW NAME}}"
+        )
+    left = tuple(name for name, keep in zip(part.train.classes, kept.tolist(), strict=True) if keep)
+    number = kept.cumsum(0) - 1  # of each class that is kept, among those
+
+    def choose(samples: Any) -> Any:
+        chosen = samples.subset(kept[samples.labels].nonzero().flatten())
+        return replace(chosen, labels=number[chosen.labels], classes=left)
+
+    return Splits(part.name, choose(part.train), choose(part.test))
+
 
 _GAP = 0.04  # of the side of a drawing: where the pen was lifted
 _NORMALIZED_ON = 1_000  # training samples whose views are looked at for mean and standard deviation
@@ -54,20 +211,7 @@ def load_own(
     tell: Callable[[str], None] = lambda text: None,
     progress: bool = False,
 ) -> Splits[Any]:
-    """Load the samples of the data set of a recipe.
-
-    With ``data.validation`` the test set is left alone: see `batchot.data.held_out`.
-
-    Args:
-        recipe: which data, and how shapes are seen
-        data_root: where it lies
-        tell: told in sentences what was left out
-        progress: show progress bars where shapes are read or rendered
-
-    Raises:
-        RecipeError: the data does not fit the recipe
-        batchot.data.DataError: data is missing or damaged
-    """
+    """Load the samples of the data set of a recipe."""
     if recipe.data.shapes:
         splits = _load_shapes(recipe, data_root, tell, progress)
     elif recipe.data.drawn:
@@ -84,14 +228,7 @@ def load_own(
 
 
 def load_sketches(recipe: Recipe, data_root: Path | None, *, tell: Callable[[str], None]) -> Splits[Any]:
-    """Load sketches with the other sources that a recipe of one network trains on.
-
-    Raises:
-        RecipeError: the data does not fit the recipe
-        batchot.data.DataError: data is missing or damaged
-    """
-    from batchot.training.sources import mix_sources, other_sources
-
+    """Load sketches with the other sources that a recipe of one network trains on."""
     if "lines" in recipe.data.shares:
         raise RecipeError("data.train_on: 'lines' are drawn from the shapes of a cross-modal recipe")
     own = load_own(recipe, data_root, tell=tell)
@@ -102,11 +239,7 @@ def load_sketches(recipe: Recipe, data_root: Path | None, *, tell: Callable[[str
 
 
 def root_of(recipe: Recipe, data_root: Path | None) -> Path | None:
-    """Give where the data of a recipe lies: --data-root, or the folder in it that ``data.folder`` names.
-
-    Raises:
-        RecipeError: there is no such folder
-    """
+    """Give where the data of a recipe lies: --data-root, or the folder in it that ``data.folder`` names."""
     if recipe.data.folder is None:
         return data_root
     folder = Path(recipe.data.folder)
@@ -137,7 +270,7 @@ def _images(recipe: Recipe, data_root: Path | None) -> Splits[Any]:
 
 
 def _sketches(recipe: Recipe, data_root: Path | None, tell: Callable[[str], None]) -> Splits[Any]:
-    from batchot.data.sketches import load_sketch_folder
+    from batchot.data.sets.sketches import load_sketch_folder
 
     name, root, size = recipe.data.name, root_of(recipe, data_root), sketch_size(recipe)
     if name == "line-drawings":
@@ -146,14 +279,12 @@ def _sketches(recipe: Recipe, data_root: Path | None, tell: Callable[[str], None
         if root is None:
             raise RecipeError("data.folder: where do the sketches lie? Give --data-root or data.folder")
         if name == "quickdraw":
-            from batchot.training.sources import read_quickdraw
-
             return read_quickdraw(recipe, root, size, tell)
         shapes = recipe.shapes
         return load_sketch_folder(
             root, size=size, test_fraction=shapes.test_fraction, split_seed=shapes.split_seed, tell=tell
         )
-    from batchot.data.shrec import load_shrec_sketches
+    from batchot.data.sets.shrec import load_shrec_sketches
 
     return load_shrec_sketches(13 if name == "shrec13-sketches" else 14, root, size=size, tell=tell)
 
@@ -166,18 +297,14 @@ def sketch_size(recipe: Recipe) -> int:
 def collection_of(
     recipe: Recipe, data_root: Path | None, tell: Callable[[str], None] = lambda text: None
 ) -> ShapeCollection:
-    """Give the shapes of a recipe, found but not read.
-
-    Raises:
-        batchot.data.DataError: they are missing or damaged
-    """
-    from batchot.data.shape_collection import load_collection
+    """Give the shapes of a recipe, found but not read."""
+    from batchot.data.sets.shapes_by_name import load_collection
 
     if recipe.data.name == "shards":
         raise RecipeError("data.name: 'shards' hold views, not shapes; this needs the shapes themselves")
     settings, root = recipe.shapes, root_of(recipe, data_root)
     if recipe.data.name in ("shrec13-shapes", "shrec14-shapes"):
-        from batchot.data.shrec import load_shrec_shapes
+        from batchot.data.sets.shrec import load_shrec_shapes
 
         year: Literal[13, 14] = 13 if recipe.data.name == "shrec13-shapes" else 14
         return load_shrec_shapes(year, root, up=settings.up, tell=tell)
@@ -233,7 +360,7 @@ def renders(recipe: Recipe) -> bool:
 
 def view_settings(recipe: Recipe) -> Any:
     """Give from where and how the shapes of a recipe are rendered: a `ViewSettings`."""
-    from batchot.shapes.view_settings import ViewSettings
+    from batchot.shapes.views.settings import ViewSettings
 
     settings = recipe.shapes
     return ViewSettings(
@@ -270,15 +397,7 @@ def projection_of(recipe: Recipe) -> Splat | None:
 
 
 def prepare(recipe: Recipe, splits: Splits[Any]) -> Preparation:
-    """Give what is done to samples before the network, augmentation included.
-
-    Args:
-        recipe: augmentation, and how clouds are seen
-        splits: of `load_splits`; mean and standard deviation are those of the training pixels
-
-    Raises:
-        RecipeError: the augmentation does not fit the samples
-    """
+    """Give what is done to samples before the network, augmentation included."""
     projection = projection_of(recipe)
     train: Samples = splits.train
     normalization: Normalization | None
@@ -325,8 +444,7 @@ def _augmentation(
         )
     if not recipe.data.shapes:
         return Augmentation(augment.flip, augment.shift, augment.padding, augment.cutout)
-    from batchot.shapes.cameras import make_cameras
-    from batchot.shapes.mirror import mirror_order
+    from batchot.shapes.render.cameras import make_cameras, mirror_order
 
     order = mirror_order(make_cameras(recipe.shapes.cameras).rotations) if augment.flip else None
     return ViewAugmentation(order, augment.shift, augment.padding)

@@ -24,18 +24,7 @@ def keep(
     tell: Callable[[str], None] = lambda text: None,
     progress: bool = False,
 ) -> Features:
-    """Give the features of samples by the backbone of a network, made once and kept on disk.
-
-    Args:
-        network: whose backbone makes them
-        recipe: which forms are kept: with `evaluation.flip` or `augment.flip` the mirror image, and for training
-            `model.kept_variants` augmented ones
-        preparation: of the samples as they are, with the augmentation
-        samples: of a run
-        training: they are trained on
-        tell: told what is made
-        progress: show a progress bar
-    """
+    """Give the features of samples by the backbone of a network, made once and kept on disk."""
     whole = copy.copy(network)  # the same pooling, head and mirror, but another backbone
     whole._modules = {**network._modules, "embedder": copy.deepcopy(network.embedder)}
     features = whole.embedder.backbone

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Literal
 
 import torch
 
+from batchot.errors import RunError
 from batchot.training.cross_recipe import CrossModalRecipe
-from batchot.training.files import RunError, RunFolder
+from batchot.training.files import RunFolder
 from batchot.training.recipe import Recipe
-from batchot.training.settings import load_any_recipe
+from batchot.training.recipes import load_any_recipe
 
 if TYPE_CHECKING:
     from batchot.training.cross_trained import CrossModalEmbedder
@@ -18,11 +19,7 @@ if TYPE_CHECKING:
 
 
 def recipe_of(path: str | Path) -> Recipe | CrossModalRecipe:
-    """Give the recipe of a run folder.
-
-    Raises:
-        RunError: there is no run
-    """
+    """Give the recipe of a run folder."""
     folder = RunFolder(Path(path))
     if not folder.config.is_file():
         raise RunError(f"{folder.root} is no run folder: it has no config.yaml")

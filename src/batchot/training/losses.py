@@ -26,11 +26,7 @@ def _batch_ot(settings: LossSettings, n_classes: int, embedding_dim: int) -> nn.
 
 
 def batch_ot_settings(settings: LossSettings) -> BatchOTSettings:
-    """Give the options of the transport loss, or of its uniform plan, that a recipe names.
-
-    >>> batch_ot_settings(LossSettings(name="uniform", lam=3.0)).plan
-    'uniform'
-    """
+    """Give the options of the transport loss, or of its uniform plan, that a recipe names."""
     return BatchOTSettings(
         margin=settings.margin,
         pos_margin=settings.pos_margin,
@@ -115,31 +111,12 @@ LOSSES: dict[LossName, LossFactory] = {
 
 
 def make_loss(settings: LossSettings, n_classes: int, embedding_dim: int) -> nn.Module:
-    """Make the metric loss that a recipe names, called as ``loss(embeddings, labels)``.
-
-    Args:
-        settings: name and options of the loss
-        n_classes: classes of the training set (for losses with a proxy a class)
-        embedding_dim: width of the embeddings
-
-    Returns:
-        A module; its parameters, if it has any, belong into the optimiser.
-
-    Raises:
-        RecipeError: an option is not one of this loss's, or the library that holds the loss is missing
-
-    >>> make_loss(LossSettings(lam=3.0), n_classes=10, embedding_dim=64).settings.lam
-    3.0
-    """
+    """Make the metric loss that a recipe names, called as ``loss(embeddings, labels)``."""
     return LOSSES[settings.name](settings, n_classes, embedding_dim)
 
 
 def normalizes(loss: nn.Module) -> bool:
-    """Say whether a loss L2-normalises the embeddings itself, so that they are to be compared by cosine.
-
-    >>> normalizes(make_loss(LossSettings(normalize=False), n_classes=10, embedding_dim=64))
-    False
-    """
+    """Say whether a loss L2-normalises the embeddings itself, so that they are to be compared by cosine."""
     if isinstance(loss, BatchOTLoss):
         return loss.settings.normalize
     return bool(getattr(getattr(loss, "distance", None), "normalize_embeddings", False))

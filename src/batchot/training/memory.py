@@ -8,22 +8,15 @@ from contextlib import contextmanager
 
 import torch
 
+from batchot.errors import RunError
 from batchot.training.cross_recipe import CrossModalRecipe
-from batchot.training.files import RunError
 from batchot.training.learner import Learner
 from batchot.training.recipe import Recipe
 
 
 @contextmanager
 def memory_errors_explained(learner: Learner) -> Iterator[None]:
-    """Turn an error of PyTorch's or NumPy's allocator into one that says what to turn down.
-
-    Args:
-        learner: what is trained in here
-
-    Raises:
-        RunError: the GPU or the machine was out of memory
-    """
+    """Turn an error of PyTorch's or NumPy's allocator into one that says what to turn down."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:
@@ -33,11 +26,7 @@ def memory_errors_explained(learner: Learner) -> Iterator[None]:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Say whether an error is that of an allocator: PyTorch's on a GPU or a CPU, or Python's.
-
-    >>> is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory.")), is_out_of_memory(RuntimeError("other"))
-    (True, False)
-    """
+    """Say whether an error is that of an allocator: PyTorch's on a GPU or a CPU, or Python's."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     # On a CPU PyTorch has no class of its own for it.
@@ -45,19 +34,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def advice(recipe: Recipe | CrossModalRecipe, training: bool, error: BaseException) -> str:
-    """Give the whole message.
-
-    Args:
-        recipe: of the run
-        training: whether it was training, rather than evaluating an epoch
-        error: of the allocator
-
-    >>> from batchot.training import load_recipe
-    >>> print(advice(load_recipe("mnist"), False, torch.OutOfMemoryError("CUDA out of memory.")))
-    the GPU is out of memory in the evaluation of an epoch. Turn down one of these:
-      evaluation.batch=25: samples embedded at once, now 100
-      evaluation.train_samples=2500: training samples that classify, now 10000
-    """
+    """Give the whole message."""
     towers: Mapping[str, Recipe] = recipe.towers if isinstance(recipe, CrossModalRecipe) else {"": recipe}
     where = "the GPU" if isinstance(error, torch.OutOfMemoryError) else "this machine"
     lines = [

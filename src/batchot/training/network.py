@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from batchot.data.augment_views import mirror_views
+from batchot.data.augment.views import mirror_views
 from batchot.models import MVCNN, CosineHead, Embedder, MetricNet
 from batchot.models.backbones import make_backbone
 from batchot.models.efficientnet_lite import EfficientNetLite
@@ -29,16 +29,7 @@ class Outputs(NamedTuple):
 
 
 class Network(nn.Module):
-    """Features, metric network and, where the recipe has cross-entropy, a classifier on the embeddings.
-
-    Args:
-        recipe: which networks, widths, activations, head
-        input_shape: of one sample: (c, h, w) of images, (v, c, h, w) of views, (p, 3) of clouds
-        n_classes: classes of the classifier
-        load_pretrained: fetch the pretrained weights that the recipe asks for; not wanted where those of a
-            run are loaded afterwards
-        headless: make no classifier, whatever the recipe says
-    """
+    """Features, metric network and, where the recipe has cross-entropy, a classifier on the embeddings."""
 
     def __init__(
         self,
@@ -176,11 +167,7 @@ def _features(recipe: Recipe, shape: tuple[int, ...], load_pretrained: bool) -> 
 
 
 def load_backbone(backbone: nn.Module, run: Path) -> None:
-    """Give a backbone the weights of the backbone of a run.
-
-    Raises:
-        RecipeError: the run has another backbone, or several
-    """
+    """Give a backbone the weights of the backbone of a run."""
     saved = read_saved(run, "last").content["state_dict"]
     wanted = backbone.state_dict()
     for prefix in ("network.embedder.backbone.backbone.", "network.embedder.backbone."):
@@ -195,11 +182,7 @@ def load_backbone(backbone: nn.Module, run: Path) -> None:
 
 
 def check_pretrained(recipe: Recipe) -> None:
-    """Find out whether the weights of a package can be had, before anything is read or rendered.
-
-    Raises:
-        RecipeError: they cannot, with the recipe that needs none where there is one
-    """
+    """Find out whether the weights of a package can be had, before anything is read or rendered."""
     model = recipe.model
     if model.pretrained != "package":
         return
@@ -214,8 +197,7 @@ def check_pretrained(recipe: Recipe) -> None:
 def _mirror_order(recipe: Recipe) -> tuple[int, ...] | None:
     if recipe.model.name != "mvcnn":
         return None
-    from batchot.shapes.cameras import make_cameras
-    from batchot.shapes.mirror import mirror_order
+    from batchot.shapes.render.cameras import make_cameras, mirror_order
 
     return mirror_order(make_cameras(recipe.shapes.cameras).rotations)
 
@@ -233,28 +215,14 @@ def channels_last(samples: Tensor) -> Tensor:
 
 
 def embed(network: Network, samples: Tensor, *, normalize: bool, flip: bool) -> Outputs:
-    """Give the embeddings that are compared and the logits that are read off.
-
-    Args:
-        network: in eval mode
-        samples: normalised, (b, *input_shape)
-        normalize: L2-normalise
-        flip: average over each sample and its mirror image
-    """
+    """Give the embeddings that are compared and the logits that are read off."""
     return embed_by(network, samples, network.mirrored(samples) if flip else None, normalize=normalize)
 
 
 def embed_by(
     network: Callable[[Tensor], Outputs], samples: Tensor, mirrored: Tensor | None, *, normalize: bool
 ) -> Outputs:
-    """Do what `embed` does, by any function from samples to outputs.
-
-    Args:
-        network: gives embeddings and logits
-        samples: (b, *input_shape)
-        mirrored: the same seen in a mirror; None for no averaging
-        normalize: L2-normalise
-    """
+    """Do what `embed` does, by any function from samples to outputs."""
 
     def once(x: Tensor) -> Outputs:
         embeddings, logits = network(x)

@@ -17,18 +17,7 @@ _BETA2 = 0.99  # of Adam and AdamW: runs of a few epochs are too short for 0.999
 
 
 def lr_factor(settings: OptimSettings, step: int, steps_per_epoch: int, epochs: int) -> float:
-    """Give the learning rate of a step as a share of the highest one.
-
-    Args:
-        settings: the schedule
-        step: steps taken so far
-        steps_per_epoch: steps an epoch
-        epochs: epochs of the whole run
-
-    >>> cycle = OptimSettings(schedule="one-cycle", warmup=0.5)
-    >>> [round(lr_factor(cycle, s, steps_per_epoch=4, epochs=1), 3) for s in range(5)]
-    [0.05, 0.525, 1.0, 0.5, 0.0]
-    """
+    """Give the learning rate of a step as a share of the highest one."""
     if settings.schedule == "constant":
         return 1.0
     if settings.schedule == "exponential":
@@ -43,21 +32,7 @@ def lr_factor(settings: OptimSettings, step: int, steps_per_epoch: int, epochs: 
 
 
 def orthogonalise(matrix: Tensor, steps: int = 5) -> Tensor:
-    """Move the singular values of a matrix towards 1 by Newton-Schulz iterations.
-
-    Args:
-        matrix: (r, c)
-        steps: iterations; five bring them to between about 0.7 and 1.2
-
-    Returns:
-        U V^T of the matrix U S V^T, roughly; shape (r, c).
-
-    Source: K. Jordan and others, Muon: an optimizer for hidden layers in neural networks, 2024.
-
-    >>> s = torch.linalg.svdvals(orthogonalise(torch.diag(torch.tensor([3.0, 1.0]))))
-    >>> bool((s > 0.6).all() and (s < 1.3).all())
-    True
-    """
+    """Move the singular values of a matrix towards 1 by Newton-Schulz iterations."""
     a, b, c = 3.4445, -4.7750, 2.0315  # the quintic that lifts small singular values fastest
     tall = matrix.shape[0] > matrix.shape[1]
     x = matrix.mT if tall else matrix
@@ -69,16 +44,7 @@ def orthogonalise(matrix: Tensor, steps: int = 5) -> Tensor:
 
 
 class Muon(torch.optim.AdamW):
-    """Muon on the parameter groups marked ``muon``, AdamW on the others, as one optimiser.
-
-    torch.optim.Muon takes matrices only; here a kernel (o, i, h, w) is the matrix (o, i h w).
-
-    Args:
-        groups: parameter groups; those with ``muon=True`` take `momentum` and their own ``lr``
-        lr: learning rate of the other groups
-        betas: of AdamW
-        momentum: of Muon, with Nesterov's look-ahead
-    """
+    """Muon on the parameter groups marked ``muon``, AdamW on the others, as one optimiser."""
 
     def __init__(
         self, groups: list[dict[str, Any]], lr: float, betas: tuple[float, float], momentum: float
@@ -122,12 +88,7 @@ class Muon(torch.optim.AdamW):
 
 
 def lr_factors(settings: OptimSettings, network: nn.Module) -> dict[nn.Parameter, float]:
-    """Give the factor of the learning rate of each parameter that is trained.
-
-    Args:
-        settings: `backbone_lr` for all of a backbone, and `layer_decay` once for each layer of it above
-        network: one network, or one with towers
-    """
+    """Give the factor of the learning rate of each parameter that is trained."""
     factors = {p: 1.0 for p in network.parameters() if p.requires_grad}
     for part in network.modules():
         if isinstance(part, Embedder):
@@ -140,16 +101,7 @@ def lr_factors(settings: OptimSettings, network: nn.Module) -> dict[nn.Parameter
 
 
 def make_optimiser(settings: OptimSettings, network: nn.Module, loss: nn.Module) -> torch.optim.Optimizer:
-    """Make the optimiser of a network and of the parameters that its loss may have.
-
-    Args:
-        settings: which optimiser, with its rates
-        network: embedder and head; weight decay is left off vectors (biases, normalisations)
-        loss: metric loss
-
-    Returns:
-        One optimiser over all parameters.
-    """
+    """Make the optimiser of a network and of the parameters that its loss may have."""
     muon = settings.name == "muon"
     factors = lr_factors(settings, network)
     groups: list[dict[str, Any]] = []

@@ -7,8 +7,8 @@ import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 
+from batchot.errors import RunError
 from batchot.losses import PlanHistogram, PlanReport
-from batchot.training.files import RunError
 
 PARTS = tuple(field.name for field in dataclasses.fields(PlanHistogram))
 _NUMBERS = tuple(field.name for field in dataclasses.fields(PlanReport) if field.name != "histogram")
@@ -19,26 +19,14 @@ PlanRow = Mapping[
 
 
 def looked_at(step: int) -> bool:
-    """Say whether the plan of a step (from 1) is written down: 1, 2, 5, 10, 20, 50, ..., as the first ones change most.
-
-    >>> [step for step in range(1, 300) if looked_at(step)]
-    [1, 2, 5, 10, 20, 50, 100, 200]
-    """
+    """Say whether the plan of a step (from 1) is written down: 1, 2, 5, 10, 20, 50, ..., as the first ones change
+    most."""
     digits = str(step).rstrip("0")
     return digits in ("1", "2", "5")
 
 
 def plan_row(step: int, steps_per_epoch: int, plan: PlanReport) -> dict[str, float | None]:
-    """Give a line of plan.csv.
-
-    Args:
-        step: from 1
-        steps_per_epoch: batches an epoch
-        plan: of its batch
-
-    Returns:
-        Values by column: the numbers of the report, and for each part of its histogram and bin one column.
-    """
+    """Give a line of plan.csv."""
     row: dict[str, float | None] = {"step": step, "epoch": round(step / steps_per_epoch, 6)}
     row |= {name: getattr(plan, name) for name in _NUMBERS}
     for part in PARTS:
@@ -48,17 +36,7 @@ def plan_row(step: int, steps_per_epoch: int, plan: PlanReport) -> dict[str, flo
 
 
 def read_plans(path: Path) -> tuple[PlanRow, ...]:
-    """Read plan.csv.
-
-    Args:
-        path: the file
-
-    Returns:
-        Its lines, none where there is no file; an empty cell is None.
-
-    Raises:
-        RunError: a cell is no number
-    """
+    """Read plan.csv."""
     if not path.is_file():
         return ()
     rows = []
@@ -72,10 +50,6 @@ def read_plans(path: Path) -> tuple[PlanRow, ...]:
 
 
 def histogram_of(row: PlanRow, part: str) -> list[float]:
-    """Give one part of the histogram of a line, from the hardest bin to the easiest.
-
-    >>> histogram_of({"step": 1, "positive_mass_00": 0.5, "positive_mass_01": 0.25}, "positive_mass")
-    [0.5, 0.25]
-    """
+    """Give one part of the histogram of a line, from the hardest bin to the easiest."""
     names = sorted(name for name in row if name.startswith(f"{part}_") and name[-2:].isdigit())
     return [row[name] or 0.0 for name in names]

@@ -19,7 +19,6 @@ from lightning.pytorch import Trainer, seed_everything
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 
-from batchot.allocator import reuse_large_blocks
 from batchot.data import (
     BalancedBatches,
     BatchSampler,
@@ -29,12 +28,13 @@ from batchot.data import (
     Splits,
     TrainingBatches,
 )
-from batchot.data.joined import sources_of
-from batchot.data.resumable import ResumableBatches
-from batchot.data.seeding import generator_for
-from batchot.data.share import Share
-from batchot.models.sync_dropout import synchronise_dropout
-from batchot.models.sync_norm import synchronise_norms
+from batchot.data.batches.joined import sources_of
+from batchot.data.batches.resumable import ResumableBatches
+from batchot.data.batches.samplers import generator_for
+from batchot.data.labels import Share
+from batchot.device import Device, accelerator_of, reuse_large_blocks
+from batchot.errors import RunError
+from batchot.models.sync import synchronise_dropout, synchronise_norms
 from batchot.ranks import on_first, rank_count, this_rank
 from batchot.training.calibrate import calibration_batches
 from batchot.training.callbacks import (
@@ -45,10 +45,8 @@ from batchot.training.callbacks import (
     Row,
     StopRequest,
 )
-from batchot.training.checkpoint import check_weights, read_checkpoint
-from batchot.training.checkpoint_io import AtomicCheckpointIO
+from batchot.training.checkpoint import AtomicCheckpointIO, check_weights, read_checkpoint
 from batchot.training.cross_recipe import CrossModalRecipe
-from batchot.training.device import Device, accelerator_of
 from batchot.training.distributed import (
     check_alike,
     described,
@@ -58,18 +56,18 @@ from batchot.training.distributed import (
     together,
     versions,
 )
-from batchot.training.distributed_processes import check_parts
-from batchot.training.files import RunError, RunFolder, RunInterrupted, write_text
+from batchot.training.files import RunFolder, RunInterrupted, write_text
 from batchot.training.inputs import input_shape, load_splits, prepare, reference_samples
 from batchot.training.kept import keep, kept_preparation
-from batchot.training.learner import Learner, gather
+from batchot.training.launch import check_parts
+from batchot.training.learner import Learner, MetricLearner, gather
 from batchot.training.losses import make_loss
 from batchot.training.memory import memory_errors_explained
-from batchot.training.module import MetricLearner
 from batchot.training.network import Outputs, check_pretrained
 from batchot.training.recipe import Recipe, RecipeError
+from batchot.training.recipes import first_difference, head_recipe, load_any_recipe, to_mapping
 from batchot.training.scores import Embedded
-from batchot.training.settings import first_difference, head_recipe, leaves, load_any_recipe, to_mapping
+from batchot.training.settings import leaves
 from batchot.training.trained import TrainedEmbedder, load_run
 
 
@@ -161,18 +159,7 @@ def head_first(
     fit: Callable[..., Any],
     how: dict[str, Any],
 ) -> Path | None:
-    """Train what follows the backbone first, as a run of its own in the folder ``head`` of the run.
-
-    Args:
-        recipe: of the whole network
-        out: its run folder
-        resume: go on with it
-        fit: trains by a recipe into a folder
-        how: further arguments of `fit`
-
-    Returns:
-        The checkpoint to begin from; None where the recipe does not ask for this.
-    """
+    """Train what follows the backbone first, as a run of its own in the folder ``head`` of the run."""
     towers = recipe.towers.values() if isinstance(recipe, CrossModalRecipe) else [recipe]
     if all(tower.model.train != "head-then-all" for tower in towers):
         return None
@@ -232,21 +219,7 @@ def fit_run(
     command: str,
     messages: Messages,
 ) -> Fitted:
-    """Fit a run of any kind, from its first batch or its last checkpoint, and keep its history.
-
-    Args:
-        recipe: what to do
-        out: run folder
-        prepared: loads the data and makes the network; called once it is known that the folder is free
-        data_root, device, resume, command, messages: see `train`
-
-    Returns:
-        The fitted run.
-
-    Raises:
-        RunError: see `train`
-        RunInterrupted: Ctrl-C or SIGTERM; a checkpoint has been written
-    """
+    """Fit a run of any kind, from its first batch or its last checkpoint, and keep its history."""
     reuse_large_blocks()
     folder = RunFolder(out)
     accelerator = accelerator_of(device)
@@ -447,15 +420,7 @@ def _fit(
 
 
 def embed_samples(embedder: TrainedEmbedder, samples: Samples) -> Embedded:
-    """Embed all samples of a set.
-
-    Args:
-        embedder: of a run
-        samples: as they were loaded
-
-    Returns:
-        Embeddings, logits and labels, on the CPU.
-    """
+    """Embed all samples of a set."""
     recipe = embedder.recipe
     if recipe.model.train != "head":
         return embed_all(embedder.outputs, samples, recipe.evaluation.batch)
@@ -466,16 +431,7 @@ def embed_samples(embedder: TrainedEmbedder, samples: Samples) -> Embedded:
 
 @torch.no_grad()
 def embed_all(outputs: Callable[[Tensor], Outputs], samples: Samples, size: int) -> Embedded:
-    """Embed all samples of a set by any network.
-
-    Args:
-        outputs: gives embeddings and logits of a batch as it was loaded
-        samples: as they were loaded
-        size: of a batch
-
-    Returns:
-        Embeddings, logits and labels, on the CPU.
-    """
+    """Embed all samples of a set by any network."""
     parts = []
     for indices in torch.arange(len(samples)).split(size):
         out = outputs(samples.batch(indices))

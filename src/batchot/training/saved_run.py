@@ -9,32 +9,23 @@ from typing import Any, Literal
 
 from torch import nn
 
+from batchot.errors import RunError
 from batchot.training.checkpoint import check_weights, read_checkpoint
-from batchot.training.files import RunError, RunFolder
+from batchot.training.files import RunFolder
 
 _NETWORK = "network."
 
 
 @dataclass(frozen=True)
 class SavedRun:
-    """A run folder with one of its checkpoints, read.
+    """A run folder with one of its checkpoints, read."""
 
-    Args:
-        folder: of the run
-        file: the checkpoint
-        content: of it
-    """
-
-    folder: RunFolder
-    file: Path
-    content: dict[str, Any]
+    folder: RunFolder  # of the run
+    file: Path  # the checkpoint
+    content: dict[str, Any]  # of it
 
     def load_into(self, network: nn.Module) -> None:
-        """Give a network the weights.
-
-        Raises:
-            RunError: they are of another network
-        """
+        """Give a network the weights."""
         saved = self.content["state_dict"]
         weights = {k.removeprefix(_NETWORK): v for k, v in saved.items() if k.startswith(_NETWORK)}
         check_weights(weights, network.state_dict(), self.file)
@@ -53,15 +44,7 @@ def trained_run(pretrained: str) -> Path | None:
 
 
 def read_saved(path: str | Path, checkpoint: Literal["last", "best"]) -> SavedRun:
-    """Read a checkpoint of a run folder.
-
-    Args:
-        path: run folder
-        checkpoint: "last" or "best"
-
-    Raises:
-        RunError: there is no run, or its checkpoint is damaged
-    """
+    """Read a checkpoint of a run folder."""
     folder = RunFolder(Path(path))
     if not folder.config.is_file():
         raise RunError(f"{folder.root} is no run folder: it has no config.yaml")

@@ -1,7 +1,8 @@
-"""The measures of one evaluation, as they stand in metrics.json and history.csv."""
+"""Measures of a run and their table."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -54,19 +55,7 @@ class Scores:
 def score(
     test: Embedded, reference: Embedded, *, n_classes: int, normalized: bool, svm: bool, neighbours: int
 ) -> Scores:
-    """Measure embedded test images.
-
-    Args:
-        test: every test image is a query against all others
-        reference: training images by which the test images are classified
-        n_classes: number of classes
-        normalized: compare by cosine rather than by Euclidean distance
-        svm: without a head, give the accuracy of the paper's SVM rather than of the nearest neighbours
-        neighbours: k of the nearest neighbours
-
-    Returns:
-        Retrieval, and the accuracy of the head if there is one.
-    """
+    """Measure embedded test images."""
     retrieved = retrieval_scores(
         test.embeddings, test.labels, distance="cosine" if normalized else "euclidean"
     )
@@ -94,19 +83,7 @@ def score(
 def score_across(
     queries: Embedded, gallery: Embedded, *, n_classes: int, normalized: bool, neighbours: int
 ) -> Scores:
-    """Measure the queries of one tower against the gallery of another.
-
-    Args:
-        queries: each is asked against the whole gallery; those whose class the gallery lacks are left out of
-            the retrieval measures
-        gallery: its classes that no query has are distractors
-        n_classes: number of classes
-        normalized: compare by cosine rather than by Euclidean distance
-        neighbours: k of the nearest gallery items by which queries are classified without a head
-
-    Returns:
-        Retrieval, and how often the class of a query is read off rightly.
-    """
+    """Measure the queries of one tower against the gallery of another."""
     retrieved = retrieval_scores(
         queries.embeddings,
         queries.labels,
@@ -137,3 +114,29 @@ def _scores(
         accuracy_by=by,
         knn_accuracy=knn,
     )
+
+
+MEASURES = ("map", "nn", "ft", "st", "e", "dcg")
+Line = tuple[str, str]  # name of a measure, and its value as text
+
+
+def averages(name: str, micro: float, macro: float) -> Line:
+    """Give the line of a measure in %."""
+    return name, f"{100 * micro:9.2f}   {100 * macro:9.2f}"
+
+
+def retrieval_lines(scores: RetrievalScores) -> list[Line]:
+    """Give the lines of all measures of retrieval."""
+    return [
+        averages("mAP" if name == "map" else name.upper(), getattr(scores, name), getattr(scores.macro, name))
+        for name in MEASURES
+    ]
+
+
+def accuracy_lines(embedded: Embedded, predictions: Mapping[str, Tensor], n_classes: int) -> list[Line]:
+    """Give a line for each way to tell the classes, that of the head first where there is one."""
+    found = dict(predictions)
+    if embedded.logits is not None:
+        found = {"head": head_predictions(embedded.logits)} | found
+    scores = {by: classification_scores(classes, embedded.labels, n_classes) for by, classes in found.items()}
+    return [averages(f"accuracy ({by})", s.accuracy, s.class_accuracy) for by, s in scores.items()]

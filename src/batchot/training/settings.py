@@ -11,13 +11,12 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args, get_origin
 
-from batchot.shapes.extra import extras_named
+from batchot.errors import extras_named
 from batchot.training.recipe import DataSettings, Recipe, RecipeError
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
 
-    from batchot.training.cross_recipe import CrossModalRecipe
 
 _OWN_LOSSES = ("batch-ot", "uniform")
 _OWN_LOSS_SETTINGS = (
@@ -171,7 +170,7 @@ def help_lines(recipe: Recipe, only: Sequence[str] | None = None, prefix: str = 
     """
     from docstring_parser import parse
 
-    values = flat(to_mapping(recipe), "defaults")
+    values = flat(plain_mapping(recipe), "defaults")
     texts: dict[str, str] = {}
     for section, part in [("", recipe), *((f"{s}.", getattr(recipe, s)) for s in sections())]:
         documented = parse(type(part).__doc__ or "").params
@@ -188,7 +187,7 @@ def _plain(value: Any) -> str:
     return words[value] if value is None or isinstance(value, bool) else str(value)
 
 
-def _read(recipe: str) -> tuple[str, Any]:
+def read_recipe(recipe: str) -> tuple[str, Any]:
     with extras_named():
         import yaml
 
@@ -293,72 +292,6 @@ def override_value(text: str) -> Any:
         return yaml.safe_load(text)
     except yaml.YAMLError:
         return text
-
-
-def load_recipe(recipe: str, overrides: Sequence[tuple[str, str]] = ()) -> Recipe:
-    """Read a recipe of the package or of a file, change settings, and check everything.
-
-    Args:
-        recipe: name of a recipe of the package, or path of a YAML file
-        overrides: pairs of a setting's dotted name and its value as text, such as ("loss.lam", "3")
-
-    Returns:
-        The checked recipe.
-
-    Raises:
-        RecipeError: a name is unknown (with the closest one) or a value is not allowed (with those that are)
-
-    >>> load_recipe("mnist", [("loss.lam", "3"), ("epochs", "1")]).loss.lam
-    3.0
-    """
-    made = load_any_recipe(recipe, overrides)
-    if not isinstance(made, Recipe):
-        raise RecipeError(
-            f"{recipe} is a cross-modal recipe, with towers; here one of a single network is needed"
-        )
-    return made
-
-
-def load_any_recipe(recipe: str, overrides: Sequence[tuple[str, str]] = ()) -> Recipe | CrossModalRecipe:
-    """Read a recipe as `load_recipe` does, of one network or with towers.
-
-    Args:
-        recipe: name of a recipe of the package, or path of a YAML file
-        overrides: pairs of a setting's dotted name and its value as text; those of a tower begin with its name
-
-    Returns:
-        The checked recipe.
-
-    Raises:
-        RecipeError: a name is unknown or a value is not allowed
-    """
-    source, raw = _read(recipe)
-    raw.pop("run", None)  # what config.yaml of a run says about the run itself
-    return recipe_of_values(raw, source, overrides)
-
-
-def recipe_of_values(
-    raw: dict[str, Any], source: str, overrides: Sequence[tuple[str, str]] = ()
-) -> Recipe | CrossModalRecipe:
-    """Make a recipe of nested values, as `to_mapping` gives them; see `load_any_recipe`.
-
-    Args:
-        raw: nested values
-        source: what they are called in messages
-        overrides: of settings
-    """
-    if "towers" in raw:
-        from batchot.training.cross_settings import make_cross_recipe
-
-        return make_cross_recipe(raw, source, overrides)
-    values = flat(raw, source)
-    changed: dict[str, Any] = {}
-    for name, text in overrides:
-        change(changed, values, name, text)
-    forget_options(changed, values)
-    made = build(lenient(values | changed), "command line" if changed else source)
-    check_effect(changed, made)
-    return made
 
 
 def change(changed: dict[str, Any], values: dict[str, Any], name: str, text: str) -> None:
@@ -492,65 +425,28 @@ def _where_effective(made: Recipe) -> list[tuple[str, bool, str]]:
     return [(name, effective, where) for names, effective, where in groups for name in names]
 
 
-def to_mapping(recipe: Recipe | CrossModalRecipe) -> dict[str, Any]:
-    """Give a recipe as nested plain values, as YAML writes them (tuples become lists).
-
-    >>> to_mapping(load_recipe("digits"))["data"]["name"]
-    'digits'
-    """
-
-    def plain(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {k: plain(v) for k, v in value.items()}
-        return [plain(v) for v in value] if isinstance(value, tuple | list) else value
-
-    if isinstance(recipe, Recipe):
-        return {k: plain(v) for k, v in dataclasses.asdict(recipe).items()}
-    from batchot.training.cross_settings import cross_mapping
-
-    return {k: plain(v) for k, v in cross_mapping(recipe).items()}
+def make_recipe(raw: dict[str, Any], source: str, overrides: Sequence[tuple[str, str]] = ()) -> Recipe:
+    """Make a recipe of one network of nested values."""
+    values = flat(raw, source)
+    changed: dict[str, Any] = {}
+    for name, text in overrides:
+        change(changed, values, name, text)
+    forget_options(changed, values)
+    made = build(lenient(values | changed), "command line" if changed else source)
+    check_effect(changed, made)
+    return made
 
 
-def head_recipe(recipe: Recipe | CrossModalRecipe) -> Recipe | CrossModalRecipe:
-    """Give the recipe of the run of the head, which comes before the whole network is trained.
-
-    Raises:
-        RecipeError: `first` names no setting, or its value is not allowed
-
-    >>> whole = dataclasses.replace(load_recipe("digits"), first={"epochs": 2})
-    >>> head_recipe(whole).epochs
-    2
-    """
-    values = to_mapping(recipe)
-    first = {full_name(str(name)): value for name, value in values.pop("first").items()}
-    for name in first:
-        if name not in setting_types() or name in ("first", "data.name", "model.train"):
-            raise RecipeError(f"first: {name!r} cannot be set there{suggestion(name, list(setting_types()))}")
-    if isinstance(recipe, Recipe):
-        of_head = {} if recipe.model.train == "all" else {"model.train": "head"}
-        return build(flat(values, "first") | first | of_head, "first")
-    from batchot.training.cross_settings import make_cross_recipe
-
-    for tower in values["towers"].values():
-        if tower["model"]["train"] != "all":
-            tower["model"]["train"] = "head"
-    return make_cross_recipe(values, "first", [(name, str(value)) for name, value in first.items()])
+def as_yaml(values: Any) -> Any:
+    """Give nested values as YAML writes them: tuples become lists."""
+    if isinstance(values, dict):
+        return {k: as_yaml(v) for k, v in values.items()}
+    return [as_yaml(v) for v in values] if isinstance(values, tuple | list) else values
 
 
-def first_difference(
-    a: Recipe | CrossModalRecipe, b: Recipe | CrossModalRecipe
-) -> tuple[str, Any, Any] | None:
-    """Give the first setting in which two recipes differ, with both values.
-
-    >>> first_difference(load_recipe("mnist"), load_recipe("mnist", [("loss.lam", "3")]))[0]
-    'loss.lam'
-    """
-    left, right = leaves(to_mapping(a)), leaves(to_mapping(b))
-    for key in [*left, *(key for key in right if key not in left)]:
-        here, there = left.get(key, "not there"), right.get(key, "not there")
-        if here != there:
-            return key, here, there
-    return None
+def plain_mapping(recipe: Recipe) -> dict[str, Any]:
+    """Give a recipe of one network as nested plain values."""
+    return as_yaml(dataclasses.asdict(recipe))
 
 
 def leaves(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

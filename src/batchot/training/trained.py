@@ -9,25 +9,17 @@ import torch
 from torch import Tensor, nn
 
 from batchot.data import Normalization, Preparation
+from batchot.errors import RunError
 from batchot.training.cross_recipe import CrossModalRecipe
-from batchot.training.files import RunError
 from batchot.training.inputs import projection_of
 from batchot.training.network import Network, Outputs, channels_last, embed
 from batchot.training.recipe import Recipe
+from batchot.training.recipes import load_recipe
 from batchot.training.saved_run import read_saved
-from batchot.training.settings import load_recipe
 
 
 class RunEmbedder(nn.Module):
-    """The network of a run of any kind in eval mode, and what is known of the run.
-
-    Args:
-        network: of the run
-        recipe: of the run
-        classes: names of the classes
-        metrics: content of metrics.json, empty before the first evaluation
-        normalized: L2-normalise the embeddings, as the loss does
-    """
+    """The network of a run of any kind in eval mode, and what is known of the run."""
 
     network: nn.Module
     recipe: Recipe | CrossModalRecipe
@@ -109,15 +101,7 @@ class TrainedEmbedder(RunEmbedder):
 
 
 def prepared_pixels(preparation: Preparation, samples: Tensor) -> Tensor:
-    """Give images, views or clouds as a network takes them.
-
-    Args:
-        preparation: projection and normalisation
-        samples: images or views, uint8 or floats in 0 .. 1, or clouds (n, p, 3)
-
-    Raises:
-        ValueError: floating point pixels outside 0 .. 1
-    """
+    """Give images, views or clouds as a network takes them."""
     if samples.ndim == 3:  # clouds
         return preparation.finish(preparation.project(samples.float()))
     return preparation.finish(_pixels(samples))

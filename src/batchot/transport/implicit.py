@@ -10,12 +10,7 @@ from torch.autograd.function import once_differentiable
 
 
 class _ImplicitCoupling(torch.autograd.Function):
-    """T(D): the coupling that was found, with the derivative that the optimality conditions give it.
-
-    At the optimum T_ij = exp(alpha_i + beta_j - lam D_ij) with fixed marginals. For a gradient G on T, let (p, q)
-    solve  diag(r) p + T q = (G * T) 1,  T^T p + diag(c) q = (G * T)^T 1,  with r, c the row and column sums.
-    Then dL/dD_ij = -lam T_ij (G_ij - p_i - q_j). Nothing is unrolled, so the number of iterations is irrelevant.
-    """
+    """T(D): the coupling that was found, with the derivative that the optimality conditions give it."""
 
     @staticmethod
     def forward(ctx: Any, D: Tensor, T: Tensor, lam: float) -> Tensor:

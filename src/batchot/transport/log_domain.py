@@ -41,11 +41,7 @@ def solve_in_log_domain(
     alpha: Tensor | None = None,
     doubtful: bool = True,
 ) -> tuple[Tensor, int, float]:
-    """T (n, m) in float64 for one problem with cost C >= 0 and marginals that sum to 1, and the steps taken.
-
-    The third value is the mass for which the mask leaves no room, where it is more than the tolerance; 0 otherwise.
-    alpha: potentials of the rows to begin with. doubtful: whether to look for such mass.
-    """
+    """T (n, m) in float64 for one problem with cost C >= 0 and marginals that sum to 1, and the steps taken."""
     if allowed is not None:
         C = C.masked_fill(~allowed, float("inf"))
     i, j = (a > 0).nonzero().squeeze(1), (b > 0).nonzero().squeeze(1)

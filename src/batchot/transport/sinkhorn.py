@@ -134,10 +134,7 @@ def _solve(
     tolerance: float,
     doubtful: bool = True,
 ) -> tuple[Tensor, int, float]:
-    """T in float64, the number of steps and the mass for which the mask leaves no room, for marginals that sum to 1.
-
-    doubtful: whether the mask may leave no room for them.
-    """
+    """T in float64, the number of steps and the mass for which the mask leaves no room, for marginals that sum to 1."""
     if lam == 0.0 and allowed is None:
         return a.unsqueeze(-1) * b.unsqueeze(-2), 0, 0.0
     forbidden_cost = float("inf")

@@ -17,8 +17,7 @@ from batchot import batch_ot_loss
 from batchot.losses.blocks import RowBlock, Rows, Weighed, tiled
 from batchot.losses.blocks import solve as solving
 from batchot.losses.blocks.device import DeviceRows
-from batchot.losses.blocks.newton import newton
-from batchot.losses.blocks.scaling import Alone, scale
+from batchot.losses.blocks.solve import Alone, newton, scale
 from batchot.losses.blocks.stored import StoredRows
 from batchot.losses.blocks.tiled import TiledRows
 from batchot.losses.settings import BatchOTSettings

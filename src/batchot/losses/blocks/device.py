@@ -14,12 +14,7 @@ _STRIP = 1 << 24  # pairs at a time, of which a few matrices are held
 
 
 class DeviceRows:
-    """K of a strip of rows is made where it is needed and forgotten.
-
-    Args:
-        rows: float32 or float64, on any device
-        strip: pairs of rows and columns that are held at a time
-    """
+    """K of a strip of rows is made where it is needed and forgotten."""
 
     def __init__(self, rows: Rows, strip: int = _STRIP) -> None:
         self.rows = rows

@@ -85,7 +85,4 @@ class Exchange(Protocol):
 
 
 class Unsolved(Exception):
-    """The iteration did not reach the tolerance on rows that this process does not hold all of.
-
-    Every holder raises it at the same step, so that all can go on together by another way.
-    """
+    """The iteration did not reach the tolerance on rows that this process does not hold all of."""

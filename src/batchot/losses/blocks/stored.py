@@ -8,18 +8,12 @@ import numpy as np
 import torch
 
 from batchot.losses import kernels
-from batchot.losses.blocks.options import Options, labels_of, squares
 from batchot.losses.blocks.rows import Rows, Weighed
-from batchot.losses.blocks.threads import row_runner
+from batchot.losses.blocks.tiled import Options, labels_of, row_runner, squares
 
 
 class StoredRows:
-    """G = X Y^T and K, float32 (n, m) each, from matrix products and compiled loops.
-
-    Args:
-        rows: float32, on a CPU
-        stack: closes the threads
-    """
+    """G = X Y^T and K, float32 (n, m) each, from matrix products and compiled loops."""
 
     def __init__(self, rows: Rows, stack: ExitStack) -> None:
         self.rows = rows

@@ -1,25 +1,134 @@
-"""Rows whose K is never kept: every pass makes it again, tile by tile, on a CPU.
-
-A pass costs a matrix product more than one over a stored K, and memory that grows with n instead of n m. Of a batch
-against itself only the upper half is made, as K is symmetric.
-"""
+"""Blocks of rows computed tile by tile."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from batchot.compiling import njit
 from batchot.losses import kernels
-from batchot.losses.blocks.options import Options, labels_of, squares
 from batchot.losses.blocks.rows import Rows, Weighed
-from batchot.losses.blocks.threads import row_runner
-from batchot.losses.blocks.tile_kernels import kernel_sums
+from batchot.losses.kernels import _dot, _exp
+from batchot.losses.settings import BatchOTSettings
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of the loss as arguments of the loops."""
+
+    cost: tuple[np.float32, np.float32]  # margin, pos_margin
+    kernel: tuple[np.float32, np.float32]  # gamma, lam
+    uniform: bool
+
+    @classmethod
+    def of(cls, s: BatchOTSettings) -> Self:
+        """Convert them."""
+        return cls(
+            (np.float32(s.margin), np.float32(s.pos_margin)),
+            (np.float32(s.gamma), np.float32(s.lam)),
+            s.plan == "uniform",
+        )
+
+
+def integer_labels(*labels: Tensor) -> list[np.ndarray]:
+    """Label vectors as int32 with the same meaning (narrow, so that comparisons vectorise with float32)."""
+    given = [each.detach().cpu().numpy() for each in labels]
+    with np.errstate(invalid="ignore"):  # a value that does not fit fails the comparison below
+        narrow = [each.astype(np.int32) for each in given]
+    if all((small == each).all() for small, each in zip(narrow, given, strict=True)):
+        return narrow
+    _, codes = np.unique(np.concatenate(given), return_inverse=True)
+    return np.split(codes.astype(np.int32), np.cumsum([len(each) for each in given])[:-1])
+
+
+def squares(x: Tensor) -> np.ndarray:
+    """Squared lengths of rows, float32 (n,)."""
+    square: np.ndarray = (x * x).sum(1, dtype=torch.float32).numpy()
+    return square
+
+
+def labels_of(rows: Rows) -> tuple[np.ndarray, np.ndarray]:
+    """Labels of rows and columns."""
+    if rows.whole:
+        (same,) = integer_labels(rows.x_labels)
+        return same, same
+    x, y = integer_labels(rows.x_labels, rows.y_labels)
+    return x, y
+
+
+THREADED_PAIRS = 1 << 21  # below, handing work to threads in every step costs more than they save
+
+RowRunner = Callable[[Callable[[int, int], Any]], list[Any]]
+
+
+def row_runner(n: int, m: int, stack: ExitStack) -> RowRunner:
+    """A function that applies work(first, last) to all n rows: at once, or shared among torch's number of threads."""
+    threads = min(torch.get_num_threads(), n)
+    if n * m < THREADED_PAIRS or threads == 1:
+        return lambda work: [work(0, n)]
+    # Threads of this call alone: nothing is left over that a fork or a second caller could trip on.
+    pool = stack.enter_context(ThreadPoolExecutor(threads))
+    edges = np.linspace(0, n, threads + 1).astype(int).tolist()
+    return lambda work: list(pool.map(work, edges[:-1], edges[1:]))
+
+
+# numba keeps compiled code by the date of the file that it stands in: touch this one after a change
+# to one that it imports.
+
+_FAST = {"reassoc", "contract", "nsz"}  # lets sums and products be vectorised; NaN and Inf keep their meaning
+_CHUNK = 256  # columns at a time: their K stays in the nearest cache
+_FLUSH = 32  # rows whose column sums are gathered in float32 before they go to float64
+_TWO = np.float32(2.0)
+_ZERO = np.float32(0.0)
+
+
+@njit(inline="always", fastmath=_FAST)
+def _kernel(g, xi, y2, li, ly, margin, pos_margin, gamma, lam, k):  # type: ignore[no-untyped-def]
+    """K of one row and a chunk of columns."""
+    for j in range(g.shape[0]):
+        d2 = max(xi + y2[j] - _TWO * g[j], _ZERO)
+        M = max(d2 - pos_margin if li == ly[j] else margin - d2, _ZERO)
+        k[j] = _exp(-lam * _exp(-gamma * M))
+
+
+@njit(inline="always", fastmath=_FAST)
+def _add(s, k, out):  # type: ignore[no-untyped-def]
+    for j in range(k.shape[0]):
+        out[j] += s * k[j]
+
+
+@njit(nogil=True, cache=True, fastmath=_FAST, error_model="numpy")
+def kernel_sums(G, x2, y2, lx, ly, margin, pos_margin, gamma, lam, diagonal, u, v, first, last, r, c):  # type: ignore[no-untyped-def]
+    """r_i += sum_j K_ij v_j and c_j += sum_i u_i K_ij for rows first..last, without keeping K."""
+    m = G.shape[1]
+    k = np.empty(_CHUNK, np.float32)
+    part = np.zeros(c.shape[0], np.float32)
+    for i in range(first, last):
+        total = 0.0
+        for start in range(0, m, _CHUNK):
+            stop = min(start + _CHUNK, m)
+            chunk = k[: stop - start]
+            _kernel(
+                G[i, start:stop], x2[i], y2[start:stop], lx[i], ly[start:stop], margin, pos_margin, gamma, lam, chunk
+            )  # fmt: skip
+            if start <= i + diagonal < stop:
+                chunk[i + diagonal - start] = _ZERO
+            total += _dot(chunk, v[start:stop])
+            if c.shape[0] > 0:
+                _add(u[i], chunk, part[start:stop])
+        r[i] += total
+        if c.shape[0] > 0 and ((i - first) % _FLUSH == _FLUSH - 1 or i == last - 1):
+            for j in range(m):
+                c[j] += part[j]
+                part[j] = _ZERO
+
 
 _ROWS, _COLUMNS = 256, 2048  # of a tile: with its K it stays in the caches
 _STRIP = 1 << 24  # pairs whose K is kept for half a step of the iteration, which reads it twice
@@ -37,12 +146,7 @@ class _Tile:
 
 
 class TiledRows:
-    """The block of :class:`~batchot.losses.blocks.stored.StoredRows` without its matrices.
-
-    Args:
-        rows: float32, on a CPU
-        stack: closes the threads
-    """
+    """The block of :class:`~batchot.losses.blocks.stored.StoredRows` without its matrices."""
 
     def __init__(self, rows: Rows, stack: ExitStack) -> None:
         self.rows = rows

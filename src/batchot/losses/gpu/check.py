@@ -20,11 +20,8 @@ _TOLERANCE = 1e-4  # of the loss, and of the largest entry of the gradient; wron
 
 @cache
 def kernels_agree(device: torch.device, path: Path, tiles: Tiles) -> bool:
-    """Whether the kernels of a path give the loss and the gradient of plain PyTorch; a warning says where they do not.
-
-    A compiler, a driver or a card that nobody has tried would otherwise train networks on wrong gradients. It is asked
-    once a process, and compiles what is needed in any case.
-    """
+    """Whether the kernels of a path give the loss and the gradient of plain PyTorch; a warning says where they do
+    not."""
     try:
         wrong = _disagreement(device, path, tiles)
     except Exception as error:  # whatever a compiler or a driver brings

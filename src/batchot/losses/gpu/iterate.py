@@ -25,13 +25,7 @@ def step_of_v(  # type: ignore[no-untyped-def]
     sums_ptr, v_ptr, u_ptr, best_u_ptr, vectors_ptr, differences_ptr, state_ptr, error_ptr,
     n, m, tolerance, is_last, MODE: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """From the sums K^T u to the next x = log v by Anderson's acceleration (Walker and Ni 2011); one program's work.
-
-    For a batch against itself x <- x + (log a - log(v K v)) / 2: the half step makes groups that hardly exchange
-    mass converge at once, where the alternating iteration crawls. The first residual, which only finds the total
-    mass, is left out of the memory. The best x so far is kept, and after a step that made the error much worse the
-    iteration starts again from its image.
-    """
+    """From the sums K^T u to the next x = log v by Anderson's acceleration (Walker and Ni 2011); one program's work."""
     slots = tl.arange(0, MEMORY)
     residual_ptr = differences_ptr
     dR_ptr = differences_ptr + m

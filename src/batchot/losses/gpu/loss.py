@@ -64,19 +64,7 @@ def _suits(batch: Batch, settings: BatchOTSettings) -> bool:
 
 
 def gpu_loss(batch: Batch, settings: BatchOTSettings, precision: str = _PRECISION) -> Tensor:
-    """The loss of a batch for which :func:`is_gpu_fusible` holds; differentiable once, no synchronisation.
-
-    Embeddings that hold NaN or infinite values give a loss of NaN. Marginals that are not within the tolerance are
-    told of by a `SinkhornWarning` at a later call, when the device has finished with this one.
-
-    Args:
-        batch: embeddings in float32, bfloat16 or float16, labels of any integer type.
-        settings: those of :func:`batchot.losses.fused.suits_kernels`.
-        precision: of matrix products, ``"tf32x3"`` (error about that of float32) or ``"ieee"`` (float32, slower).
-
-    Returns:
-        The loss, float32, of no dimension.
-    """
+    """The loss of a batch for which :func:`is_gpu_fusible` holds; differentiable once, no synchronisation."""
     loss, error = gpu_loss_and_error(batch, settings, precision)
     watch(error, settings)
     return loss

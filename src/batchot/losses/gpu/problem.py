@@ -45,11 +45,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class Tiles:
-    """Sizes of tiles, all powers of two of at least 16.
-
-    Those for large batches are the largest that compile without spilling registers on compute capability 9.0
-    (benchmarks/gpu_compile.py); tests use tiny ones.
-    """
+    """Sizes of tiles, all powers of two of at least 16."""
 
     BM: int = 128  # rows of a tile of G = X Y^T in a pass
     BN: int = 64  # its columns

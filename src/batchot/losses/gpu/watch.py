@@ -38,10 +38,7 @@ _watches: dict[torch.device, _Watch] = {}
 
 
 def watch(error: Tensor, settings: BatchOTSettings) -> None:
-    """Warn of a marginal error above the tolerance: now on a CPU, at a later call on a GPU.
-
-    Nothing is watched inside a compiled graph or while a CUDA graph is captured.
-    """
+    """Warn of a marginal error above the tolerance: now on a CPU, at a later call on a GPU."""
     if torch.compiler.is_compiling():
         return
     if not error.is_cuda:

@@ -29,17 +29,7 @@ def hull(stations: Sequence[Sequence[float]], exponent: float = 2.0, sides: int 
 def wing(
     root: float, tip: float, span: float, sweep: float, rise: float, thick: float, start: float = 0.0
 ) -> Part:
-    """The right half of a wing, from x = ``start`` outwards; middle of the root chord at y = 0.
-
-    Args:
-        root: chord at the fuselage, metres.
-        tip: chord at the end.
-        span: length in x.
-        sweep: how far back (+y) the middle of the tip lies.
-        rise: how far up the tip lies.
-        thick: greatest thickness as a share of the chord.
-        start: x of the root.
-    """
+    """The right half of a wing, from x = ``start`` outwards; middle of the root chord at y = 0."""
     sections = np.empty((2, len(_FOIL), 3))
     for i, (chord, x, y, z) in enumerate([(root, start, 0.0, 0.0), (tip, start + span, sweep, rise)]):
         sections[i, :, 0] = x

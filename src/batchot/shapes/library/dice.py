@@ -9,19 +9,7 @@ Option = TypeVar("Option")
 
 
 class Dice:
-    """Choices that follow from a key alone.
-
-    Only :meth:`random.Random.random` is used, whose sequence Python promises to keep for a given seed;
-    NumPy makes no such promise for its generators.
-
-    Args:
-        key: whatever names the shape, for example its class and its seed.
-
-    Example:
-        >>> from batchot.shapes.library.dice import Dice
-        >>> Dice("chair", 3).between(0.4, 0.5) == Dice("chair", 3).between(0.4, 0.5)
-        True
-    """
+    """Choices that follow from a key alone."""
 
     def __init__(self, *key: str | int) -> None:
         self._random = random.Random("/".join(str(part) for part in key))

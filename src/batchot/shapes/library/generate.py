@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from batchot.shapes.errors import ShapeError
+from batchot.errors import ShapeError
 from batchot.shapes.library import (
     aircraft,
     beds,

@@ -9,18 +9,7 @@ from batchot.shapes.library.part import Part, join
 
 
 def spoil(dice: Dice, parts: list[Part]) -> list[Part]:
-    """A small share of shapes with turned faces, faces twice, missing faces or corners of their own.
-
-    A recogniser that leans on clean winding or on shared corners would fail on real collections; the
-    outline of the shape stays as it was.
-
-    Args:
-        dice: choices.
-        parts: pieces of one shape.
-
-    Returns:
-        The pieces, changed or not.
-    """
+    """A small share of shapes with turned faces, faces twice, missing faces or corners of their own."""
     if dice.chance(0.15):  # one part inside out
         i = dice.whole(0, len(parts) - 1)
         parts = [*parts[:i], Part(parts[i].vertices, parts[i].faces[:, ::-1]), *parts[i + 1 :]]

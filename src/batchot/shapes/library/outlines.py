@@ -57,13 +57,7 @@ def symmetric(half: Sequence[Sequence[float]] | Floats) -> Floats:
 
 
 def corner_share(outline: Floats) -> float:
-    """How far towards the corner of its bounding box a convex outline about the origin reaches, 1 at most.
-
-    Example:
-        >>> from batchot.shapes.library.outlines import circle, corner_share
-        >>> round(corner_share(circle(64)), 2)
-        0.71
-    """
+    """How far towards the corner of its bounding box a convex outline about the origin reaches, 1 at most."""
     edges = np.roll(outline, -1, axis=0) - outline
     normals = np.stack([edges[:, 1], -edges[:, 0]], axis=1)
     offsets = (normals * outline).sum(axis=1)
@@ -78,22 +72,7 @@ def _cross(o: Floats, a: Floats, b: Floats) -> Floats:
 
 
 def triangulate(outline: Floats) -> NDArray[np.int64]:
-    """The triangles that fill a simple counter-clockwise outline ``(n, 2)``, by clipping ears.
-
-    Args:
-        outline: corners, shape ``(n, 2)``.
-
-    Returns:
-        Faces, int64, shape ``(n - 2, 3)``.
-
-    Source:
-        G. H. Meisters, "Polygons have ears", 1975.
-
-    Example:
-        >>> from batchot.shapes.library.outlines import rectangle, triangulate
-        >>> triangulate(rectangle(2.0, 1.0)).tolist()
-        [[0, 1, 2], [0, 2, 3]]
-    """
+    """The triangles that fill a simple counter-clockwise outline ``(n, 2)``, by clipping ears."""
     n = len(outline)
     turns = _cross(np.roll(outline, 1, axis=0), outline, np.roll(outline, -1, axis=0))
     if np.all(turns >= -_EPSILON):  # convex: a fan

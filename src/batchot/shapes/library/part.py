@@ -14,15 +14,10 @@ _AXES: tuple[Axis, ...] = ("x", "y", "z")
 
 
 class Part(NamedTuple):
-    """A triangle mesh of its own, faces counter-clockwise seen from outside.
+    """A triangle mesh of its own, faces counter-clockwise seen from outside."""
 
-    Args:
-        vertices: float64, shape ``(n, 3)``, metres.
-        faces: int64, shape ``(m, 3)``.
-    """
-
-    vertices: NDArray[np.float64]
-    faces: NDArray[np.int64]
+    vertices: NDArray[np.float64]  # float64, shape ``(n, 3)``, metres
+    faces: NDArray[np.int64]  # int64, shape ``(m, 3)``
 
     def moved(self, x: float = 0.0, y: float = 0.0, z: float = 0.0) -> Part:
         """The part shifted by ``(x, y, z)``."""

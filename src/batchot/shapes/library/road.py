@@ -29,17 +29,7 @@ def wheels(places: Sequence[float], radius: float, track: float, thick: float, s
 def side_outline(
     corners: Sequence[Sequence[float]], arches: Sequence[float], radius: float, floor: float
 ) -> Floats:
-    """Corners of a body's side from front bottom over the roof to back bottom, arches cut into its floor.
-
-    Args:
-        corners: y and z, from the front lower corner up, over and down to the back lower corner.
-        arches: y of the wheels, from front to back.
-        radius: of the arches, metres.
-        floor: z of the lower edge.
-
-    Returns:
-        Outline counter-clockwise seen from +x, shape ``(n, 2)``.
-    """
+    """Corners of a body's side from front bottom over the roof to back bottom, arches cut into its floor."""
     bottom = []
     for y in arches:
         angles = np.linspace(math.pi, 0, 7)

@@ -22,16 +22,7 @@ Point = tuple[float, float, float]
 
 
 def loft(sections: Floats, *, cap: NDArray[np.int64] | None = None, capped: bool = True) -> Part:
-    """The skin through closed sections, one above the other, and its two ends.
-
-    Args:
-        sections: float64, shape ``(k, n, 3)``: rings counter-clockwise seen from the end of the row.
-        cap: triangles that fill a section, ``(m, 3)``; a fan if left out, right for convex sections.
-        capped: close both ends.
-
-    Returns:
-        The solid; triangles between corners that coincide are left out.
-    """
+    """The skin through closed sections, one above the other, and its two ends."""
     k, n, _ = sections.shape
     here = np.arange(n)
     beside = (here + 1) % n
@@ -95,15 +86,7 @@ def lathe(
     centre: tuple[float, float] = (0.0, 0.0),
     twist: float = 0.0,
 ) -> Part:
-    """The surface of revolution of a profile, outside on its right hand when walked.
-
-    Args:
-        profile: radius and height, shape ``(k, 2)``, from the bottom up on the outside.
-        sides: corners of a ring.
-        ring: another outline of size one in the place of a circle, shape ``(n, 2)``.
-        centre: where the axis stands, x and y.
-        twist: radians that the last ring is turned against the first.
-    """
+    """The surface of revolution of a profile, outside on its right hand when walked."""
     p = np.asarray(profile, dtype=np.float64)
     unit = circle(sides) if ring is None else ring
     angles = np.linspace(0.0, twist, len(p))
@@ -125,13 +108,7 @@ def cylinder(radius: float, bottom: float, top: float, centre: tuple[float, floa
 def tube(
     path: Sequence[Sequence[float]] | Floats, radius: float | Sequence[float] | Floats, sides: int = 8
 ) -> Part:
-    """A round bar along a path; four sides make a square one of half-width ``radius``.
-
-    Args:
-        path: shape ``(k, 3)``, no two neighbours equal.
-        radius: metres, one for all points or ``(k,)``.
-        sides: corners of the cross-section.
-    """
+    """A round bar along a path; four sides make a square one of half-width ``radius``."""
     p = np.asarray(path, dtype=np.float64)
     steps = np.diff(p, axis=0)
     steps /= np.linalg.norm(steps, axis=1, keepdims=True)

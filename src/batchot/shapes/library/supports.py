@@ -33,16 +33,7 @@ def plate(dice: Dice, width: float, depth: float, *, round_share: float) -> Floa
 def support(
     dice: Dice, style: Support, width: float, depth: float, height: float, thick: float
 ) -> list[Part]:
-    """A support of the given style from the floor up to ``height``.
-
-    Args:
-        dice: choices.
-        style: kind of support.
-        width: extent in x at the top, metres.
-        depth: extent in y at the top, metres.
-        height: metres.
-        thick: thickness of a leg, metres.
-    """
+    """A support of the given style from the floor up to ``height``."""
     if style in ("square", "round", "turned", "three"):
         return _legs(dice, style, width, depth, height, thick)
     if style in ("pedestal", "star", "cross", "drum"):

@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from batchot.shapes.errors import ShapeError
+from batchot.errors import ShapeError
 from batchot.shapes.library.generate import CLASS_NAMES, GENERATOR_VERSION, check_class, generate_shape
 from batchot.shapes.shape import Mesh
 
@@ -33,11 +33,7 @@ def _plan(classes: Sequence[str], per_class: int, test_fraction: float) -> Itera
 
 
 def _write(path: Path, content: bytes) -> None:
-    """Under another name first, so that no reader ever sees half a file.
-
-    Not forced on to the disk, which would take longer than making the shape: after a crash the digest
-    tells which file is not right.
-    """
+    """Under another name first, so that no reader ever sees half a file."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

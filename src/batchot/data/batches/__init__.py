@@ -1,0 +1,1 @@
+"""Batches: samplers, loaders, pairs of modalities."""

@@ -1,0 +1,431 @@
+"""Batches of two modalities with classes in common."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, is_dataclass, replace
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from batchot.data.augment.strokes import fresh_batch
+from batchot.data.batches.loader import Preparation
+from batchot.data.batches.resumable import ResumableBatches
+from batchot.data.batches.samplers import (
+    Groups,
+    Sources,
+    draw_by_share,
+    draw_in_turns,
+    drawn_once,
+    generator_for,
+    grouped,
+)
+from batchot.data.images import Splits
+from batchot.data.labels import WHOLE, Share
+from batchot.data.samples import Samples
+from batchot.data.sets.shape_files import shorten
+from batchot.errors import DataError
+
+Renaming = Mapping[str, Mapping[str, str]]
+_NO_RENAMING: Renaming = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class Paired:
+    """Data sets of several towers with common classes.
+
+    Args:
+        classes: of all towers together, after renaming, in alphabetical order.
+        parts: data set of each tower, its labels being indices into ``classes``.
+        shared: classes of which every tower has training samples; these are learnt from in pairs.
+        only: for each tower, the classes of its samples, training or test, that are not shared. They give no
+            pairs across towers, but remain in the data, where they are distractors.
+
+    Example:
+        >>> from batchot.data import load_digits
+        >>> from batchot.data.batches.paired import pair_classes
+        >>> digits = load_digits()
+        >>> paired = pair_classes({"left": digits, "right": digits}, {"right": {"7": "seven"}})
+        >>> len(paired.classes), paired.only
+        (11, {'left': ('7',), 'right': ('seven',)})
+    """
+
+    classes: tuple[str, ...]
+    parts: dict[str, Splits[Samples]]
+    shared: tuple[str, ...]
+    only: dict[str, tuple[str, ...]]
+
+    @property
+    def shared_labels(self) -> tuple[int, ...]:
+        """Indices of the shared classes."""
+        return tuple(self.classes.index(name) for name in self.shared)
+
+    @property
+    def near_misses(self) -> tuple[tuple[str, str, str, str], ...]:
+        """Classes that are not shared and differ in case, accents' form or separators only.
+
+        Returns:
+            (tower, class, other tower, its class) of each.
+        """
+        return tuple(_near_misses(self.only))
+
+    def summary(self) -> str:
+        """In words: how many classes are shared, which are not, and which names look like the same class."""
+        text = f"{len(self.shared)} classes are in every tower ({shorten(self.shared)})"
+        for tower, names in self.only.items():
+            if names:
+                text += f"; {len(names)} of {tower} are not ({shorten(names)})"
+        return text + "".join(f"; {hint}" for hint in _hints(self.near_misses))
+
+
+def pair_classes(splits: Mapping[str, Splits[Any]], rename: Renaming = _NO_RENAMING) -> Paired:
+    """Give several data sets common classes: those of the same name are the same, in the same case.
+
+    Args:
+        splits: data set of each tower.
+        rename: for each tower, new names of some of its classes. Two with the same new name become one:
+            ``{"sketch": {"dog": "Quadruped", "horse": "Quadruped"}}``.
+
+    Returns:
+        The data sets with their labels changed, and which classes are shared.
+
+    Raises:
+        ValueError: on less than two towers.
+        DataError: when ``rename`` names a tower or class that is not there, or no class is shared.
+
+    Example:
+        >>> import torch
+        >>> from batchot.data import Images, Splits
+        >>> from batchot.data.batches.paired import pair_classes
+        >>> def four(*classes: str) -> Splits[Images]:
+        ...     part = Images(torch.zeros(4, 1, 2, 2, dtype=torch.uint8), torch.arange(4) % 2, classes)
+        ...     return Splits("drawn", part, part)
+        >>> towers = {"sketch": four("dog", "guitar"), "shape": four("Guitar", "Quadruped")}
+        >>> paired = pair_classes(towers, {"sketch": {"dog": "Quadruped", "guitar": "Guitar"}})
+        >>> paired.shared, paired.parts["sketch"].train.labels.tolist()
+        (('Guitar', 'Quadruped'), [1, 0, 1, 0])
+    """
+    if len(splits) < 2:
+        raise ValueError(f"classes are paired between two towers or more, got {len(splits)}")
+    _check_names_of_towers(rename, splits)
+    new_names = {
+        tower: renamed(tower, part.train.classes, rename.get(tower, {})) for tower, part in splits.items()
+    }
+    classes = tuple(sorted({name for names in new_names.values() for name in names}))
+    parts = {tower: relabelled(part, new_names[tower], classes) for tower, part in splits.items()}
+    in_training = {tower: _present(part.train) for tower, part in parts.items()}
+    shared = set.intersection(*in_training.values())
+    only = {
+        tower: tuple(sorted((in_training[tower] | _present(part.test)) - shared))
+        for tower, part in parts.items()
+    }
+    if not shared:
+        listed = "".join(
+            f"\n  {tower} ({part.name}): {shorten(sorted(in_training[tower])) or 'no training samples'}"
+            for tower, part in parts.items()
+        )
+        hints = "".join(f"\n  {hint}" for hint in _hints(tuple(_near_misses(only))))
+        raise DataError(
+            f"no class has training samples in every tower:{listed}{hints}\n"
+            "give classes that mean the same the same name with rename={TOWER: {CLASS: NEW NAME}}"
+        )
+    return Paired(classes, parts, tuple(sorted(shared)), only)
+
+
+def _check_names_of_towers(rename: Renaming, splits: Mapping[str, Splits[Any]]) -> None:
+    if unknown := [tower for tower in rename if tower not in splits]:
+        raise DataError(
+            f"cannot rename classes of {', '.join(unknown)}: the towers are {', '.join(splits)}"
+            f"{closest(unknown[0], tuple(splits))}"
+        )
+
+
+def renamed(tower: str, classes: tuple[str, ...], new_names: Mapping[str, str]) -> tuple[str, ...]:
+    """What the classes of a tower or source are called after renaming, in their order."""
+    for name in new_names:
+        if name not in classes:
+            raise DataError(
+                f"cannot rename {name!r}: {tower} has no such class{closest(name, classes)}; "
+                f"it has {shorten(classes)}"
+            )
+    return tuple(new_names.get(name, name) for name in classes)
+
+
+def closest(name: str, names: Collection[str], cutoff: float = 0.6) -> str:
+    """The end of a message about a class that nobody has: the nearest name, if any is near."""
+    by_key = {class_key(known): known for known in names}
+    found = difflib.get_close_matches(class_key(name), by_key, n=1, cutoff=cutoff)
+    return f" (did you mean {by_key[found[0]]!r}?)" if found else ""
+
+
+def relabelled(part: Splits[Any], new_names: tuple[str, ...], classes: tuple[str, ...]) -> Splits[Samples]:
+    """Give a set other classes."""
+    to_new = torch.tensor([classes.index(name) for name in new_names], dtype=torch.int64)  # (old classes,)
+
+    def change(samples: Any) -> Any:
+        if not is_dataclass(samples):
+            raise TypeError(
+                f"{type(samples).__name__} cannot be given other classes: it must be a dataclass with the "
+                "fields labels and classes"
+            )
+        changed: Any = samples
+        return replace(changed, labels=to_new[changed.labels], classes=classes)
+
+    return Splits(part.name, change(part.train), change(part.test))
+
+
+def _present(samples: Samples) -> set[str]:
+    return {samples.classes[label] for label in samples.labels.unique().tolist()}
+
+
+def class_key(name: str) -> str:
+    """The same for names that differ in case, spaces, hyphens and the like only."""
+    return "".join(letter for letter in name.casefold() if letter.isalnum())
+
+
+def _near_misses(only: Mapping[str, tuple[str, ...]]) -> Iterator[tuple[str, str, str, str]]:
+    towers = list(only)
+    for k, tower in enumerate(towers):
+        for other in towers[k + 1 :]:
+            of_other = {class_key(name): name for name in only[other] if class_key(name)}
+            for name in only[tower]:
+                if (match := of_other.get(class_key(name))) is not None and match != name:
+                    yield tower, name, other, match
+
+
+def _hints(near_misses: tuple[tuple[str, str, str, str], ...]) -> list[str]:
+    return [
+        f"{name!r} of {tower} and {match!r} of {other} may be the same class: "
+        f"rename={{{tower!r}: {{{name!r}: {match!r}}}}} makes them one"
+        for tower, name, other, match in near_misses
+    ]
+
+
+_NONE: Mapping[str, int] = MappingProxyType({})
+
+
+class PairedBatches:
+    """Batches in which every tower has samples of the same classes, so that each finds its counterparts.
+
+    As in :class:`~batchot.data.BalancedBatches`, classes take turns over the batches of an epoch, and so do
+    the samples of a class in each tower; no sample is twice in a batch unless its class is smaller than its
+    share. Within a batch the classes alternate (a, b, c, a, b, c, ...), so a class has equally many samples as
+    any other, give or take one where the size is no multiple of ``classes_per_batch``, and each half of a
+    tower's batch is balanced, too. The towers have the classes in the same order.
+
+    An epoch is over when the first tower has been seen about once: its paired samples divided by its size,
+    rounded, are the number of batches.
+
+    Args:
+        labels: for each tower, class of each of its samples, int64, shape ``(n,)``; the labels mean the same in
+            all towers. The first tower is the one whose samples make an epoch.
+        sizes: for each tower, its paired samples in a batch, at least ``classes_per_batch``.
+        classes_per_batch: different classes in a batch, at most as many as ``allowed``.
+        allowed: classes that are paired; by default all of which every tower has samples.
+        extra: for some towers, further samples in each batch, of classes that are not ``allowed``; they have no
+            counterpart in the batch and push it away. Half of them are in each half of the batch.
+        batches: in an epoch, where that is not to depend on the first tower.
+        sources: for some towers, where the samples of a class are drawn by shares. An epoch is then as long as it
+            takes to see each sample of the first source of its class about once.
+
+    Raises:
+        ValueError: on towers that differ, labels that are not vectors, sizes that do not fit, a class that is
+            missing in a tower, further samples of a tower that has no other classes.
+
+    Example:
+        >>> import torch
+        >>> from batchot.data import PairedBatches
+        >>> labels = {"sketch": torch.tensor([0, 0, 0, 1, 1, 1]), "shape": torch.tensor([1, 1, 0, 0, 2, 2])}
+        >>> batches = PairedBatches(labels, {"sketch": 2, "shape": 4}, classes_per_batch=2, extra={"shape": 1})
+        >>> [{tower: labels[tower][index].sort().values.tolist() for tower, index in batch.items()}
+        ...  for batch in batches.epoch(seed=0, epoch=0)]  # doctest: +NORMALIZE_WHITESPACE
+        [{'sketch': [0, 1], 'shape': [0, 0, 1, 1, 2]},
+         {'sketch': [0, 1], 'shape': [0, 0, 1, 1, 2]},
+         {'sketch': [0, 1], 'shape': [0, 0, 1, 1, 2]}]
+    """
+
+    def __init__(
+        self,
+        labels: Mapping[str, Tensor],
+        sizes: Mapping[str, int],
+        classes_per_batch: int,
+        *,
+        allowed: Collection[int] | None = None,
+        extra: Mapping[str, int] | None = None,
+        batches: int | None = None,
+        sources: Mapping[str, Sources | None] = MappingProxyType({}),
+    ) -> None:
+        if batches is not None and batches < 1:
+            raise ValueError(f"batches must be at least 1, got {batches}")
+        self.batches = batches
+        extra = extra or _NONE
+        _check_towers(labels, sizes, extra)
+        present = {tower: set(of_tower.unique().tolist()) for tower, of_tower in labels.items()}
+        self.allowed = _allowed_classes(present, allowed)
+        if not 1 <= classes_per_batch <= len(self.allowed):
+            raise ValueError(
+                f"classes_per_batch must lie in 1 .. {len(self.allowed)}, the number of classes that every "
+                f"tower has, got {classes_per_batch}"
+            )
+        self.sizes = {tower: sizes[tower] for tower in labels}
+        self.extra = {tower: extra.get(tower, 0) for tower in labels}
+        self.classes_per_batch = classes_per_batch
+        self._paired = {
+            tower: [grouped(torch.where(of_tower == label)[0], sources.get(tower)) for label in self.allowed]
+            for tower, of_tower in labels.items()
+        }
+        self._others = {
+            tower: [
+                grouped(torch.where(of_tower == label)[0], sources.get(tower))
+                for label in sorted(present[tower] - set(self.allowed))
+            ]
+            for tower, of_tower in labels.items()
+        }
+        for tower in labels:
+            if self.sizes[tower] < classes_per_batch:
+                raise ValueError(
+                    f"{self.sizes[tower]} samples of {tower} in a batch cannot show {classes_per_batch} classes; "
+                    "raise its size or lower classes_per_batch"
+                )
+            if self.extra[tower] < 0 or (self.extra[tower] and not self._others[tower]):
+                raise ValueError(
+                    f"extra must be at least 0, and 0 for {tower} where all of its classes are paired, "
+                    f"got {self.extra[tower]}"
+                )
+
+    def __len__(self) -> int:
+        if self.batches is not None:
+            return self.batches
+        first = next(iter(self.sizes))
+        n = sum(drawn_once(members) for members in self._paired[first])
+        return max(1, round(n / self.sizes[first]))
+
+    def epoch(self, seed: int, epoch: int) -> tuple[dict[str, Tensor], ...]:
+        """Indices of the samples of each tower in each batch of an epoch, int64, shape ``(size + extra,)``."""
+        generator = generator_for("paired classes", seed, epoch)
+        lengths = torch.full((len(self),), self.classes_per_batch)
+        turns = draw_in_turns(torch.arange(len(self.allowed)), lengths, generator).view(len(self), -1)
+        drawn = {tower: self._draw(tower, turns, seed, epoch) for tower in self.sizes}
+        return tuple({tower: batches[k] for tower, batches in drawn.items()} for k in range(len(self)))
+
+    def _draw(self, tower: str, turns: Tensor, seed: int, epoch: int) -> Tensor:
+        """All batches of a tower, ``(batches, size + extra)``; ``turns`` are the classes of each, in order."""
+        # A generator for each tower, so that its batches do not depend on the sizes of the others.
+        generator = generator_for(f"paired batches, {tower}", seed, epoch)
+        size, extra = self.sizes[tower], self.extra[tower]
+        order = turns[:, torch.arange(size) % self.classes_per_batch]  # (batches, size): class at each place
+        paired = _members_in_turns(self._paired[tower], order, generator)
+        if not extra:
+            return paired
+        lengths = torch.full((len(turns),), extra)
+        classes = draw_in_turns(torch.arange(len(self._others[tower])), lengths, generator)
+        others = _members_in_turns(self._others[tower], classes.view(len(turns), extra), generator)
+        paired_first, others_first = (size + extra) // 2 - extra // 2, extra // 2
+        return torch.cat(
+            [
+                paired[:, :paired_first], others[:, :others_first],
+                paired[:, paired_first:], others[:, others_first:],
+            ],
+            dim=1,
+        )  # fmt: skip
+
+
+def _members_in_turns(members: list[Groups], order: Tensor, generator: torch.Generator) -> Tensor:
+    """A sample of the class that ``order`` ``(batches, k)`` has at each place."""
+    batches = torch.empty_like(order)
+    for c, of_class in enumerate(members):
+        here = order == c
+        batches[here] = draw_by_share(of_class, here.sum(1), generator)
+    return batches
+
+
+def _check_towers(labels: Mapping[str, Tensor], sizes: Mapping[str, int], extra: Mapping[str, int]) -> None:
+    if not labels or set(labels) != set(sizes) or not set(extra) <= set(labels):
+        raise ValueError(
+            f"the towers of labels ({', '.join(labels)}), sizes ({', '.join(sizes)}) and extra "
+            f"({', '.join(extra)}) must be the same"
+        )
+    for tower, of_tower in labels.items():
+        if of_tower.ndim != 1:
+            raise ValueError(f"labels of {tower} must have shape (n,), got {tuple(of_tower.shape)}")
+
+
+def _allowed_classes(present: Mapping[str, set[int]], allowed: Collection[int] | None) -> tuple[int, ...]:
+    if allowed is None:
+        return tuple(sorted(set.intersection(*present.values())))
+    for tower, classes in present.items():
+        if missing := sorted(set(allowed) - classes):
+            raise ValueError(f"{tower} has no samples of the allowed classes {missing}; leave them out")
+    return tuple(sorted(set(allowed)))
+
+
+class PairedTrainingBatches(ResumableBatches[dict[str, Tensor], dict[str, tuple[Tensor, Tensor]]]):
+    """Batches of several towers; batch ``k`` of epoch ``e`` depends on ``(seed, e, k)`` alone.
+
+    Passes are resumed and made ahead as :class:`~batchot.data.batches.resumable.ResumableBatches` says.
+
+    Args:
+        samples: the training samples of each tower.
+        sampler: which of them go into which batch.
+        prepare: augmentation and normalisation of each tower.
+        seed: of the sampler and the augmentation.
+        ahead: batches that are made ahead; 0 makes each when it is asked for.
+        share: which part of the batch of each tower is given, where several processes train together.
+
+    Raises:
+        ValueError: on towers that differ, a negative seed or a negative number of batches ahead.
+
+    Example:
+        >>> from batchot.data import Normalization, PairedBatches, PairedTrainingBatches, Preparation, load_digits
+        >>> train = load_digits().train
+        >>> towers = {"sketch": train, "shape": train}
+        >>> prepare = dict.fromkeys(towers, Preparation(Normalization.from_pixels(train.images)))
+        >>> labels = {name: samples.labels for name, samples in towers.items()}
+        >>> sampler = PairedBatches(labels, {"sketch": 20, "shape": 30}, classes_per_batch=5)
+        >>> batch = next(iter(PairedTrainingBatches(towers, sampler, prepare)))
+        >>> [(name, tuple(x.shape), tuple(y.shape)) for name, (x, y) in batch.items()]
+        [('sketch', (20, 1, 8, 8), (20,)), ('shape', (30, 1, 8, 8), (30,))]
+    """
+
+    def __init__(
+        self,
+        samples: Mapping[str, Samples],
+        sampler: PairedBatches,
+        prepare: Mapping[str, Preparation],
+        *,
+        seed: int = 0,
+        ahead: int = 2,
+        share: Share = WHOLE,
+    ) -> None:
+        super().__init__(seed=seed, ahead=ahead)
+        self.share = share
+        if not set(samples) == set(sampler.sizes) == set(prepare):
+            raise ValueError(
+                f"the towers of samples ({', '.join(samples)}), sampler ({', '.join(sampler.sizes)}) and "
+                f"prepare ({', '.join(prepare)}) must be the same"
+            )
+        self.samples = dict(samples)
+        self.batch_sampler = sampler
+        self.prepare = dict(prepare)
+
+    def __len__(self) -> int:
+        return len(self.batch_sampler)
+
+    def _order(self, epoch: int) -> Sequence[dict[str, Tensor]]:
+        return self.batch_sampler.epoch(self.seed, epoch)
+
+    def _make(self, indices: dict[str, Tensor], epoch: int, k: int) -> dict[str, tuple[Tensor, Tensor]]:
+        made = {}
+        for tower, chosen in indices.items():
+            samples = self.samples[tower]
+            generator = generator_for(f"augmentation of {tower}", self.seed, epoch, k)
+            rows = None if self.share.of == 1 else self.share.rows(len(chosen))
+            labels = samples.labels[chosen if rows is None else chosen[rows]]
+            # augmented as a whole: what is drawn for a sample does not depend on the number of processes
+            prepare = self.prepare[tower]
+            fresh = fresh_batch(samples, chosen, generator, prepare.partial)
+            made[tower] = prepare(fresh, generator, rows), labels
+        return made

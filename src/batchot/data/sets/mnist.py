@@ -1,0 +1,196 @@
+"""MNIST, from its IDX files."""
+
+from __future__ import annotations
+
+import gzip
+import math
+import warnings
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from batchot.data.images import Images, Splits
+from batchot.data.sets.places import download_file, missing_data, search_places
+from batchot.errors import DataError, DownloadError
+
+_GZIP_START = b"\x1f\x8b"
+_UINT8_CODE = 0x08
+
+
+def read_idx(path: Path, ndim: int) -> Tensor:
+    """Read a file of unsigned bytes in the IDX format, packed with gzip or not."""
+    magic = _UINT8_CODE << 8 | ndim
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error}") from error
+    if content.startswith(_GZIP_START):
+        content = _decompress(path, content, magic)
+    header = np.frombuffer(content[: 4 + 4 * ndim], dtype=">u4") if len(content) >= 4 + 4 * ndim else None
+    if header is None or header[0] != magic:
+        raise _damaged(path, f"an IDX file that starts with the magic number {magic}", _start_of(content))
+    shape = tuple(int(size) for size in header[1:])
+    expected = header.nbytes + math.prod(shape)
+    if len(content) != expected:
+        sizes = " x ".join(f"{size:,}" for size in shape)
+        raise _damaged(
+            path, f"{expected:,} bytes for {sizes} elements (unpacked)", f"{len(content):,} bytes arrived"
+        )
+    return torch.from_numpy(
+        np.frombuffer(content, dtype=np.uint8, offset=header.nbytes).reshape(shape).copy()
+    )
+
+
+def _decompress(path: Path, packed: bytes, magic: int) -> bytes:
+    try:
+        return gzip.decompress(packed)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise _damaged(
+            path,
+            f"a whole gzip file of an IDX file with the magic number {magic}",
+            f"{len(packed):,} packed bytes arrived, which end early or are damaged ({error})",
+        ) from error
+
+
+def _start_of(content: bytes) -> str:
+    if len(content) < 4:
+        return f"{len(content)} bytes arrived"
+    number = int.from_bytes(content[:4], "big")
+    return f"{len(content):,} bytes arrived that start with {number} ({content[:12]!r})"
+
+
+def _damaged(path: Path, expected: str, arrived: str) -> DataError:
+    return DataError(
+        f"{path} is damaged or half downloaded: expected {expected}, but {arrived}. "
+        "Delete it and run again, or download it again."
+    )
+
+
+MIRRORS = (
+    "https://ossci-datasets.s3.amazonaws.com/mnist/",
+    "https://storage.googleapis.com/cvdf-datasets/mnist/",
+)
+CLASSES = tuple("0123456789")
+IMAGE_SIZE = 28
+
+
+@dataclass(frozen=True)
+class OfficialFile:
+    """One of the four files: ``stem`` of its name, dimensions, length and checksum as published."""
+
+    stem: str
+    ndim: int
+    count: int
+    md5: str
+
+    @property
+    def name(self) -> str:
+        """The name under which it is published."""
+        return f"{self.stem}-idx{self.ndim}-ubyte.gz"
+
+    def find(self, folder: Path) -> Path | None:
+        """The file in ``folder`` or its sub-folder ``raw``, packed or unpacked, if it is there."""
+        names = (f"{self.stem}{dash}idx{self.ndim}-ubyte{end}" for dash in "-." for end in (".gz", ""))
+        candidates = (place / name for name in names for place in (folder, folder / "raw"))
+        return next((path for path in candidates if path.is_file()), None)
+
+
+TRAIN_IMAGES = OfficialFile("train-images", 3, 60_000, "f68b3c2dcbeaaa9fbdd348bbdeb94873")
+TRAIN_LABELS = OfficialFile("train-labels", 1, 60_000, "d53e105ee54ea40749a09fcbcd1e9432")
+TEST_IMAGES = OfficialFile("t10k-images", 3, 10_000, "9fb629c4189551a2d022fa330f9573f3")
+TEST_LABELS = OfficialFile("t10k-labels", 1, 10_000, "ec29112dd5afa0611ce80d1b7f02629c")
+FILES = (TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS)
+
+
+def load_mnist(root: Path | None = None, *, download: bool = True) -> Splits:
+    """Load MNIST from a folder of the user, from the cache folder, or from the network.
+
+    Files of the user may be packed or not, and packed anew: they are verified by what is in them. Files that
+    are downloaded must have the official checksums.
+
+    Args:
+        root: folder that holds ``mnist/`` or the files themselves; else ``$BATCHOT_DATA``, else the cache
+            folder.
+        download: download into the cache folder what is found nowhere.
+
+    Returns:
+        60,000 training and 10,000 test images, uint8, each ``(1, 28, 28)``, ink 255 on 0.
+
+    Raises:
+        DataError: when files are missing, truncated or damaged; which file, what was expected, what to do.
+
+    Source:
+        Y. LeCun, L. Bottou, Y. Bengio, P. Haffner, "Gradient-based learning applied to document recognition",
+        Proceedings of the IEEE 86 (1998).
+
+    Example:
+        >>> from pathlib import Path
+        >>> from batchot.data import load_mnist
+        >>> load_mnist(Path("no-such-folder"))  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        ...
+        batchot.errors.DataError: --data-root names no-such-folder, which is not a folder; ...
+    """
+    places = search_places("mnist", root)
+    for folder in places:
+        found = {file: path for file in FILES if (path := file.find(folder)) is not None}
+        if len(found) == len(FILES):
+            return _read(found)
+        # What the cache folder lacks can be downloaded; what a user's folder lacks is an error.
+        if found and folder != places[-1]:
+            missing = ", ".join(file.name for file in FILES if file not in found)
+            there = ", ".join(path.name for path in found.values())
+            raise DataError(
+                f"{folder} holds a part of MNIST ({there}); missing: {missing}. Put them there, too."
+            )
+    contents = ", ".join(file.name for file in FILES)
+    if not download:
+        raise missing_data("mnist", contents, places, "download is switched off")
+    try:
+        for file in FILES:
+            if file not in found:
+                urls = tuple(mirror + file.name for mirror in MIRRORS)
+                found[file] = download_file(urls, file.md5, places[-1] / file.name)
+    except DownloadError as failure:
+        raise missing_data("mnist", contents, places, str(failure)) from failure
+    return _read(found)
+
+
+def _read(paths: dict[OfficialFile, Path]) -> Splits:
+    train = _read_part(TRAIN_IMAGES, TRAIN_LABELS, paths)
+    test = _read_part(TEST_IMAGES, TEST_LABELS, paths)
+    return Splits("mnist", train, test)
+
+
+def _read_part(
+    images_file: OfficialFile, labels_file: OfficialFile, paths: dict[OfficialFile, Path]
+) -> Images:
+    images = read_idx(paths[images_file], images_file.ndim)  # (n, 28, 28)
+    labels = read_idx(paths[labels_file], labels_file.ndim)  # (n,)
+    if images.shape[1:] != (IMAGE_SIZE, IMAGE_SIZE):
+        raise DataError(
+            f"{paths[images_file]} holds images of {tuple(images.shape[1:])} pixels, MNIST's are 28 x 28; "
+            "for other images use the data set 'folder'"
+        )
+    if len(images) != len(labels):
+        raise DataError(
+            f"{paths[images_file]} holds {len(images):,} images "
+            f"but {paths[labels_file]} {len(labels):,} labels; they do not belong together: download both"
+        )
+    if len(labels) == 0 or int(labels.max()) >= len(CLASSES):
+        raise DataError(
+            f"{paths[labels_file]} must hold labels from 0 to 9, got "
+            + (f"{int(labels.max())}" if len(labels) else "none")
+            + "; download it again"
+        )
+    if len(images) != images_file.count:
+        warnings.warn(
+            f"{paths[images_file]} holds {len(images):,} images, the official file {images_file.count:,}: "
+            "scores on it are not scores on MNIST",
+            stacklevel=4,
+        )
+    return Images(images[:, None], labels.to(torch.int64), CLASSES)

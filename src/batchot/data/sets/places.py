@@ -1,0 +1,96 @@
+"""Where data lies: folders, archives, downloads with checksums."""
+
+from __future__ import annotations
+
+import logging
+import os
+import zipfile
+from pathlib import Path, PurePath
+
+import pooch
+import requests
+
+from batchot.errors import DataError, DownloadError, ShapeError
+from batchot.shapes.formats.archives import open_archive
+
+logger = logging.getLogger(__name__)
+
+
+def download_file(urls: tuple[str, ...], checksum: str, path: Path, *, timeout: float = 30.0) -> Path:
+    """Download a file from the first mirror that gives it whole."""
+    algorithm = "sha256" if len(checksum) == 64 else "md5"
+    if path.is_file() and pooch.file_hash(str(path), alg=algorithm) == checksum:
+        return path
+    failures: list[str] = []
+    for url in urls:
+        try:
+            pooch.retrieve(
+                url,
+                known_hash=f"{algorithm}:{checksum}",
+                fname=path.name,
+                path=path.parent,
+                downloader=pooch.HTTPDownloader(progressbar=True, timeout=timeout),
+            )
+            return path
+        # pooch tells of a wrong checksum with ValueError.
+        except (requests.RequestException, ValueError) as error:
+            logger.warning("%s: %s", url, error)
+            failures.append(f"  {url}: {error}")
+        except OSError as error:
+            raise DownloadError(
+                f"{path} cannot be written: {error}; make room or set another cache folder"
+            ) from error
+    raise DownloadError(
+        f"download of {path.name} was attempted and failed (is there a network?):\n" + "\n".join(failures)
+    )
+
+
+DATA_ROOT_VARIABLE = "BATCHOT_DATA"
+
+
+def cache_folder() -> Path:
+    """The user's cache folder of this package; it need not exist yet."""
+    return Path(pooch.os_cache("batchot"))
+
+
+def search_places(name: str, data_root: Path | None) -> list[Path]:
+    """Folders in which the data set ``name`` may lie, best first; the last one is where downloads go."""
+    roots: list[tuple[str, Path]] = []
+    if data_root is not None:
+        roots.append(("--data-root", Path(data_root)))
+    if from_environment := os.environ.get(DATA_ROOT_VARIABLE):
+        roots.append((DATA_ROOT_VARIABLE, Path(from_environment)))
+    for said_by, root in roots:
+        if not root.is_dir():
+            raise DataError(
+                f"{said_by} names {root}, which is not a folder; give the folder that holds {name}/, "
+                f"or leave {said_by} out to look in {cache_folder()}"
+            )
+    places = [place for _, root in roots for place in (root / name, root)]
+    return [*places, cache_folder() / name]
+
+
+def missing_data(name: str, contents: str, places: list[Path], download_failure: str) -> DataError:
+    """The error for a data set that is nowhere."""
+    looked_at = "\n".join(f"  {place}" for place in places)
+    return DataError(
+        f"{name} was not found: looked for {contents} in\n{looked_at}\n"
+        f"and it was not downloaded: {download_failure}.\n"
+        f"If you have it, give its folder with --data-root FOLDER or set {DATA_ROOT_VARIABLE}=FOLDER."
+    )
+
+
+def list_archive(path: Path) -> list[str]:
+    """Names of all members of an archive."""
+    try:
+        return open_archive(path).namelist()
+    except (OSError, zipfile.BadZipFile, ShapeError) as error:
+        raise DataError(
+            f"{path} is damaged or half downloaded ({error}, {path.stat().st_size:,} bytes are there). "
+            "Delete it and run again, or download it again."
+        ) from error
+
+
+def is_clutter(place: PurePath) -> bool:
+    """Whether a file is hidden, or was left by another machine."""
+    return any(part.startswith(".") or part == "__MACOSX" for part in place.parts)

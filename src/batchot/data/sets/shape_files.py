@@ -1,0 +1,235 @@
+"""Files of shapes under a folder, whatever else lies there."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+import warnings
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+from batchot.data.sets.collection import Kind
+from batchot.errors import DataError, ShapeError
+from batchot.shapes.formats.archives import HDF5_ENDINGS, count_rows
+from batchot.shapes.formats.read import ENDINGS, plain_text
+from batchot.shapes.formats.read import kind_of as content_kind
+from batchot.shapes.formats.table import kind_of_text
+from batchot.shapes.library.write import MANIFEST
+from batchot.shapes.shape import Up
+from batchot.shapes.source import ShapeSource
+
+SHAPE_ENDINGS = frozenset(ENDINGS)  # what a single file may end in
+# Of these only files that begin as points do are shapes; others tell what the shapes are.
+TEXT_ENDINGS = frozenset({".csv", ".tsv", ".txt"})
+CLOUD_ENDINGS = frozenset(e for e, kind in ENDINGS.items() if kind in ("npy", "pcd", "text")) - TEXT_ENDINGS
+MESH_ENDINGS = SHAPE_ENDINGS - CLOUD_ENDINGS - TEXT_ENDINGS - HDF5_ENDINGS
+NOT_READ = frozenset(
+    [
+        ".zip",
+        ".gz",
+        ".bz2",
+        ".xz",
+        ".zst",
+        ".7z",
+        ".rar",
+        ".tar",
+        ".tgz",
+        ".npz",
+        ".fbx",
+        ".blend",
+        ".3ds",
+        ".3mf",
+        ".max",
+        ".dae",
+        ".dxf",
+        ".dwg",
+        ".iges",
+        ".igs",
+        ".step",
+        ".stp",
+        ".brep",
+        ".sldprt",
+        ".x_t",
+        ".vtk",
+        ".vtp",
+        ".vtu",
+        ".msh",
+        ".usd",
+        ".usda",
+        ".usdc",
+        ".usdz",
+        ".x3d",
+        ".wrl",
+        ".las",
+        ".laz",
+        ".e57",
+        ".mat",
+    ]
+)
+_REASON = "is packed, of a format that is not read, or a table whose columns are not called x, y and z"
+NAMED = 5
+_PASSED_OVER = frozenset({"__MACOSX", MANIFEST})
+_PLY_HEADER_BYTES = 4096
+_HEAD_BYTES = 1 << 16
+
+
+@dataclass
+class FoundFiles:
+    """What lies under a folder."""
+
+    folder: Path  # the folder
+    # paths of files with the ending of a shape, below the folder, in the order of their names
+    shapes: list[PurePosixPath] = field(default_factory=list)
+    # paths of files with other endings, and of text to be read by people
+    others: list[PurePosixPath] = field(default_factory=list)
+    # paths of files that may hold shapes, but are not read: archives, formats of other programs, tables of numbers
+    # without x, y and z
+    unread: list[PurePosixPath] = field(default_factory=list)
+    # folders that may not be listed, links that lead nowhere or back to where they are
+    unreadable: list[PurePosixPath] = field(default_factory=list)
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """A sentence for each file that may hold a shape and is not read."""
+        return tuple(f"{self.folder / path}: {_REASON}" for path in self.unread)
+
+    def warn(self) -> None:
+        """Say with warnings what was left out."""
+        if self.others:
+            endings = Counter(path.suffix.lower() or "no ending" for path in self.others)
+            counts = ", ".join(f"{count} {ending}" for ending, count in endings.most_common(NAMED))
+            warnings.warn(
+                f"{self.folder}: {len(self.others)} files left out that do not have the ending of a shape ({counts}) "
+                f"or are text without points: {shorten(self.others)}",
+                stacklevel=4,
+            )
+        if self.unread:
+            warnings.warn(
+                f"{self.folder}: {len(self.unread)} files left out that may hold shapes, each of which {_REASON}: "
+                f"{shorten(self.unread)}",
+                stacklevel=4,
+            )
+        if self.unreadable:
+            warnings.warn(
+                f"{self.folder}: {len(self.unreadable)} folders or links left out that cannot be read or lead "
+                f"in a circle: {shorten(self.unreadable)}",
+                stacklevel=4,
+            )
+
+
+def find_shape_files(folder: Path) -> FoundFiles:
+    """List all files with the ending of a shape under a folder, at any depth."""
+    found = FoundFiles(folder)
+    try:
+        above = {_identity(place) for place in (folder.resolve(), *folder.resolve().parents)}
+        os.scandir(folder).close()
+    except OSError as error:
+        raise DataError(f"{folder} cannot be listed: {error.strerror or error}") from error
+    _list(folder, PurePosixPath(), above, found)
+    return found
+
+
+def sources_of(path: Path, name: str, up: Up) -> list[ShapeSource]:
+    """The shapes of a file: one, or each cloud of an HDF5 file of several."""
+    count = 1
+    if path.suffix.lower() in HDF5_ENDINGS:
+        with suppress(ShapeError, ImportError):  # said when it is read
+            count = count_rows(path)
+    if count < 2:
+        return [ShapeSource(name, path, up=up)]
+    return [ShapeSource(f"{name}#{k}", path, f"{k}", up=up) for k in range(count)]
+
+
+def _found_as(path: Path) -> Literal["shapes", "unread", "others"]:
+    """In which list of ``FoundFiles`` a file belongs."""
+    ending = path.suffix.lower()
+    if ending not in TEXT_ENDINGS:
+        return "shapes" if ending in SHAPE_ENDINGS else "unread" if ending in NOT_READ else "others"
+    with path.open("rb") as file:
+        head = file.read(_HEAD_BYTES)
+    if len(head) == _HEAD_BYTES:
+        head = head[: 1 + max(head.rfind(b"\n"), head.rfind(b"\r"))] or head
+    try:
+        if content_kind(head, ending) != "text":
+            return "shapes"
+        kind = kind_of_text(plain_text(head))
+    except ShapeError:
+        return "unread"
+    return "shapes" if kind == "points" else "unread" if kind == "table" else "others"
+
+
+def kind_of(sources: Iterable[ShapeSource]) -> Kind:
+    """Whether shapes are meshes or point clouds, by their endings and, of PLY files, by their headers."""
+    clouds = {_is_cloud(source) for source in sources}
+    if len(clouds) == 2:
+        return "mixed"
+    return "points" if clouds == {True} else "meshes"
+
+
+def name_shapes(paths: Sequence[PurePosixPath], parts: Sequence[str | None]) -> list[str]:
+    """A readable name for each path: without the folder of its part and its ending where that is enough."""
+    choices = []
+    for path, part in zip(paths, parts, strict=True):
+        at = path.parts.index(part, 0, 2) if part is not None else len(path.parts)
+        short = PurePosixPath(*path.parts[:at], *path.parts[at + 1 :])
+        # One accented letter may be written in two ways, and which one a disk gives depends on the machine.
+        choices.append(
+            (*(unicodedata.normalize("NFC", str(name)) for name in (short.with_suffix(""), short)), str(path))
+        )
+    counts = Counter(name for choice in choices for name in set(choice))
+    return [next((name for name in choice if counts[name] == 1), choice[-1]) for choice in choices]
+
+
+def shorten(items: Sequence[object]) -> str:
+    """The first few of a list in words, and how many more there are."""
+    more = f" and {len(items) - NAMED:,} more" if len(items) > NAMED else ""
+    return ", ".join(str(item) for item in items[:NAMED]) + more
+
+
+def _list(folder: Path, below: PurePosixPath, above: set[tuple[int, int]], found: FoundFiles) -> None:
+    try:
+        with os.scandir(folder) as entries:
+            in_order = sorted(entries, key=lambda entry: entry.name)
+    except OSError:
+        found.unreadable.append(below)
+        return
+    for entry in in_order:
+        path = below / entry.name
+        if entry.name.startswith(".") or entry.name in _PASSED_OVER:
+            continue
+        try:
+            if entry.is_dir():
+                identity = _identity(Path(entry.path))
+                if identity in above:
+                    found.unreadable.append(path)
+                else:
+                    _list(Path(entry.path), path, above | {identity}, found)
+            elif not entry.is_file():
+                found.unreadable.append(path)
+            else:
+                getattr(found, _found_as(Path(entry.path))).append(path)
+        except OSError:  # links that lead to one another
+            found.unreadable.append(path)
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_dev, status.st_ino
+
+
+def _is_cloud(source: ShapeSource) -> bool:
+    if source.ending != ".ply" or source.member is not None:
+        return source.is_row or source.ending not in MESH_ENDINGS
+    try:
+        with source.path.open("rb") as file:
+            header = file.read(_PLY_HEADER_BYTES).split(b"end_header")[0]
+    except OSError:
+        return False
+    faces = [
+        line.split() for line in header.splitlines() if line.startswith((b"element face", b"element tri"))
+    ]
+    return not any(len(line) == 3 and line[2] != b"0" for line in faces)

@@ -1,0 +1,147 @@
+"""Folders of shapes, CLASS/FILE or CLASS/PART/FILE."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path, PurePath
+from typing import Literal
+
+from batchot.data.sets.collection import ShapeCollection
+from batchot.data.sets.layout import LAYOUTS, PARTS, Part, choose_test, place_files
+from batchot.data.sets.pictures import IMAGE_ENDINGS
+from batchot.data.sets.shape_files import (
+    SHAPE_ENDINGS,
+    find_shape_files,
+    kind_of,
+    name_shapes,
+    shorten,
+    sources_of,
+)
+from batchot.errors import DataError
+from batchot.shapes.shape import Up
+from batchot.shapes.source import ShapeSource
+
+NO_CLASSES = ("shape",)
+"""The classes of shapes that lie in no class folders."""
+
+
+def collection_of(path: Path, up: Up = "auto") -> ShapeCollection:
+    """Give the shapes of class folders, or a single shape, or a folder without classes as one class."""
+    if path.is_file():
+        sources = tuple(sources_of(path, path.stem, up))
+        return ShapeCollection(path.name, NO_CLASSES, sources, (), kind_of(sources), path.parent)
+    if not path.is_dir():
+        raise DataError(f"{path} is neither a file nor a folder; give a shape or a folder of shapes")
+    found = find_shape_files(path)
+    if all(len(file.parts) > 1 for file in found.shapes):  # also where there are none, which is said there
+        return load_shape_folder(path, up=up)
+    found.warn()
+    names = name_shapes(found.shapes, [None] * len(found.shapes))
+    sources = tuple(
+        source
+        for name, file in zip(names, found.shapes, strict=True)
+        for source in sources_of(path / file, name, up)
+    )
+    return ShapeCollection(path.name, NO_CLASSES, sources, (), kind_of(sources), path, found.left_out)
+
+
+_ENOUGH = 1_000
+
+
+def folder_kind(root: Path) -> Literal["shape", "image"] | None:
+    """Say which of the two most of the first thousand files are that are either."""
+    counts: Counter[Literal["shape", "image"]] = Counter()
+    for _, folders, files in os.walk(root):
+        folders[:] = sorted(folder for folder in folders if not folder.startswith("."))
+        for file in files:
+            ending = PurePath(file).suffix.lower()
+            if ending in SHAPE_ENDINGS:
+                counts["shape"] += 1
+            elif ending in IMAGE_ENDINGS:
+                counts["image"] += 1
+        if counts.total() >= _ENOUGH:
+            break
+    return counts.most_common(1)[0][0] if counts else None
+
+
+def load_shape_folder(
+    root: Path,
+    *,
+    seed: int = 0,
+    test_fraction: float = 0.2,
+    min_class: int = 1,
+    up: Up = "auto",
+    name: str = "folder",
+) -> ShapeCollection:
+    """Load ``root/CLASS/train/*`` and ``root/CLASS/test/*``, ``root/train/CLASS/*`` and ``root/test/CLASS/*``, or
+    divide ``root/CLASS/*`` by chance."""
+    if not root.is_dir():
+        raise DataError(f"{root} is not a folder; expected a folder with {LAYOUTS}")
+    if not 0 < test_fraction < 1:
+        raise DataError(f"test_fraction must lie between 0 and 1, got {test_fraction}")
+    found = find_shape_files(root)
+    found.warn()
+    if not found.shapes:
+        endings = " ".join(sorted(SHAPE_ENDINGS))
+        raise DataError(f"{root} holds no shapes; expected {LAYOUTS}, FILE ending in one of {endings}")
+    placed, left_out = place_files(root, found.shapes)
+    if left_out:
+        warnings.warn(
+            f"{root}: {len(left_out)} shapes left out that lie in no class or part: {shorten(left_out)}",
+            stacklevel=2,
+        )
+    if not placed:
+        raise DataError(f"{root} holds shapes, but none in the folder of a class; expected {LAYOUTS}")
+    names = name_shapes([path for path, _, _ in placed], [part for _, _, part in placed])
+    shapes = [
+        (class_name, part, source)
+        for (path, class_name, part), shape in zip(placed, names, strict=True)
+        for source in sources_of(root / path, shape, up)
+    ]
+    found_shapes = divide(name, root, shapes, seed=seed, test_fraction=test_fraction, min_class=min_class)
+    return replace(found_shapes, left_out=found.left_out)
+
+
+def divide(
+    name: str,
+    folder: Path,
+    shapes: Sequence[tuple[str, Part | None, ShapeSource]],
+    *,
+    seed: int,
+    test_fraction: float,
+    min_class: int,
+) -> ShapeCollection:
+    """A collection of shapes, each given with its class and its part, ``None`` where chance is to decide."""
+    by_class: dict[str, list[tuple[Part | None, ShapeSource]]] = defaultdict(list)
+    for class_name, part, source in shapes:
+        by_class[class_name].append((part, source))
+    sizes = {class_name: len(members) for class_name, members in sorted(by_class.items())}
+    classes = tuple(class_name for class_name, size in sizes.items() if size >= min_class)
+    if small := [f"{class_name} ({size})" for class_name, size in sizes.items() if size < min_class]:
+        lost = sum(size for size in sizes.values() if size < min_class)
+        text = f"{folder}: {len(small)} classes of fewer than {min_class} shapes left out"
+        if not classes:
+            raise DataError(f"{text}, none remains: {shorten(small)}; lower min_class")
+        warnings.warn(f"{text}, with {lost} shapes: {', '.join(small)}", stacklevel=3)
+    parts: dict[Part, list[ShapeSource]] = {"train": [], "test": []}
+    for label, class_name in enumerate(classes):
+        members = sorted(by_class[class_name], key=lambda member: member[1].name)
+        undecided = [source.name for part, source in members if part is None]
+        in_test = choose_test(undecided, test_fraction, seed)
+        for part, source in members:
+            chosen: Part = part or ("test" if source.name in in_test else "train")
+            parts[chosen].append(
+                ShapeSource(source.name, source.path, source.member, label=label, up=source.up)
+            )
+    for part in PARTS:
+        present = {source.label for source in parts[part]}
+        if lacking := [class_name for label, class_name in enumerate(classes) if label not in present]:
+            warnings.warn(
+                f"{folder}: {len(lacking)} classes without a {part} shape: {', '.join(lacking)}", stacklevel=3
+            )
+    train, test = tuple(parts["train"]), tuple(parts["test"])
+    return ShapeCollection(name, classes, train, test, kind_of((*train, *test)), folder)

@@ -1,0 +1,129 @@
+"""Errors that a user can meet, and which extra brings a missing package."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import ModuleType
+
+
+class ShapeError(ValueError):
+    """A shape cannot be read or used; the message says which file, what is wrong with it and what to do.
+
+    Example:
+        >>> from batchot.shapes import ShapeError
+        >>> issubclass(ShapeError, ValueError)
+        True
+    """
+
+
+class ShapeWarning(UserWarning):
+    """A shape was read, but something of it was left out or will hardly be seen; the message says what.
+
+    Example:
+        >>> from batchot.shapes import ShapeWarning
+        >>> issubclass(ShapeWarning, UserWarning)
+        True
+    """
+
+
+class MissingExtraError(ImportError):
+    """A package that only some features need is not installed; the message says how to install it.
+
+    Example:
+        >>> from batchot.errors import MissingExtraError
+        >>> issubclass(MissingExtraError, ImportError)
+        True
+    """
+
+
+class DataError(ValueError):
+    """Data on disk cannot be used; the message says which file, what was expected, what to do.
+
+    Example:
+        >>> from batchot.data import DataError
+        >>> issubclass(DataError, ValueError)
+        True
+    """
+
+
+class DownloadError(DataError):
+    """A file could not be downloaded from any of its addresses, each of which is named in the message.
+
+    Example:
+        >>> from batchot.errors import DataError, DownloadError
+        >>> issubclass(DownloadError, DataError)
+        True
+    """
+
+
+class RunError(RuntimeError):
+    """A run cannot start, go on or be read; the message says why and what to do."""
+
+
+class ExportError(RuntimeError):
+    """A network cannot be exported, or an export cannot be read; the message says why and what to do."""
+
+
+EXTRAS = {
+    "PIL": "train",
+    "docstring_parser": "train",
+    "jsonargparse": "train",
+    "lightning": "train",
+    "matplotlib": "train",
+    "pooch": "train",
+    "scipy": "train",
+    "sklearn": "train",
+    "tensorboard": "train",
+    "tqdm": "train",
+    "yaml": "train",
+    "h5py": "shapes",
+    "transformers": "shapes",
+    "trimesh": "shapes",
+    "timm": "timm",
+    "fast_simplification": "search",
+    "fastapi": "search",
+    "filelock": "search",
+    "lancedb": "search",
+    "multipart": "search",
+    "nicegui": "search",
+    "pyarrow": "search",
+    "starlette": "search",
+    "swagger_ui_bundle": "search",
+    "uvicorn": "search",
+    "onnx": "export",
+    "onnxruntime": "export",
+    "onnxscript": "export",
+    "safetensors": "export",
+    "optuna": "compare",
+    "ot": "compare",
+    "pytorch_metric_learning": "compare",
+    "ray": "ray",
+}
+"""Import names of packages, and the extra of batchot that installs each."""
+
+
+@contextmanager
+def extras_named() -> Iterator[None]:
+    """Raise MissingExtraError, which has the command to type, where a package of an extra is missing within."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in EXTRAS:
+            raise
+        raise MissingExtraError(
+            f"{package} is needed for this and is not installed: pip install 'batchot[{EXTRAS[package]}]'",
+            name=error.name,
+        ) from error
+
+
+def require(module: str, extra: str = "shapes") -> ModuleType:
+    """The module of that name, which an extra installs."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise MissingExtraError(
+            f"{module} is needed for this and cannot be imported ({error}): pip install 'batchot[{extra}]'"
+        ) from error

@@ -1,0 +1,1 @@
+"""Readers of shape files, a module a format."""

@@ -1,0 +1,312 @@
+"""Read a shape from a file or bytes of any format."""
+
+from __future__ import annotations
+
+import codecs
+import os
+import re
+import stat
+import warnings
+from dataclasses import replace
+from pathlib import Path
+from typing import BinaryIO, Literal, TypeAlias
+
+from batchot.errors import ShapeError, ShapeWarning
+from batchot.shapes.formats.gltf import read_gltf
+from batchot.shapes.formats.hdf5 import read_hdf5
+from batchot.shapes.formats.obj import read_obj
+from batchot.shapes.formats.off import HEADER as OFF_HEADER
+from batchot.shapes.formats.off import read_off
+from batchot.shapes.formats.pcd import read_pcd
+from batchot.shapes.formats.ply import HEADER as PLY_HEADER
+from batchot.shapes.formats.ply import read_ply
+from batchot.shapes.formats.points import read_npy, read_text_points
+from batchot.shapes.formats.stl import is_binary_stl, read_stl
+from batchot.shapes.normalize import normalize_shape, turned_to_z, without_far_flats
+from batchot.shapes.shape import Mesh, Shape, Up
+
+Kind: TypeAlias = Literal["off", "obj", "stl", "ply", "gltf", "npy", "pcd", "text", "hdf5"]
+
+ENDINGS: dict[str, Kind] = {
+    ".off": "off", ".obj": "obj", ".stl": "stl", ".ply": "ply", ".glb": "gltf", ".gltf": "gltf",
+    ".npy": "npy", ".pcd": "pcd", ".xyz": "text", ".txt": "text", ".pts": "text", ".csv": "text",
+    ".xyzn": "text", ".xyzrgb": "text", ".asc": "text", ".tsv": "text", ".h5": "hdf5", ".hdf5": "hdf5",
+}  # fmt: skip
+HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
+_HEAD = 1 << 16  # bytes looked at
+_OBJ_LINE = re.compile(rb"^[ \t]*(?:v[ \t]+[-+.\d]|f[ \t]+-?\d)", re.MULTILINE)
+_PCD_LINE = re.compile(rb"^(?:FIELDS|COLUMNS)[ \t]", re.MULTILINE)
+_NUMBER_LINE = re.compile(rb"(?:\xef\xbb\xbf)?(?:\s|(?:#|//)[^\r\n]*[\r\n])*[-+.\d]+")
+_MARKS = {
+    codecs.BOM_UTF32_LE: "UTF-32", codecs.BOM_UTF32_BE: "UTF-32",
+    codecs.BOM_UTF16_LE: "UTF-16", codecs.BOM_UTF16_BE: "UTF-16",
+}  # fmt: skip
+_OTHERS = {
+    b"PK\x03\x04": "a zip archive", b"\x1f\x8b": "packed with gzip", b"\x89PNG": "a PNG image",
+    b"\xff\xd8\xff": "a JPEG image", b"%PDF": "a PDF document", b"<": "XML or HTML",
+    b"Kaydara FBX": "an FBX file", b"BLENDER": "a Blender file",
+    b"version https://git-lfs": "a Git LFS pointer, not the file itself",
+}  # fmt: skip
+
+
+def plain_text(data: bytes) -> bytes:
+    """The content of a file without its byte-order mark; UTF-16 and UTF-32 become UTF-8."""
+    if data[:1] not in (b"\xef", b"\xff", b"\xfe", b"\x00") or is_binary_stl(data):
+        return data
+    if data.startswith(codecs.BOM_UTF8):
+        return data[len(codecs.BOM_UTF8) :]
+    for mark, encoding in _MARKS.items():
+        if data.startswith(mark):
+            try:
+                return data.decode(encoding).encode()
+            except UnicodeDecodeError as error:
+                raise ShapeError(
+                    f"begins as {encoding} text, but is none ({error.reason} at byte {error.start:,}); restore the "
+                    "file, or save it as UTF-8"
+                ) from error
+    return data
+
+
+def kind_of(data: bytes, ending: str) -> Kind:
+    """The format of a file."""
+    data = plain_text(data)
+    head = data[:_HEAD]
+    if kind := _by_magic(head, data):
+        return kind
+    named = ENDINGS.get(ending)
+    if is_binary_stl(data):
+        return "stl"
+    for magic, what in _OTHERS.items():
+        if head.startswith(magic):
+            raise ShapeError(
+                f"is {what}; unpack it, or save the shape in a format that is read: {_formats()}"
+            )
+    is_text = b"\x00" not in head
+    if is_text and _OBJ_LINE.search(head):
+        return "obj"
+    if is_text and _NUMBER_LINE.match(head):
+        return "off" if named == "off" else "text"
+    if named == "stl":
+        return "stl"  # a truncated one, whose reader says what is missing
+    if named == "text" and is_text:
+        return "text"
+    if named == "obj" and is_text:
+        return "obj"
+    if named is None:
+        raise ShapeError(
+            f"neither the ending {ending!r} nor the content is of a format that is read; save the shape as one of "
+            f"{_formats()}"
+        )
+    raise ShapeError(
+        f"does not begin as a {ending} file does ({head[:16]!r}); it is damaged or of another format: restore it, or "
+        f"save the shape as one of {_formats()}"
+    )
+
+
+def _by_magic(head: bytes, data: bytes) -> Kind | None:
+    if head.startswith(b"glTF"):
+        return "gltf"
+    if head.startswith(b"\x93NUMPY"):
+        return "npy"
+    if head.startswith(HDF5_MAGIC):
+        return "hdf5"
+    if PLY_HEADER.match(head):
+        return "ply"
+    if OFF_HEADER.match(head):
+        return "off"
+    if head.lstrip().startswith(b"{") and b'"asset"' in head:
+        return "gltf"
+    if head.startswith((b"# .PCD", b"VERSION ", b"FIELDS ")) and _PCD_LINE.search(head):
+        return "pcd"
+    if head.lstrip()[:5].lower() == b"solid" and b"facet" in head.lower():
+        return None if is_binary_stl(data) else "stl"
+    return None
+
+
+def _formats() -> str:
+    return ", ".join(sorted(ENDINGS))
+
+
+MAX_BYTES = 1 << 30
+MAX_FACES = 10_000_000
+
+_READERS = {
+    "off": read_off, "obj": read_obj, "stl": read_stl, "ply": read_ply,
+    "npy": read_npy, "pcd": read_pcd, "text": read_text_points,
+}  # fmt: skip
+
+
+def load_shape(
+    path: str | os.PathLike[str],
+    *,
+    up: Up = "auto",
+    normalize: bool = True,
+    member: int | None = None,
+    max_bytes: int = MAX_BYTES,
+    max_faces: int = MAX_FACES,
+) -> Shape:
+    """Read a mesh (OFF, OBJ, STL, PLY, GLB, glTF) or a cloud of points (NPY, PLY, PCD, XYZ, TXT, PTS, CSV, HDF5).
+
+    The content decides where it disagrees with the ending. Materials, textures and colours are not looked at, and no
+    other file is opened but those with the numbers of a glTF file, in its own folder.
+
+    Args:
+        path: the file.
+        up: the axis of the file that points up, turned to z. ``"auto"`` is y for GLB and glTF, whose specification
+            says so, and z for every other format, as none of them says.
+        normalize: centre the shape and scale it to the unit sphere, as ``normalize_shape`` does.
+        member: which cloud of an HDF5 file, from 0.
+        max_bytes: a larger file is refused before it is read.
+        max_faces: a shape of more triangles, or points, is refused.
+
+    Returns:
+        A ``Mesh``, or a ``PointCloud`` where there is no surface, z up. What was left out of it, such as points that
+        are NaN, or what will hardly be seen, is in its ``notes``, and each of these is a ``ShapeWarning``.
+
+    Raises:
+        ShapeError: whatever is wrong with the file; the message begins with its path and says what to do.
+        ImportError: the format needs trimesh or h5py, which are not installed; the message says how to.
+
+    Example:
+        >>> import tempfile
+        >>> from batchot.shapes import load_shape
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder) / "triangle.off"
+        ...     _ = path.write_text("OFF3 1 0\\n0 0 0\\n2 0 0\\n0 2 0\\n3 0 1 2\\n")
+        ...     load_shape(path).vertices.max()
+        np.float64(0.7071067811865475)
+    """
+    path = Path(path)
+    try:
+        size = _size(path)
+        if size > max_bytes:
+            raise _too_large(size, max_bytes)
+        with path.open("rb") as file:
+            if file.read(len(HDF5_MAGIC)) == HDF5_MAGIC:
+                shape = _finished(read_hdf5(path, member), up, normalize, max_faces)
+                return _told(shape, path)
+            file.seek(0)
+            data = file.read(max_bytes + 1)
+        shape = _read(data, path.suffix.lower(), path.parent, up, normalize, member, max_bytes, max_faces)
+        return _told(shape, path)
+    except ShapeError as error:
+        raise ShapeError(f"{path}: {error}") from error
+    except OSError as error:
+        raise ShapeError(
+            f"{path}: cannot be read ({error.strerror or error}); check the path and its permissions"
+        ) from error
+    except MemoryError as error:
+        raise ShapeError(
+            f"{path}: does not fit into memory; simplify the shape, or close other programs"
+        ) from error
+
+
+def read_shape(
+    data: bytes | BinaryIO,
+    ending: str,
+    name: str,
+    *,
+    up: Up = "auto",
+    normalize: bool = True,
+    member: int | None = None,
+    max_bytes: int = MAX_BYTES,
+    max_faces: int = MAX_FACES,
+) -> Shape:
+    """As ``load_shape``, from memory or a stream, such as a member of an archive.
+
+    Args:
+        data: the content, or a binary stream that is read to its end.
+        ending: of its name, such as ``".off"``.
+        name: how messages call it.
+        up: as for ``load_shape``.
+        normalize: as for ``load_shape``.
+        member: as for ``load_shape``.
+        max_bytes: as for ``load_shape``; no more is read from a stream.
+        max_faces: as for ``load_shape``.
+
+    Returns:
+        The shape.
+
+    Raises:
+        ShapeError: as for ``load_shape``; a glTF file that names other files is refused, as there is no folder.
+
+    Example:
+        >>> from batchot.shapes import read_shape
+        >>> read_shape(b"0 0 0\\n1 1 1\\n", ".xyz", "two points").points.shape
+        (2, 3)
+    """
+    try:
+        content = data if isinstance(data, bytes) else data.read(max_bytes + 1)
+        shape = _read(content, ending.lower(), None, up, normalize, member, max_bytes, max_faces)
+        return _told(shape, name)
+    except ShapeError as error:
+        raise ShapeError(f"{name}: {error}") from error
+    except OSError as error:
+        raise ShapeError(f"{name}: cannot be read ({error}); restore the archive it is in") from error
+    except MemoryError as error:
+        raise ShapeError(
+            f"{name}: does not fit into memory; simplify the shape, or close other programs"
+        ) from error
+
+
+def _read(
+    data: bytes,
+    ending: str,
+    folder: Path | None,
+    up: Up,
+    normalize: bool,
+    member: int | None,
+    max_bytes: int,
+    max_faces: int,
+) -> Shape:
+    if len(data) > max_bytes:
+        raise _too_large(len(data), max_bytes)
+    data = plain_text(data)
+    if not data.strip():
+        raise ShapeError("is empty; restore the file or leave it out")
+    kind = kind_of(data, ending if not ending or ending.startswith(".") else f".{ending}")
+    if member is not None and kind != "hdf5":
+        raise ShapeError("has no members, which only HDF5 files have; leave member out")
+    if kind == "hdf5":
+        return _finished(read_hdf5(data, member), up, normalize, max_faces)
+    if kind == "gltf":
+        mesh = read_gltf(data, folder, max_bytes, max_faces)
+        return _finished(mesh, "y" if up == "auto" else up, normalize, max_faces)
+    return _finished(_READERS[kind](data), up, normalize, max_faces)
+
+
+def _finished(shape: Shape, up: Up, normalize: bool, max_faces: int) -> Shape:
+    what, n = ("faces", len(shape.faces)) if isinstance(shape, Mesh) else ("points", len(shape.points))
+    if n > max_faces:
+        raise ShapeError(
+            f"has {n:,} {what}, the limit is {max_faces:,}; simplify the shape or raise max_faces"
+        )
+    # Done in any case, because it finds the shapes of no size and no area, of which nothing can be drawn.
+    normalized = normalize_shape(shape, up)
+    if normalize:
+        return normalized
+    return replace(turned_to_z(without_far_flats(shape), up), notes=normalized.notes)
+
+
+def _told(shape: Shape, name: str | os.PathLike[str]) -> Shape:
+    for note in shape.notes:
+        warnings.warn(f"{name}: {note}", ShapeWarning, stacklevel=3)
+    return shape
+
+
+def _size(path: Path) -> int:
+    try:
+        status = path.stat()
+    except ValueError as error:  # a zero byte in the name
+        raise ShapeError(f"is no name of a file ({error}); check the path") from error
+    if stat.S_ISDIR(status.st_mode):
+        raise ShapeError("is a folder; give one file, or load the folder as a collection")
+    if not stat.S_ISREG(status.st_mode):
+        raise ShapeError("is no regular file (a pipe or a device); save the shape to a file")
+    return status.st_size
+
+
+def _too_large(size: int, max_bytes: int) -> ShapeError:
+    return ShapeError(
+        f"is larger than the limit ({size:,} of {max_bytes:,} bytes); simplify the shape or raise max_bytes"
+    )

@@ -1,0 +1,1 @@
+"""Views of whole collections: settings, cache, processes that render."""

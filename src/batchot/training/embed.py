@@ -1,0 +1,208 @@
+"""Embed files and collections with a trained network."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from tqdm import tqdm
+
+from batchot.data.views import Views
+from batchot.device import Device, accelerator_of
+from batchot.engine.engine import EngineError, Lost
+from batchot.errors import RunError
+from batchot.training.files import write_atomically, write_text
+from batchot.training.inputs import renders, view_folder, view_settings
+from batchot.training.learner import gather
+from batchot.training.network import Outputs
+from batchot.training.run import embed_samples
+from batchot.training.trained import load_run
+
+if TYPE_CHECKING:
+    from batchot.data import Samples
+    from batchot.data.sets.collection import ShapeCollection
+    from batchot.engine.engine import Engine
+    from batchot.training.recipe import Recipe
+    from batchot.training.scores import Embedded
+
+
+class EmbedSeat:
+    """A trained network at a worker."""
+
+    def __init__(self, run: Path, tower: str | None, device: str, threads: int) -> None:
+        torch.set_num_threads(threads)
+        self._outputs: Callable[[Tensor], Outputs]
+        if tower is None:
+            self._outputs = load_run(run, device).outputs
+        else:
+            from batchot.training.cross_trained import load_cross_run
+
+            self._outputs = partial(load_cross_run(run, device).outputs, tower)
+
+    @torch.no_grad()
+    def __call__(self, samples: Samples) -> tuple[Tensor, Tensor | None]:
+        """Embed a batch; embeddings (b, d) and logits (b, c), on the CPU."""
+        out = self._outputs(samples.batch(torch.arange(len(samples))))
+        return out.embeddings.cpu(), None if out.logits is None else out.logits.cpu()
+
+    def close(self) -> None:
+        """Nothing is held but memory."""
+
+
+def embed_over(
+    engine: Engine,
+    run: Path,
+    parts: Sequence[Samples],
+    size: int,
+    *,
+    tower: str | None = None,
+    device: Device = "auto",
+    progress: bool = False,
+) -> list[Embedded]:
+    """Embed sets of samples on the workers of an engine."""
+    kind = accelerator_of(device)
+    batches = [(part, indices) for part in parts for indices in torch.arange(len(part)).split(size)]
+    make = partial(EmbedSeat, run.absolute(), tower, kind, torch.get_num_threads())
+    done: list[tuple[Tensor, Tensor | None] | None] = [None] * len(batches)
+    with (
+        engine.pool(make, shared=(run / "config.yaml",), gpu=kind != "cpu") as pool,
+        tqdm(total=sum(map(len, parts)), desc="embedding", unit="shape", disable=not progress) as bar,
+    ):
+        for number, answer in pool.run(_sent(batches)):
+            if isinstance(answer, Lost):
+                part, indices = batches[number]
+                named = part.names[int(indices[0])] if part.names else f"sample {int(indices[0])}"
+                raise EngineError(
+                    f"the {len(indices)} samples from {named} on could not be embedded: {answer}; lower "
+                    "evaluation.batch in the config.yaml of the run, or --workers, if memory has run out"
+                )
+            done[number] = answer
+            bar.update(len(batches[number][1]))
+    results = iter(zip(batches, done, strict=True))
+    return [gather(list(_of(part, size, results))) for part in parts]
+
+
+def _sent(batches: Sequence[tuple[Samples, Tensor]]) -> Iterator[Samples]:
+    """The batches as they travel: views are read where they are embedded."""
+    for part, indices in batches:
+        samples = part.subset(indices)
+        yield samples.on_disk() if isinstance(samples, Views) else samples
+
+
+def _of(
+    part: Samples,
+    size: int,
+    results: Iterator[tuple[tuple[Samples, Tensor], tuple[Tensor, Tensor | None] | None]],
+) -> Iterator[tuple[Tensor, Tensor | None, Tensor]]:
+    for _ in range(-(-len(part) // size)):
+        (_, indices), answer = next(results)
+        assert answer is not None
+        yield answer[0], answer[1], part.labels[indices]
+
+
+@dataclass(frozen=True, eq=False)
+class EmbeddedFiles:
+    """Files after the network of a run."""
+
+    names: tuple[str, ...]
+    embeddings: NDArray[np.float32]  # (n, d)
+    predictions: tuple[str, ...]  # the class that the classifier reads off; empty where the run has none
+    probabilities: NDArray[np.float32]  # (n,) of that class
+
+    def save(self, path: Path) -> None:
+        """Write a NumPy archive (``.npz``) or a table (``.csv``), whole or not at all."""
+        if path.suffix == ".npz":
+            arrays = {
+                "names": np.array(self.names),
+                "embeddings": self.embeddings,
+                "predictions": np.array(self.predictions),
+                "probabilities": self.probabilities,
+            }
+            write_atomically(path, lambda file: np.savez(file, allow_pickle=False, **arrays))
+        elif path.suffix == ".csv":
+            text = io.StringIO()
+            writer = csv.writer(text, lineterminator="\n")
+            dimensions = [f"e{k}" for k in range(self.embeddings.shape[1])]
+            has = bool(self.predictions)
+            writer.writerow(["name", *(["class", "probability"] if has else []), *dimensions])
+            for k, name in enumerate(self.names):
+                read_off = [self.predictions[k], f"{self.probabilities[k]:.6g}"] if has else []
+                writer.writerow([name, *read_off, *(f"{x:.8g}" for x in self.embeddings[k])])
+            write_text(path, text.getvalue())
+        else:
+            raise RunError(f"--out {path}: the ending must be .npz or .csv")
+
+
+def embed_files(
+    run: Path,
+    collection: ShapeCollection,
+    *,
+    device: Device = "auto",
+    tell: Callable[[str], None] = lambda text: None,
+    progress: bool = False,
+    engine: Engine | None = None,
+) -> EmbeddedFiles:
+    """Embed shapes, read and seen as those were that a run was trained on."""
+    embedder = load_run(run, accelerator_of(device))
+    if not embedder.recipe.data.shapes:
+        raise RunError(
+            f"{run} was trained on images ({embedder.recipe.data.name}); batchot embed takes runs on shapes. "
+            "For images call batchot.load_run(RUN)(images) from Python"
+        )
+    parts = [part for part in samples_of(embedder.recipe, collection, tell, progress, engine) if len(part)]
+    if engine is None:
+        embedded = [embed_samples(embedder, part) for part in parts]
+    else:
+        size = embedder.recipe.evaluation.batch
+        embedded = embed_over(engine, run, parts, size, device=device, progress=progress)
+    return gathered(parts, embedded, embedder.classes)
+
+
+def gathered(
+    parts: Sequence[Samples], embedded: Sequence[Embedded], classes: tuple[str, ...]
+) -> EmbeddedFiles:
+    """Put embedded sets of files together."""
+    names = tuple(name for part in parts for name in part.names)
+    embeddings = np.concatenate([part.embeddings.numpy() for part in embedded])
+    logits = [part.logits for part in embedded if part.logits is not None]
+    if not logits:
+        return EmbeddedFiles(names, embeddings, (), np.zeros(0, np.float32))
+    probabilities = np.concatenate([part.softmax(1).numpy() for part in logits])
+    best = probabilities.argmax(1)
+    return EmbeddedFiles(
+        names, embeddings, tuple(classes[k] for k in best), probabilities.max(1).astype(np.float32)
+    )
+
+
+def samples_of(
+    recipe: Recipe,
+    collection: ShapeCollection,
+    tell: Callable[[str], None],
+    progress: bool,
+    engine: Engine | None = None,
+) -> tuple[Samples, Samples]:
+    """Read or render shapes as a recipe has them: the training and the test part of the collection."""
+    if renders(recipe):
+        from batchot.data.views import MEMORY_BUDGET, load_views
+
+        return load_views(
+            collection,
+            view_settings(recipe),
+            view_folder(),
+            memory_budget=MEMORY_BUDGET if engine is None else 0,  # the workers read them
+            progress=progress,
+            on_message=tell,
+            engine=engine,
+        )
+    from batchot.data.clouds import load_clouds
+
+    return load_clouds(collection, recipe.shapes.points, too_few="repeat", progress=progress, engine=engine)
