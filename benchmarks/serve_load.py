@@ -87,7 +87,7 @@ def click_to_result(address: str, meshes: list[Path]) -> None:
         for mesh in meshes:
             page.evaluate("window.changed = false")
             start = time.perf_counter()
-            page.locator("input[type=file]").set_input_files(str(mesh))
+            page.locator("#file").set_input_files(str(mesh))
             page.wait_for_function("() => window.changed && document.querySelector('.card img')?.complete")
             times.append(1000 * (time.perf_counter() - start))
         browser.close()

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
+from batchot.data.sets.sketch_image import read_sketch
 from batchot.search.preview import make_thumbnail
-from batchot.search.query_kind import is_line_drawing
+from batchot.search.query_kind import cleaned_photo, is_line_drawing
 from batchot.shapes.library import generate_shape
 from batchot.shapes.normalize import normalize_shape
 from search_support import draw_sketch
@@ -51,3 +52,45 @@ def test_photos_and_shaded_pictures(mode: str) -> None:
 def test_tiny_and_plain_pictures_are_not_doubted() -> None:
     for size in ((1, 1), (2, 300), (20, 20)):
         assert is_line_drawing(saved(Image.new("L", size, 255)))
+
+
+def photographed(drawing: Image.Image, *, desk: bool) -> bytes:
+    """A sheet with pencil strokes under light that falls off by half, on a dark desk or filling the picture."""
+    rng = np.random.default_rng(0)
+    strokes = np.asarray(drawing.convert("L").resize((400, 400)), np.float64)
+    sheet = np.full((460, 460), 235.0)
+    sheet[30:430, 30:430] = 60 + 175 / 255 * strokes
+    if desk:
+        around = rng.normal(55, 8, (560, 700))
+        around[50:510, 120:580] = sheet
+        sheet = around
+    light = np.linspace(1.0, 0.5, sheet.shape[1])
+    seen = sheet * light + rng.normal(0, 3, sheet.shape)
+    return saved(Image.fromarray(np.uint8(np.clip(seen, 0, 255))), "jpeg")
+
+
+@pytest.mark.parametrize("desk", [False, True])
+@pytest.mark.parametrize("class_name", ["airplane", "stairs"])
+def test_the_photo_of_a_drawing_is_cleaned(tmp_path, class_name: str, desk: bool) -> None:  # type: ignore[no-untyped-def]
+    drawing = draw_sketch(tmp_path / "a.png", class_name, 3, size=400)
+    photo = photographed(Image.open(drawing), desk=desk)
+    assert not is_line_drawing(photo)
+    cleaned = cleaned_photo(photo)
+    assert cleaned is not None and is_line_drawing(cleaned)
+    before, raw, after = (read_sketch(data, 64) for data in (drawing.read_bytes(), photo, cleaned))
+    assert before is not None and raw is not None and after is not None
+
+    def apart(drawn: np.ndarray) -> float:
+        return float(np.abs(drawn.astype(float) - before).mean())
+
+    assert apart(after) < 0.4 * apart(raw)
+
+
+def test_what_is_no_photo_of_a_drawing_is_not_cleaned() -> None:
+    rng = np.random.default_rng(0)
+    noise = Image.fromarray(np.uint8(rng.uniform(0, 255, (12, 12, 3)))).resize((300, 200))
+    empty = np.uint8(np.clip(np.linspace(230, 110, 300) + rng.normal(0, 3, (200, 300)), 0, 255))
+    for picture in (noise, Image.fromarray(empty)):  # an empty sheet has nothing on it
+        assert cleaned_photo(saved(picture, "jpeg")) is None
+    mesh = normalize_shape(generate_shape("bottle", 1), "z")
+    assert cleaned_photo(make_thumbnail(mesh)) is None

@@ -8,6 +8,7 @@ import re
 import socket
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -338,3 +339,58 @@ def test_nothing_is_served_from_elsewhere(client) -> None:  # type: ignore[no-un
     json.dump(client.get("/map").json(), text)
     assert "/tmp" not in text.getvalue()  # where files lie on the server is not told
     assert "path" not in client.get(f"/shapes/{client.get('/map').json()[0]['id']}").json()
+
+
+def test_names_and_filters_with_counts(client) -> None:  # type: ignore[no-untyped-def]
+    found = client.get("/search", params={"text": "BOTT off", "k": 3}).json()
+    assert [hit["name"] for hit in found["hits"]] == ["bottle/0.off", "bottle/1.off", "bottle/2.off"]
+    assert found["total"] == 5 and found["query"] == "name" and found["hits"][0]["distance"] is None
+    assert client.get("/search", params={"class": "stairs"}).json()["total"] == 5
+    by_shape = upload(client, "b.off", off_bytes("bottle", 2), text="stairs").json()
+    assert by_shape["total"] == 5 and {hit["class"] for hit in by_shape["hits"]} == {"stairs"}
+    assert client.get("/classes", params={"text": "2", "class": "stairs"}).json() == {
+        "airplane": 1,
+        "bottle": 1,
+        "stairs": 1,
+    }
+    assert client.get("/folders", params={"text": "2", "class": "stairs"}).json() == {"stairs": 1}
+    wrong = client.get("/search", params={"text": "..."})
+    assert wrong.status_code == 400 and "no letter" in wrong.json()["error"]["message"]
+    assert client.get("/search", params={"text": "x" * 201}).status_code == 400
+    nothing = client.get("/search", params={"text": "botle"}).json()
+    assert nothing["hits"] == [] and "did you mean 'bottle'?" in nothing["note"]
+
+
+def test_not_this(client) -> None:  # type: ignore[no-untyped-def]
+    answer = upload(client, "b.off", off_bytes("bottle", 2), k=15).json()
+    first = answer["hits"][0]["id"]
+    left = client.get(f"/queries/{answer['query_id']}", params={"k": 15, "not": first}).json()
+    assert left["total"] < 15 and first not in {hit["id"] for hit in left["hits"]}
+    assert client.get("/search", params={"not": "x"}).status_code == 404
+    assert client.get("/search", params={"not": "0" * 24}).status_code == 404
+
+
+def test_several_files_are_asked_as_one(client, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    files = [
+        ("file", ("a.png", draw_sketch(tmp_path / "a.png", "bottle", 4).read_bytes())),
+        ("file", ("b.off", off_bytes("bottle", 2))),
+    ]
+    answer = client.post("/search", files=files, params={"k": 15}).json()
+    assert "2 files" in answer["note"] and answer["query"] == "drawing" and len(answer["hits"]) == 15
+    again = client.get(f"/queries/{answer['query_id']}", params={"k": 15}).json()
+    assert again["hits"] == answer["hits"]
+    alone = upload(client, "b.off", off_bytes("bottle", 2), k=15).json()
+    assert [h["distance"] for h in alone["hits"]] != [h["distance"] for h in answer["hits"]]
+    refused = client.post("/search", files=[*files, ("file", ("x.zip", made_to_harm()["bomb.zip"]))])
+    assert refused.status_code == 415 and "x.zip" in refused.json()["error"]["message"]
+    assert client.post("/search", files=[files[1]] * 9).status_code == 400
+
+
+def test_shapes_as_a_zip_archive(client, sketch_run: tuple[Path, Path]) -> None:  # type: ignore[no-untyped-def]
+    hits = client.get("/search", params={"text": "bottle"}).json()["hits"]
+    answer = client.get("/shapes.zip", params={"id": [hit["id"] for hit in hits[:2]]})
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+        assert archive.namelist() == ["bottle/0.off", "bottle/1.off"]
+        assert archive.read("bottle/0.off") == (sketch_run[1] / "bottle" / "0.off").read_bytes()
+    assert client.get("/shapes.zip", params={"id": "0" * 24}).status_code == 404
+    assert client.get("/shapes.zip").status_code == 400

@@ -6,9 +6,11 @@ made with a trained run, what is found is tested as well. Screenshots go to BATC
 
 from __future__ import annotations
 
+import csv
 import os
 import re
 import shutil
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -161,7 +163,7 @@ def test_draw_stroke_by_stroke(page, tmp_path: Path) -> None:  # type: ignore[no
 
 def test_upload_turn_and_more_like_this(page, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     (tmp_path / "bottle.off").write_bytes(off_bytes("bottle", 2))
-    page.locator("input[type=file]").set_input_files(str(tmp_path / "bottle.off"))
+    page.locator("#file").set_input_files(str(tmp_path / "bottle.off"))
     page.wait_for_selector(".card", timeout=20_000)
     if TRAINED is None:
         assert names(page)[0] == "bottle/2.off"
@@ -194,7 +196,7 @@ def test_upload_turn_and_more_like_this(page, tmp_path: Path) -> None:  # type: 
 
 def test_what_is_refused_is_told(page, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     (tmp_path / "broken.off").write_bytes(b"OFF\n4000000000 1 0\n")
-    page.locator("input[type=file]").set_input_files(str(tmp_path / "broken.off"))
+    page.locator("#file").set_input_files(str(tmp_path / "broken.off"))
     page.wait_for_selector(".answer.error", timeout=20_000)
     assert "broken.off" in page.locator(".answer").inner_text()
     shoot(page, "refused")
@@ -225,7 +227,9 @@ def test_pages_and_filters(page) -> None:  # type: ignore[no-untyped-def]
     page.get_by_label("classes").fill("nothing of the kind")
     page.keyboard.press("Enter")
     assert "There is no nothing of the kind" in page.locator(".filter:not(.axis)").first.inner_text()
-    page.get_by_role("button", name=f"{wanted} : take this filter away").click()
+    chip = page.get_by_role("button", name=re.compile(rf"{wanted} .*: take this filter away"))
+    assert int(chip.locator(".count").inner_text()) >= len(names(page))
+    chip.click()
     wait_for_names(page, first)
 
 
@@ -281,7 +285,7 @@ def test_a_phone(page, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     assert abs(page.locator(".answer").bounding_box()["y"]) < 60
     page.evaluate("scrollTo(0, 0)")
     (tmp_path / "bottle.off").write_bytes(off_bytes("bottle", 2))
-    page.locator("input[type=file]").set_input_files(str(tmp_path / "bottle.off"))
+    page.locator("#file").set_input_files(str(tmp_path / "bottle.off"))
     page.wait_for_function(
         "document.querySelector('.answer').getBoundingClientRect().top < 100"
     )  # it comes by itself
@@ -331,7 +335,7 @@ def test_what_was_asked_for_stays_in_sight(page, tmp_path: Path) -> None:  # typ
     first = ask_by_drawing(page)
     assert "You asked for your drawing" in page.locator(".asked").inner_text()
     write_off(tmp_path / "bottle <b>.off", "bottle", 2)
-    page.locator("input[type=file]").set_input_files(str(tmp_path / "bottle <b>.off"))
+    page.locator("#file").set_input_files(str(tmp_path / "bottle <b>.off"))
     wait_for_other(page, first)
     assert "You asked for the file bottle <b>.off" in page.locator(".asked").inner_text()
     page.wait_for_function("document.querySelector('.asked img')?.naturalWidth > 0")  # drawn by the server
@@ -352,7 +356,7 @@ def test_a_type_that_is_not_taken_is_told_its_reason(page, tmp_path: Path) -> No
         ("drawing.svg", b"<svg xmlns='http://www.w3.org/2000/svg'/>", "format"),
     ):
         (tmp_path / name).write_bytes(content)
-        page.locator("input[type=file]").set_input_files(str(tmp_path / name))
+        page.locator("#file").set_input_files(str(tmp_path / name))
         page.wait_for_function(
             "name => document.querySelector('.answer.error')?.innerText.includes(name)", arg=name
         )
@@ -434,6 +438,188 @@ def test_axe_finds_nothing(page, tmp_path: Path) -> None:  # type: ignore[no-unt
     ask_by_drawing(page)
     assert findings() == []
     (tmp_path / "a.step").write_bytes(b"ISO-10303-21;")
-    page.locator("input[type=file]").set_input_files(str(tmp_path / "a.step"))
+    page.locator("#file").set_input_files(str(tmp_path / "a.step"))
     page.wait_for_selector(".answer.error")
     assert findings() == []
+
+
+def asked(page, wanted: str) -> None:  # type: ignore[no-untyped-def]
+    """Wait until the page has answered this question."""
+    page.wait_for_function(
+        """wanted => document.querySelector('.asked p')?.innerText.includes(wanted)
+        && document.querySelector('.answer').ariaBusy === 'false' && !!document.querySelector('.card')""",
+        arg=wanted,
+        timeout=20_000,
+    )
+
+
+def ask_for(page, word: str) -> list[str]:  # type: ignore[no-untyped-def]
+    page.get_by_label("Words of the name").fill(word)
+    page.keyboard.press("Enter")
+    asked(page, f"“{word}”")
+    return names(page)
+
+
+def word(page) -> str:  # type: ignore[no-untyped-def]
+    """A class of the index, of which there are several shapes."""
+    counts = page.request.get(f"{page.url.partition('#')[0]}api/v1/classes").json()
+    return max(counts, key=lambda name: counts[name])
+
+
+def test_names_alone_and_the_back_button(page) -> None:  # type: ignore[no-untyped-def]
+    name = word(page)
+    found = ask_for(page, name.upper())
+    assert found and all(name in one for one in found)
+    assert page.locator(".card .score").count() == 0  # nothing was compared
+    page.get_by_role("button", name=re.compile("More like this")).first.click()
+    asked(page, f"more like {found[0]}")
+    like = names(page)
+    assert found[0] not in like
+    page.get_by_role("button", name=re.compile(r": take this filter away")).first.click()
+    page.wait_for_function("() => !document.querySelector('.chips')")
+    asked(page, f"more like {found[0]}")
+    assert len(names(page)) >= len(like)
+    page.go_back()
+    wait_for_names(page, like)
+    page.go_back()
+    wait_for_names(page, found)
+    assert page.get_by_label("Words of the name").input_value() == name.upper()
+    page.go_forward()
+    wait_for_names(page, like)
+    page.get_by_role("button", name=f"Back to “{name.upper()}”").click()
+    wait_for_names(page, found)
+    page.go_back()
+    page.wait_for_selector(".card", state="detached")
+
+
+def test_a_link_holds_the_question(page, browser, address: str) -> None:  # type: ignore[no-untyped-def]
+    ask_by_drawing(page)
+    page.get_by_label("Words of the name").fill(word(page))
+    page.keyboard.press("Enter")
+    page.wait_for_function("() => location.hash.includes('text=')")
+    asked(page, "your drawing")
+    found, link = names(page), page.url
+    other = browser.new_context().new_page()
+    sent: list[str] = []
+    other.on("request", lambda one: sent.append(one.url))
+    other.goto(link)
+    asked(other, "your drawing")
+    assert set(names(other)) == set(found)  # strokes are kept to a 255th of the sheet
+    assert "1 stroke" in other.locator(".pad-sheet").get_attribute("aria-label")
+    assert not any("drawing=" in url for url in sent)  # what is asked is in no log
+    page.get_by_role("button", name=re.compile("More like this")).first.click()
+    asked(page, "more like")
+    other.goto("about:blank")
+    other.goto(page.url)
+    asked(other, "more like")
+    assert names(other) == names(page)
+    other.context.close()
+
+
+def test_not_this(page) -> None:  # type: ignore[no-untyped-def]
+    first = ask_by_drawing(page)
+    page.get_by_role("button", name=re.compile(rf"Not this ?: {first[0].replace(chr(47), chr(46))}")).click()
+    wait_for_other(page, first)
+    assert first[0] not in names(page)
+    page.get_by_role("button", name=re.compile("take it in again")).click()
+    wait_for_names(page, first)
+
+
+def test_large_and_side_by_side(page) -> None:  # type: ignore[no-untyped-def]
+    ask_by_drawing(page)
+    shot = "k => document.querySelectorAll('.stage canvas')[k].toDataURL()"
+    page.get_by_role("button", name=re.compile("^Large")).first.click()
+    page.wait_for_function("() => document.querySelector('.stage canvas')?.width > 300")
+    dialog = page.get_by_role("dialog")
+    assert "in the units of its file, width" in dialog.inner_text()
+    start = page.evaluate(shot, 0)
+    shoot(page, "large")
+    for key in ("ArrowLeft", "+", "w"):
+        before = page.evaluate(shot, 0)
+        page.keyboard.press(key)
+        page.wait_for_function(f"before => ({shot})(0) !== before", arg=before)
+    assert dialog.get_by_role("button", name="Wireframe").get_attribute("aria-pressed") == "true"
+    shoot(page, "wireframe")
+    dialog.get_by_role("button", name="Wireframe").click()
+    dialog.get_by_role("button", name="Reset").click()
+    page.wait_for_function(f"start => ({shot})(0) === start", arg=start)
+    page.keyboard.press("Escape")
+    page.wait_for_selector("dialog", state="detached")
+    assert page.evaluate("document.activeElement.innerText").startswith("Large")
+    compare = page.get_by_role("button", name=re.compile("^Compare"))
+    compare.nth(0).click()
+    assert "choose “Compare” of another" in page.locator(".answer").inner_text()
+    compare.nth(1).click()
+    page.wait_for_function(
+        "() => [...document.querySelectorAll('.stage canvas')].filter(c => c.width > 200).length === 2"
+    )
+    before = [page.evaluate(shot, k) for k in range(2)]
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function(f"before => before.every((one, k) => ({shot})(k) !== one)", arg=before)
+    shoot(page, "side-by-side")
+    dialog.get_by_role("button", name="Close", exact=True).click()
+    page.wait_for_selector("dialog", state="detached")
+
+
+def test_paste_and_drop_anywhere(page) -> None:  # type: ignore[no-untyped-def]
+    event = """([kind, name, content]) => {
+      const data = new DataTransfer();
+      data.items.add(new File([content], name));
+      const made = kind === "paste" ? new ClipboardEvent("paste", { clipboardData: data, bubbles: true })
+        : new DragEvent(kind, { dataTransfer: data, bubbles: true, cancelable: true });
+      document.querySelector("h1").dispatchEvent(made); }"""
+    page.evaluate(event, ["paste", "pasted.off", off_bytes("bottle", 2).decode()])
+    asked(page, "the file pasted.off")
+    page.evaluate(event, ["dragover", "dropped.off", ""])
+    page.wait_for_selector(".drop.over")
+    page.evaluate(event, ["drop", "dropped.off", off_bytes("stairs", 2).decode()])
+    asked(page, "the file dropped.off")
+    assert page.locator(".drop.over").count() == 0
+
+
+def test_the_list_as_csv_and_zip(page) -> None:  # type: ignore[no-untyped-def]
+    found = ask_for(page, word(page))
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save the list").click()
+    with Path(download.value.path()).open(encoding="utf-8-sig", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["name"] for row in rows][: len(found)] == found and rows[0]["rank"] == "1"
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Save these files").click()
+    with zipfile.ZipFile(download.value.path()) as archive:
+        assert archive.namelist() == found
+
+
+def test_eraser_redo_and_a_picture_to_trace(page, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    ask_by_drawing(page)
+    ink = """() => { const c = document.querySelector('.pad-sheet');
+      const { data } = c.getContext('2d').getImageData(0, 0, c.width, c.height);
+      return data.filter((v, k) => k % 4 === 3 && v > 99).length; }"""
+    label = page.locator(".pad-sheet")
+    drawn = page.evaluate(ink)
+    page.get_by_role("button", name="Eraser").click()
+    draw(page, [[(0.25, 0.3), (0.35, 0.3)]])
+    erased = page.evaluate(ink)
+    assert 0 < erased < drawn
+    page.get_by_role("button", name="Undo the last stroke").click()
+    assert page.evaluate(ink) > (erased + drawn) / 2 and "1 stroke" in label.get_attribute("aria-label")
+    page.get_by_role("button", name="Redo what was undone").click()
+    assert page.evaluate(ink) < (erased + drawn) / 2
+    page.get_by_label("Picture to trace").set_input_files(str(draw_sketch(tmp_path / "a.png", "bottle", 1)))
+    ground = "() => getComputedStyle(document.querySelector('.pad-sheet')).backgroundImage"
+    page.wait_for_function(f"() => ({ground})().includes('blob:')")
+    shoot(page, "traced")
+    assert page.evaluate(ink) < (erased + drawn) / 2  # it is no part of the drawing
+    page.get_by_role("button", name="Take the picture away").click()
+    page.wait_for_function(f"() => !({ground})().includes('blob:')")
+
+
+def test_several_files_are_asked_as_one(page, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    for k, name in enumerate(("bottle", "stairs")):
+        (tmp_path / f"{k}.off").write_bytes(off_bytes(name, 2))
+    page.locator("#file").set_input_files([str(tmp_path / "0.off"), str(tmp_path / "1.off")])
+    asked(page, "You asked for 2 files")
+    assert "2 files were asked for as one" in page.locator(".answer").inner_text()
+    page.locator("#file").set_input_files([str(tmp_path / "0.off")] * 9)
+    page.wait_for_selector(".answer.error")
+    assert "8 at most" in page.locator(".answer").inner_text()

@@ -43,14 +43,23 @@ def index(argv: list[str]) -> int:
         ("info", "say what an index holds"),
         ("verify", "read all of an index and test it"),
         ("map", "lay the map of an index out anew"),
+        ("duplicates", "find what is in an index more than once"),
     ):
         action = actions.add_parser(
             name, help=text, description=f"{text[0].upper()}{text[1:]}.", allow_abbrev=False
         )
         action.add_argument("index", type=Path, metavar="INDEX", help="folder of the index")
         add_allow_store(action)
-        if name == "info":
+        if name in ("info", "duplicates"):
             action.add_argument("--json", action="store_true", help="print it as JSON")
+        if name == "duplicates":
+            action.add_argument("--csv", type=Path, metavar="FILE", help="write a row for each shape")
+            action.add_argument(
+                "--threshold",
+                type=float,
+                metavar="T",
+                help="how far apart embeddings of nearly the same shapes are (a tenth of the median distance)",
+            )
     options = parser.parse_args(argv)
     if options.action in ("build", "add"):
         check_engine(options)
@@ -61,6 +70,7 @@ def index(argv: list[str]) -> int:
         "info": _info,
         "verify": _verify,
         "map": _map,
+        "duplicates": _duplicates,
     }
     return guarded(
         lambda: work[options.action](options), _GO_ON if options.action in ("build", "add") else ""
@@ -224,6 +234,36 @@ def _map(options: argparse.Namespace) -> int:
 
     points = lay_out_index(options.index, allow_store=options.allow_store)
     print(f"{options.index}: a map of {len(points.ids):,} shapes")
+    return 0
+
+
+def _duplicates(options: argparse.Namespace) -> int:
+    from batchot.search.duplicates import duplicates
+    from batchot.search.records import printable
+    from batchot.training.files import write_csv
+
+    try:
+        groups = duplicates(options.index, threshold=options.threshold, allow_store=options.allow_store)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    if options.csv is not None:
+        rows = [
+            {"group": number, "what": group.what, "distance": round(group.distance, 6), "name": name}
+            for number, group in enumerate(groups, 1)
+            for name in group.names
+        ]
+        write_csv(options.csv, rows, ("group", "what", "distance", "name"))
+    if options.json:
+        import json
+
+        print(json.dumps([vars(group) for group in groups], indent=2))
+        return 0
+    for group in groups:
+        apart = f", at most {group.distance:.4f} apart" if group.what == "nearly the same" else ""
+        print(f"{group.what}{apart}:")
+        print("\n".join(f"  {printable(name)}" for name in group.names))
+    more = sum(len(group.names) - 1 for group in groups)
+    print(f"{options.index}: {len(groups):,} groups, {more:,} shapes that another one stands for")
     return 0
 
 

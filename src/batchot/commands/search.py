@@ -1,11 +1,18 @@
-"""``batchot search``: what is like a shape, a picture or a drawing in an index."""
+"""``batchot search``: what is like a shape, a picture or a drawing in an index, or is called so."""
 
 from __future__ import annotations
 
+import argparse
 import json
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from batchot.commands.common import Parser, UsageError, add_allow_store, add_device, guarded
+
+if TYPE_CHECKING:
+    from batchot.search.records import Filters
+    from batchot.search.searcher import Answer, Searcher
 
 
 def search(argv: list[str]) -> int:
@@ -13,12 +20,22 @@ def search(argv: list[str]) -> int:
     parser = Parser(
         prog="batchot search",
         description="Look up what is like a shape, a picture or a drawing in an index, nearest first, and which class "
-        "its neighbours speak for.",
+        "its neighbours speak for. Several files are asked for as one: views of a thing, drawings of it. Of a folder "
+        "every file is asked for, and what is found is written as a table: the same command goes on after an "
+        "interruption, and exit status 1 says that some files could not be taken. Without a file, --text and the "
+        "filters say what is listed.",
         allow_abbrev=False,
     )
     parser.add_argument("index", type=Path, metavar="INDEX", help="folder made by batchot index build")
     parser.add_argument(
-        "query", type=Path, metavar="QUERY", help="a mesh, a point cloud, a picture or a drawing"
+        "query",
+        type=Path,
+        nargs="*",
+        metavar="QUERY",
+        help="a mesh, a point cloud, a picture or a drawing; several of one thing; or a folder, with --csv",
+    )
+    parser.add_argument(
+        "--text", default="", metavar="WORDS", help="only where name, folder or class hold these words"
     )
     parser.add_argument("-k", type=int, default=10, metavar="N", help="how many results (10)")
     parser.add_argument(
@@ -44,21 +61,20 @@ def search(argv: list[str]) -> int:
     add_allow_store(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write a page with pictures")
+    parser.add_argument(
+        "--csv", type=Path, metavar="FILE", help="write a table, of a folder a row for each result"
+    )
     add_device(parser)
     options = parser.parse_args(argv)
     if not 1 <= options.k <= 1000:
         raise UsageError(f"-k must lie in 1 .. 1000, got {options.k}")
 
+    folder = _folder_of(options)
+
     def work() -> int:
-        from batchot.search.answer_page import answer_html, answer_json, answer_table
         from batchot.search.records import Filters
         from batchot.search.searcher import Searcher
-        from batchot.training.files import write_text
 
-        if not options.query.is_file():
-            raise UsageError(
-                f"{options.query} is no file; give a mesh, a point cloud, a picture or a drawing"
-            )
         with Searcher.open(
             options.index,
             model=options.model,
@@ -66,23 +82,82 @@ def search(argv: list[str]) -> int:
             device=options.device,
             allow_store=options.allow_store,
         ) as searcher:
-            filters = Filters(tuple(options.classes), tuple(options.folders))
+            filters = Filters(tuple(options.classes), tuple(options.folders), text=options.text)
             try:
                 filters.check(searcher.about.classes, searcher.about.folders)
             except ValueError as error:
                 raise UsageError(str(error)) from error
-            answer = searcher.search_file(
-                options.query, kind=options.kind, up=options.up, k=options.k, filters=filters
-            )
-            if options.html is not None:
-                picture = searcher.picture(options.query, up=options.up)
-                write_text(options.html, answer_html(answer, options.query.name, searcher, picture))
-        if options.json:
-            print(json.dumps(answer_json(answer, str(options.query)), indent=2))
-        else:
-            print(answer_table(answer))
-            if options.html is not None:
-                print(f"page: {options.html}")
-        return 0
+            if folder is not None:
+                return _many(options, folder, searcher, filters)
+            return _one(options, searcher, filters)
 
-    return guarded(work)
+    return guarded(work, "type the same command again to go on" if folder is not None else "")
+
+
+def _folder_of(options: argparse.Namespace) -> Path | None:
+    """The folder that is asked for, or None where files or names are."""
+    folders = [path for path in options.query if path.is_dir()]
+    if folders:
+        if len(options.query) > 1:
+            raise UsageError("give one folder, or files; not both")
+        if options.csv is None or options.json or options.html is not None:
+            raise UsageError(f"{folders[0]} is a folder: say with --csv FILE where the table goes")
+        return Path(folders[0])
+    for path in options.query:
+        if not path.is_file():
+            raise UsageError(f"{path} is no file; give a mesh, a point cloud, a picture or a drawing")
+    if not options.query and not (options.text or options.classes or options.folders):
+        raise UsageError("say what to look for: a file, --text, --class or --folder")
+    if options.csv is not None:
+        raise UsageError("--csv is for a folder of queries; one answer is printed, or --json")
+    return None
+
+
+def _one(options: argparse.Namespace, searcher: Searcher, filters: Filters) -> int:
+    from batchot.search.answer_page import answer_html, answer_json, answer_table
+    from batchot.training.files import write_text
+
+    asked = ", ".join(path.name for path in options.query) or options.text or "everything"
+    answer: Answer
+    if options.query:
+        queries = [searcher.embed_file(path, kind=options.kind, up=options.up) for path in options.query]
+        answer = searcher.search_query(searcher.fuse(queries), k=options.k, filters=filters)
+    else:
+        answer = searcher.search_names(filters, k=options.k)
+    if options.html is not None:
+        picture = searcher.picture(options.query[0], up=options.up) if options.query else None
+        write_text(options.html, answer_html(answer, asked, searcher, picture))
+    if options.json:
+        named = str(options.query[0]) if len(options.query) == 1 else asked
+        print(json.dumps(answer_json(answer, named), indent=2))
+    else:
+        print(answer_table(answer))
+        if options.html is not None:
+            print(f"page: {options.html}")
+    return 0
+
+
+def _many(options: argparse.Namespace, folder: Path, searcher: Searcher, filters: Filters) -> int:
+    from tqdm import tqdm
+
+    from batchot.search.batch import queries_in, search_many
+    from batchot.search.records import printable
+    from batchot.shapes.views.cache import listed
+
+    files = queries_in(folder, options.csv)
+    with tqdm(total=len(files), desc="queries", unit="file", disable=not sys.stderr.isatty()) as bar:
+        failures = search_many(
+            searcher,
+            folder,
+            options.csv,
+            k=options.k,
+            filters=filters,
+            kind=options.kind,
+            up=options.up,
+            files=files,
+            done=bar.update,
+        )
+    print(f"{options.csv}: {len(files) - len(failures):,} of {len(files):,} files looked up")
+    if failures:
+        print("\n".join(listed(f"{len(failures):,} could not be taken:", [printable(f) for f in failures])))
+    return 1 if failures else 0

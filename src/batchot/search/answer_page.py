@@ -127,11 +127,13 @@ _CARDS = """
 def headline(answer: Answer) -> str:
     """Say in a sentence what the query is."""
     if not answer.hits:
-        return "no shape passes the filters"
+        return answer.note or "no shape passes the filters"
     sure = "" if answer.confidence is None else f" ({100 * answer.confidence:.0f} % sure)"
     if answer.nothing_like_it:
         guess = f"; the closest would be {answer.top_class}" if answer.top_class else ""
         return f"nothing like this is in the index{guess}"
+    if answer.query == "name":
+        return f"{answer.total:,} shapes" if answer.total != 1 else "1 shape"
     if answer.top_class is None:
         return "the shapes of this index have no classes"
     return f"{answer.top_class}{sure}"
@@ -143,11 +145,12 @@ def answer_table(answer: Answer) -> str:
     lines = [headline(answer)]
     if answer.same_files:
         lines.append(f"this very file is in the index: {', '.join(answer.same_files[:5])}")
-    if answer.note:
+    if answer.note and answer.hits:
         lines.append(answer.note)
     for rank, hit in enumerate(answer.hits, 1):
         told = "  this very file" if hit.same_file else "  nearly the same" if hit.nearly_same else ""
-        lines.append(f"{rank:4d}  {hit.distance:.4f}  {hit.class_name or '-':<{width}}  {hit.name}{told}")
+        distance = "" if answer.query == "name" else f"{hit.distance:.4f}  "
+        lines.append(f"{rank:4d}  {distance}{hit.class_name or '-':<{width}}  {hit.name}{told}")
     return "\n".join(printable(line) for line in lines)
 
 
@@ -161,20 +164,20 @@ def answer_json(answer: Answer, query: str) -> dict[str, Any]:
         "nothing_like_it": answer.nothing_like_it,
         "ranking": [{"class": name, "probability": p} for name, p in answer.ranking],
         "total": answer.total,
-        "hits": [hit_json(hit) for hit in answer.hits],
+        "hits": [hit_json(hit, compared=answer.query != "name") for hit in answer.hits],
         "same_files": list(answer.same_files),
         "note": answer.note,
         "seconds": answer.seconds,
     }
 
 
-def hit_json(hit: Hit) -> dict[str, Any]:
-    """Give a result as JSON can hold it."""
+def hit_json(hit: Hit, *, compared: bool = True) -> dict[str, Any]:
+    """Give a result as JSON can hold it; one that was compared with nothing has no distance."""
     return {
         "id": hit.id,
         "name": hit.name,
         "class": hit.class_name,
-        "distance": hit.distance,
+        "distance": hit.distance if compared else None,
         "likeness": hit.likeness,
         "same_file": hit.same_file,
         "nearly_same": hit.nearly_same,
@@ -188,7 +191,8 @@ def hit_json(hit: Hit) -> dict[str, Any]:
 
 def answer_html(answer: Answer, query: str, searcher: Searcher, picture: bytes | None = None) -> str:
     """Make a page of an answer that needs no other file."""
-    cards = "\n".join(_card(hit, searcher.thumbnail(hit.id)) for hit in answer.hits)
+    compared = answer.query != "name"
+    cards = "\n".join(_card(hit, searcher.thumbnail(hit.id), compared) for hit in answer.hits)
     about = searcher.about
     shown = (
         f'<figure class="query"><img alt="the query" src="{_uri(picture)}"></figure>'
@@ -201,7 +205,7 @@ def answer_html(answer: Answer, query: str, searcher: Searcher, picture: bytes |
 <body><main>
 <h1>{escape(headline(answer))}</h1>
 <p class="about">{escape(query)}, looked up among {about.count:,} shapes of {escape(about.name)}</p>
-{_told(answer)}{shown}<section><h2>Nearest shapes</h2><ol class="cards">
+{_told(answer)}{shown}<section><h2>{"Nearest shapes" if compared else "Shapes by name"}</h2><ol class="cards">
 {cards}
 </ol></section></main></body></html>
 """
@@ -215,13 +219,13 @@ def _told(answer: Answer) -> str:
     return f"<p>{escape(text)}</p>" if text else ""
 
 
-def _card(hit: Hit, thumbnail: bytes) -> str:
+def _card(hit: Hit, thumbnail: bytes, compared: bool) -> str:
     alike = "" if hit.likeness is None else f", of its class {100 * hit.likeness:.0f} %"
     alike += ", this very file" if hit.same_file else ", nearly the same" if hit.nearly_same else ""
     return (
         f'<li><img loading="lazy" alt="{escape(hit.name)}" src="{_uri(thumbnail)}">'
         f'<b>{escape(hit.name)}</b><span class="class">{escape(hit.class_name or "no class")}</span>'
-        f'<span class="class">distance {hit.distance:.4f}{alike}</span></li>'
+        + (f'<span class="class">distance {hit.distance:.4f}{alike}</span></li>' if compared else "</li>")
     )
 
 

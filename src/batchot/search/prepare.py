@@ -16,7 +16,7 @@ from batchot.data.cloud_reading import cloud_of
 from batchot.data.sets.sketch_image import read_sketch
 from batchot.errors import DataError, ShapeError
 from batchot.search.preview import make_preview, make_thumbnail
-from batchot.search.query_kind import ending_of, is_line_drawing, query_kind, shown_name
+from batchot.search.query_kind import cleaned_photo, ending_of, is_line_drawing, query_kind, shown_name
 from batchot.search.records import QueryRefused, SearchError
 from batchot.shapes.formats.read import MAX_FACES, load_shape, read_shape
 from batchot.shapes.normalize import normalize_shape
@@ -176,6 +176,7 @@ _NO_DRAWING = (
     "this looks like a photo or a shaded picture, and the network knows line drawings: the answer may mean nothing. "
     "Give dark strokes on light paper, or the shape itself"
 )
+_CLEANED = "taken for the photo of a drawing: the light and what lies around the paper were taken out"
 
 
 @dataclass(frozen=True, eq=False)
@@ -288,11 +289,15 @@ def _prepare_drawing(data: bytes, name: str, inputs: Inputs) -> Prepared:
             "(batchot train sketch-folder) to search by drawing",
             "format",
         )
+    note, content = "", hashlib.sha256(data).hexdigest()
     try:
-        drawing = read_sketch(data, inputs.drawing.size, name)
+        drawing = read_sketch(data, inputs.drawing.size, name)  # it refuses what is damaged or too large
+        if drawing is not None and not is_line_drawing(data):
+            cleaned = cleaned_photo(data)
+            note = _NO_DRAWING if cleaned is None else _CLEANED
+            drawing = drawing if cleaned is None else read_sketch(cleaned, inputs.drawing.size, name)
     except DataError as error:
         raise QueryRefused(str(error), "damaged") from error
     if drawing is None:
         raise QueryRefused(f"{name} is blank; draw something, with more contrast", "blank")
-    note = "" if is_line_drawing(data) else _NO_DRAWING
-    return Prepared("drawing", drawing[None], hashlib.sha256(data).hexdigest(), note=note)
+    return Prepared("drawing", drawing[None], content, note=note)

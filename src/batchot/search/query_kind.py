@@ -6,7 +6,9 @@ import io
 from typing import Literal
 
 import numpy as np
-from PIL import Image
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+from scipy import ndimage
 
 from batchot.errors import ShapeError
 from batchot.search.records import QueryRefused
@@ -16,6 +18,14 @@ _SIDE = 192  # pixels: enough for the strokes of a drawing
 _INK = 40  # of 255: what differs more from the paper is not paper
 _WINDOW = 0.085  # of the longer side: no pen is as wide
 _FULL, _MOST_FULL = 0.97, 0.005
+_PHOTO = 640  # pixels of the longer side of a photo of a drawing
+_EDGE = 1.25  # times as bright: where the paper ends, not where the light falls off
+_LEAST_PAPER = 0.25  # of the photo
+_MOST_SHADED, _LEAST_INK = 0.12, 0.003  # of the paper: darker than the light by 8 %, and by _GRAIN
+_MOST_PALE, _MOST_COLOUR = 3.0, 0.2  # times as much is pale as is ink; median saturation of the paper
+_GRAIN = (
+    0.22  # of the brightness of the paper: what is weaker is its grain, its folds, the noise of the camera
+)
 
 
 def is_line_drawing(data: bytes) -> bool:
@@ -39,6 +49,49 @@ def is_line_drawing(data: bytes) -> bool:
     ink = np.pad((np.abs(grey - paper) > _INK).astype(np.int64).cumsum(0).cumsum(1), ((1, 0), (1, 0)))
     inside = ink[side:, side:] - ink[:-side, side:] - ink[side:, :-side] + ink[:-side, :-side]
     return float((inside >= _FULL * side**2).mean()) <= _MOST_FULL
+
+
+def cleaned_photo(data: bytes) -> bytes | None:
+    """Give the drawing of which a file is a photo, without light and desk; None where it is not one."""
+    with Image.open(io.BytesIO(data)) as opened:
+        opened.draft("RGB", (_PHOTO, _PHOTO))
+        if opened.has_transparency_data or opened.mode.startswith(("I", "F")):
+            return None  # no camera makes these
+        image = ImageOps.exif_transpose(opened).convert("RGB")
+    image.thumbnail((_PHOTO, _PHOTO), reducing_gap=2.0)
+    grey = ndimage.gaussian_filter(np.asarray(image.convert("L"), np.float32), 0.7)
+    window = max(5, round(0.05 * max(grey.shape)))
+    light = np.maximum(ndimage.grey_closing(grey, size=window, mode="nearest"), 1.0)
+    paper = _paper(light, window)
+    if paper is None:
+        return None
+    light = ndimage.gaussian_filter(np.where(paper, light, np.median(light[paper])), window / 4)
+    ink = np.where(paper, np.clip(1.0 - grey / light, 0.0, 1.0), 0.0)
+    colours = np.asarray(image, np.float32)[paper]
+    colour = float(np.median(1.0 - colours.min(1) / np.maximum(colours.max(1), 1.0)))
+    shaded, inked = float((ink[paper] > 0.08).mean()), float((ink[paper] > _GRAIN).mean())
+    pale = (shaded - inked) / max(inked, 1e-9)
+    if shaded > _MOST_SHADED or inked < _LEAST_INK or pale > _MOST_PALE or colour > _MOST_COLOUR:
+        return None
+    ink = np.clip((ink - _GRAIN) / (1.0 - _GRAIN), 0.0, 1.0)
+    strongest = float(np.percentile(ink[ink > 0], 90))
+    file = io.BytesIO()
+    drawn = 255.0 * (1.0 - np.clip(ink / strongest, 0.0, 1.0))
+    Image.fromarray(np.pad(drawn, window, constant_values=255).astype(np.uint8)).save(file, "png")
+    return file.getvalue() if is_line_drawing(file.getvalue()) else None
+
+
+def _paper(light: NDArray[np.float32], window: int) -> NDArray[np.bool_] | None:
+    """Where the paper is, without its edge."""
+    steep = ndimage.maximum_filter(light, 5) > _EDGE * ndimage.minimum_filter(light, 5)
+    regions, n = ndimage.label(~steep)
+    areas = ndimage.sum_labels(np.ones_like(light), regions, range(1, n + 1))
+    large = [k for k in range(1, n + 1) if areas[k - 1] >= _LEAST_PAPER * light.size]
+    if not large:
+        return None
+    brightest = max(large, key=lambda k: float(np.median(light[regions == k])))
+    paper = ndimage.binary_fill_holes(regions == brightest)
+    return np.asarray(ndimage.binary_erosion(paper, iterations=max(2, window // 3), border_value=1), bool)
 
 
 _PICTURES = {

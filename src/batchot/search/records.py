@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -113,12 +114,22 @@ class Filters:
 
     classes: tuple[str, ...] = ()  # of one of these
     folders: tuple[str, ...] = ()  # in one of these folders, or below
-    exclude: tuple[
-        str, ...
-    ] = ()  # not these ids >>> Filters(classes=("cup",)).where() "(class_name IN ('cup'))"
+    exclude: tuple[str, ...] = ()  # not these ids
+    # each of its words is part of the name (with its folders) or of the class; capitals count for nothing
+    text: str = ""
+    # not these ids, nor what is nearly the same as they are >>> Filters(classes=("cup",)).where() "(class_name IN
+    # ('cup'))"
+    unlike: tuple[str, ...] = ()
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The words of the text."""
+        return words_of(self.text)
 
     def check(self, classes: Mapping[str, int], folders: Mapping[str, int]) -> None:
         """Refuse names that the index does not have: nothing would be found, and nobody would know why."""
+        if self.text.strip() and not self.words:
+            raise ValueError(f"{self.text[:80]!r} has no letter and no digit to look for")
         for name in self.classes:
             if name not in classes:
                 raise ValueError(_no_such("class", name, classes))
@@ -145,7 +156,21 @@ class Filters:
             parts.append(f"({' OR '.join(below)})")
         if self.exclude:
             parts.append(f"(id NOT IN ({ids(self.exclude)}))")
+        for word in self.words:
+            # a file system may keep é as one character or as two
+            forms = sorted({unicodedata.normalize(form, word) for form in ("NFC", "NFD")})
+            holds = [
+                f"contains(lower({column}), {quoted(form)})"
+                for column in ("name", "class_name")
+                for form in forms
+            ]
+            parts.append(f"({' OR '.join(holds)})")
         return " AND ".join(parts) or None
+
+
+def words_of(text: str) -> tuple[str, ...]:
+    """Give the words of a name or a question, in small letters."""
+    return tuple(re.findall(r"[^\W_]+", unicodedata.normalize("NFC", text).lower()))
 
 
 def _no_such(what: str, name: str, there: Mapping[str, int]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self, TypeAlias
@@ -20,6 +20,7 @@ from batchot.search.encoder import Encoder
 from batchot.search.load_encoder import load_encoder
 from batchot.search.manifest import IndexFolder, Manifest
 from batchot.search.map import MapPoints, read_map
+from batchot.search.names import by_relevance, no_such_name
 from batchot.search.prepare import Inputs, ViewsInput
 from batchot.search.records import Filters, Hit, NotThere, SearchError, Unavailable
 from batchot.search.sandbox import Sandbox
@@ -33,7 +34,9 @@ if TYPE_CHECKING:
 QueryKind: TypeAlias = Literal["auto", "shape", "picture", "sketch"]
 MOST_RESULTS = 1000
 """Results that one answer may hold."""
-_NEAR, _PROPORTION = 0.1, 0.01  # of `_nearly_same`
+NEAR = 0.1
+"""Of the median distance of two shapes: what is nearer is nearly the same, where its proportions are."""
+_PROPORTION = 0.01
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,8 @@ class Answer:
 
     hits: tuple[Hit, ...]  # the nearest shapes, nearest first
     total: int  # shapes that pass the filters
-    query: Literal["shape", "drawing"]  # as what the query was taken
+    # as what the query was taken; "name" where only names and filters were asked for
+    query: Literal["shape", "drawing", "name"]
     top_class: str | None  # the class that its neighbours speak for; None where the index has no classes
     # calibrated probability that this is right, in [0, 1]; None where the index is not calibrated
     confidence: float | None
@@ -370,15 +374,15 @@ class Searcher:
             OSError: the file cannot be read
         """
         _check_page(k, offset)
+        return self.search_query(self.embed_file(path, kind=kind, up=up), k=k, offset=offset, filters=filters)
+
+    def embed_file(self, path: str | Path, *, kind: QueryKind = "auto", up: Up = "auto") -> Query:
+        """As `embed_bytes`, from a file, see `search_file`."""
         path = Path(path)
         if path.suffix.lower() == ".gltf" and kind in ("auto", "shape"):
             start = time.perf_counter()
-            query = self._embed(self._prepare_source(path, up), time.perf_counter() - start)
-            return self.search_query(query, k=k, offset=offset, filters=filters)
-        axis = self._axis(path, up)
-        return self.search_bytes(
-            path.read_bytes(), str(path), kind=kind, up=axis, k=k, offset=offset, filters=filters
-        )
+            return self._embed(self._prepare_source(path, up), time.perf_counter() - start)
+        return self.embed_bytes(path.read_bytes(), str(path), kind=kind, up=self._axis(path, up))
 
     def picture(self, path: str | Path, *, up: Up = "auto") -> bytes:
         """Give what a query looks like: a shape's thumbnail, or a drawing as the network sees it.
@@ -410,9 +414,8 @@ class Searcher:
         filters = filters or Filters()
         hit = opened.store.get(id)
         query = Query(opened.store.vector(id), "shape", size=hit.size)
-        answer = self._look_up(
-            opened, query, k, offset, Filters(filters.classes, filters.folders, (*filters.exclude, id))
-        )
+        filters = replace(filters, exclude=(*filters.exclude, id))
+        answer = self._look_up(opened, query, k, offset, filters)
         # its class is known and needs no guess
         return replace(
             answer,
@@ -422,6 +425,83 @@ class Searcher:
             nothing_like_it=False,
             same_files=(),
         )
+
+    def search_names(self, filters: Filters, *, k: int = 20, offset: int = 0) -> Answer:
+        """Look up shapes by their names, or all that pass some filters; nothing is compared with anything.
+
+        Args:
+            filters: their `text` is what is asked for
+            k: how many results
+            offset: how many to pass over
+
+        Returns:
+            The shapes whose names hold the words as whole words first, then by name; their distance is 0.
+        """
+        _check_page(k, offset)
+        start = time.perf_counter()
+        store = self._now().store
+        names = store.names(self._resolved(filters))
+        ordered = by_relevance(names, filters.words)
+        hits = store.get_many(ordered[offset : offset + k])
+        note = "" if names else no_such_name(filters.words, store)
+        seconds = {"prepare": 0.0, "embed": 0.0, "search": time.perf_counter() - start}
+        return Answer(tuple(hits), len(names), "name", None, None, (), False, seconds, note=note)
+
+    def counts(self, filters: Filters) -> tuple[dict[str, int], dict[str, int]]:
+        """Give the number of shapes of each class, and in each folder, that the other filters leave."""
+        store, resolved = self._now().store, self._resolved(filters)
+        return store.classes(replace(resolved, classes=())), store.folders(replace(resolved, folders=()))
+
+    def fuse(self, queries: Sequence[Query]) -> Query:
+        r"""Make one query of several: views of a thing, drawings of it, a drawing and a mesh.
+
+        Formula:
+            $q = \frac{1}{n} \sum_i q_i$, on the unit sphere where the embeddings of the index are. As
+            $\frac{1}{n} \sum_i \|q_i - x\|^2 = \|q - x\|^2 + \mathrm{const}$, the order is that of the mean of the
+            squared distances, for the price of one search.
+
+        Args:
+            queries: of `embed_bytes`, one at least
+
+        Returns:
+            A query with a note that the confidence is calibrated for a single one.
+
+        Raises:
+            ValueError: there is none
+            NotThere: they were embedded by different networks
+        """
+        if not queries:
+            raise ValueError("there must be at least one query")
+        if len(queries) == 1:
+            return queries[0]
+        if len({query.fingerprint for query in queries}) > 1:
+            raise NotThere("the index has another network now; ask again")
+        vector: NDArray[np.float64] = np.stack([query.vector for query in queries]).mean(0, dtype=np.float64)
+        norm = float(np.linalg.norm(vector))
+        if self.manifest.normalized and norm > 0:
+            vector /= norm
+        notes = [f"{len(queries)} files were asked for as one; how sure is calibrated for a single one"]
+        notes += [query.note for query in queries if query.note]
+        return Query(
+            vector.astype(np.float32),
+            "drawing" if any(query.what == "drawing" for query in queries) else "shape",
+            sum(query.prepare_seconds for query in queries),
+            sum(query.embed_seconds for query in queries),
+            queries[0].fingerprint,
+            picture=next((query.picture for query in queries if query.picture), b""),
+            note="; ".join(dict.fromkeys(notes)),
+        )
+
+    def _resolved(self, filters: Filters) -> Filters:
+        """The filters with what is like the rejected shapes among the excluded ones."""
+        if not filters.unlike:
+            return filters
+        opened, gone = self._now(), list(filters.exclude)
+        for id in filters.unlike:
+            radius = NEAR * (opened.manifest.spread or 0.0)
+            near = opened.store.search(opened.store.vector(id), MOST_RESULTS)
+            gone += [id, *(hit.id for hit in near if hit.distance <= radius)]
+        return replace(filters, unlike=(), exclude=tuple(dict.fromkeys(gone)))
 
     def search_vector(
         self,
@@ -447,9 +527,9 @@ class Searcher:
         _check_page(k, offset)
         start = time.perf_counter()
         store, manifest = opened.store, opened.manifest
+        everything, filters = Filters(exclude=filters.exclude), self._resolved(filters)
         hits = store.search(query.vector, offset + k, filters=filters)
         # the class is judged by all neighbours, whatever the filters leave
-        everything = Filters(exclude=filters.exclude)
         all_hits = (
             hits
             if filters == everything and len(hits) >= NEIGHBOURS
@@ -488,7 +568,7 @@ class Searcher:
             judgement.nothing_like_it and not same if judgement else False,
             {"prepare": 0.0, "embed": 0.0, "search": time.perf_counter() - start},
             tuple(hit.name for hit in same),
-            query.note,
+            query.note if total else (no_such_name(filters.words, store) or query.note),
         )
 
     def shape(self, id: str) -> Hit:
@@ -592,9 +672,14 @@ def _stamp(path: Path) -> tuple[int, ...]:
 
 def _nearly_same(query: Query, hit: Hit, spread: float | None) -> bool:
     """It is nearer than a tenth of what two shapes usually are apart, and of the same proportions within 1 %."""
-    if spread is None or hit.distance > _NEAR * spread:
+    if spread is None or hit.distance > NEAR * spread:
         return False
-    a, b = sorted(query.size), sorted(hit.size)
+    return same_proportions(query.size, hit.size)
+
+
+def same_proportions(one: Sequence[float], other: Sequence[float]) -> bool:
+    """Say whether two shapes have the same proportions within 1 %, whatever their sizes and how they are turned."""
+    a, b = sorted(one), sorted(other)
     if a[-1] <= 0 or b[-1] <= 0:
         return False
     return all(abs(x / a[-1] - y / b[-1]) <= _PROPORTION for x, y in zip(a, b, strict=True))

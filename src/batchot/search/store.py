@@ -126,22 +126,22 @@ class ShapeStore:
         """Give how many shapes pass."""
         return self._count(filters.where())
 
-    def classes(self) -> dict[str, int]:
+    def classes(self, filters: Filters | None = None) -> dict[str, int]:
         """Give the number of shapes of each class, by name; "" is none."""
-        return self._counted("class_name")
+        return self._counted("class_name", filters)
 
-    def folders(self) -> dict[str, int]:
+    def folders(self, filters: Filters | None = None) -> dict[str, int]:
         """Give the number of shapes right in each folder, by name."""
-        return self._counted("folder")
+        return self._counted("folder", filters)
 
     def contents(self) -> dict[str, str]:
         """Give the SHA-256 of what each shape was read from, by id."""
         columns = self._columns("id", "content")
         return dict(zip(columns["id"].to_pylist(), columns["content"].to_pylist(), strict=True))
 
-    def names(self) -> dict[str, str]:
+    def names(self, filters: Filters | None = None) -> dict[str, str]:
         """Give the name of each shape, by id."""
-        columns = self._columns("id", "name")
+        columns = self._columns("id", "name", where=(filters or Filters()).where())
         return dict(zip(columns["id"].to_pylist(), columns["name"].to_pylist(), strict=True))
 
     def paths(self) -> dict[str, str]:
@@ -163,6 +163,16 @@ class ShapeStore:
         from batchot.search.schema import HIT_COLUMNS, hit_of
 
         return hit_of(self._row(id, *HIT_COLUMNS))
+
+    def get_many(self, wanted: Sequence[str]) -> list[Hit]:
+        """Give what is known of shapes, in the order of their ids; one that has been removed is left out."""
+        from batchot.search.schema import HIT_COLUMNS, hit_of
+
+        if not wanted:
+            return []
+        rows = self._columns(*HIT_COLUMNS, where=f"id IN ({ids(list(wanted))})").to_pylist()
+        found = {row["id"]: hit_of(row) for row in rows}
+        return [found[id] for id in wanted if id in found]
 
     def thumbnail(self, id: str) -> bytes:
         """Give the picture of a shape."""
@@ -255,8 +265,10 @@ class ShapeStore:
         with _named(self.uri):
             return int(self._table.count_rows(where))
 
-    def _counted(self, column: str) -> dict[str, int]:
-        counts = self._columns(column)[column].value_counts().to_pylist()
+    def _counted(self, column: str, filters: Filters | None) -> dict[str, int]:
+        counts = (
+            self._columns(column, where=(filters or Filters()).where())[column].value_counts().to_pylist()
+        )
         return dict(sorted((item["values"], item["counts"]) for item in counts))
 
     def _columns(self, *names: str, where: str | None = None) -> pa.Table:

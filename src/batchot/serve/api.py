@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import io
 import logging
 import mimetypes
+import zipfile
 from collections import OrderedDict
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -55,7 +57,8 @@ _FILE = {"type": "string", "format": "binary"}
 _BODY = {
     "requestBody": {
         "required": True,
-        "description": "A mesh, a point cloud or a picture: as a form field called file, or as the body itself",
+        "description": "A mesh, a point cloud or a picture: as a form field called file, or as the body itself; up to "
+        "8 fields called file are asked for as one, by the mean of their embeddings",
         "content": {
             "multipart/form-data": {
                 "schema": {"type": "object", "required": ["file"], "properties": {"file": _FILE}}
@@ -70,6 +73,14 @@ Count = Annotated[int, Query(ge=1, le=200, description="how many results")]
 Offset = Annotated[int, Query(ge=0, le=1000, description="how many of the nearest to pass over")]
 Classes = Annotated[list[str], Query(alias="class", description="only shapes of these classes")]
 Folders = Annotated[list[str], Query(alias="folder", description="only shapes in these folders or below")]
+Text = Annotated[
+    str, Query(max_length=200, description="only where name, folder or class hold each of these words")
+]
+Unlike = Annotated[
+    list[str], Query(alias="not", max_length=50, description="ids: not these, nor what is nearly the same")
+]
+_MOST_FILES = 8  # of one question
+_MOST_ZIPPED, _ZIP_BYTES = 200, 256 << 20
 T = TypeVar("T")
 
 
@@ -100,6 +111,7 @@ def add_api(app: FastAPI, searcher: Searcher, queue: WorkQueue) -> None:
     MultiPartParser.spool_max_size = 1 << 40
     app.include_router(_search_routes(searcher, queue))
     app.include_router(_shape_routes(searcher))
+    app.include_router(_class_routes(searcher))
     app.add_exception_handler(QueryRefused, _refused)
     app.add_exception_handler(Busy, _busy)
     app.add_exception_handler(NotThere, _missing)
@@ -116,16 +128,7 @@ def _search_routes(searcher: Searcher, queue: WorkQueue) -> APIRouter:
     api = APIRouter(prefix=PREFIX, tags=["search"], dependencies=[_TOKEN])
     queries = _Queries()
 
-    def filters_of(classes: Classes = [], folders: Folders = []) -> Filters:  # noqa: B006  FastAPI copies them
-        filters = Filters(tuple(classes), tuple(folders))
-        about = searcher.about
-        try:
-            filters.check(about.classes, about.folders)
-        except ValueError as error:
-            raise HTTPException(400, str(error)) from error
-        return filters
-
-    chosen = Depends(filters_of)
+    chosen = Depends(_filters_of(searcher))
 
     @api.post(
         "/search", response_model=SearchAnswer, responses=_failures(413, 415, 422, 504), openapi_extra=_BODY
@@ -143,19 +146,28 @@ def _search_routes(searcher: Searcher, queue: WorkQueue) -> APIRouter:
         name: Annotated[str, Query(max_length=500, description="of the file, for messages")] = "",
     ) -> SearchAnswer:
         """Find the shapes nearest to a mesh, a point cloud, a picture or a drawing."""
-        data, named = await _file_of(request)
-        name = name or named
-
-        def embed(seconds: float | None) -> search.Query:
-            return searcher.embed_bytes(data, name, kind=kind, up=up, picture=True, seconds=seconds)
-
+        files = await _files_of(request)
         client = request.client.host if request.client else "local"
-        query = await _unless_left(request, queue.run(client, data, embed))
-        key = f"{query.fingerprint} {query.what} {query.content} {up} {name}"
+        parts = []
+        key = ""
+        for data, named in files:
+
+            def embed(seconds: float | None, data: bytes = data, named: str = name or named) -> search.Query:
+                return searcher.embed_bytes(data, named, kind=kind, up=up, picture=True, seconds=seconds)
+
+            part = await _unless_left(request, queue.run(client, data, embed))
+            parts.append(part)
+            key += f"{part.fingerprint} {part.what} {part.content} {up} {name or named} "
+        query = searcher.fuse(parts)
         id = hashlib.sha256(key.encode("utf-8", "replace")).hexdigest()[:32]
         queries.keep(id, query)
         answer = await run_in_threadpool(searcher.search_query, query, k=k, offset=offset, filters=filters)
         return SearchAnswer.of(answer, id)
+
+    @api.get("/search", response_model=SearchAnswer, responses=_failures())
+    def by_name(k: Count = 20, offset: Offset = 0, filters: Filters = chosen) -> SearchAnswer:
+        """Find shapes by the words of their names, or list all that pass the filters; nothing is compared."""
+        return SearchAnswer.of(searcher.search_names(filters, k=k, offset=offset))
 
     @api.get("/queries/{id}", response_model=SearchAnswer, responses=_failures(404))
     def again(id: str, k: Count = 20, offset: Offset = 0, filters: Filters = chosen) -> SearchAnswer:
@@ -188,16 +200,6 @@ def _shape_routes(searcher: Searcher) -> APIRouter:
     def info() -> Info:
         """Say what the index holds."""
         return Info.of(searcher.about, searcher.sandbox.limits.bytes)
-
-    @api.get("/classes", response_model=dict[str, int], responses=_failures())
-    def classes() -> dict[str, int]:
-        """Give the number of shapes of each class."""
-        return {name: count for name, count in searcher.about.classes.items() if name}
-
-    @api.get("/folders", response_model=dict[str, int], responses=_failures())
-    def folders() -> dict[str, int]:
-        """Give the number of shapes right in each folder."""
-        return {name: count for name, count in searcher.about.folders.items() if name}
 
     @api.get("/map", response_model=list[MapPoint], responses=_failures())
     def map_() -> Response:
@@ -255,7 +257,66 @@ def _shape_routes(searcher: Searcher) -> APIRouter:
         headers = {"content-disposition": f'attachment; filename="{name}"'}
         return Response(searcher.preview(id), media_type="model/gltf-binary", headers=headers)
 
+    @api.get("/shapes.zip", response_class=Response, responses=_failures(404, 413))
+    def zipped(
+        ids: Annotated[list[str], Query(alias="id", min_length=1, max_length=_MOST_ZIPPED)],
+    ) -> Response:
+        """Give the files of shapes as one zip archive, or what the index keeps of those that are gone."""
+        return _zip_of(searcher, list(dict.fromkeys(ids)))
+
     return api
+
+
+def _filters_of(searcher: Searcher) -> Callable[..., Filters]:
+    def filters_of(
+        classes: Classes = [],  # noqa: B006  FastAPI copies them
+        folders: Folders = [],  # noqa: B006
+        text: Text = "",
+        unlike: Unlike = [],  # noqa: B006
+    ) -> Filters:
+        filters = Filters(tuple(classes), tuple(folders), text=text, unlike=tuple(unlike))
+        about = searcher.about
+        try:
+            filters.check(about.classes, about.folders)
+        except ValueError as error:
+            raise HTTPException(400, str(error)) from error
+        return filters
+
+    return filters_of
+
+
+def _class_routes(searcher: Searcher) -> APIRouter:
+    api = APIRouter(prefix=PREFIX, tags=["index"], dependencies=[_TOKEN])
+    chosen = Depends(_filters_of(searcher))
+
+    @api.get("/classes", response_model=dict[str, int], responses=_failures())
+    def classes(filters: Filters = chosen) -> dict[str, int]:
+        """Give the number of shapes of each class, of those that the other filters leave."""
+        return {name: count for name, count in searcher.counts(filters)[0].items() if name}
+
+    @api.get("/folders", response_model=dict[str, int], responses=_failures())
+    def folders(filters: Filters = chosen) -> dict[str, int]:
+        """Give the number of shapes right in each folder, of those that the other filters leave."""
+        return {name: count for name, count in searcher.counts(filters)[1].items() if name}
+
+    return api
+
+
+def _zip_of(searcher: Searcher, wanted: list[str]) -> Response:
+    """A zip archive under the names of the index, so that two files of one name keep apart."""
+    made, size = io.BytesIO(), 0
+    with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        for id in wanted:
+            path, name = searcher.original(id), searcher.shape(id).name
+            size += path.stat().st_size if path is not None else 0
+            if size > _ZIP_BYTES:
+                raise HTTPException(413, f"the files have more than {_ZIP_BYTES >> 20} MB; take fewer")
+            data = searcher.preview(id) if path is None else path.read_bytes()
+            # no name leads out of the folder that it is unpacked into
+            parts = [_file_name(part) for part in name.split("/") if part not in ("", ".", "..")]
+            archive.writestr("/".join(parts) + ("" if path is not None else ".glb"), data)
+    headers = {"content-disposition": 'attachment; filename="shapes.zip"'}
+    return Response(made.getvalue(), media_type="application/zip", headers=headers)
 
 
 def add_health(app: FastAPI, searcher: Searcher, queue: WorkQueue) -> None:
@@ -324,15 +385,15 @@ async def _unless_left(request: Request, work: Coroutine[Any, Any, T]) -> T:
         leaving.cancel()
 
 
-async def _file_of(request: Request) -> tuple[bytes, str]:
-    """The content that was sent, and how it is called; nothing of it is written to a place that it names."""
+async def _files_of(request: Request) -> list[tuple[bytes, str]]:
+    """What was sent, and how it is called; nothing of it is written to a place that it names."""
     if not request.headers.get("content-type", "").startswith("multipart/form-data"):
-        return await request.body(), ""
-    async with request.form(max_files=1, max_fields=8) as form:
-        file = form.get("file")
-        if not isinstance(file, UploadFile):
+        return [(await request.body(), "")]
+    async with request.form(max_files=_MOST_FILES, max_fields=8) as form:
+        files = [file for file in form.getlist("file") if isinstance(file, UploadFile)]
+        if not files:
             raise HTTPException(400, "the form has no field called file with a file in it")
-        return await file.read(), file.filename or ""
+        return [(await file.read(), file.filename or "") for file in files]
 
 
 def _failure(status: int, code: str, message: str, retry_after: int | None = None) -> JSONResponse:

@@ -70,7 +70,9 @@ class SearchAnswer(BaseModel):
 
     hits: list[Shape] = Field(description="nearest first")
     total: int = Field(description="shapes that pass the filters")
-    query: Literal["shape", "drawing"] = Field(description="as what the query was taken")
+    query: Literal["shape", "drawing", "name"] = Field(
+        description="as what the query was taken; name where only names and filters were asked for"
+    )
     top_class: str | None
     confidence: float | None = Field(
         description="calibrated probability of top_class; null without calibration"
@@ -91,7 +93,7 @@ class SearchAnswer(BaseModel):
     def of(cls, answer: Answer, query_id: str | None = None) -> SearchAnswer:
         """Make it from an answer."""
         return cls(
-            hits=[Shape.of(hit) for hit in answer.hits],
+            hits=[Shape.of(hit, with_distance=answer.query != "name") for hit in answer.hits],
             total=answer.total,
             query=answer.query,
             top_class=answer.top_class,

@@ -1,12 +1,18 @@
 // The page: draw or upload on the left, what is like it on the right, the map below. All that a visitor has drawn,
-// asked and chosen is here and in the session storage of the tab: the server may go and come back.
+// asked and chosen is here, in the address and in the session storage of the tab: the server may go and come back.
 import { createApp, nextTick } from "../vue/vue.esm-browser.prod.js";
 import { ask, pause } from "./asking.js";
+import { askedIn, linkOf } from "./link.js";
 import ShapeMap from "./shape_map.js";
 import Results from "./results.js";
 import SketchPad from "./sketch_pad.js";
+import Viewer from "./viewer.js";
 
 const PAGE = 20; // results on a page
+const MOST_FILES = 8; // of one question
+const WRITTEN = 400; // milliseconds between two changes of the address
+const LISTED = 200; // in a list that is saved
+const QUESTION = ["asked", "answer", "page", "onlyClasses", "onlyFolders", "text", "unlike", "strokes"];
 const MOST = 1000; // results that can be looked at
 const KEPT = `batchot ${location.pathname}`; // name in the session storage
 const PHONE = window.matchMedia("(max-width: 760px)");
@@ -18,19 +24,21 @@ const Filter = {
       <label :for="id">{{ label }}</label>
       <input :id="id" :list="id + '-names'" v-model="typed" @change="add" @keydown.enter="add" autocomplete="off"
         :placeholder="'all ' + names.length.toLocaleString('en')">
-      <datalist :id="id + '-names'"><option v-for="name in names" :key="name" :value="name"></option></datalist>
+      <datalist :id="id + '-names'"><option v-for="name in names" :key="name" :value="name"
+        :label="shapes(counts[name] ?? 0)"></option></datalist>
       <p v-if="wrong" class="wrong" role="alert">There is no {{ wrong }}</p>
       <ul class="chips" v-if="chosen.length">
         <li v-for="name in chosen" :key="name"><button type="button" class="tool" @click="remove(name)">{{ name }}
-          <span aria-hidden="true">✕</span><span class="unseen">: take this filter away</span></button></li>
+          <span class="count">{{ counts[name] ?? 0 }}</span> <span aria-hidden="true">✕</span><span class="unseen">: take this filter away</span></button></li>
       </ul>
     </div>`,
-  props: { label: String, names: Array, chosen: Array },
+  props: { label: String, names: Array, chosen: Array, counts: Object },
   emits: ["choose"],
   data() {
     return { typed: "", wrong: "", id: `filter-${this.label}` };
   },
   methods: {
+    shapes: (n) => (n === 1 ? "1 shape" : `${n.toLocaleString("en")} shapes`),
     add() {
       const typed = this.typed.trim();
       if (!typed) return;
@@ -48,11 +56,16 @@ const Filter = {
 };
 
 const Page = {
-  components: { Filter, Results, ShapeMap, SketchPad },
+  components: { Filter, Results, ShapeMap, SketchPad, Viewer },
   template: `
     <header class="bar">
       <h1>{{ info ? info.name : "Search by shape" }}</h1>
       <p class="about">{{ about }}</p>
+      <form v-if="info" class="words" role="search" @submit.prevent="worded">
+        <input type="search" v-model="typed" autocomplete="off" maxlength="200" @search="worded" aria-label="Words of the name"
+          placeholder="Words of the name, class or folder">
+        <button type="submit" class="tool">Find</button>
+      </form>
       <button type="button" class="tool" @click="nextDark">Colours: {{ dark }}</button>
     </header>
     <main class="columns">
@@ -65,10 +78,10 @@ const Page = {
         </section>
         <section class="box" aria-labelledby="file-title">
           <h2 id="file-title">{{ info?.takes_drawings ? "Or give a file" : "Give a file" }}</h2>
-          <div class="drop" :class="{ over }" @dragover.prevent="over = true" @dragleave="over = false" @drop.prevent="dropped">
-            <label for="file">A mesh, a point cloud{{ info?.takes_drawings ? " or a picture" : "" }}: choose it, or drop it
-              here</label>
-            <input id="file" type="file" @change="chosen">
+          <div class="drop" :class="{ over }">
+            <label for="file">A mesh, a point cloud{{ info?.takes_drawings ? " or a picture" : "" }}: choose it, drop it
+              anywhere, or paste it; several of one thing are asked for as one</label>
+            <input id="file" type="file" multiple @change="chosen">
           </div>
           <div class="filter axis"><label for="up">axis of the file that points up</label>
             <select id="up" v-model="up" @change="turned"><option value="auto">as in the index</option>
@@ -76,8 +89,9 @@ const Page = {
         </section>
         <section class="box" v-if="classes.length || folders.length" aria-labelledby="only-title">
           <h2 id="only-title">Only</h2>
-          <Filter label="classes" :names="classes" :chosen="onlyClasses" @choose="onlyClasses = $event; filtered()"></Filter>
-          <Filter label="folders" :names="folders" :chosen="onlyFolders" @choose="onlyFolders = $event; filtered()"></Filter>
+          <Filter label="classes" :counts="classCounts" :names="classes" :chosen="onlyClasses" @choose="filtered({ onlyClasses: $event })"></Filter>
+          <Filter label="folders" :counts="folderCounts" :names="folders" :chosen="onlyFolders" @choose="filtered({ onlyFolders: $event })"></Filter>
+          <p class="hint">Alone, or together with words, and with what is drawn or given.</p>
         </section>
       </div>
       <div class="main">
@@ -87,15 +101,29 @@ const Page = {
           <div class="asked" v-if="asked">
             <img v-if="picture" :src="picture" alt="" @error="picture = ''">
             <p>{{ askedFor }}</p>
-            <button v-if="past.length" type="button" class="tool" @click="back">Back to {{ past.at(-1).asked.name }}</button>
+            <button v-if="trail.length" type="button" class="tool" @click="back">Back to {{ trail.at(-1).name }}</button>
           </div>
           <div role="status" class="said">
             <h2 class="top" id="top">{{ words.headline }}</h2>
             <p class="more">{{ words.details }}</p>
             <p class="more" v-for="line in words.notes" :key="line">{{ line }}</p>
           </div>
+          <ul class="chips" v-if="text || unlike.length" aria-label="Filters of this answer">
+            <li v-if="text"><button type="button" class="tool" @click="filtered({ text: '' })">“{{ text }}” <span
+              aria-hidden="true">✕</span><span class="unseen">: take this filter away</span></button></li>
+            <li v-for="one in unlike" :key="one.id"><button type="button" class="tool" @click="wanted(one)">not {{ one.name }} <span
+              aria-hidden="true">✕</span><span class="unseen">: take it in again</span></button></li>
+          </ul>
+          <div class="actions" v-if="answer?.hits.length">
+            <button type="button" class="tool" @click="saveList">Save the list (CSV)</button>
+            <a class="tool" :href="zipOf" download="shapes.zip">Save these files (zip)</a>
+            <button v-if="canCopy" type="button" class="tool" @click="copyLink">{{ copied ? "Copied" : "Copy the link" }}</button>
+          </div>
+          <p v-if="compared.length === 1" class="more" role="status">{{ compared[0].name }} is one of two: choose “Compare” of another
+            <button type="button" class="tool" @click="compared = []">Choose none</button></p>
         </section>
-        <results :hits="answer?.hits ?? []" :spread="info?.spread ?? null" @similar="similar"></results>
+        <results :hits="answer?.hits ?? []" :spread="info?.spread ?? null" :compared="compared[0]?.id ?? ''" @similar="similar"
+          @look="looked = [$event]" @compare="compare" @unlike="notThis"></results>
         <p v-if="!answer?.hits.length" class="empty">What is like it appears here. Drag a shape to turn it.</p>
         <nav v-if="last > 0" class="pages" aria-label="Pages of results">
           <button type="button" class="tool" :disabled="page === 0" @click="turn(-1)">Before</button>
@@ -106,12 +134,17 @@ const Page = {
           :name="asked?.name ?? ''" :dark="isDark" :built="info.built" @similar="similar"></shape-map>
       </div>
       <button v-if="below" type="button" class="below" @click="show">{{ words.headline }}: see what was found</button>
+      <viewer v-if="looked.length" :hits="looked" @close="closed"></viewer>
     </main>`,
   data() {
     return {
-      info: null, classes: [], folders: [], onlyClasses: [], onlyFolders: [], strokes: [],
-      asked: null, // { kind: "sketch" | "file" | "similar", name, id of a shape, query: id of what was sent }
-      answer: null, error: "", page: 0, past: [], picture: "", busy: false, trouble: "", locked: false, over: false,
+      info: null, classes: [], folders: [], onlyClasses: [], onlyFolders: [], strokes: [], text: "", typed: "",
+      unlike: [], // shapes that are not wanted, { id, name }
+      classCounts: {}, folderCounts: {}, // of the shapes that the other filters leave
+      asked: null, // { kind: "sketch" | "file" | "similar" | "names", name, id of a shape, query: id of what was sent }
+      answer: null, error: "", page: 0, picture: "", looked: [], compared: [], copied: false,
+      trail: [], // the questions before this one, { name, depth: in the history of the browser }
+      canCopy: !!navigator.clipboard, busy: false, trouble: "", locked: false, over: false,
       below: false, up: "auto", dark: localStorage.getItem("batchot colours") ?? "auto", system: false,
     };
   },
@@ -127,9 +160,13 @@ const Page = {
     last() {
       return this.answer ? Math.max(0, Math.floor((Math.min(this.answer.total, MOST) - 1) / PAGE)) : 0;
     },
+    askedName() {
+      return this.asked.kind === "names" && this.text ? `“${this.text}”` : this.asked.name;
+    },
     askedFor() {
-      const { kind, name } = this.asked;
-      return kind === "sketch" ? "You asked for your drawing" : kind === "file" ? `You asked for the file ${name}`
+      const { kind, name, several } = this.asked;
+      if (kind === "names") return this.text ? `You asked for names with “${this.text}”` : "You asked for all that the filters leave";
+      return kind === "sketch" ? "You asked for your drawing" : kind === "file" ? `You asked for ${several ? "" : "the file "}${name}`
         : `You asked for more like ${name}`;
     },
     tone() {
@@ -141,6 +178,12 @@ const Page = {
       if (!answer) return { headline: this.busy ? "Looking it up…" : this.start, details: "", notes: [] };
       return wordsOf(answer, this.asked);
     },
+    filtering() {
+      return !!(this.text || this.onlyClasses.length || this.onlyFolders.length);
+    },
+    zipOf() {
+      return `api/v1/shapes.zip?${new URLSearchParams(this.answer.hits.map(({ id }) => ["id", id]))}`;
+    },
     start() {
       return this.info && !this.info.takes_drawings ? "Give a file" : "Draw something, or give a file";
     },
@@ -150,14 +193,32 @@ const Page = {
     this.system = scheme.matches;
     scheme.addEventListener("change", () => (this.system = scheme.matches));
     this.paintDark();
-    this.file = null; // not reactive: it may be large
+    this.files = []; // not reactive: they may be large
+    this.known = new Map(); // depth in the history -> the question as it was
+    this.tab = Math.random(); // tells the places of this page from those before it was loaded again
+    this.depth = 0;
     this.restore();
+    history.replaceState({ tab: this.tab, depth: this.depth, trail: this.trail.map((one) => ({ ...one })) }, "");
+    window.addEventListener("popstate", ({ state }) => this.travelled(state));
+    window.addEventListener("paste", ({ clipboardData }) => this.give([...clipboardData.files]));
+    window.addEventListener("dragover", (event) => {
+      if (!event.dataTransfer.types.includes("Files")) return;
+      event.preventDefault();
+      this.over = true;
+    });
+    window.addEventListener("dragleave", ({ relatedTarget }) => (this.over = this.over && !!relatedTarget));
+    window.addEventListener("drop", (event) => {
+      this.over = false;
+      if (!event.dataTransfer.files.length) return;
+      event.preventDefault();
+      this.give([...event.dataTransfer.files]);
+    });
     new IntersectionObserver(([seen]) => (this.seen = seen.isIntersecting, this.mark())).observe(this.$refs.answer);
-    for (const name of ["asked", "answer", "page", "onlyClasses", "onlyFolders", "strokes"]) {
-      this.$watch(name, () => this.keep(), { deep: false });
-    }
+    for (const name of QUESTION) this.$watch(name, () => this.keep(), { deep: false });
     await this.load();
+    await nextTick();
     if (this.asked) this.showPicture(); // the sheet is there now
+    if (this.asked && !this.answer) this.lookUp({});
     document.addEventListener("visibilitychange", () => document.hidden || this.load());
   },
   methods: {
@@ -167,10 +228,27 @@ const Page = {
       document.title = `${info.name}: search by shape`;
       if (info.built !== this.info?.built || info.shapes !== this.info?.shapes) {
         this.info = info;
-        this.classes = Object.keys((await this.get("classes")) ?? {}).sort();
-        const folders = Object.keys((await this.get("folders")) ?? {}).sort();
+        this.classCounts = (await this.get("classes")) ?? {};
+        this.folderCounts = (await this.get("folders")) ?? {};
+        this.classes = Object.keys(this.classCounts).sort();
+        const folders = Object.keys(this.folderCounts).sort();
         this.folders = folders.join("\n") === this.classes.join("\n") ? [] : folders;
+        if (this.filters().toString()) this.count();
       }
+    },
+    // How many shapes another choice of class or folder would leave.
+    async count() {
+      const filters = this.filters().toString();
+      const [classes, folders] = [await this.get(`classes?${filters}`), await this.get(`folders?${filters}`)];
+      if (filters === this.filters().toString()) Object.assign(this, { classCounts: classes ?? {}, folderCounts: folders ?? {} });
+    },
+    filters() {
+      const filters = new URLSearchParams();
+      for (const name of this.onlyClasses) filters.append("class", name);
+      for (const name of this.onlyFolders) filters.append("folder", name);
+      for (const { id } of this.unlike) filters.append("not", id);
+      if (this.text) filters.set("text", this.text);
+      return filters;
     },
     async get(path) {
       const { value } = await ask(`api/v1/${path}`, {}, (trouble) => this.troubled(trouble));
@@ -181,16 +259,56 @@ const Page = {
       this.locked = !!locked;
     },
     keep() {
-      const { asked, answer, page, onlyClasses, onlyFolders, strokes } = this;
+      const kept = Object.fromEntries(QUESTION.map((name) => [name, this[name]]));
       try {
-        sessionStorage.setItem(KEPT, JSON.stringify({ asked, answer, page, onlyClasses, onlyFolders, strokes }));
+        sessionStorage.setItem(KEPT, JSON.stringify({ ...kept, hash: location.hash }));
       } catch { /* full, or not allowed: then nothing comes back */ }
     },
+    // What the address asks for; where that is what the tab has kept, with its answer.
     restore() {
+      let kept = {};
       try {
-        Object.assign(this, JSON.parse(sessionStorage.getItem(KEPT) ?? "{}"));
+        kept = JSON.parse(sessionStorage.getItem(KEPT) ?? "{}");
       } catch { /* of another version */ }
+      const { hash = "", ...question } = kept;
+      Object.assign(this, hash === location.hash ? question : { strokes: kept.strokes ?? [], ...askedIn(location.hash) });
+      this.typed = this.text;
+      this.trail = history.state?.trail ?? [];
+      this.depth = history.state?.depth ?? 0;
       if (this.asked) this.showPicture();
+    },
+    // Write the question into the address; a new one gets a place in the history of the browser.
+    remember(anew) {
+      clearTimeout(this.writing);
+      if (anew) this.write?.();
+      if (anew) this.depth += 1;
+      this.known.set(this.depth, { ...Object.fromEntries(QUESTION.map((name) => [name, this[name]])), files: this.files });
+      const state = { tab: this.tab, depth: this.depth, trail: this.trail.map((one) => ({ ...one })) };
+      const link = linkOf(this);
+      this.write = () => {
+        history[anew ? "pushState" : "replaceState"](state, "", link);
+        this.write = null;
+        this.keep();
+      };
+      if (anew) this.write();
+      else this.writing = setTimeout(() => this.write?.(), WRITTEN); // browsers stop who writes at every stroke
+    },
+    travelled(state) {
+      this.stop?.abort();
+      clearTimeout(this.writing);
+      this.write = null; // it was about the place that has been left
+      this.depth = state?.depth ?? 0;
+      const known = state?.tab === this.tab ? this.known.get(this.depth) : null;
+      const { files = [], ...question } = known ?? { asked: null, answer: null, ...askedIn(location.hash) };
+      this.files = files;
+      Object.assign(this, { ...question, trail: state?.trail ?? [], error: "", busy: false, typed: question.text, looked: [] });
+      this.$refs.pad?.set(this.strokes);
+      this.picture = "";
+      if (this.asked) this.showPicture();
+      this.keep();
+      this.count();
+      if (this.asked && !this.answer) this.lookUp({ come: true });
+      else if (this.asked) this.come();
     },
     keepStrokes(strokes) {
       this.strokes = strokes;
@@ -198,67 +316,112 @@ const Page = {
     },
     clear() {
       this.stop?.abort();
-      Object.assign(this, { asked: null, answer: null, error: "", page: 0, past: [], busy: false, picture: "" });
+      Object.assign(this, { asked: null, answer: null, error: "", page: 0, trail: [], busy: false, picture: "" });
+      if (this.filtering) this.asked = { kind: "names", name: "names" }; // what is left of the question
+      this.remember(true);
+      if (this.asked) this.lookUp({});
     },
     sketched(blob) {
-      this.begin({ kind: "sketch", name: "your drawing" }, blob);
+      this.begin({ kind: "sketch", name: "your drawing" }, [blob]);
     },
     chosen(event) {
-      const [file] = event.target.files;
-      if (file) this.give(file);
+      this.give([...event.target.files]);
       event.target.value = "";
     },
-    dropped(event) {
-      this.over = false;
-      const [file] = event.dataTransfer.files;
-      if (file) this.give(file);
-    },
-    give(file) {
+    give(files) {
+      if (!files.length) return;
       const limit = this.info?.upload_bytes ?? Infinity;
-      const asked = { kind: "file", name: file.name };
-      if (file.size > limit) {
-        this.begin(asked, null, false);
+      const name = files.length > 1 ? `${files.length} files` : files[0].name;
+      const asked = { kind: "file", name, several: files.length > 1 };
+      const large = files.find((file) => file.size > limit);
+      if (large || files.length > MOST_FILES) {
+        this.begin(asked, [], false);
         const mb = (n) => `${(n / 2 ** 20).toLocaleString("en", { maximumFractionDigits: 1 })} MB`;
-        this.error = `${file.name} has ${mb(file.size)}; a file may have ${mb(limit)}. Simplify or shrink it`;
+        this.error = large ? `${large.name} has ${mb(large.size)}; a file may have ${mb(limit)}. Simplify or shrink it`
+          : `${files.length} files were given; ${MOST_FILES} at most are asked for as one`;
         return;
       }
-      this.begin(asked, file);
+      this.begin(asked, files);
     },
     similar({ id, name }) {
-      this.begin({ kind: "similar", name, id }, null);
+      this.begin({ kind: "similar", name, id }, []);
     },
-    begin(asked, file, go = true) {
-      if (this.answer && this.asked && !(this.asked.kind === "sketch" && asked.kind === "sketch")) {
-        this.past = [...this.past, { asked: this.asked, answer: this.answer, page: this.page, file: this.file }].slice(-20);
-      }
+    begin(asked, files, go = true) {
       const drawing = asked.kind === "sketch" && this.asked?.kind === "sketch"; // what was found stays while it is drawn
+      if (!drawing && this.asked && this.answer) this.trail = [...this.trail, { name: this.askedName, depth: this.depth }].slice(-20);
       Object.assign(this, { asked, page: 0, error: "" });
-      if (!drawing) this.answer = null;
-      this.file = file;
+      this.files = files;
+      if (!drawing) {
+        const recount = this.unlike.length;
+        Object.assign(this, { answer: null, unlike: [] });
+        this.remember(true);
+        if (recount) this.count();
+      }
       this.showPicture();
       if (go) this.lookUp({ come: asked.kind !== "sketch" });
       else this.come();
     },
     back() {
-      const { asked, answer, page, file } = this.past.pop();
-      this.stop?.abort();
-      Object.assign(this, { asked, answer, page, error: "", busy: false });
-      this.file = file;
-      this.showPicture();
+      history.go(this.trail.at(-1).depth - this.depth);
+    },
+    // Ask the same with other filters.
+    filtered(changes) {
+      Object.assign(this, { ...changes, page: 0 });
+      this.typed = this.text;
+      this.count();
+      if (!this.asked || (this.asked.kind === "names" && !this.filtering)) return this.clear();
+      this.remember(true);
+      if (this.asked) this.lookUp({});
+    },
+    worded() {
+      if (this.typed.trim() !== this.text) this.filtered({ text: this.typed.trim() });
+    },
+    notThis(one) {
+      this.filtered({ unlike: [...this.unlike, one] });
       this.come();
+    },
+    wanted({ id }) {
+      this.filtered({ unlike: this.unlike.filter((one) => one.id !== id) });
+      this.come();
+    },
+    compare(hit) {
+      const [other] = this.compared;
+      if (other?.id === hit.id) this.compared = [];
+      else if (other) Object.assign(this, { looked: [other, hit], compared: [] });
+      else this.compared = [hit];
+    },
+    closed() {
+      this.looked = [];
+    },
+    async copyLink() {
+      await navigator.clipboard.writeText(location.href);
+      this.copied = true;
+      setTimeout(() => (this.copied = false), 2000);
+    },
+    // The nearest 200 as a table.
+    async saveList() {
+      const about = this.filters();
+      about.set("k", LISTED);
+      const { value, error } = await ask(this.address(about), {}, (trouble) => this.troubled(trouble));
+      if (!value) return (this.trouble = error || "the server does not remember this file; give it again");
+      const columns = ["name", "class", "distance", "likeness", "same_file", "nearly_same", "kind", "faces", "size", "id"];
+      const rows = value.hits.map((hit, k) => [k + 1, ...columns.map((name) => name === "size" ? hit.size.join(" x ") : hit[name])]);
+      const text = [["rank", ...columns], ...rows].map((row) => row.map(cell).join(",")).join("\r\n");
+      const link = document.createElement("a");
+      link.href = URL.createObjectURL(new Blob([`\ufeff${text}\r\n`], { type: "text/csv" }));
+      link.download = "shapes.csv";
+      link.click();
+      URL.revokeObjectURL(link.href);
     },
     turned() {
       if (this.asked?.kind !== "file") return;
-      this.asked = { kind: "file", name: this.asked.name }; // read anew, where the file is still here
+      this.asked = { ...this.asked, query: null }; // read anew, where the file is still here
       this.page = 0;
       this.lookUp({});
     },
-    filtered() {
-      this.page = 0;
-      if (this.asked) this.lookUp({});
-    },
     async turn(step) {
       this.page += step;
+      this.remember(true);
       await this.lookUp({ come: true });
     },
     // Ask what `asked` says; a question that comes later takes its place.
@@ -266,26 +429,19 @@ const Page = {
       this.stop?.abort();
       const stop = (this.stop = new AbortController());
       const asked = this.asked;
-      const about = new URLSearchParams({ k: PAGE, offset: this.page * PAGE });
-      for (const name of this.onlyClasses) about.append("class", name);
-      for (const name of this.onlyFolders) about.append("folder", name);
+      const about = this.filters();
+      about.set("k", PAGE);
+      about.set("offset", this.page * PAGE);
       this.busy = true;
       const told = (trouble) => stop.signal.aborted || this.troubled(trouble);
       let found = { missing: true };
-      if (asked.kind === "similar") {
-        found = await ask(`api/v1/shapes/${asked.id}/similar?${about}`, { signal: stop.signal }, told);
-      } else if (asked.query) {
-        found = await ask(`api/v1/queries/${asked.query}?${about}`, { signal: stop.signal }, told);
-      }
-      if (found.missing && asked.kind !== "similar" && (this.file || asked.kind === "sketch")) {
-        const body = this.file ?? (await this.$refs.pad?.picture());
-        about.set("name", asked.kind === "sketch" ? "the drawing" : asked.name);
-        if (asked.kind === "sketch") about.set("kind", "sketch");
-        else about.set("up", this.up);
-        const headers = { "content-type": "application/octet-stream" };
-        found = await ask(`api/v1/search?${about}`, { method: "POST", body, headers, signal: stop.signal }, told);
-      } else if (found.missing && asked.kind !== "similar") {
-        found = { error: "the server does not remember this file; give it again" };
+      const address = this.address(about);
+      if (address) found = await ask(address, { signal: stop.signal }, told);
+      if (found.missing && (asked.kind === "sketch" || asked.kind === "file")) {
+        if (this.files.length || asked.kind === "sketch") {
+          const { body, headers } = await this.body(asked, about);
+          found = await ask(`api/v1/search?${about}`, { method: "POST", body, headers, signal: stop.signal }, told);
+        } else found = { error: "the server does not remember this file; give it again" };
       }
       if (stop.signal.aborted) return;
       this.busy = false;
@@ -295,10 +451,34 @@ const Page = {
         asked.query = found.value.query_id;
         this.showPicture();
       }
-      this.keep();
+      this.remember(false);
       if (come) this.come();
       await nextTick();
       this.mark();
+    },
+    // Where the server still knows what is asked for.
+    address(about) {
+      const { kind, id, query } = this.asked;
+      if (kind === "names") return `api/v1/search?${about}`;
+      if (kind === "similar") return `api/v1/shapes/${id}/similar?${about}`;
+      return query ? `api/v1/queries/${query}?${about}` : "";
+    },
+    // What is sent, and what the address has to say of it.
+    async body(asked, about) {
+      const headers = { "content-type": "application/octet-stream" };
+      if (asked.kind === "sketch") {
+        about.set("name", "the drawing");
+        about.set("kind", "sketch");
+        return { body: this.files[0] ?? (await this.$refs.pad?.picture()), headers };
+      }
+      about.set("up", this.up);
+      if (this.files.length === 1) {
+        about.set("name", asked.name);
+        return { body: this.files[0], headers };
+      }
+      const body = new FormData();
+      for (const file of this.files) body.append("file", file);
+      return { body, headers: {} };
     },
     // Bring the answer before the eyes, and the focus to it: what had it may be gone.
     async come() {
@@ -315,16 +495,17 @@ const Page = {
       this.below = PHONE.matches && !this.seen && !!this.answer && this.$refs.answer.getBoundingClientRect().top > 0;
     },
     showPicture() {
-      if (this.address) URL.revokeObjectURL(this.address);
-      this.address = null;
+      if (this.pictured) URL.revokeObjectURL(this.pictured);
+      this.pictured = null;
       const { kind, id, query } = this.asked;
-      if (kind === "similar") this.picture = `api/v1/shapes/${id}/thumbnail`;
+      if (kind === "names") this.picture = "";
+      else if (kind === "similar") this.picture = `api/v1/shapes/${id}/thumbnail`;
       else if (kind === "sketch") {
         pause(0).then(async () => {
           const drawn = await this.$refs.pad?.picture();
-          if (drawn && this.asked?.kind === "sketch") this.picture = this.address = URL.createObjectURL(drawn);
+          if (drawn && this.asked?.kind === "sketch") this.picture = this.pictured = URL.createObjectURL(drawn);
         });
-      } else if (this.file?.type.startsWith("image/")) this.picture = this.address = URL.createObjectURL(this.file);
+      } else if (this.files[0]?.type.startsWith("image/")) this.picture = this.pictured = URL.createObjectURL(this.files[0]);
       else this.picture = query ? `api/v1/queries/${query}/picture` : "";
     },
     nextDark() {
@@ -338,6 +519,13 @@ const Page = {
   },
 };
 
+// A cell of a table; what a spreadsheet would take for a formula is text.
+function cell(value) {
+  const text = String(value ?? "");
+  const plain = /^[=+@\t\r]/.test(text) || (/^-/.test(text) && Number.isNaN(Number(text))) ? `'${text}` : text;
+  return /[",\r\n]/.test(plain) ? `"${plain.replaceAll('"', '""')}"` : plain;
+}
+
 function wordsOf(answer, asked) {
   const count = `${answer.total.toLocaleString("en")} shapes, `
     + `${Math.round(1000 * Object.values(answer.seconds).reduce((a, b) => a + b, 0))} ms`;
@@ -349,6 +537,7 @@ function wordsOf(answer, asked) {
   }
   if (answer.note) notes.push(answer.note[0].toUpperCase() + answer.note.slice(1));
   if (!answer.hits.length) return { headline: "No shape passes the filters", details: "", notes };
+  if (answer.query === "name") return { headline: answer.total === 1 ? "1 shape" : `${answer.total.toLocaleString("en")} shapes`, details: "", notes };
   if (asked?.kind === "similar") return { headline: `More like ${asked.name}`, details: count, notes };
   if (answer.nothing_like_it) {
     const guess = answer.top_class ? `The closest would be ${answer.top_class}. ` : "";

@@ -1,54 +1,14 @@
-// The shapes that were found. One WebGL renderer draws all of them, each onto the 2D canvas of its card: browsers
-// allow few WebGL contexts, and a page shows many shapes.
-import { GLTFLoader, THREE } from "../three/index.js";
+// The shapes that were found, each of which can be turned where it is.
+import * as stage from "./stage.js";
 
 const TURN = 0.12; // radians a key press
-const studio = { renderer: null, failed: false, side: 0 };
-
-function renderer(side) {
-  if (studio.failed) return null;
-  if (!studio.renderer) {
-    try {
-      studio.renderer = new THREE.WebGLRenderer({ antialias: true, alpha: true, preserveDrawingBuffer: true });
-    } catch {
-      studio.failed = true; // no WebGL: the pictures stay
-      return null;
-    }
-    studio.renderer.domElement.addEventListener("webglcontextlost", () => {
-      studio.renderer = null; // the browser has taken it away: the pictures come back, and the next turn begins anew
-      studio.side = 0;
-      document.querySelectorAll(".view.turned").forEach((view) => view.classList.remove("turned"));
-    });
-  }
-  if (studio.side !== side) {
-    studio.renderer.setSize(side, side, false);
-    studio.side = side;
-  }
-  return studio.renderer;
-}
-
-async function load(address) {
-  const gltf = await new GLTFLoader().loadAsync(address);
-  const scene = new THREE.Scene();
-  gltf.scene.traverse((part) => {
-    if (part.isMesh) part.material = new THREE.MeshStandardMaterial({
-      color: 0xb6bcc4, roughness: 0.85, metalness: 0, side: THREE.DoubleSide, flatShading: true });
-    if (part.isPoints) part.material = new THREE.PointsMaterial({ color: 0x8f9aa6, size: 0.035 });
-  });
-  scene.add(gltf.scene);
-  scene.add(new THREE.HemisphereLight(0xffffff, 0x667080, 1.6));
-  const light = new THREE.DirectionalLight(0xffffff, 1.8);
-  scene.add(light);
-  const sphere = new THREE.Box3().setFromObject(gltf.scene).getBoundingSphere(new THREE.Sphere());
-  return { scene, light, centre: sphere.center, radius: sphere.radius || 1 };
-}
 
 export default {
   template: `
     <ol class="results" aria-label="Results">
       <li v-for="(hit, k) in hits" :key="hit.id" class="card" :data-id="hit.id">
         <div class="view" :ref="el => views[hit.id] = el" @pointerenter="wake(hit)" @pointerdown="grab($event, hit)"
-          @pointermove="drag($event, hit)" @pointerup="release" @pointercancel="release" @wheel="zoom($event, hit)">
+          @pointermove="drag($event, hit)" @pointerup="release" @pointercancel="release" @wheel="zoom($event, hit)" @dblclick="$emit('look', hit)">
           <img :src="'api/v1/shapes/' + hit.id + '/thumbnail'" alt="" draggable="false" loading="lazy">
           <canvas :ref="el => canvases[hit.id] = el" aria-hidden="true"></canvas>
           <button type="button" class="turns" @focus="wake(hit)" @click="turn(hit.id, TURN, 0)" @keydown="key($event, hit)">
@@ -59,7 +19,7 @@ export default {
           <p v-else-if="hit.nearly_same" class="badge">Nearly the same</p>
           <p class="name" :title="hit.name">{{ hit.name }}</p>
           <p class="facts"><span class="class">{{ hit.class ?? "no class" }}</span>
-            <span class="score" :title="'Euclidean distance ' + hit.distance.toFixed(4)">{{ score(hit) }}</span></p>
+            <span v-if="hit.distance !== null" class="score" :title="'Euclidean distance ' + hit.distance.toFixed(4)">{{ score(hit) }}</span></p>
           <div v-if="bar(hit) !== null" class="bar-of" aria-hidden="true"><div :style="{ width: bar(hit) + '%' }"></div></div>
         </div>
         <div class="actions">
@@ -68,10 +28,17 @@ export default {
           <a class="tool" :href="'api/v1/shapes/' + hit.id + '/download'" download>Download<span class="unseen">
             {{ hit.name }}</span></a>
         </div>
+        <div class="actions minor">
+          <button type="button" class="tool" @click="$emit('look', hit)">Large<span class="unseen">: {{ hit.name }}</span></button>
+          <button type="button" class="tool" :aria-pressed="String(compared === hit.id)" @click="$emit('compare', hit)">Compare<span
+            class="unseen"> {{ hit.name }} with another</span></button>
+          <button type="button" class="tool" @click="$emit('unlike', { id: hit.id, name: hit.name })">Not this<span
+            class="unseen">: {{ hit.name }}</span></button>
+        </div>
       </li>
     </ol>`,
-  props: { hits: Array, spread: Number },
-  emits: ["similar"],
+  props: { hits: Array, spread: Number, compared: String },
+  emits: ["similar", "look", "compare", "unlike"],
   created() {
     this.TURN = TURN;
     this.views = {};
@@ -84,7 +51,7 @@ export default {
       const there = new Set(now.map((hit) => hit.id));
       for (const [id, shape] of this.shapes) {
         if (there.has(id)) continue;
-        shape.scene?.traverse((part) => { part.geometry?.dispose(); part.material?.dispose?.(); });
+        stage.free(shape.scene);
         this.shapes.delete(id);
       }
     },
@@ -96,14 +63,14 @@ export default {
     },
     bar(hit) {
       if (hit.likeness !== null) return 100 * hit.likeness;
-      return this.spread ? 100 * Math.max(0, 1 - hit.distance / this.spread) : null;
+      return this.spread && hit.distance !== null ? 100 * Math.max(0, 1 - hit.distance / this.spread) : null;
     },
     async wake(hit) {
-      if (this.shapes.has(hit.id) || studio.failed) return;
-      const shape = { azimuth: -0.96, height: 0.38, distance: 1, scene: null };
+      if (this.shapes.has(hit.id) || !stage.works()) return;
+      const shape = { ...stage.pose(), scene: null };
       this.shapes.set(hit.id, shape);
       try {
-        Object.assign(shape, await load(`api/v1/shapes/${hit.id}/preview.glb`));
+        Object.assign(shape, await stage.load(hit.id));
       } catch {
         this.shapes.delete(hit.id);
         return;
@@ -114,28 +81,12 @@ export default {
       const shape = this.shapes.get(id);
       const canvas = this.canvases[id];
       if (!shape?.scene || !canvas) return;
-      const side = Math.round(canvas.clientWidth * Math.min(window.devicePixelRatio || 1, 2));
-      const drawer = renderer(side);
-      if (!drawer || !side) return;
-      const { azimuth, height, centre, radius } = shape;
-      const eye = new THREE.Vector3(
-        Math.cos(height) * Math.cos(azimuth), Math.sin(height), -Math.cos(height) * Math.sin(azimuth));
-      const camera = new THREE.PerspectiveCamera(30, 1, 0.01, 100);
-      camera.position.copy(centre).addScaledVector(eye, (radius * shape.distance * 1.02) / Math.sin(Math.PI / 12));
-      camera.lookAt(centre);
-      shape.light.position.copy(camera.position).add(new THREE.Vector3(0.4, 1, 0.2).multiplyScalar(radius));
-      drawer.render(shape.scene, camera);
-      if (canvas.width !== side) canvas.width = canvas.height = side;
-      const context = canvas.getContext("2d");
-      context.clearRect(0, 0, side, side);
-      context.drawImage(drawer.domElement, 0, 0, side, side);
-      this.views[id].classList.add("turned");
+      if (stage.paint(shape, canvas)) this.views[id].classList.add("turned");
     },
     turn(id, sideways, upwards) {
       const shape = this.shapes.get(id);
       if (!shape?.scene) return;
-      shape.azimuth += sideways;
-      shape.height = Math.max(-1.5, Math.min(1.5, shape.height + upwards));
+      stage.turn(shape, sideways, upwards);
       this.paint(id);
     },
     grab(event, hit) {
@@ -163,7 +114,7 @@ export default {
       const shape = this.shapes.get(hit.id);
       if (!shape?.scene || !event.ctrlKey) return; // without Ctrl the page scrolls
       event.preventDefault();
-      shape.distance = Math.max(0.4, Math.min(3, shape.distance * (event.deltaY > 0 ? 1.1 : 0.9)));
+      stage.approach(shape, event.deltaY > 0 ? 1.1 : 0.9);
       this.paint(hit.id);
     },
   },

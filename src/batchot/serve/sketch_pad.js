@@ -6,13 +6,20 @@ const PAUSE = 150; // milliseconds without a movement before a drawing is sent w
 export default {
   template: `
     <div class="pad">
-      <canvas ref="sheet" class="pad-sheet" role="img" :aria-label="label" @pointerdown="start" @pointermove="move"
+      <canvas ref="sheet" class="pad-sheet" :class="{ traced: !!traced }" :style="{ '--traced': traced ? 'url(' + traced + ')' : 'none' }" role="img" :aria-label="label" @pointerdown="start" @pointermove="move"
         @pointerup="end" @pointercancel="end"></canvas>
       <div class="pad-tools">
         <button type="button" class="tool" :disabled="!strokes.length" @click="undo"
           title="Undo (Ctrl+Z)"><span aria-hidden="true">↶</span> Undo<span class="unseen"> the last stroke</span></button>
+        <button type="button" class="tool" :disabled="!redoable.length" @click="redo"
+          title="Redo (Ctrl+Shift+Z)"><span aria-hidden="true">↷</span> Redo<span class="unseen"> what was undone</span></button>
+        <button type="button" class="tool" :aria-pressed="String(erasing)" @click="erasing = !erasing">Eraser</button>
         <button type="button" class="tool" :disabled="!strokes.length" @click="clear"
           ><span aria-hidden="true">✕</span> Clear<span class="unseen"> the drawing</span></button>
+        <button v-if="traced" type="button" class="tool" @click="trace(null)"><span aria-hidden="true">✕</span> Take the picture
+          away</button>
+        <label v-else class="tool" title="A picture that lies under the drawing and is no part of it">Picture to trace
+          <input class="unseen" type="file" accept="image/*" @change="trace($event.target.files[0])"></label>
         <label class="thickness">Thickness
           <input type="range" min="2" max="14" step="1" v-model.number="thickness">
         </label>
@@ -22,7 +29,7 @@ export default {
   props: { hint: String, kept: Array },
   emits: ["sketch", "strokes"],
   data() {
-    return { strokes: [...this.kept], redoable: [], thickness: 5, drawing: false };
+    return { strokes: [...this.kept], redoable: [], thickness: 5, drawing: false, erasing: false, traced: "" };
   },
   computed: {
     label() {
@@ -63,7 +70,8 @@ export default {
       this.$refs.sheet.setPointerCapture(event.pointerId);
       this.drawing = true;
       this.redoable = [];
-      this.strokes.push({ width: this.thickness, points: [this.place(event)] });
+      const width = this.erasing ? 3 * this.thickness : this.thickness; // who erases wants to hit
+      this.strokes.push({ width, erase: this.erasing, points: [this.place(event)] });
       this.paint();
     },
     move(event) {
@@ -90,8 +98,17 @@ export default {
       this.paint();
       this.send();
     },
+    // Show other strokes than those that were drawn here: of a link, or of an earlier question.
+    set(strokes) {
+      Object.assign(this, { strokes: [...strokes], redoable: [] });
+      this.paint();
+    },
+    trace(picture) {
+      if (this.traced) URL.revokeObjectURL(this.traced);
+      this.traced = picture ? URL.createObjectURL(picture) : "";
+    },
     clear() {
-      this.strokes = [];
+      Object.assign(this, { strokes: [], redoable: [], erasing: false });
       this.paint();
       this.send();
     },
@@ -113,15 +130,17 @@ export default {
       const canvas = document.createElement("canvas");
       canvas.width = canvas.height = SIDE;
       const context = canvas.getContext("2d");
+      this.draw(context, SIDE, "#000");
+      context.globalCompositeOperation = "destination-over"; // the paper comes last: the eraser leaves holes
       context.fillStyle = "#fff";
       context.fillRect(0, 0, SIDE, SIDE);
-      this.draw(context, SIDE, "#000");
       return new Promise((done) => canvas.toBlob(done, "image/png"));
     },
     draw(context, side, ink) {
       context.strokeStyle = context.fillStyle = ink;
       context.lineCap = context.lineJoin = "round";
-      for (const { width, points } of this.strokes) {
+      for (const { width, erase, points } of this.strokes) {
+        context.globalCompositeOperation = erase ? "destination-out" : "source-over";
         const thick = (width / SIDE) * side;
         context.lineWidth = thick;
         context.beginPath();
@@ -141,6 +160,7 @@ export default {
         context.lineTo(last[0] * side, last[1] * side);
         context.stroke();
       }
+      context.globalCompositeOperation = "source-over";
     },
     paint() {
       const sheet = this.$refs.sheet;
