@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Threads of the numerical libraries inside each test process: pytest runs one process a core.
 TEST_PROCESSES ?= 2
 
-.PHONY: demo test check benchmark dist clean
+.PHONY: demo test check benchmark docs dist clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("batchot needs Python 3.11 or newer, this is " + sys.version.split()[0] + "; set PYTHON=/path/to/python3.11")'
@@ -27,6 +27,9 @@ check: $(VENV)/.installed
 benchmark: $(VENV)/.installed
 	$(BIN)/python benchmarks/loss.py --step --large
 	$(BIN)/python benchmarks/measures.py
+
+docs: $(VENV)/.installed
+	$(BIN)/python -m sphinx -W --keep-going -q docs build/site
 
 dist: $(VENV)/.installed
 	rm -rf build dist

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import sys
 import tomllib
+import types
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,8 @@ import yaml
 from batchot.benchmark.contenders import SPACES
 from batchot.data.sets.by_name import load_dataset
 from batchot.models import backbones
-from batchot.training import recipe
+from batchot.training import load_recipe, recipe
+from batchot.training import run as recipe_run
 from batchot.training.losses import LOSSES
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -28,6 +31,22 @@ def test_examples_run(code: str) -> None:
         if name.startswith("test_"):
             assert callable(value)
             value()
+
+
+def test_network_loss_and_data_set_of_the_examples_train_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mypkg = types.ModuleType("mypkg")
+    for code in PYTHON:
+        exec(compile(code, "CONTRIBUTING.md", "exec"), mypkg.__dict__)
+    monkeypatch.setitem(sys.modules, "mypkg", mypkg)
+    [command] = re.findall(r"batchot train (digits .*?) --out", TEXT.replace("\\\n", " "), flags=re.S)
+    words = [word for word in command.split() if "=" in word]
+    own = [(k, re.sub(r"mypkg\.\w+:", "mypkg:", v)) for k, v in (word.split("=", 1) for word in words)]
+    assert sum(":" in value for _, value in own) == 3
+    small = [("epochs", "1"), ("batch.size", "8"), ("model.widths", "[8,4]")]
+    run = recipe_run.train(load_recipe("digits", own + small), tmp_path, device="cpu")
+    assert run.splits.name == "stripes" and len(run.rows) == 1
 
 
 def test_files_and_names_that_it_points_to_are_there() -> None:

@@ -83,7 +83,9 @@ def test_loss_solver_measures_and_shapes_need_torch_numpy_and_numba_only(tmp_pat
     code = """
 import torch, batchot
 for name in batchot.__all__:
-    getattr(batchot, name)
+    if name != "Learner":  # is a LightningModule
+        getattr(batchot, name)
+assert batchot.make_backbone("resnet10-w4", image_size=8).out_features == 32 and batchot.list_backbones("alexnet")
 x, y = torch.randn(24, 4, requires_grad=True), torch.arange(24) % 3
 batchot.BatchOTLoss()(x, y).backward()
 batchot.CrossModalBatchOTLoss()(x, y, x * 2, y).backward()
@@ -98,7 +100,7 @@ assert batchot.render_views(batchot.load_shape("a.off")).shape[0] == 12
 
 def test_a_missing_extra_is_named_with_the_command_to_type(tmp_path: Path) -> None:
     code = """
-import torch
+import batchot, torch
 from batchot.cli import main
 from batchot.evaluation import svm_predictions
 from batchot.shapes import MissingExtraError
@@ -115,11 +117,12 @@ def digits():
 fails(lambda: svm_predictions(torch.randn(4, 2), torch.tensor([0, 0, 1, 1]), torch.randn(2, 2)))
 fails(train)
 fails(digits)
+fails(lambda: batchot.Learner)
 for arguments in (["train", "digits"], ["report", "x"], ["render", "a.off"]):
     assert main(arguments) == 1, arguments
 """
     said = with_base_only(code, tmp_path)
-    assert said.count("pip install 'batchot[train]'") >= 6, said
+    assert said.count("pip install 'batchot[train]'") >= 7, said
 
 
 def test_every_package_of_an_extra_is_known_by_its_import_name() -> None:
@@ -207,13 +210,15 @@ def test_the_installed_wheel_trains_and_reads_a_mesh(wheel: Path, tmp_path: Path
 
 SNIPPET = """\
 import torch
-from batchot import BatchOTLoss, Plan, load_shape, retrieval_scores, sinkhorn
+from batchot import BatchOTLoss, Learner, Plan, load_shape, make_backbone, retrieval_scores, sinkhorn
 
 loss_of = BatchOTLoss(lam=5.0, grad="implicit")
 loss: torch.Tensor = loss_of(torch.randn(8, 4), torch.arange(8) % 2)
 plan: Plan = sinkhorn(torch.rand(3, 4), lam=5.0)
 converged: bool = plan.converged
 scores = retrieval_scores(torch.randn(8, 4), torch.arange(8) % 2, distance="cosine")
+learner = Learner(make_backbone("resnet10-w4", image_size=8), loss_of)
+embeddings: torch.Tensor = learner(torch.zeros(2, 1, 8, 8))
 total: float = scores.map + scores.recall_at[5] + sum(scores.to_dict().values())
 """
 

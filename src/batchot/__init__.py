@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from batchot.evaluation import classification_scores, retrieval_scores
+    from batchot.learner import Learner
     from batchot.losses import (
         BatchOTLoss,
         CrossModalBatchOTLoss,
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
         plan_report,
     )
     from batchot.losses.gradient_cache import GradientCache, cached_forward
+    from batchot.models.backbones import list_backbones, make_backbone
     from batchot.shapes.formats.read import load_shape
     from batchot.shapes.render.render import render_views
     from batchot.training import load_run
@@ -36,13 +38,16 @@ _HOMES = {
     "DistributedLoss": "batchot.losses",
     "GradientCache": "batchot.losses",
     "JointLoss": "batchot.losses",
+    "Learner": "batchot.learner",
     "Plan": "batchot.transport",
     "batch_ot_loss": "batchot.losses",
     "cached_forward": "batchot.losses",
     "classification_scores": "batchot.evaluation",
     "ground_distance": "batchot.transport",
+    "list_backbones": "batchot.models",
     "load_run": "batchot.training",
     "load_shape": "batchot.shapes.formats.read",
+    "make_backbone": "batchot.models",
     "plan_report": "batchot.losses",
     "render_views": "batchot.shapes.render.render",
     "retrieval_scores": "batchot.evaluation",
@@ -55,13 +60,16 @@ __all__ = [
     "DistributedLoss",
     "GradientCache",
     "JointLoss",
+    "Learner",
     "Plan",
     "batch_ot_loss",
     "cached_forward",
     "classification_scores",
     "ground_distance",
+    "list_backbones",
     "load_run",
     "load_shape",
+    "make_backbone",
     "plan_report",
     "render_views",
     "retrieval_scores",

@@ -10,6 +10,7 @@ from importlib import import_module
 
 from batchot.commands.common import FAILURE, INTERRUPTED, USAGE_ERROR, Parser, UsageError, fail
 from batchot.errors import MissingExtraError, extras_named
+from batchot.named import import_own
 from batchot.training.recipe import RecipeError
 from batchot.training.settings import suggestion
 
@@ -35,8 +36,17 @@ __all__ = ["FAILURE", "INTERRUPTED", "USAGE_ERROR", "main"]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command."""
     argv = list(sys.argv[1:] if arguments is None else arguments)
+    own: list[str] = []
+    while len(argv) > 1 and argv[0] == "--import":
+        own.append(argv[1])
+        argv = argv[2:]
     warnings.formatwarning = _in_a_line
     try:
+        for module in own:
+            try:
+                import_own(module)
+            except ValueError as error:
+                raise UsageError(f"--import {error}") from error
         if argv and argv[0] in COMMANDS:
             with extras_named():
                 command = getattr(import_module(f"batchot.commands.{argv[0]}"), argv[0])
@@ -73,6 +83,11 @@ def _top(argv: list[str]) -> int:
         + "\n".join(f"  {line}" for line in COMMANDS.values())
         + "\n\nbatchot COMMAND --help says more.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--import",
+        metavar="MODULE",
+        help="before the command: import a module whose network, loss or data a run names as MODULE:NAME",
     )
     parser.add_argument("--version", action="store_true", help="print the version and exit")
     if parser.parse_args(argv).version:

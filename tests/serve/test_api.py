@@ -323,7 +323,7 @@ def test_the_description(server: str) -> None:
 
 
 def test_the_client_of_the_guide_runs(server: str, tmp_path: Path) -> None:
-    guide = (Path(__file__).parents[2] / "docs" / "search.md").read_text()
+    guide = (Path(__file__).parents[2] / "docs" / "searching.md").read_text()
     code = re.search(r"```python\n(# client\.py.*?)```", guide, re.DOTALL)
     assert code is not None
     (tmp_path / "client.py").write_text(code[1])

@@ -174,8 +174,8 @@ class BatchOTLoss(nn.Module):
     The wrappers of pytorch-metric-learning ask for a loss of that library: :class:`batchot.pml.BatchOTLoss`.
 
     Args:
-        margin, pos_margin, gamma, lam, normalize, plan, grad, distance, distance_power, power, tolerance,
-            max_iterations, ignore_label: see :func:`batch_ot_loss`.
+        margin, pos_margin, gamma, lam, normalize, plan, grad: see :func:`batch_ot_loss`.
+        distance, distance_power, power, tolerance, max_iterations, ignore_label: see :func:`batch_ot_loss`.
         num_classes, embedding_size: C and d, for class anchors; labels must then be 0 to C - 1. None: no anchors.
         anchor_weight: w, in [0, 1].
 

@@ -96,8 +96,8 @@ class CrossModalBatchOTLoss(CrossModalBase):
         across: w_kl, weight of each pair of modalities; one number, or one by pair of names, in any order.
         four_terms: the authors' form. Draw the halves of a batch with the same classes; where the size is odd, the
             first half has one sample more.
-        margin, pos_margin, gamma, lam, normalize, plan, grad, distance, distance_power, power, tolerance,
-            max_iterations, ignore_label: see :func:`batchot.batch_ot_loss`.
+        margin, pos_margin, gamma, lam, normalize, plan, grad: see :func:`batchot.batch_ot_loss`.
+        distance, distance_power, power, tolerance, max_iterations, ignore_label: see :func:`batchot.batch_ot_loss`.
         term_settings: options of single terms, by name: "sketch/sketch", "shape/shape", "sketch/shape"; with
             ``four_terms`` "sketch/sketch'", "shape/shape'", "sketch/shape", "sketch'/shape'". Others have the above.
 

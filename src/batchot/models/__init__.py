@@ -1,7 +1,7 @@
 """Networks from images, views and point clouds to embeddings."""
 
 from batchot.models.alexnet import AlexNet
-from batchot.models.backbones import make_backbone
+from batchot.models.backbones import list_backbones, make_backbone
 from batchot.models.dgcnn import DGCNN
 from batchot.models.embedder import Embedder
 from batchot.models.heads import PAPER_WIDTHS, Activation, CosineHead, MetricNet, modern_head, paper_head
@@ -26,6 +26,7 @@ __all__ = [
     "Pooling",
     "ResNet",
     "ViewPooling",
+    "list_backbones",
     "make_backbone",
     "modern_head",
     "orthogonality_penalty",

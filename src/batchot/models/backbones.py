@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from fnmatch import fnmatchcase
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal, cast
 
@@ -14,6 +16,7 @@ from batchot.models.huggingface import HuggingFaceBackbone
 from batchot.models.pretrained import BackboneError, load_weights
 from batchot.models.resnet import ResNet, ResNetDepth
 from batchot.models.timm_backbone import TimmBackbone
+from batchot.named import is_own, own
 
 _LITE = re.compile(r"efficientnet-lite([012])")
 _RESNET = re.compile(r"resnet(10|18|34)-w(\d{1,4})(?:-s([24]))?")
@@ -35,6 +38,7 @@ def make_backbone(
     ``./my-resnet``             a local folder as transformers' ``save_pretrained`` writes it; needs no network
     ``convnext``, ``vit``, ...  an architecture of transformers with its default settings, without weights
     ``timm/resnet18``           any network of timm, where that is installed
+    ``mypkg.nets:make``         your own: ``make(in_channels=.., image_size=..)``; the module must be imported
     ==========================  =================================================================================
 
     Args:
@@ -63,6 +67,8 @@ def make_backbone(
     """
     if min(in_channels, image_size) < 1:
         raise ValueError(f"in_channels and image_size must be at least 1, got {in_channels} and {image_size}")
+    if is_own(name):
+        return _own(name, in_channels, image_size, pretrained)
     ours = _ours(name, in_channels)
     if pretrained == "package" and not _LITE.fullmatch(name):
         raise BackboneError(
@@ -88,6 +94,55 @@ def make_backbone(
     if pretrained is not None:
         # The fully connected layers of the ImageNet network, in whose place the metric network stands.
         load_weights(network, Path(pretrained), leave_out=("classifier.",) if name == "alexnet" else ())
+    return network
+
+
+def list_backbones(pattern: str = "*", *, pretrained: bool = False) -> list[str]:
+    """Names that :func:`make_backbone` takes, as far as they can be listed.
+
+    These are the networks of this package, ResNets in some of their widths, and those of timm where it is installed.
+    Names on Hugging Face are not asked for.
+
+    Args:
+        pattern: with the wildcards ``*`` and ``?``.
+        pretrained: only those with published weights, by pip or by timm's download.
+
+    Returns:
+        The names, sorted within each source.
+
+    Example:
+        >>> from batchot import list_backbones
+        >>> list_backbones("efficientnet-lite*", pretrained=True)
+        ['efficientnet-lite0', 'efficientnet-lite1', 'efficientnet-lite2']
+    """
+    names = [f"efficientnet-lite{size}" for size in range(3)]
+    if not pretrained:
+        names = ["alexnet", *names, *(f"resnet{d}-w{w}" for d in (10, 18, 34) for w in (16, 32, 64))]
+    if find_spec("timm") is not None:
+        import timm
+
+        names += [f"timm/{name}" for name in timm.list_models(pretrained=pretrained)]
+    return [name for name in names if fnmatchcase(name, pattern)]
+
+
+def _own(name: str, in_channels: int, image_size: int, pretrained: str | Path | None) -> nn.Module:
+    try:
+        make = own(name)
+    except ValueError as error:
+        raise BackboneError(str(error)) from error
+    if pretrained is not None:
+        raise BackboneError(f"{name}: load its weights in {name} itself, and give pretrained=None")
+    try:
+        network = make(in_channels=in_channels, image_size=image_size)
+    except TypeError as error:
+        raise BackboneError(
+            f"{name}: must be callable as {name.partition(':')[2]}(in_channels=.., image_size=..) ({error})"
+        ) from error
+    if not isinstance(network, nn.Module) or not isinstance(getattr(network, "out_features", None), int):
+        raise BackboneError(
+            f"{name}: must return a torch.nn.Module with the attribute out_features, the length of its feature "
+            f"vectors; it returned {type(network).__name__}"
+        )
     return network
 
 

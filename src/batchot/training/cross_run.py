@@ -23,7 +23,7 @@ from batchot.training.distributed import described
 from batchot.training.files import RunFolder
 from batchot.training.inputs import input_shape
 from batchot.training.kept import keep, kept_preparation
-from batchot.training.network import check_pretrained
+from batchot.training.network import check_own, check_pretrained
 from batchot.training.run import Device, Job, Messages, begin_from, embed_all, fit_run, head_first
 from batchot.training.scores import Embedded
 
@@ -66,6 +66,8 @@ def train_cross(
         batchot.data.DataError: data is missing or damaged
     """
     messages = messages or Messages()
+    for part in recipe.towers.values():
+        check_own(part)
     make_cross_loss(recipe, n_classes=2)  # are its options right?
     how: dict[str, Any] = {"data_root": data_root, "device": device, "command": command, "messages": messages}
     for tower in recipe.towers.values():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
@@ -14,6 +15,7 @@ from torch import Tensor
 from batchot.data import (
     Augmentation,
     CloudAugmentation,
+    Images,
     Normalization,
     Preparation,
     Samples,
@@ -30,6 +32,7 @@ from batchot.data.batches.samplers import generator_for
 from batchot.data.sets.places import cache_folder
 from batchot.data.sets.quickdraw import Hand, load_quickdraw
 from batchot.data.sets.shape_files import shorten
+from batchot.named import is_own, own
 from batchot.training.recipe import Recipe, RecipeError
 from batchot.training.saved_run import read_saved, trained_run
 
@@ -260,11 +263,28 @@ def root_of(recipe: Recipe, data_root: Path | None) -> Path | None:
 def _images(recipe: Recipe, data_root: Path | None) -> Splits[Any]:
     name = recipe.data.name
     size = recipe.data.image_size
-    splits = load_dataset(name, root_of(recipe, data_root), size=size)  # type: ignore[arg-type]
+    if is_own(name):
+        splits = _own_images(name, root_of(recipe, data_root))
+    else:
+        splits = load_dataset(name, root_of(recipe, data_root), size=size)  # type: ignore[arg-type]
     _, h, w = splits.sample_shape
     if h != w:
         raise RecipeError(
             f"data.image_size: LeNet-5 needs square images, these are {h} x {w}; set data.image_size=32"
+        )
+    return splits
+
+
+def _own_images(name: str, root: Path | None) -> Splits[Any]:
+    try:
+        load = own(name)
+        takes = inspect.signature(load).parameters
+    except ValueError as error:
+        raise RecipeError(f"data.name: {error}") from error
+    splits = load(data_root=root) if "data_root" in takes else load()
+    if not isinstance(splits, Splits) or not isinstance(splits.train, Images):
+        raise RecipeError(
+            f"data.name: {name} must return batchot.data.Splits of batchot.data.Images, not {type(splits).__name__}"
         )
     return splits
 

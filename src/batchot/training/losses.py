@@ -5,11 +5,12 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from torch import nn
 
 from batchot.losses import BatchOTLoss, BatchOTSettings
+from batchot.named import is_own, own
 from batchot.training.recipe import LossName, LossSettings, RecipeError
 from batchot.training.settings import suggestion
 
@@ -52,18 +53,27 @@ def _library_class(class_name: str) -> Any:
 
 def _parameters(made: Any) -> list[str]:
     """Names of the arguments of a class, and of the loss it is derived from where it hands arguments on to it."""
-    given = inspect.signature(made.__init__).parameters.values()
-    names = [p.name for p in given if p.kind is p.POSITIONAL_OR_KEYWORD and p.name != "self"]
+    given = inspect.signature(made).parameters.values()
+    names = [
+        p.name for p in given if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) and p.name != "self"
+    ]
     kinds = {p.kind for p in given}
     # mat_based_loss of GenericPairLoss is a function that the derived loss gives itself
-    parents = [p for p in made.__bases__ if p.__name__.endswith("Loss") and p.__name__ != "GenericPairLoss"]
+    parents = [
+        p
+        for p in getattr(made, "__bases__", ())
+        if p.__name__.endswith("Loss") and p.__name__ != "GenericPairLoss"
+    ]
     if parents and kinds & {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}:
         names += [name for parent in parents for name in _parameters(parent) if name not in names]
     return names
 
 
 def _library(class_name: str, settings: LossSettings, n_classes: int, embedding_dim: int) -> nn.Module:
-    made = _library_class(class_name)
+    return _made(_library_class(class_name), settings, n_classes, embedding_dim)
+
+
+def _made(made: Any, settings: LossSettings, n_classes: int, embedding_dim: int) -> nn.Module:
     names = _parameters(made)
     given = {"num_classes": n_classes, "embedding_size": embedding_dim}
     supplied = {name: value for name, value in given.items() if name in names}
@@ -75,6 +85,19 @@ def _library(class_name: str, settings: LossSettings, n_classes: int, embedding_
                 f"{suggestion(option, allowed)} Allowed: {', '.join(allowed) or 'none'}"
             )
     module: nn.Module = made(**supplied, **settings.options)
+    return module
+
+
+def _own_loss(settings: LossSettings, n_classes: int, embedding_dim: int) -> nn.Module:
+    try:
+        made = own(settings.name)
+        module = _made(made, settings, n_classes, embedding_dim)
+    except (ValueError, TypeError) as error:
+        raise RecipeError(f"loss.name: {error}") from error
+    if not isinstance(module, nn.Module):
+        raise RecipeError(
+            f"loss.name: {settings.name} must give a torch.nn.Module, not {type(module).__name__}"
+        )
     return module
 
 
@@ -112,11 +135,15 @@ LOSSES: dict[LossName, LossFactory] = {
 
 def make_loss(settings: LossSettings, n_classes: int, embedding_dim: int) -> nn.Module:
     """Make the metric loss that a recipe names, called as ``loss(embeddings, labels)``."""
-    return LOSSES[settings.name](settings, n_classes, embedding_dim)
+    if is_own(settings.name):
+        return _own_loss(settings, n_classes, embedding_dim)
+    return LOSSES[cast(LossName, settings.name)](settings, n_classes, embedding_dim)
 
 
 def normalizes(loss: nn.Module) -> bool:
     """Say whether a loss L2-normalises the embeddings itself, so that they are to be compared by cosine."""
     if isinstance(loss, BatchOTLoss):
         return loss.settings.normalize
+    if isinstance(said := getattr(loss, "normalizes", None), bool):  # a loss of one's own
+        return said
     return bool(getattr(getattr(loss, "distance", None), "normalize_embeddings", False))

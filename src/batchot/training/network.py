@@ -16,6 +16,7 @@ from batchot.models import MVCNN, CosineHead, Embedder, MetricNet
 from batchot.models.backbones import make_backbone
 from batchot.models.efficientnet_lite import EfficientNetLite
 from batchot.models.features import make_features
+from batchot.named import import_own, is_own, own
 from batchot.training.recipe import Recipe, RecipeError
 from batchot.training.saved_run import read_saved, trained_run
 from batchot.training.settings import recipe_names
@@ -179,6 +180,21 @@ def load_backbone(backbone: nn.Module, run: Path) -> None:
         f"model.pretrained: {run} is a run of another backbone, of other channels or of towers; it must be a run of "
         "one network with the same model.backbone, on pictures of the same number of channels"
     )
+
+
+def check_own(recipe: Recipe) -> None:
+    """Import what a recipe names as ``module:name``, before anything is read or rendered."""
+    for setting, name in (
+        ("data.name", recipe.data.name),
+        ("loss.name", recipe.loss.name),
+        ("model.backbone", recipe.model.backbone),
+    ):
+        if is_own(name):
+            try:
+                import_own(name)
+                own(name)
+            except ValueError as error:
+                raise RecipeError(f"{setting}: {error}") from error
 
 
 def check_pretrained(recipe: Recipe) -> None:

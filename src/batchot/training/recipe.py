@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
+
+from batchot.named import is_own
 
 LossName = Literal[
     "batch-ot",
@@ -45,6 +47,32 @@ def _require(condition: bool, setting: str, value: object, allowed: str) -> None
         raise RecipeError(f"{setting}: {value!r} is not allowed; it must be {allowed}")
 
 
+def _require_name(setting: str, name: str, known: tuple[str, ...]) -> None:
+    if name not in known and not is_own(name):
+        raise RecipeError(
+            f"{setting}: {name!r} is not allowed; allowed: {', '.join(known)}, or module:name of your own"
+        )
+
+
+DataName = Literal[
+    "mnist",
+    "cifar10",
+    "digits",
+    "folder",
+    "modelnet40",
+    "modelnet10",
+    "psb",
+    "shape-folder",
+    "library",
+    "sketches",
+    "quickdraw",
+    "line-drawings",
+    "shrec13-sketches",
+    "shrec14-sketches",
+    "shrec13-shapes",
+    "shrec14-shapes",
+    "shards",
+]
 IMAGE_SETS = ("mnist", "cifar10", "digits", "folder")
 SKETCH_SETS = ("sketches", "quickdraw", "line-drawings", "shrec13-sketches", "shrec14-sketches")
 SKETCH_SOURCES = ("drawn", "quickdraw", "lines")
@@ -68,7 +96,8 @@ class DataSettings:
         name: data set, found under --data-root; "folder" is any folder of class folders of images,
             "shape-folder" one of meshes and point clouds, "library" the built-in shapes, "sketches" any folder of
             class folders of drawings, "quickdraw" the strokes of Quick, Draw!, "line-drawings" drawings made from
-            the shapes of a cross-modal recipe, "shards" what batchot render --shards has written
+            the shapes of a cross-modal recipe, "shards" what batchot render --shards has written;
+            module:name is a function of your own that returns images as batchot.data.Splits
         folder: where in --data-root the set lies, or an absolute path (null: in the folder of its name, or in
             --data-root itself)
         image_size: side in pixels to which drawings and the images of a "folder" are scaled (null: images as they
@@ -87,25 +116,7 @@ class DataSettings:
             others, so that settings can be chosen without a look at the test set (0: measure on the test set)
     """
 
-    name: Literal[
-        "mnist",
-        "cifar10",
-        "digits",
-        "folder",
-        "modelnet40",
-        "modelnet10",
-        "psb",
-        "shape-folder",
-        "library",
-        "sketches",
-        "quickdraw",
-        "line-drawings",
-        "shrec13-sketches",
-        "shrec14-sketches",
-        "shrec13-shapes",
-        "shrec14-shapes",
-        "shards",
-    ]
+    name: DataName | str
     folder: str | None = None
     image_size: int | None = None
     train_on: Literal["drawn", "quickdraw", "lines", "both"] | dict[str, float] = "drawn"
@@ -116,6 +127,7 @@ class DataSettings:
     validation: float = 0.0
 
     def __post_init__(self) -> None:
+        _require_name("data.name", self.name, get_args(DataName))
         _require(0 <= self.validation < 1, "data.validation", self.validation, "in [0, 1)")
         _require(
             self.image_size is None or self.image_size >= 4,
@@ -358,7 +370,8 @@ class LossSettings:
     """Metric loss, and optionally cross-entropy of a linear head beside it.
 
     Args:
-        name: the loss; all but "batch-ot" and "uniform" are those of pytorch-metric-learning
+        name: the loss; all but "batch-ot" and "uniform" are those of pytorch-metric-learning; or module:name of your
+            own
         margin: eps, margin of negative pairs (batch-ot and uniform)
         pos_margin: distance below which a positive pair costs nothing (batch-ot and uniform)
         gamma: sharpness of the ground distance exp(-gamma M) (batch-ot)
@@ -370,7 +383,7 @@ class LossSettings:
         power: power of the hinges of M (batch-ot and uniform)
         anchors: weight of the transport to class anchors (batch-ot and uniform; 0: none, as in the paper)
         against: pairs within the batch ("self"), or between its first and second half ("halves")
-        options: keyword arguments of a loss of pytorch-metric-learning
+        options: keyword arguments of a loss of pytorch-metric-learning, or of your own
         weight: factor of the metric loss
         cross_entropy_weight: factor of the cross-entropy of a linear head (0: no head)
         label_smoothing: label smoothing of that cross-entropy
@@ -378,7 +391,7 @@ class LossSettings:
         head_scale: scale of the cosine head
     """
 
-    name: LossName = "batch-ot"
+    name: LossName | str = "batch-ot"
     margin: float = 1.0
     pos_margin: float = 0.0
     gamma: float = 3.0
@@ -398,6 +411,7 @@ class LossSettings:
     head_scale: float = 10.0
 
     def __post_init__(self) -> None:
+        _require_name("loss.name", self.name, get_args(LossName))
         _require(self.margin > 0, "loss.margin", self.margin, "> 0")
         _require(self.pos_margin >= 0, "loss.pos_margin", self.pos_margin, ">= 0")
         _require(self.gamma > 0, "loss.gamma", self.gamma, "> 0")

@@ -63,7 +63,7 @@ from batchot.training.launch import check_parts
 from batchot.training.learner import Learner, MetricLearner, gather
 from batchot.training.losses import make_loss
 from batchot.training.memory import memory_errors_explained
-from batchot.training.network import Outputs, check_pretrained
+from batchot.training.network import Outputs, check_own, check_pretrained
 from batchot.training.recipe import Recipe, RecipeError
 from batchot.training.recipes import first_difference, head_recipe, load_any_recipe, to_mapping
 from batchot.training.scores import Embedded
@@ -126,6 +126,7 @@ def train(
         batchot.data.DataError: data is missing or damaged
     """
     messages = messages or Messages()
+    check_own(recipe)
     make_loss(recipe.loss, n_classes=2, embedding_dim=recipe.model.widths[-1])  # are its options right?
     how: dict[str, Any] = {"data_root": data_root, "device": device, "command": command, "messages": messages}
     check_pretrained(recipe)

@@ -35,7 +35,7 @@ class Plan:
 
     @cached_property
     def marginal_error(self) -> Tensor:
-        """sum_i |sum_j T_ij - a_i| + sum_j |sum_i T_ij - b_j|, summed in float64."""
+        """``sum_i |sum_j T_ij - a_i| + sum_j |sum_i T_ij - b_j|``, summed in float64."""
         T = self.coupling.detach()
         rows = (T.sum(-1, dtype=torch.float64) - self.a).abs().sum(-1)
         columns = (T.sum(-2, dtype=torch.float64) - self.b).abs().sum(-1)
