@@ -29,13 +29,7 @@ Parts = list[tuple[Tensor, Tensor | None, Tensor]]  # embeddings, logits and lab
 
 
 class Learner(LightningModule):
-    """A network, its loss and its optimiser; subclasses set `network` and `objective` and say what a step is.
-
-    Args:
-        recipe: all settings
-        classes: names of the classes
-        steps_per_epoch: batches an epoch
-    """
+    """A network, its loss and its optimiser; subclasses set `network` and `objective` and say what a step is."""
 
     network: nn.Module
     objective: nn.Module
@@ -70,11 +64,7 @@ class Learner(LightningModule):
                     module.settings = replace(module.settings, lam=lam)
 
     def collected(self, loaders: list[Parts]) -> list[Embedded]:
-        """Join what all ranks have embedded in an evaluation, in the order of the samples.
-
-        Args:
-            loaders: what this rank has embedded of each of the trainer's loaders
-        """
+        """Join what all ranks have embedded in an evaluation, in the order of the samples."""
         mine = [gather(parts) for parts in loaders]
         if rank_count() == 1:
             return mine
@@ -88,12 +78,7 @@ class Learner(LightningModule):
         return joined
 
     def run_network(self, *inputs: Any, chunk: int) -> Any:
-        """Give what the network says about a training batch: at once, or in chunks where the recipe has them.
-
-        Args:
-            inputs: of the network, the last one with a row a sample
-            chunk: most samples at once; 0: all
-        """
+        """Give what the network says about a training batch: at once, or in chunks where the recipe has them."""
         if not chunk:
             return self.network(*inputs)
         # Ranks may differ by a sample, but what they send each other within the network is sent in each chunk.
@@ -101,11 +86,7 @@ class Learner(LightningModule):
         return forward_in_parts(self.network, -(-most // chunk), *inputs)
 
     def check_finite(self, loss: Tensor, batch_idx: int) -> None:
-        """Stop the run where training has diverged.
-
-        Raises:
-            Diverged: the loss is NaN or infinite
-        """
+        """Stop the run where training has diverged."""
         if not bool(torch.isfinite(loss)):
             raise Diverged(
                 f"{self.where(batch_idx)}: the loss is {float(loss)}: training diverged. "
