@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from batchot.commands.common import Parser, UsageError, add_allow_store, add_device, guarded
 
@@ -25,6 +28,7 @@ def search(argv: list[str]) -> int:
         "--class", dest="classes", action="append", default=[], metavar="NAME", help="only of a class"
     )
     parser.add_argument("--folder", dest="folders", action="append", default=[], help="only below a folder")
+    add_sizes(parser)
     parser.add_argument(
         "--kind",
         choices=("auto", "shape", "picture", "sketch"),
@@ -51,7 +55,7 @@ def search(argv: list[str]) -> int:
 
     def work() -> int:
         from batchot.search.answer_page import answer_html, answer_json, answer_table
-        from batchot.search.records import Filters
+        from batchot.search.records import Filters, in_order
         from batchot.search.searcher import Searcher
         from batchot.training.files import write_text
 
@@ -66,23 +70,60 @@ def search(argv: list[str]) -> int:
             device=options.device,
             allow_store=options.allow_store,
         ) as searcher:
-            filters = Filters(tuple(options.classes), tuple(options.folders))
             try:
+                filters = Filters(tuple(options.classes), tuple(options.folders), **size_filters(options))
                 filters.check(searcher.about.classes, searcher.about.folders)
             except ValueError as error:
                 raise UsageError(str(error)) from error
             answer = searcher.search_file(
                 options.query, kind=options.kind, up=options.up, k=options.k, filters=filters
             )
+            answer = replace(answer, hits=in_order(answer.hits, options.sort))
             if options.html is not None:
                 picture = searcher.picture(options.query, up=options.up)
                 write_text(options.html, answer_html(answer, options.query.name, searcher, picture))
         if options.json:
             print(json.dumps(answer_json(answer, str(options.query)), indent=2))
         else:
-            print(answer_table(answer))
+            print(answer_table(answer, sizes=filters.of_sizes or options.sort != "distance"))
             if options.html is not None:
                 print(f"page: {options.html}")
         return 0
 
     return guarded(work)
+
+
+def add_sizes(parser: Parser) -> None:
+    """Add the options by which shapes are chosen and sorted by size."""
+    text = "in mm where the files say their unit, else as their numbers are; with a unit only those that say theirs"
+    parser.add_argument(
+        "--size", metavar="RANGE", help=f"longest extent, as 120mm, 100..140mm, ..5in or 120; {text}"
+    )
+    parser.add_argument("--area", metavar="RANGE", help="of the surface, as 30..40cm2")
+    parser.add_argument("--volume", metavar="RANGE", help="that it encloses, as ..6000mm3")
+    parser.add_argument(
+        "--within", type=float, default=10.0, metavar="PERCENT", help="how far off a single value may be (10)"
+    )
+    parser.add_argument(
+        "--same-size", action="store_true", help="only shapes whose three extents are the query's, --within"
+    )
+    parser.add_argument(
+        "--sort",
+        choices=("distance", "size", "-size", "area", "-area", "volume", "-volume"),
+        default="distance",
+        help="order of the results; write --sort=-size for the largest first",
+    )
+
+
+def size_filters(options: argparse.Namespace) -> dict[str, Any]:
+    """The filters of `add_sizes`."""
+    from batchot.search.records import MOST_WITHIN, range_of
+
+    if not 0 <= options.within <= MOST_WITHIN:
+        raise ValueError(f"--within must lie in 0 .. {MOST_WITHIN:g} per cent, got {options.within:g}")
+    powers = {"size": 1, "area": 2, "volume": 3}
+    chosen = {name: getattr(options, name) for name in powers if getattr(options, name) is not None}
+    found: dict[str, Any] = {
+        name: range_of(text, powers[name], options.within) for name, text in chosen.items()
+    }
+    return found | ({"same_size": options.within} if options.same_size else {})

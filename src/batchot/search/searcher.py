@@ -19,7 +19,7 @@ from batchot.search.encoder import Encoder, load_encoder
 from batchot.search.manifest import IndexFolder, Manifest
 from batchot.search.map import MapPoints, read_map
 from batchot.search.prepare import Inputs, ViewsInput
-from batchot.search.records import Filters, Hit, NotThere, SearchError, Unavailable
+from batchot.search.records import Filters, Hit, NotThere, QueryRefused, SearchError, Unavailable
 from batchot.search.sandbox import Sandbox
 from batchot.search.store import ShapeStore
 from batchot.training.files import RunError
@@ -409,9 +409,7 @@ class Searcher:
         filters = filters or Filters()
         hit = opened.store.get(id)
         query = Query(opened.store.vector(id), "shape", size=hit.size)
-        answer = self._look_up(
-            opened, query, k, offset, Filters(filters.classes, filters.folders, (*filters.exclude, id))
-        )
+        answer = self._look_up(opened, query, k, offset, replace(filters, exclude=(*filters.exclude, id)))
         # its class is known and needs no guess
         return replace(
             answer,
@@ -446,6 +444,13 @@ class Searcher:
         _check_page(k, offset)
         start = time.perf_counter()
         store, manifest = opened.store, opened.manifest
+        filters = filters.for_query(query.size)
+        if filters.of_sizes and not store.keeps_sizes:
+            raise QueryRefused(
+                "this index was built before sizes were kept; batchot index build with the same run and folder fills "
+                "them in, without embedding anything again",
+                "format",
+            )
         hits = store.search(query.vector, offset + k, filters=filters)
         # the class is judged by all neighbours, whatever the filters leave
         everything = Filters(exclude=filters.exclude)

@@ -22,7 +22,7 @@ from starlette.formparsers import MultiPartParser
 from starlette.requests import ClientDisconnect
 
 from batchot.search import searcher as search
-from batchot.search.records import Filters, NotThere, QueryRefused, SearchError
+from batchot.search.records import Filters, NotThere, QueryRefused, SearchError, Sort, range_of
 from batchot.search.searcher import Searcher
 from batchot.serve.api_models import Failure, Health, Info, MapPoint, SearchAnswer, Shape
 from batchot.serve.work_queue import Busy, WorkQueue
@@ -70,6 +70,14 @@ Count = Annotated[int, Query(ge=1, le=200, description="how many results")]
 Offset = Annotated[int, Query(ge=0, le=1000, description="how many of the nearest to pass over")]
 Classes = Annotated[list[str], Query(alias="class", description="only shapes of these classes")]
 Folders = Annotated[list[str], Query(alias="folder", description="only shapes in these folders or below")]
+SizeText = Annotated[
+    str | None, Query(max_length=100, description="longest extent, such as 120mm, 100..140mm, ..5in or 120")
+]
+AreaText = Annotated[str | None, Query(max_length=100, description="of the surface, such as 30..40cm2")]
+VolumeText = Annotated[str | None, Query(max_length=100, description="enclosed, such as ..6000mm3")]
+Within = Annotated[float, Query(ge=0, le=1000, description="per cent that a single value may be off")]
+SameSize = Annotated[bool, Query(description="only shapes whose three extents are the query's")]
+Order = Annotated[Sort, Query(description="order of these results; -size is the largest first")]
 T = TypeVar("T")
 
 
@@ -116,10 +124,29 @@ def _search_routes(searcher: Searcher, queue: WorkQueue) -> APIRouter:
     api = APIRouter(prefix=PREFIX, tags=["search"], dependencies=[_TOKEN])
     queries = _Queries()
 
-    def filters_of(classes: Classes = [], folders: Folders = []) -> Filters:  # noqa: B006  FastAPI copies them
-        filters = Filters(tuple(classes), tuple(folders))
+    def filters_of(
+        classes: Classes = [],  # noqa: B006  FastAPI copies them
+        folders: Folders = [],  # noqa: B006
+        size: SizeText = None,
+        area: AreaText = None,
+        volume: VolumeText = None,
+        within: Within = 10.0,
+        same_size: SameSize = False,
+    ) -> Filters:
         about = searcher.about
         try:
+            ranges = [
+                None if text is None else range_of(text, power, within)
+                for power, text in enumerate((size, area, volume), 1)
+            ]
+            filters = Filters(
+                tuple(classes),
+                tuple(folders),
+                size=ranges[0],
+                area=ranges[1],
+                volume=ranges[2],
+                same_size=within if same_size else None,
+            )
             filters.check(about.classes, about.folders)
         except ValueError as error:
             raise HTTPException(400, str(error)) from error
@@ -141,6 +168,7 @@ def _search_routes(searcher: Searcher, queue: WorkQueue) -> APIRouter:
             Query(description="the axis of the file that points up; auto: that of the files of the index"),
         ] = "auto",
         name: Annotated[str, Query(max_length=500, description="of the file, for messages")] = "",
+        sort: Order = "distance",
     ) -> SearchAnswer:
         """Find the shapes nearest to a mesh, a point cloud, a picture or a drawing."""
         data, named = await _file_of(request)
@@ -155,13 +183,15 @@ def _search_routes(searcher: Searcher, queue: WorkQueue) -> APIRouter:
         id = hashlib.sha256(key.encode("utf-8", "replace")).hexdigest()[:32]
         queries.keep(id, query)
         answer = await run_in_threadpool(searcher.search_query, query, k=k, offset=offset, filters=filters)
-        return SearchAnswer.of(answer, id)
+        return SearchAnswer.of(answer, id, sort)
 
     @api.get("/queries/{id}", response_model=SearchAnswer, responses=_failures(404))
-    def again(id: str, k: Count = 20, offset: Offset = 0, filters: Filters = chosen) -> SearchAnswer:
+    def again(
+        id: str, k: Count = 20, offset: Offset = 0, filters: Filters = chosen, sort: Order = "distance"
+    ) -> SearchAnswer:
         """Look up once more what was sent a while ago: the next page, or with other filters."""
         return SearchAnswer.of(
-            searcher.search_query(queries.get(id), k=k, offset=offset, filters=filters), id
+            searcher.search_query(queries.get(id), k=k, offset=offset, filters=filters), id, sort
         )
 
     @api.get("/queries/{id}/picture", response_class=Response, responses=_failures(404))
@@ -173,9 +203,11 @@ def _search_routes(searcher: Searcher, queue: WorkQueue) -> APIRouter:
         return _picture(data)
 
     @api.get("/shapes/{id}/similar", response_model=SearchAnswer, responses=_failures(404))
-    def similar(id: str, k: Count = 20, offset: Offset = 0, filters: Filters = chosen) -> SearchAnswer:
+    def similar(
+        id: str, k: Count = 20, offset: Offset = 0, filters: Filters = chosen, sort: Order = "distance"
+    ) -> SearchAnswer:
         """Find the shapes nearest to one of the index."""
-        return SearchAnswer.of(searcher.similar(id, k=k, offset=offset, filters=filters))
+        return SearchAnswer.of(searcher.similar(id, k=k, offset=offset, filters=filters), sort=sort)
 
     return api
 
