@@ -251,3 +251,14 @@ def test_what_was_never_compiled_on_a_machine_is_compiled_before_the_limits(
         assert fresh.prepare_bytes(b"0 0 0\n1 1 1\n1 0 0\n", "a.xyz", thumbnail=True).kind == "cloud"
     assert prepared.thumbnail and prepared.preview
     assert any((tmp_path / "compiled").rglob("*.nbi"))
+
+
+def test_hostile_files_of_cad_formats() -> None:
+    """A sample of what benchmarks/hostile_cad.py reads in thousands."""
+    pytest.importorskip("cascadio")
+    import runpy
+
+    script = runpy.run_path(str(Path(__file__).parents[2] / "benchmarks" / "hostile_cad.py"))
+    found = script["run"](36, seed=1, processes=1, ways=(0, 4, 5))  # changed bytes crash OpenCASCADE
+    assert sum(sum(counts.values()) for counts in found.values()) == 36
+    assert all(counts["damaged"] + counts["format"] > 3 for counts in found.values())

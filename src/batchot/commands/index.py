@@ -276,6 +276,8 @@ def _told(found: Indexed, out: Path, pruned: bool) -> int:
         f"{out}: {found.added:,} shapes added, {found.changed:,} changed, {found.unchanged:,} as they were"
         + (f", {len(found.gone):,} removed" if pruned and found.gone else "")
     )
+    if found.measured:
+        print(f"{found.measured:,} shapes got their sizes, which the index did not have")
     if found.gone and not pruned:
         print(f"{len(found.gone):,} shapes are in the index whose files are gone; --prune takes them out")
     if found.notes:

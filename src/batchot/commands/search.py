@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from batchot.commands.common import Parser, UsageError, add_allow_store, add_device, guarded
 
@@ -42,6 +43,7 @@ def search(argv: list[str]) -> int:
         "--class", dest="classes", action="append", default=[], metavar="NAME", help="only of a class"
     )
     parser.add_argument("--folder", dest="folders", action="append", default=[], help="only below a folder")
+    add_sizes(parser)
     parser.add_argument(
         "--kind",
         choices=("auto", "shape", "picture", "sketch"),
@@ -82,8 +84,10 @@ def search(argv: list[str]) -> int:
             device=options.device,
             allow_store=options.allow_store,
         ) as searcher:
-            filters = Filters(tuple(options.classes), tuple(options.folders), text=options.text)
             try:
+                filters = Filters(
+                    tuple(options.classes), tuple(options.folders), text=options.text, **size_filters(options)
+                )
                 filters.check(searcher.about.classes, searcher.about.folders)
             except ValueError as error:
                 raise UsageError(str(error)) from error
@@ -115,6 +119,7 @@ def _folder_of(options: argparse.Namespace) -> Path | None:
 
 def _one(options: argparse.Namespace, searcher: Searcher, filters: Filters) -> int:
     from batchot.search.answer_page import answer_html, answer_json, answer_table
+    from batchot.search.records import in_order
     from batchot.training.files import write_text
 
     asked = ", ".join(path.name for path in options.query) or options.text or "everything"
@@ -124,6 +129,7 @@ def _one(options: argparse.Namespace, searcher: Searcher, filters: Filters) -> i
         answer = searcher.search_query(searcher.fuse(queries), k=options.k, filters=filters)
     else:
         answer = searcher.search_names(filters, k=options.k)
+    answer = replace(answer, hits=in_order(answer.hits, options.sort))
     if options.html is not None:
         picture = searcher.picture(options.query[0], up=options.up) if options.query else None
         write_text(options.html, answer_html(answer, asked, searcher, picture))
@@ -131,7 +137,7 @@ def _one(options: argparse.Namespace, searcher: Searcher, filters: Filters) -> i
         named = str(options.query[0]) if len(options.query) == 1 else asked
         print(json.dumps(answer_json(answer, named), indent=2))
     else:
-        print(answer_table(answer))
+        print(answer_table(answer, sizes=filters.of_sizes or options.sort != "distance"))
         if options.html is not None:
             print(f"page: {options.html}")
     return 0
@@ -161,3 +167,39 @@ def _many(options: argparse.Namespace, folder: Path, searcher: Searcher, filters
     if failures:
         print("\n".join(listed(f"{len(failures):,} could not be taken:", [printable(f) for f in failures])))
     return 1 if failures else 0
+
+
+def add_sizes(parser: Parser) -> None:
+    """Add the options by which shapes are chosen and sorted by size."""
+    text = "in mm where the files say their unit, else as their numbers are; with a unit only those that say theirs"
+    parser.add_argument(
+        "--size", metavar="RANGE", help=f"longest extent, as 120mm, 100..140mm, ..5in or 120; {text}"
+    )
+    parser.add_argument("--area", metavar="RANGE", help="of the surface, as 30..40cm2")
+    parser.add_argument("--volume", metavar="RANGE", help="that it encloses, as ..6000mm3")
+    parser.add_argument(
+        "--within", type=float, default=10.0, metavar="PERCENT", help="how far off a single value may be (10)"
+    )
+    parser.add_argument(
+        "--same-size", action="store_true", help="only shapes whose three extents are the query's, --within"
+    )
+    parser.add_argument(
+        "--sort",
+        choices=("distance", "size", "-size", "area", "-area", "volume", "-volume"),
+        default="distance",
+        help="order of the results; write --sort=-size for the largest first",
+    )
+
+
+def size_filters(options: argparse.Namespace) -> dict[str, Any]:
+    """The filters of `add_sizes`."""
+    from batchot.search.records import MOST_WITHIN, range_of
+
+    if not 0 <= options.within <= MOST_WITHIN:
+        raise ValueError(f"--within must lie in 0 .. {MOST_WITHIN:g} per cent, got {options.within:g}")
+    powers = {"size": 1, "area": 2, "volume": 3}
+    chosen = {name: getattr(options, name) for name in powers if getattr(options, name) is not None}
+    found: dict[str, Any] = {
+        name: range_of(text, powers[name], options.within) for name, text in chosen.items()
+    }
+    return found | ({"same_size": options.within} if options.same_size else {})

@@ -21,9 +21,7 @@ class Lost:
     """What is answered for a task that ended every worker that took it."""
 
     tries: int  # workers that were lost with it
-    # what is known of the last one's end >>> str(Lost(3, "it was ended")) 'the worker that had it was lost 3 times,
-    # it was ended'
-    reason: str
+    reason: str  # what is known of the last one's end
 
     def __str__(self) -> str:
         return f"the worker that had it was lost {self.tries} times, {self.reason}"

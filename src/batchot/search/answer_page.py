@@ -14,7 +14,7 @@ from batchot.search.known_queries import read_queries
 from batchot.search.load_encoder import load_encoder
 from batchot.search.manifest import IndexFolder, Manifest
 from batchot.search.map import read_map
-from batchot.search.records import Hit, SearchError, printable
+from batchot.search.records import Hit, SearchError, printable, size_in_words
 from batchot.search.searcher import Answer, Searcher
 from batchot.search.store import ShapeStore
 from batchot.search.store_check import problems_of_store
@@ -139,7 +139,7 @@ def headline(answer: Answer) -> str:
     return f"{answer.top_class}{sure}"
 
 
-def answer_table(answer: Answer) -> str:
+def answer_table(answer: Answer, sizes: bool = False) -> str:
     """Lay an answer out as a table of text."""
     width = max((len(hit.class_name or "-") for hit in answer.hits), default=0)
     lines = [headline(answer)]
@@ -150,7 +150,8 @@ def answer_table(answer: Answer) -> str:
     for rank, hit in enumerate(answer.hits, 1):
         told = "  this very file" if hit.same_file else "  nearly the same" if hit.nearly_same else ""
         distance = "" if answer.query == "name" else f"{hit.distance:.4f}  "
-        lines.append(f"{rank:4d}  {distance}{hit.class_name or '-':<{width}}  {hit.name}{told}")
+        large = f"  {size_in_words(hit)}" if sizes else ""
+        lines.append(f"{rank:4d}  {distance}{hit.class_name or '-':<{width}}  {hit.name}{told}{large}")
     return "\n".join(printable(line) for line in lines)
 
 
@@ -185,6 +186,9 @@ def hit_json(hit: Hit, *, compared: bool = True) -> dict[str, Any]:
         "faces": hit.faces,
         "vertices": hit.vertices,
         "size": list(hit.size),
+        "area": hit.area,
+        "volume": hit.volume,
+        "unit": hit.unit,
         "path": hit.path if hit.member is None else f"{hit.path}#{hit.member}",
     }
 

@@ -214,6 +214,7 @@ def _put(
     encoder = _encoder_of(index, manifest, how.device)
     progress.tell(f"{path}: {len(collection):,} shapes")
     with ShapeStore.open(index.store_uri(manifest, allow=how.allow_store)) as store:
+        store.add_size_columns()
         if turned:
             store.remove(ids_below(set(store.contents()), root, store))  # all of them stand otherwise now
         roots = tuple(root if other == known else other for other in manifest.roots)

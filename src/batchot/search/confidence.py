@@ -68,8 +68,7 @@ class Novelty:
     """A score that is positive where nothing is like a query."""
 
     weights: tuple[float, ...]  # of the features, at least 0, (4,)
-    # of their sum >>> bool(Novelty((1.0, 0.0, 0.0, 0.0), 0.5)(np.array([[0.7, 0.8, 0.9, 0.0]]))[0] > 0) True
-    threshold: float
+    threshold: float  # of their sum
 
     def __call__(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
         """Give the scores (n,) of features (n, 4)."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,7 @@ from batchot.search.encoder import Encoder
 from batchot.search.manifest import Root
 from batchot.search.prepare import Prepared
 from batchot.search.records import QueryRefused, ShapeRecord, record_id
+from batchot.search.sandbox import Sandbox
 from batchot.search.store import ShapeStore
 from batchot.shapes.source import ShapeSource
 from batchot.shapes.views.content import ContentIndex, source_id
@@ -37,6 +38,7 @@ class Indexed:
     added: int = 0
     changed: int = 0
     unchanged: int = 0
+    measured: int = 0  # as they were, with their sizes, which an older index did not keep
     changed_ids: set[str] = field(default_factory=set)
     gone: list[str] = field(default_factory=list)  # ids of shapes whose files are no longer there
     failures: list[str] = field(default_factory=list)  # a sentence for each shape that could not be read
@@ -109,7 +111,25 @@ def index_shapes(
         finally:  # what was embedded before an interruption is kept
             writer.flush()
     found.failures += [refused[k] for k in sorted(refused)]
+    _measure([ids[id] for id in sorted(store.unmeasured() & ids.keys())], store, encoder, processes, found)
     return found
+
+
+def _measure(
+    items: list[Item], store: ShapeStore, encoder: Encoder, processes: int | None, found: Indexed
+) -> None:
+    """Store the sizes of shapes that are there already, embedded before sizes were kept."""
+    by_source = {source_id(item.source): record_id(item.name) for item in items}
+    measures: dict[str, Prepared] = {}
+    with Sandbox(encoder.inputs, processes=processes, files=True) as sandbox:
+        sources = [item.source for item in items]
+        for source, result in sandbox.prepare_sources(sources, thumbnail=False, preview=False):
+            if isinstance(result, QueryRefused):
+                found.notes.append(f"{source.name}: its size stays unknown ({result})")
+            else:
+                measures[by_source[source_id(source)]] = replace(result, sample=result.sample[:0])
+    store.set_sizes(measures)
+    found.measured = len(measures)
 
 
 class _Writer:
@@ -149,6 +169,9 @@ def _record(item: Item, prepared: Prepared, vector: np.ndarray) -> ShapeRecord:
         vector=vector,
         thumbnail=prepared.thumbnail,
         preview=prepared.preview,
+        area=prepared.area,
+        volume=prepared.volume,
+        unit=prepared.unit,
     )
 
 

@@ -19,6 +19,7 @@ from batchot.search.preview import make_preview, make_thumbnail
 from batchot.search.query_kind import cleaned_photo, ending_of, is_line_drawing, query_kind, shown_name
 from batchot.search.records import QueryRefused, SearchError
 from batchot.shapes.formats.read import MAX_FACES, load_shape, read_shape
+from batchot.shapes.measure import area_and_volume
 from batchot.shapes.normalize import normalize_shape
 from batchot.shapes.shape import Mesh, Shape, Up
 from batchot.shapes.source import ShapeSource
@@ -121,10 +122,7 @@ class Inputs:
     """How queries and shapes are made ready."""
 
     shape: ViewsInput | CloudInput  # as what the network sees a shape
-    # as what it sees a drawing; None: it takes no drawings >>> inputs = Inputs.from_json({"shape": {"points": 64},
-    # "drawing": {"size": 32}}) >>> inputs.shape.sample_shape, inputs.drawing.sample_shape ((64, 3), (1, 32, 32))
-    # >>> Inputs.from_json(inputs.to_json()).to_json() == inputs.to_json() True
-    drawing: DrawingInput | None = None
+    drawing: DrawingInput | None = None  # as what it sees a drawing; None: it takes no drawings
 
     def to_json(self) -> dict[str, Any]:
         """Give what JSON can hold."""
@@ -189,15 +187,15 @@ class Prepared:
     kind: Literal["mesh", "cloud"] | None = None  # "mesh" or "cloud"; None for drawings
     faces: int = 0  # triangles
     vertices: int = 0  # corners, or points
-    size: tuple[float, float, float] = (
-        0.0,
-        0.0,
-        0.0,
-    )  # extents along x, y and z, z up, in the units of the file
+    # extents along x, y and z, z up, in mm where the unit is known, else in the units of the file
+    size: tuple[float, float, float] = (0.0, 0.0, 0.0)
     thumbnail: bytes = b""  # WebP picture; empty where none was asked for
     preview: bytes = b""  # GLB file; empty where none was asked for
     notes: tuple[str, ...] = ()  # what a user should know of the shape, such as what was left out
     note: str = ""  # what makes the answer doubtful; empty where nothing does
+    area: float | None = None  # of the surface of a mesh
+    volume: float | None = None  # that it encloses; None where it is not closed
+    unit: str = ""  # "mm" where it is known, else ""
 
 
 def prepare_bytes(
@@ -260,6 +258,7 @@ def _prepare_shape(
 ) -> Prepared:
     shape = normalize_shape(raw, "z")  # it was turned when it was read
     mesh = isinstance(raw, Mesh)
+    area, volume = area_and_volume(raw) if isinstance(raw, Mesh) else (None, None)
     points = raw.vertices if isinstance(raw, Mesh) else raw.points
     used = points[np.unique(raw.faces)] if isinstance(raw, Mesh) else points
     size = used.max(0) - used.min(0)
@@ -279,6 +278,9 @@ def _prepare_shape(
         make_thumbnail(shape) if thumbnail else b"",
         make_preview(shape) if preview else b"",
         raw.notes,
+        area=area,
+        volume=volume,
+        unit=raw.unit if isinstance(raw, Mesh) else "",
     )
 
 

@@ -99,7 +99,7 @@ _PICTURES = {
     b"II*\x00": "TIFF", b"MM\x00*": "TIFF",
 }  # fmt: skip
 _REFUSED = {
-    b"PK\x03\x04": "a zip archive", b"PK\x05\x06": "an empty zip archive", b"PK\x07\x08": "a part of a zip archive",
+    b"PK\x07\x08": "a part of a zip archive",
     b"\x1f\x8b": "packed with gzip", b"BZh": "packed with bzip2", b"\xfd7zXZ\x00": "packed with xz",
     b"\x28\xb5\x2f\xfd": "packed with zstandard", b"\x04\x22\x4d\x18": "packed with lz4",
     b"7z\xbc\xaf\x27\x1c": "a 7z archive", b"Rar!\x1a\x07": "a RAR archive", b"%PDF": "a PDF document",
@@ -108,8 +108,8 @@ _REFUSED = {
 }  # fmt: skip
 _TAR_AT, _TAR = 257, b"ustar"
 _FORMATS = (
-    "a mesh (OFF, OBJ, STL, PLY, GLB, glTF), points (NPY, PCD, XYZ) or a picture (PNG, JPEG, WebP, "
-    "GIF, BMP, TIFF)"
+    "a mesh (STEP, IGES, 3MF, OFF, OBJ, STL, PLY, GLB, glTF, DAE), points (NPY, PCD, XYZ) or a picture (PNG, "
+    "JPEG, WebP, GIF, BMP, TIFF)"
 )
 
 

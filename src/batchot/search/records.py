@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,6 +56,82 @@ def printable(text: str) -> str:
     )
 
 
+Sort: TypeAlias = Literal["distance", "size", "-size", "area", "-area", "volume", "-volume"]
+SORTS = get_args(Sort)
+MOST_WITHIN = 1000.0
+_MM = {"um": 0.001, "mm": 1.0, "cm": 10.0, "m": 1000.0, "in": 25.4, "ft": 304.8}
+_NUMBER = r"\d+(?:\.\d+)?(?:[eE][-+]?\d+)?|\.\d+"
+_RANGE = re.compile(rf"\s*({_NUMBER})?\s*(\.\.)?\s*({_NUMBER})?\s*([a-z]*)([23]?)\s*")
+
+
+@dataclass(frozen=True)
+class Range:
+    """From where to where a measure may lie, ends included."""
+
+    low: float  # in mm, mm2 or mm3, or in the units of the files
+    high: float  # the same
+    mm: bool = False  # only shapes whose unit is known
+
+
+def range_of(text: str, power: int = 1, within: float = 10.0) -> Range:
+    """Read a range of lengths, areas or volumes."""
+    found = _RANGE.fullmatch(text)
+    example = "120mm, 100..140mm or ..5in" if power == 1 else f"50..80mm{power} or ..2cm{power}"
+    if found is None or not (found[1] or found[3]) or (found[1] and found[3] and not found[2]):
+        raise ValueError(f"{text[:40]!r} is no range of sizes; give one such as {example}")
+    unit, shown = found[4], found[5]
+    if (unit and unit not in _MM) or (shown and shown != str(power)) or (unit and power > 1 and not shown):
+        raise ValueError(
+            f"{text[:40]!r} has no unit that is known here ({', '.join(_MM)}"
+            + (f", each followed by {power}" if power > 1 else "")
+            + f"); give one such as {example}"
+        )
+    if not 0 <= within <= MOST_WITHIN:
+        raise ValueError(f"within must lie in 0 .. {MOST_WITHIN:g} per cent, got {within:g}")
+    scale = _MM.get(unit, 1.0) ** power
+    if not found[2]:
+        value = float(found[1])
+        return Range(value * (1 - within / 100) * scale, value * (1 + within / 100) * scale, bool(unit))
+    low, high = float(found[1] or 0) * scale, float(found[3] or "inf") * scale
+    if low > high:
+        raise ValueError(f"{text[:40]!r} begins after it ends; give one such as {example}")
+    return Range(low, high, bool(unit))
+
+
+def around(size: Sequence[float], within: float) -> tuple[Range, Range, Range]:
+    """The ranges of the longest, the middle and the shortest extent of shapes of the same size."""
+    part = within / 100
+    a, b, c = sorted(size, reverse=True)
+    return tuple(Range(x * (1 - part), x * (1 + part)) for x in (a, b, c))  # type: ignore[return-value]
+
+
+def in_order(hits: Sequence[Hit], sort: Sort) -> tuple[Hit, ...]:
+    """Results by a measure, those without it last; "-size" is largest first."""
+    if sort == "distance":
+        return tuple(hits)
+    name, sign = sort.lstrip("-"), -1.0 if sort.startswith("-") else 1.0
+
+    def key(hit: Hit) -> float:
+        value = max(hit.size) if name == "size" else getattr(hit, name)
+        return float("inf") if value is None else sign * value
+
+    return tuple(sorted(hits, key=key))
+
+
+def size_in_words(hit: Hit) -> str:
+    """How large a shape is, in words."""
+    unit = hit.unit or "(unit unknown)"
+    parts = [f"{' x '.join(f'{x:.4g}' for x in hit.size)} {unit}"]
+    parts += (
+        [f"{hit.area:.4g} {hit.unit}2" if hit.unit else f"area {hit.area:.4g}"]
+        if hit.area is not None
+        else []
+    )
+    if hit.volume is not None:
+        parts.append(f"{hit.volume:.4g} {hit.unit}3" if hit.unit else f"volume {hit.volume:.4g}")
+    return ", ".join(parts)
+
+
 @dataclass(frozen=True, eq=False)
 class ShapeRecord:
     """A shape as it is stored."""
@@ -71,10 +147,14 @@ class ShapeRecord:
     kind: Literal["mesh", "cloud"]  # "mesh" or "cloud"
     faces: int  # triangles; 0 for clouds
     vertices: int  # corners, or points
-    size: tuple[float, float, float]  # extents along x, y and z, z up, in the units of the file
+    # extents along x, y and z, z up, in mm where the unit is known, else in the units of the file
+    size: tuple[float, float, float]
     vector: NDArray[np.float32]  # (d,)
     thumbnail: bytes  # WebP or PNG picture
     preview: bytes  # GLB file
+    area: float | None = None  # of the surface; None: a cloud, or not measured
+    volume: float | None = None  # enclosed by it; None: it is not closed, or not measured
+    unit: str = ""  # "mm" where the file says how large it is, else ""
 
 
 @dataclass(frozen=True)
@@ -91,6 +171,9 @@ class Hit:
     size: tuple[float, float, float]  # extents along x, y and z
     path: str  # of the file when it was indexed
     member: str | None  # of an archive
+    area: float | None = None  # of the surface; None: it has none, or the index is older than sizes
+    volume: float | None = None  # enclosed by it; None: it is not closed, or the index is older than sizes
+    unit: str = ""  # "mm" where it is known, else ""
     distance: float = 0.0  # Euclidean, between the embeddings of query and shape
     # calibrated probability that the shape is of the query's class; None: there is no calibration
     likeness: float | None = None
@@ -117,14 +200,32 @@ class Filters:
     exclude: tuple[str, ...] = ()  # not these ids
     # each of its words is part of the name (with its folders) or of the class; capitals count for nothing
     text: str = ""
-    # not these ids, nor what is nearly the same as they are >>> Filters(classes=("cup",)).where() "(class_name IN
-    # ('cup'))"
-    unlike: tuple[str, ...] = ()
+    unlike: tuple[str, ...] = ()  # not these ids, nor what is nearly the same as they are
+    size: Range | None = None  # the longest extent
+    area: Range | None = None  # of the surface
+    volume: Range | None = None  # that it encloses
+    same_size: float | None = None  # all three extents are those of the query, by so many per cent
+    extents: tuple[Range, Range, Range] | None = None  # longest, middle, shortest; of ``same_size``
 
     @property
     def words(self) -> tuple[str, ...]:
         """The words of the text."""
         return words_of(self.text)
+
+    @property
+    def of_sizes(self) -> bool:
+        """Sizes decide."""
+        return not (self.size is self.area is self.volume is self.extents is self.same_size is None)
+
+    def for_query(self, size: tuple[float, float, float]) -> Filters:
+        """The filters for a query of such extents."""
+        if self.same_size is None:
+            return self
+        if not max(size) > 0:
+            raise QueryRefused(
+                "a drawing or a name has no size that others could have; give a shape, or --size", "format"
+            )
+        return replace(self, extents=around(size, self.same_size), same_size=None)
 
     def check(self, classes: Mapping[str, int], folders: Mapping[str, int]) -> None:
         """Refuse names that the index does not have: nothing would be found, and nobody would know why."""
@@ -154,6 +255,16 @@ class Filters:
                     else "true"
                 )
             parts.append(f"({' OR '.join(below)})")
+        for column, wanted in (
+            ("longest", self.size),
+            ("area", self.area),
+            ("volume", self.volume),
+            *zip(("longest", "middle", "shortest"), self.extents or (), strict=False),
+        ):
+            if wanted is not None:
+                upper = "" if wanted.high == float("inf") else f" AND {column} <= {wanted.high!r}"
+                unit = " AND unit = 'mm'" if wanted.mm else ""
+                parts.append(f"({column} >= {wanted.low!r}{upper}{unit})")
         if self.exclude:
             parts.append(f"(id NOT IN ({ids(self.exclude)}))")
         for word in self.words:

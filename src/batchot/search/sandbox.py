@@ -267,6 +267,9 @@ class Sandbox:
                 parts[2],
                 tuple(str(note)[:500] for note in answer["notes"][:10]),
                 str(answer["note"])[:2000],
+                _measure(answer["area"]),
+                _measure(answer["volume"]),
+                "mm" if answer["unit"] == "mm" else "",
             )
         except (KeyError, TypeError, ValueError, IndexError, AssertionError) as error:
             raise QueryRefused(
@@ -328,3 +331,12 @@ class Sandbox:
         with self._lock:
             self._all.discard(worker)
         worker.close()
+
+
+def _measure(value: Any) -> float | None:
+    if value is None:
+        return None
+    number = float(value)
+    if not 0 <= number < math.inf:
+        raise ValueError("a measure is not finite")
+    return number

@@ -7,6 +7,7 @@ arrays, pictures and numbers, never objects.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import resource
 import signal
@@ -37,6 +38,7 @@ from batchot.shapes.views.settings import ViewSettings
 MAIN = "from batchot.search.sandbox_worker import main; main()"
 _GRACE_SECONDS = 5
 _FILES = 64
+_IN_MEMORY = 256 << 20  # bytes of a file in memory
 
 
 def main() -> None:
@@ -96,6 +98,9 @@ def _answer(
         "shape": list(sample.shape),
         "notes": list(prepared.notes),
         "note": prepared.note,
+        "area": prepared.area,
+        "volume": prepared.volume,
+        "unit": prepared.unit,
     }
     return answer, [sample.tobytes(), prepared.thumbnail, prepared.preview]
 
@@ -135,6 +140,10 @@ def _warm_up(inputs: Inputs) -> None:
 
         Image.init()
     ViewSettings()  # the cameras
+    sys.modules.setdefault("trimesh", None)  # type: ignore[arg-type]  # cascadio does without; a second and a half
+    for library in ("cascadio", "collada", "lib3mf"):
+        with contextlib.suppress(ImportError):  # the extra is missing, as whoever sends such a file is told
+            importlib.import_module(library)
 
 
 def _limit(setup: dict[str, Any]) -> None:
@@ -142,7 +151,7 @@ def _limit(setup: dict[str, Any]) -> None:
         Path("/proc/self/oom_score_adj").write_text("1000")
     limits = [(resource.RLIMIT_CORE, 0)]
     if not setup["files"]:  # then nothing has to be written, and little opened
-        limits += [(resource.RLIMIT_FSIZE, 0), (resource.RLIMIT_NOFILE, _FILES)]
+        limits.append((resource.RLIMIT_NOFILE, _FILES))
     if (in_use := _address_space()) is not None:
         limits.append((resource.RLIMIT_AS, in_use + int(setup["memory_limit"])))
     for kind, value in limits:
@@ -153,6 +162,9 @@ def _limit(setup: dict[str, Any]) -> None:
         except (OSError, ValueError):  # a system without it
             continue
     if not setup["files"]:
+        with contextlib.suppress(OSError, ValueError):
+            # the reader of STEP raises it for itself, as its triangles pass through a file in memory
+            resource.setrlimit(resource.RLIMIT_FSIZE, (0, _IN_MEMORY))
         os.chdir("/")
         os.nice(5)  # whoever serves goes first
 

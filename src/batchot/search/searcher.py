@@ -22,7 +22,7 @@ from batchot.search.manifest import IndexFolder, Manifest
 from batchot.search.map import MapPoints, read_map
 from batchot.search.names import by_relevance, no_such_name
 from batchot.search.prepare import Inputs, ViewsInput
-from batchot.search.records import Filters, Hit, NotThere, SearchError, Unavailable
+from batchot.search.records import Filters, Hit, NotThere, QueryRefused, SearchError, Unavailable
 from batchot.search.sandbox import Sandbox
 from batchot.search.store import ShapeStore
 
@@ -440,6 +440,7 @@ class Searcher:
         _check_page(k, offset)
         start = time.perf_counter()
         store = self._now().store
+        filters = filters.for_query((0.0, 0.0, 0.0))
         names = store.names(self._resolved(filters))
         ordered = by_relevance(names, filters.words)
         hits = store.get_many(ordered[offset : offset + k])
@@ -494,9 +495,15 @@ class Searcher:
 
     def _resolved(self, filters: Filters) -> Filters:
         """The filters with what is like the rejected shapes among the excluded ones."""
+        opened, gone = self._now(), list(filters.exclude)
+        if filters.of_sizes and not opened.store.keeps_sizes:
+            raise QueryRefused(
+                "this index was built before sizes were kept; batchot index build with the same run and folder fills "
+                "them in, without embedding anything again",
+                "format",
+            )
         if not filters.unlike:
             return filters
-        opened, gone = self._now(), list(filters.exclude)
         for id in filters.unlike:
             radius = NEAR * (opened.manifest.spread or 0.0)
             near = opened.store.search(opened.store.vector(id), MOST_RESULTS)
@@ -527,6 +534,7 @@ class Searcher:
         _check_page(k, offset)
         start = time.perf_counter()
         store, manifest = opened.store, opened.manifest
+        filters = filters.for_query(query.size)
         everything, filters = Filters(exclude=filters.exclude), self._resolved(filters)
         hits = store.search(query.vector, offset + k, filters=filters)
         # the class is judged by all neighbours, whatever the filters leave

@@ -113,6 +113,37 @@ class ShapeStore:
 
         self._commit(store)
 
+    @property
+    def keeps_sizes(self) -> bool:
+        """The sizes of shapes can be looked for; not in a table of an older version."""
+        return "longest" in self._table.schema.names
+
+    def add_size_columns(self) -> None:
+        """Give a table of an older version the columns that sizes are kept in, empty at first."""
+        from batchot.search.schema import SIZES, pa
+
+        if not self.keeps_sizes:
+            self._commit(lambda: self._table.add_columns(pa.schema(list(SIZES.items()))))
+
+    def unmeasured(self) -> set[str]:
+        """Give the ids of the shapes whose sizes are not known."""
+        return (
+            set(self._columns("id", where="longest IS NULL")["id"].to_pylist()) if self.keeps_sizes else set()
+        )
+
+    def set_sizes(self, measures: Mapping[str, Any]) -> None:
+        """Store the sizes of shapes that are there."""
+        from batchot.search.schema import measured_rows
+
+        wanted = list(measures)
+        for start in range(0, len(wanted), 256):
+            some = wanted[start : start + 256]
+            rows = self._columns(*self._table.schema.names, where=f"id IN ({ids(some)})")
+            new = measured_rows(rows, measures)
+            self._commit(
+                lambda new=new: self._table.merge_insert("id").when_matched_update_all().execute(new)
+            )
+
     def remove(self, unwanted: Sequence[str]) -> None:
         """Take shapes out; ids that are not there are passed over."""
         for start in range(0, len(unwanted), _PAGE):

@@ -24,7 +24,7 @@ from starlette.formparsers import MultiPartParser
 from starlette.requests import ClientDisconnect
 
 from batchot.search import searcher as search
-from batchot.search.records import Filters, NotThere, QueryRefused, SearchError
+from batchot.search.records import Filters, NotThere, QueryRefused, SearchError, Sort, range_of
 from batchot.search.searcher import Searcher
 from batchot.serve.api_models import Failure, Health, Info, MapPoint, SearchAnswer, Shape
 from batchot.serve.work_queue import Busy, WorkQueue
@@ -81,6 +81,14 @@ Unlike = Annotated[
 ]
 _MOST_FILES = 8  # of one question
 _MOST_ZIPPED, _ZIP_BYTES = 200, 256 << 20
+SizeText = Annotated[
+    str | None, Query(max_length=100, description="longest extent, such as 120mm, 100..140mm, ..5in or 120")
+]
+AreaText = Annotated[str | None, Query(max_length=100, description="of the surface, such as 30..40cm2")]
+VolumeText = Annotated[str | None, Query(max_length=100, description="enclosed, such as ..6000mm3")]
+Within = Annotated[float, Query(ge=0, le=1000, description="per cent that a single value may be off")]
+SameSize = Annotated[bool, Query(description="only shapes whose three extents are the query's")]
+Order = Annotated[Sort, Query(description="order of these results; -size is the largest first")]
 T = TypeVar("T")
 
 
@@ -144,6 +152,7 @@ def _search_routes(searcher: Searcher, queue: WorkQueue) -> APIRouter:
             Query(description="the axis of the file that points up; auto: that of the files of the index"),
         ] = "auto",
         name: Annotated[str, Query(max_length=500, description="of the file, for messages")] = "",
+        sort: Order = "distance",
     ) -> SearchAnswer:
         """Find the shapes nearest to a mesh, a point cloud, a picture or a drawing."""
         files = await _files_of(request)
@@ -162,18 +171,22 @@ def _search_routes(searcher: Searcher, queue: WorkQueue) -> APIRouter:
         id = hashlib.sha256(key.encode("utf-8", "replace")).hexdigest()[:32]
         queries.keep(id, query)
         answer = await run_in_threadpool(searcher.search_query, query, k=k, offset=offset, filters=filters)
-        return SearchAnswer.of(answer, id)
+        return SearchAnswer.of(answer, id, sort)
 
     @api.get("/search", response_model=SearchAnswer, responses=_failures())
-    def by_name(k: Count = 20, offset: Offset = 0, filters: Filters = chosen) -> SearchAnswer:
+    def by_name(
+        k: Count = 20, offset: Offset = 0, filters: Filters = chosen, sort: Order = "distance"
+    ) -> SearchAnswer:
         """Find shapes by the words of their names, or list all that pass the filters; nothing is compared."""
-        return SearchAnswer.of(searcher.search_names(filters, k=k, offset=offset))
+        return SearchAnswer.of(searcher.search_names(filters, k=k, offset=offset), sort=sort)
 
     @api.get("/queries/{id}", response_model=SearchAnswer, responses=_failures(404))
-    def again(id: str, k: Count = 20, offset: Offset = 0, filters: Filters = chosen) -> SearchAnswer:
+    def again(
+        id: str, k: Count = 20, offset: Offset = 0, filters: Filters = chosen, sort: Order = "distance"
+    ) -> SearchAnswer:
         """Look up once more what was sent a while ago: the next page, or with other filters."""
         return SearchAnswer.of(
-            searcher.search_query(queries.get(id), k=k, offset=offset, filters=filters), id
+            searcher.search_query(queries.get(id), k=k, offset=offset, filters=filters), id, sort
         )
 
     @api.get("/queries/{id}/picture", response_class=Response, responses=_failures(404))
@@ -185,9 +198,11 @@ def _search_routes(searcher: Searcher, queue: WorkQueue) -> APIRouter:
         return _picture(data)
 
     @api.get("/shapes/{id}/similar", response_model=SearchAnswer, responses=_failures(404))
-    def similar(id: str, k: Count = 20, offset: Offset = 0, filters: Filters = chosen) -> SearchAnswer:
+    def similar(
+        id: str, k: Count = 20, offset: Offset = 0, filters: Filters = chosen, sort: Order = "distance"
+    ) -> SearchAnswer:
         """Find the shapes nearest to one of the index."""
-        return SearchAnswer.of(searcher.similar(id, k=k, offset=offset, filters=filters))
+        return SearchAnswer.of(searcher.similar(id, k=k, offset=offset, filters=filters), sort=sort)
 
     return api
 
@@ -273,10 +288,28 @@ def _filters_of(searcher: Searcher) -> Callable[..., Filters]:
         folders: Folders = [],  # noqa: B006
         text: Text = "",
         unlike: Unlike = [],  # noqa: B006
+        size: SizeText = None,
+        area: AreaText = None,
+        volume: VolumeText = None,
+        within: Within = 10.0,
+        same_size: SameSize = False,
     ) -> Filters:
-        filters = Filters(tuple(classes), tuple(folders), text=text, unlike=tuple(unlike))
         about = searcher.about
         try:
+            ranges = [
+                None if wanted is None else range_of(wanted, power, within)
+                for power, wanted in enumerate((size, area, volume), 1)
+            ]
+            filters = Filters(
+                tuple(classes),
+                tuple(folders),
+                text=text,
+                unlike=tuple(unlike),
+                size=ranges[0],
+                area=ranges[1],
+                volume=ranges[2],
+                same_size=within if same_size else None,
+            )
             filters.check(about.classes, about.folders)
         except ValueError as error:
             raise HTTPException(400, str(error)) from error

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from batchot.search.records import Hit
+from batchot.search.records import Hit, Sort, in_order
 from batchot.search.searcher import Answer, IndexAbout
 
 
@@ -23,7 +23,14 @@ class Shape(BaseModel):
     faces: int
     vertices: int
     size: tuple[float, float, float] = Field(
-        description="extents along x, y and z (up), in the units of the file"
+        description="extents along x, y and z (up), in mm where the unit is known, else in the units of the file"
+    )
+    area: float | None = Field(
+        default=None, description="of the surface; null for clouds, and where not measured"
+    )
+    volume: float | None = Field(default=None, description="enclosed; null where the surface is not closed")
+    unit: Literal["mm"] | None = Field(
+        default=None, description="of the sizes; null where the file does not say"
     )
     distance: float | None = Field(
         default=None, description="Euclidean, between the embeddings of query and shape"
@@ -51,6 +58,9 @@ class Shape(BaseModel):
             faces=hit.faces,
             vertices=hit.vertices,
             size=hit.size,
+            area=hit.area,
+            volume=hit.volume,
+            unit="mm" if hit.unit == "mm" else None,
             distance=hit.distance if with_distance else None,
             likeness=hit.likeness,
             same_file=hit.same_file,
@@ -68,7 +78,7 @@ class ClassProbability(BaseModel):
 class SearchAnswer(BaseModel):
     """The nearest shapes, and which class they speak for."""
 
-    hits: list[Shape] = Field(description="nearest first")
+    hits: list[Shape] = Field(description="nearest first, or as sort says")
     total: int = Field(description="shapes that pass the filters")
     query: Literal["shape", "drawing", "name"] = Field(
         description="as what the query was taken; name where only names and filters were asked for"
@@ -90,10 +100,10 @@ class SearchAnswer(BaseModel):
     )
 
     @classmethod
-    def of(cls, answer: Answer, query_id: str | None = None) -> SearchAnswer:
+    def of(cls, answer: Answer, query_id: str | None = None, sort: Sort = "distance") -> SearchAnswer:
         """Make it from an answer."""
         return cls(
-            hits=[Shape.of(hit, with_distance=answer.query != "name") for hit in answer.hits],
+            hits=[Shape.of(hit, with_distance=answer.query != "name") for hit in in_order(answer.hits, sort)],
             total=answer.total,
             query=answer.query,
             top_class=answer.top_class,

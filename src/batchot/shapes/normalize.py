@@ -98,7 +98,7 @@ def without_far_flats(shape: Shape) -> Shape:
     note = (
         f"{flat.sum():,} of {len(flat):,} faces have no area and reach beyond the others; they are left out"
     )
-    return Mesh(shape.vertices, shape.faces[~flat], (*shape.notes, note))
+    return replace(shape, faces=shape.faces[~flat], notes=(*shape.notes, note))
 
 
 def _normalized(mesh: Mesh) -> tuple[Mesh, float, int]:

@@ -22,6 +22,7 @@ class Mesh:
         vertices: finite coordinates, (n, 3) float64; not every vertex need be used by a face.
         faces: three indices of vertices for each triangle, (m, 3) int64, m of at least 1.
         notes: what a user should know of it, a sentence each, such as what was left out when it was read.
+        unit: "mm" where the file says how large the shape is, and coordinates are in millimetres; else "".
 
     Raises:
         ShapeError: no vertex, no face, coordinates that are not finite or indices out of range.
@@ -35,6 +36,7 @@ class Mesh:
     vertices: NDArray[np.float64]  # (n, 3)
     faces: NDArray[np.int64]  # (m, 3)
     notes: tuple[str, ...] = ()
+    unit: Literal["", "mm"] = ""
 
     def __post_init__(self) -> None:
         vertices = coordinates(self.vertices, "vertices")

@@ -144,7 +144,7 @@ class Processes:
     devices: int = 1  # processes on this machine, each with a GPU or some cores of its own
     nodes: int = 1  # machines
     rank: int | None = None  # of this process; None where they are still to be started
-    local_rank: int = 0  # its number among those of this machine >>> Processes(devices=2, nodes=3).count 6
+    local_rank: int = 0  # its number among those of this machine
 
     @property
     def count(self) -> int:

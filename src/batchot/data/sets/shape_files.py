@@ -15,7 +15,7 @@ from typing import Literal
 from batchot.data.sets.collection import Kind
 from batchot.errors import DataError, ShapeError
 from batchot.shapes.formats.archives import HDF5_ENDINGS, count_rows
-from batchot.shapes.formats.read import ENDINGS, plain_text
+from batchot.shapes.formats.read import ENDINGS, FOREIGN_ENDINGS, plain_text
 from batchot.shapes.formats.read import kind_of as content_kind
 from batchot.shapes.formats.table import kind_of_text
 from batchot.shapes.library.write import MANIFEST
@@ -27,49 +27,6 @@ SHAPE_ENDINGS = frozenset(ENDINGS)  # what a single file may end in
 TEXT_ENDINGS = frozenset({".csv", ".tsv", ".txt"})
 CLOUD_ENDINGS = frozenset(e for e, kind in ENDINGS.items() if kind in ("npy", "pcd", "text")) - TEXT_ENDINGS
 MESH_ENDINGS = SHAPE_ENDINGS - CLOUD_ENDINGS - TEXT_ENDINGS - HDF5_ENDINGS
-NOT_READ = frozenset(
-    [
-        ".zip",
-        ".gz",
-        ".bz2",
-        ".xz",
-        ".zst",
-        ".7z",
-        ".rar",
-        ".tar",
-        ".tgz",
-        ".npz",
-        ".fbx",
-        ".blend",
-        ".3ds",
-        ".3mf",
-        ".max",
-        ".dae",
-        ".dxf",
-        ".dwg",
-        ".iges",
-        ".igs",
-        ".step",
-        ".stp",
-        ".brep",
-        ".sldprt",
-        ".x_t",
-        ".vtk",
-        ".vtp",
-        ".vtu",
-        ".msh",
-        ".usd",
-        ".usda",
-        ".usdc",
-        ".usdz",
-        ".x3d",
-        ".wrl",
-        ".las",
-        ".laz",
-        ".e57",
-        ".mat",
-    ]
-)
 _REASON = "is packed, of a format that is not read, or a table whose columns are not called x, y and z"
 NAMED = 5
 _PASSED_OVER = frozenset({"__MACOSX", MANIFEST})
@@ -148,7 +105,7 @@ def _found_as(path: Path) -> Literal["shapes", "unread", "others"]:
     """In which list of ``FoundFiles`` a file belongs."""
     ending = path.suffix.lower()
     if ending not in TEXT_ENDINGS:
-        return "shapes" if ending in SHAPE_ENDINGS else "unread" if ending in NOT_READ else "others"
+        return "shapes" if ending in SHAPE_ENDINGS else "unread" if ending in FOREIGN_ENDINGS else "others"
     with path.open("rb") as file:
         head = file.read(_HEAD_BYTES)
     if len(head) == _HEAD_BYTES:

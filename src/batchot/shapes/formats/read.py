@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import codecs
+import io
 import os
 import re
 import stat
+import struct
 import warnings
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO, Literal, TypeAlias
 
 from batchot.errors import ShapeError, ShapeWarning
+from batchot.shapes.formats.cad import DEFAULT_CAD, CadSettings, read_cad
+from batchot.shapes.formats.dae import read_dae
 from batchot.shapes.formats.gltf import read_gltf
 from batchot.shapes.formats.hdf5 import read_hdf5
 from batchot.shapes.formats.obj import read_obj
@@ -22,15 +27,19 @@ from batchot.shapes.formats.ply import HEADER as PLY_HEADER
 from batchot.shapes.formats.ply import read_ply
 from batchot.shapes.formats.points import read_npy, read_text_points
 from batchot.shapes.formats.stl import is_binary_stl, read_stl
+from batchot.shapes.formats.threemf import read_3mf
 from batchot.shapes.normalize import normalize_shape, turned_to_z, without_far_flats
 from batchot.shapes.shape import Mesh, Shape, Up
 
-Kind: TypeAlias = Literal["off", "obj", "stl", "ply", "gltf", "npy", "pcd", "text", "hdf5"]
+Kind: TypeAlias = Literal[
+    "off", "obj", "stl", "ply", "gltf", "npy", "pcd", "text", "hdf5", "step", "iges", "3mf", "dae"
+]  # fmt: skip
 
 ENDINGS: dict[str, Kind] = {
     ".off": "off", ".obj": "obj", ".stl": "stl", ".ply": "ply", ".glb": "gltf", ".gltf": "gltf",
     ".npy": "npy", ".pcd": "pcd", ".xyz": "text", ".txt": "text", ".pts": "text", ".csv": "text",
     ".xyzn": "text", ".xyzrgb": "text", ".asc": "text", ".tsv": "text", ".h5": "hdf5", ".hdf5": "hdf5",
+    ".step": "step", ".stp": "step", ".p21": "step", ".iges": "iges", ".igs": "iges", ".3mf": "3mf", ".dae": "dae",
 }  # fmt: skip
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 _HEAD = 1 << 16  # bytes looked at
@@ -41,12 +50,63 @@ _MARKS = {
     codecs.BOM_UTF32_LE: "UTF-32", codecs.BOM_UTF32_BE: "UTF-32",
     codecs.BOM_UTF16_LE: "UTF-16", codecs.BOM_UTF16_BE: "UTF-16",
 }  # fmt: skip
-_OTHERS = {
-    b"PK\x03\x04": "a zip archive", b"\x1f\x8b": "packed with gzip", b"\x89PNG": "a PNG image",
-    b"\xff\xd8\xff": "a JPEG image", b"%PDF": "a PDF document", b"<": "XML or HTML",
-    b"Kaydara FBX": "an FBX file", b"BLENDER": "a Blender file",
-    b"version https://git-lfs": "a Git LFS pointer, not the file itself",
-}  # fmt: skip
+_IGES_LINE = re.compile(rb"[^\r\n]{72}S[ 0]*1[ \t]*[\r\n]")
+_STEP_LINE = re.compile(rb"(?:\s|/\*.*?\*/)*ISO-10303-21\s*;", re.DOTALL)
+_XML_ROOT = re.compile(
+    rb"(?:\s|<\?.*?\?>|<!--.*?-->|<!DOCTYPE[^>\[]*(?:\[.*?\])?\s*>)*<(?:[\w.-]+:)?([\w.-]+)", re.DOTALL
+)
+_BLENDER, _CAD, _CLOUD = (
+    "open it in Blender and save it as .glb",
+    "open it in FreeCAD or the program that made it and save it as .step",
+    "open it in CloudCompare and save it as .ply",
+)
+_PARAVIEW = "open it in ParaView and save its surface as .stl"
+_UNPACK = "unpack it"
+_RESTORE = "download or copy the file itself"
+# What it is, what opens it, how it begins, how its name ends.
+_OTHERS: tuple[tuple[str, str, tuple[bytes, ...], tuple[str, ...]], ...] = (
+    ("an FBX file", _BLENDER, (b"Kaydara FBX", b"; FBX"), (".fbx",)),
+    ("a Blender file", _BLENDER, (b"BLENDER",), (".blend",)),
+    ("a USD file", _BLENDER, (b"#usda", b"PXR-USDC"), (".usd", ".usda", ".usdc")),
+    ("a USDZ file", _BLENDER, (), (".usdz",)),
+    ("a VRML file", _BLENDER, (b"#VRML",), (".wrl", ".vrml")),
+    ("an X3D file", _BLENDER, (), (".x3d",)),
+    ("a 3D Studio file", "open it in MeshLab and save it as .ply", (), (".3ds", ".max")),
+    ("a BREP file of OpenCASCADE", _CAD, (b"DBRep_DrawableShape", b"CASCADE Topology"), (".brep", ".brp")),
+    ("a FreeCAD document", _CAD, (), (".fcstd",)),
+    ("a DXF file", _CAD, (b"AutoCAD Binary DXF",), (".dxf",)),
+    ("a DWG file", _CAD, (b"AC10",), (".dwg",)),
+    ("a Parasolid file", _CAD, (b"**ABCDEFGHIJKLMNOPQRSTUVWXYZ",), (".x_t", ".x_b")),
+    ("a JT file", _CAD, (), (".jt",)),
+    ("an ACIS file", _CAD, (b"ACIS BinaryFile",), (".sat", ".sab")),
+    ("a Rhino file", _CAD, (b"3D Geometry File Format",), (".3dm",)),
+    (
+        "a document of SolidWorks, Inventor or Office", _CAD, (b"\xd0\xcf\x11\xe0",),
+        (".sldprt", ".sldasm", ".ipt", ".iam", ".prt", ".catpart", ".catproduct"),
+    ),
+    ("a VTK file", _PARAVIEW, (b"# vtk DataFile",), (".vtk", ".vtp", ".vtu")),
+    ("a Gmsh mesh", "open it in Gmsh and save it as .stl", (b"$MeshFormat", b"$NOD"), (".msh",)),
+    ("a LAS file", _CLOUD, (b"LASF",), (".las", ".laz")),
+    ("an E57 file", _CLOUD, (b"ASTM-E57",), (".e57",)),
+    ("an AMF file", "open it in PrusaSlicer and save it as .3mf", (), (".amf",)),
+    ("a zip archive", _UNPACK, (b"PK\x03\x04", b"PK\x05\x06"), (".zip", ".npz", ".zae")),
+    ("packed with gzip", _UNPACK, (b"\x1f\x8b",), (".gz", ".tgz", ".stpz")),
+    ("packed with bzip2", _UNPACK, (b"BZh",), (".bz2",)),
+    ("packed with xz", _UNPACK, (b"\xfd7zXZ\x00",), (".xz",)),
+    ("packed with zstandard", _UNPACK, (b"\x28\xb5\x2f\xfd",), (".zst",)),
+    ("a 7z archive", _UNPACK, (b"7z\xbc\xaf\x27\x1c",), (".7z",)),
+    ("a RAR archive", _UNPACK, (b"Rar!\x1a\x07",), (".rar",)),
+    ("a tar archive", _UNPACK, (), (".tar",)),
+    ("a MATLAB file", "save the points as .npy or .csv", (b"MATLAB 5.0",), (".mat",)),
+    ("a PNG image", "give a shape", (b"\x89PNG",), ()),
+    ("a JPEG image", "give a shape", (b"\xff\xd8\xff",), ()),
+    ("a PDF document", "give a shape", (b"%PDF",), ()),
+    ("a Git LFS pointer, not the file itself", _RESTORE, (b"version https://git-lfs",), ()),
+)  # fmt: skip
+FOREIGN_ENDINGS = frozenset(ending for *_, endings in _OTHERS for ending in endings)
+"""Of files that may hold shapes and are not read."""
+_XML = {b"x3d": ".x3d", b"amf": ".amf", b"vtkfile": ".vtk"}
+_DXF_LINE = re.compile(rb"\s*(?:999[^\n]*\n[^\n]*\n\s*)*0\s*[\r\n]+\s*SECTION\b")
 
 
 def plain_text(data: bytes) -> bytes:
@@ -76,11 +136,8 @@ def kind_of(data: bytes, ending: str) -> Kind:
     named = ENDINGS.get(ending)
     if is_binary_stl(data):
         return "stl"
-    for magic, what in _OTHERS.items():
-        if head.startswith(magic):
-            raise ShapeError(
-                f"is {what}; unpack it, or save the shape in a format that is read: {_formats()}"
-            )
+    if (foreign := _foreign(head, data)) is not None:
+        raise ShapeError(f"is {foreign[0]}, which is not read; {foreign[1]}")
     is_text = b"\x00" not in head
     if is_text and _OBJ_LINE.search(head):
         return "obj"
@@ -93,6 +150,9 @@ def kind_of(data: bytes, ending: str) -> Kind:
     if named == "obj" and is_text:
         return "obj"
     if named is None:
+        for what, advice, _, endings in _OTHERS:
+            if ending in endings:
+                raise ShapeError(f"is {what} by its ending {ending}, which is not read; {advice}")
         raise ShapeError(
             f"neither the ending {ending!r} nor the content is of a format that is read; save the shape as one of "
             f"{_formats()}"
@@ -118,9 +178,70 @@ def _by_magic(head: bytes, data: bytes) -> Kind | None:
         return "gltf"
     if head.startswith((b"# .PCD", b"VERSION ", b"FIELDS ")) and _PCD_LINE.search(head):
         return "pcd"
+    if _STEP_LINE.match(head):
+        return "step"
+    if _IGES_LINE.match(head):
+        return "iges"
+    if _xml_root(head) == b"collada":
+        return "dae"
+    if head.startswith(b"PK\x03\x04") and any(name.endswith(".model") for name in _members(data)):
+        return "3mf"
     if head.lstrip()[:5].lower() == b"solid" and b"facet" in head.lower():
         return None if is_binary_stl(data) else "stl"
     return None
+
+
+def _foreign(head: bytes, data: bytes) -> tuple[str, str] | None:
+    """What a file is that is not read, and what opens it."""
+    for what, advice, magics, endings in _OTHERS:
+        if head.startswith(magics):
+            return _packed(_members(data)) if ".zip" in endings else (what, advice)
+    if head[257:262] == b"ustar":
+        return _other(".tar")
+    if _DXF_LINE.match(head):
+        return _other(".dxf")
+    if root := _xml_root(head):
+        if root in _XML:
+            return _other(_XML[root])
+        what = (
+            "an SVG drawing"
+            if root == b"svg"
+            else "an HTML page"
+            if root == b"html"
+            else "XML of another kind"
+        )
+        return what, "save the shape in a format that is read: " + _formats()
+    return None
+
+
+def _packed(members: list[str]) -> tuple[str, str]:
+    """What a zip archive is of."""
+    if not members:
+        return "a zip archive (or a 3MF or USDZ file) that is cut off or empty", "restore it"
+    if "document.xml" in members:
+        return _other(".fcstd")
+    if any(name.endswith((".usd", ".usda", ".usdc")) for name in members):
+        return _other(".usdz")
+    return ("an Office document", "give a shape") if "[content_types].xml" in members else _other(".zip")
+
+
+def _other(ending: str) -> tuple[str, str]:
+    return next((what, advice) for what, advice, _, endings in _OTHERS if ending in endings)
+
+
+def _members(data: bytes) -> list[str]:
+    """The names in a zip archive, in small letters; none where it is damaged."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            return [name.lower() for name in archive.namelist()]
+    except (zipfile.BadZipFile, ValueError, NotImplementedError, struct.error):
+        return []
+
+
+def _xml_root(head: bytes) -> bytes:
+    """The name of the first element of XML, in small letters; empty where it is none."""
+    found = _XML_ROOT.match(head) if head.lstrip().startswith(b"<") else None
+    return b"" if found is None else found[1].lower()
 
 
 def _formats() -> str:
@@ -142,10 +263,11 @@ def load_shape(
     up: Up = "auto",
     normalize: bool = True,
     member: int | None = None,
+    cad: CadSettings = DEFAULT_CAD,
     max_bytes: int = MAX_BYTES,
     max_faces: int = MAX_FACES,
 ) -> Shape:
-    """Read a mesh (OFF, OBJ, STL, PLY, GLB, glTF) or a cloud of points (NPY, PLY, PCD, XYZ, TXT, PTS, CSV, HDF5).
+    """Read a mesh (OFF, OBJ, STL, PLY, GLB, glTF, STEP, IGES, 3MF, DAE) or points (NPY, PLY, PCD, XYZ, CSV, HDF5).
 
     The content decides where it disagrees with the ending. Materials, textures and colours are not looked at, and no
     other file is opened but those with the numbers of a glTF file, in its own folder.
@@ -153,19 +275,21 @@ def load_shape(
     Args:
         path: the file.
         up: the axis of the file that points up, turned to z. ``"auto"`` is y for GLB and glTF, whose specification
-            says so, and z for every other format, as none of them says.
+            says so, what a DAE file says, and z for every other format.
         normalize: centre the shape and scale it to the unit sphere, as ``normalize_shape`` does.
-        member: which cloud of an HDF5 file, from 0.
+        member: which cloud of an HDF5 file, or which part of a STEP assembly, from 0.
+        cad: how fine the triangles of STEP and IGES files are.
         max_bytes: a larger file is refused before it is read.
         max_faces: a shape of more triangles, or points, is refused.
 
     Returns:
-        A ``Mesh``, or a ``PointCloud`` where there is no surface, z up. What was left out of it, such as points that
+        A ``Mesh``, or a ``PointCloud`` where there is no surface, z up; in millimetres where the
+        file says its unit and it is not normalised. What was left out of it, such as points that
         are NaN, or what will hardly be seen, is in its ``notes``, and each of these is a ``ShapeWarning``.
 
     Raises:
         ShapeError: whatever is wrong with the file; the message begins with its path and says what to do.
-        ImportError: the format needs trimesh or h5py, which are not installed; the message says how to.
+        ImportError: cascadio, pycollada, lib3mf or h5py, which it needs, is not installed; the message says how to.
 
     Example:
         >>> import tempfile
@@ -187,7 +311,9 @@ def load_shape(
                 return _told(shape, path)
             file.seek(0)
             data = file.read(max_bytes + 1)
-        shape = _read(data, path.suffix.lower(), path.parent, up, normalize, member, max_bytes, max_faces)
+        shape = _read(
+            data, path.suffix.lower(), path.parent, up, normalize, member, cad, max_bytes, max_faces
+        )
         return _told(shape, path)
     except ShapeError as error:
         raise ShapeError(f"{path}: {error}") from error
@@ -209,6 +335,7 @@ def read_shape(
     up: Up = "auto",
     normalize: bool = True,
     member: int | None = None,
+    cad: CadSettings = DEFAULT_CAD,
     max_bytes: int = MAX_BYTES,
     max_faces: int = MAX_FACES,
 ) -> Shape:
@@ -221,6 +348,7 @@ def read_shape(
         up: as for ``load_shape``.
         normalize: as for ``load_shape``.
         member: as for ``load_shape``.
+        cad: as for ``load_shape``.
         max_bytes: as for ``load_shape``; no more is read from a stream.
         max_faces: as for ``load_shape``.
 
@@ -237,7 +365,7 @@ def read_shape(
     """
     try:
         content = data if isinstance(data, bytes) else data.read(max_bytes + 1)
-        shape = _read(content, ending.lower(), None, up, normalize, member, max_bytes, max_faces)
+        shape = _read(content, ending.lower(), None, up, normalize, member, cad, max_bytes, max_faces)
         return _told(shape, name)
     except ShapeError as error:
         raise ShapeError(f"{name}: {error}") from error
@@ -256,6 +384,7 @@ def _read(
     up: Up,
     normalize: bool,
     member: int | None,
+    cad: CadSettings,
     max_bytes: int,
     max_faces: int,
 ) -> Shape:
@@ -265,13 +394,20 @@ def _read(
     if not data.strip():
         raise ShapeError("is empty; restore the file or leave it out")
     kind = kind_of(data, ending if not ending or ending.startswith(".") else f".{ending}")
-    if member is not None and kind != "hdf5":
-        raise ShapeError("has no members, which only HDF5 files have; leave member out")
+    if member is not None and kind not in ("hdf5", "step", "iges"):
+        raise ShapeError("has no members, which only HDF5 files and STEP assemblies have; leave member out")
     if kind == "hdf5":
         return _finished(read_hdf5(data, member), up, normalize, max_faces)
     if kind == "gltf":
         mesh = read_gltf(data, folder, max_bytes, max_faces)
         return _finished(mesh, "y" if up == "auto" else up, normalize, max_faces)
+    if kind == "step" or kind == "iges":
+        return _finished(read_cad(data, kind, max_bytes, max_faces, member, cad), up, normalize, max_faces)
+    if kind == "3mf":
+        return _finished(read_3mf(data, max_bytes, max_faces), up, normalize, max_faces)
+    if kind == "dae":
+        read, axis = read_dae(data, max_faces)
+        return _finished(read, axis if up == "auto" else up, normalize, max_faces)
     return _finished(_READERS[kind](data), up, normalize, max_faces)
 
 
