@@ -330,7 +330,7 @@ def collection_of(
         return load_shrec_shapes(year, root, up=settings.up, tell=tell)
     divided = recipe.data.name in ("psb", "shape-folder")
     name = "folder" if recipe.data.name == "shape-folder" else recipe.data.name
-    return load_collection(
+    found = load_collection(
         name,  # type: ignore[arg-type]
         root,
         seed=settings.split_seed,
@@ -339,6 +339,13 @@ def collection_of(
         prefer=settings.prefer if name.startswith("modelnet") else "any",
         up=settings.up,
     )
+    # Seen lying, 750 meshes of the Princeton benchmark are retrieved three points of mAP worse (docs/results.md).
+    if name == "folder" and settings.up == "auto" and any(s.path.suffix.lower() == ".obj" for s in found.train):
+        tell(
+            "OBJ files do not say which axis points up; z is taken. Where shapes lie on their backs (see "
+            "batchot render FOLDER --sheet sheet.png), shapes.up=y turns them"
+        )
+    return found
 
 
 def _load_shapes(
