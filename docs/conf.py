@@ -19,7 +19,7 @@ extensions = [
 ]
 myst_heading_anchors = 4
 templates_path: list[str] = []
-exclude_patterns = ["architecture.md"]  # it has no place in the table of contents yet
+exclude_patterns: list[str] = []
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"  # the docstrings say shapes and units, which is more
