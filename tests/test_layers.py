@@ -10,9 +10,9 @@ import batchot
 
 SRC = Path(batchot.__file__).parent
 LAYERS = (
-    ("errors", "files", "device", "compiling", "ranks", "engine"),
+    ("errors", "files", "device", "compiling", "ranks", "named", "engine"),
     ("transport", "evaluation"),
-    ("losses", "models", "shapes", "pml"),
+    ("losses", "models", "shapes", "pml", "learner"),
     ("data",),
     ("towers",),
     ("training",),
