@@ -214,7 +214,7 @@ def test_pages_and_filters(page) -> None:  # type: ignore[no-untyped-def]
         page.get_by_role("button", name="Next").click()
         wait_for_other(page, first)
         assert not set(first) & set(names(page)) and "page 2" in page.locator(".pages").inner_text()
-        page.get_by_role("button", name="Before").click()
+        page.get_by_role("button", name="Previous").click()
         wait_for_names(page, first)
     else:
         assert len(first) == 15  # all of them: there is no second page

@@ -179,7 +179,7 @@ class CloudReader:
         return [results[k] for k in range(len(sources))]
 
     def _alone(self, source: ShapeSource) -> NDArray[np.float32] | str:
-        """A shape that was lost when some process died: once more, with no other to blame."""
+        """Retry alone a shape whose worker died, to find the bad file."""
         self._close()
         try:
             return self._submit(source, 1).result()

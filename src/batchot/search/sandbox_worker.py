@@ -1,4 +1,4 @@
-"""The process that reads files from strangers for another one, which can do without it.
+"""Worker process that reads files from strangers.
 
 It imports no torch, opens no file but those it is told to, has little memory and time, and what it answers is data:
 arrays, pictures and numbers, never objects.

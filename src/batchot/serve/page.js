@@ -71,13 +71,13 @@ const Page = {
     <main class="columns">
       <div class="side">
         <section class="box" v-if="info?.takes_drawings" aria-labelledby="draw-title">
-          <h2 id="draw-title">Draw what you look for</h2>
+          <h2 id="draw-title">Draw a shape</h2>
           <sketch-pad ref="pad" :kept="strokes" hint="Draw here" @sketch="sketched" @strokes="keepStrokes"></sketch-pad>
           <button v-if="strokes.length && asked && asked.kind !== 'sketch'" type="button" class="tool again"
             @click="$refs.pad.send()">Look this drawing up again</button>
         </section>
         <section class="box" aria-labelledby="file-title">
-          <h2 id="file-title">{{ info?.takes_drawings ? "Or give a file" : "Give a file" }}</h2>
+          <h2 id="file-title">{{ info?.takes_drawings ? "Or upload a file" : "Upload a file" }}</h2>
           <div class="drop" :class="{ over }">
             <label for="file">A mesh, a point cloud{{ info?.takes_drawings ? " or a picture" : "" }}: choose it, drop it
               anywhere, or paste it; several of one thing are asked for as one</label>
@@ -88,7 +88,7 @@ const Page = {
               <option value="z">z</option><option value="y">y</option></select></div>
         </section>
         <section class="box" v-if="classes.length || folders.length" aria-labelledby="only-title">
-          <h2 id="only-title">Only</h2>
+          <h2 id="only-title">Filters</h2>
           <Filter label="classes" :counts="classCounts" :names="classes" :chosen="onlyClasses" @choose="filtered({ onlyClasses: $event })"></Filter>
           <Filter label="folders" :counts="folderCounts" :names="folders" :chosen="onlyFolders" @choose="filtered({ onlyFolders: $event })"></Filter>
           <p class="hint">Alone, or together with words, and with what is drawn or given.</p>
@@ -126,7 +126,7 @@ const Page = {
           @look="looked = [$event]" @compare="compare" @unlike="notThis"></results>
         <p v-if="!answer?.hits.length" class="empty">What is like it appears here. Drag a shape to turn it.</p>
         <nav v-if="last > 0" class="pages" aria-label="Pages of results">
-          <button type="button" class="tool" :disabled="page === 0" @click="turn(-1)">Before</button>
+          <button type="button" class="tool" :disabled="page === 0" @click="turn(-1)">Previous</button>
           <span>page {{ page + 1 }} of {{ last + 1 }}</span>
           <button type="button" class="tool" :disabled="page >= last" @click="turn(1)">Next</button>
         </nav>

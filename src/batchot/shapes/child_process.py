@@ -1,4 +1,4 @@
-"""A process that works for this one, and that may die or be stopped without harm."""
+"""Run a child process that may die or be stopped without harm to this one."""
 
 from __future__ import annotations
 
@@ -68,11 +68,11 @@ class ChildProcess:
         return self.process.stdout
 
     def kill(self) -> None:
-        """Stop it, from any thread."""
+        """Stop the process, from any thread."""
         self.process.kill()
 
     def close(self) -> None:
-        """Stop it and let go of its streams."""
+        """Stop the process and close its streams."""
         self.process.kill()
         self.process.wait()
         for stream in (self.process.stdin, self.process.stdout, self._stderr):
@@ -83,7 +83,7 @@ class ChildProcess:
                 continue
 
     def last_words(self) -> str:
-        """Stop it, and say how it ended."""
+        """Stop the process and return how it ended."""
         self.process.kill()
         status = self.process.wait()
         try:

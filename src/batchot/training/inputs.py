@@ -340,7 +340,11 @@ def collection_of(
         up=settings.up,
     )
     # Seen lying, 750 meshes of the Princeton benchmark are retrieved three points of mAP worse (docs/results.md).
-    if name == "folder" and settings.up == "auto" and any(s.path.suffix.lower() == ".obj" for s in found.train):
+    if (
+        name == "folder"
+        and settings.up == "auto"
+        and any(s.path.suffix.lower() == ".obj" for s in found.train)
+    ):
         tell(
             "OBJ files do not say which axis points up; z is taken. Where shapes lie on their backs (see "
             "batchot render FOLDER --sheet sheet.png), shapes.up=y turns them"

@@ -1,4 +1,4 @@
-"""Kernels are believed on a device after they have agreed with plain PyTorch there once."""
+"""Compare the kernels with plain PyTorch once on each device before they are used there."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Telling of a plan whose marginals are wrong without waiting for the device that computes it."""
+"""Warn of a plan with wrong marginals without waiting for the device that computes it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Processes that render shapes and may die of them."""
+"""Worker processes that render shapes; a shape that kills its worker is left out."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def _warm_up(settings: ViewSettings) -> None:
 
 
 def _offer_to_be_killed() -> None:
-    # Where memory runs out the kernel is to take a worker, not the process that knows what is left to do.
+    # When memory runs out, the kernel should kill a worker and not the process that schedules the work.
     try:
         Path("/proc/self/oom_score_adj").write_text("1000")
     except OSError:
