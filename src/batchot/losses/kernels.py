@@ -417,3 +417,23 @@ def sinkhorn(K, a, b, tolerance, max_iterations, u, v, r, part, W, A):  # type: 
 def room(n: int) -> tuple[np.ndarray, np.ndarray]:
     """What an iteration on n unknowns writes into, see accelerate; made outside, as numba is slow to compile it."""
     return np.empty((_R + 1, n)), np.empty((_MEMORY, _MEMORY + 1))
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def laplacian(W, blocks, scales):  # type: ignore[no-untyped-def]
+    """L = diag(S 1) - S, (N, N), of S = A + A^T, where A is W with the block of each problem times its scale."""
+    N = W.shape[0]
+    L = np.zeros((N, N), np.float32)
+    degree = np.zeros(N)
+    for p in range(blocks.shape[0]):
+        scale = scales[p]
+        for i in range(blocks[p, 0], blocks[p, 1]):
+            for j in range(blocks[p, 2], blocks[p, 3]):
+                s = scale * W[i, j]
+                L[i, j] -= s
+                L[j, i] -= s
+                degree[i] += s
+                degree[j] += s
+    for i in range(N):
+        L[i, i] += np.float32(degree[i])
+    return L

@@ -9,10 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from batchot.compiling import njit
 from batchot.losses.batch import Batch, Distance, batch_misplacement, check_misplacement, forbidden_pairs
 from batchot.losses.batch_ot import batch_plan
-from batchot.losses.blocks.tiled import Options, integer_labels
+from batchot.losses.blocks.options import Options, integer_labels
 from batchot.losses.cross_modal_terms import Batches, Term
 from batchot.losses.fused import (
     compiled_kernels,
@@ -26,27 +25,6 @@ from batchot.losses.fused import (
 )
 from batchot.losses.settings import BatchOTSettings
 from batchot.transport import sinkhorn
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
-def laplacian(W, blocks, scales):  # type: ignore[no-untyped-def]
-    """L = diag(S 1) - S, (N, N), of S = A + A^T, where A is W with the block of each problem times its scale."""
-    N = W.shape[0]
-    L = np.zeros((N, N), np.float32)
-    degree = np.zeros(N)
-    for p in range(blocks.shape[0]):
-        scale = scales[p]
-        for i in range(blocks[p, 0], blocks[p, 1]):
-            for j in range(blocks[p, 2], blocks[p, 3]):
-                s = scale * W[i, j]
-                L[i, j] -= s
-                L[j, i] -= s
-                degree[i] += s
-                degree[j] += s
-    for i in range(N):
-        L[i, i] += np.float32(degree[i])
-    return L
-
 
 _MAX_ROWS = 512  # beyond, a term is large enough for a call (and threads) of its own
 
@@ -140,10 +118,10 @@ class _StackedLosses(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None, None, None]:
-        from batchot.losses import stack as stack_kernels
+        from batchot.losses import kernels
 
         Z, rows, norm, W = ctx.saved_tensors
-        L = stack_kernels.laplacian(W.numpy(), ctx.blocks, grad.detach().contiguous().numpy())
+        L = kernels.laplacian(W.numpy(), ctx.blocks, grad.detach().contiguous().numpy())
         grad_rows = torch.mm(torch.from_numpy(L), rows).mul_(2.0)
         return once(through_norm(grad_rows, rows, norm), Z, grad), None, None, None, None, None
 

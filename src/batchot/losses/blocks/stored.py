@@ -8,8 +8,9 @@ import numpy as np
 import torch
 
 from batchot.losses import kernels
+from batchot.losses.blocks.options import Options, labels_of, squares
 from batchot.losses.blocks.rows import Rows, Weighed
-from batchot.losses.blocks.tiled import Options, labels_of, row_runner, squares
+from batchot.losses.blocks.tiled import row_runner
 
 
 class StoredRows:
