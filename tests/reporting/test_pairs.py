@@ -27,7 +27,7 @@ def naive(x: torch.Tensor, labels: list[int], kind: str, k: int) -> list[tuple[i
 @pytest.mark.parametrize("kind", ["positive", "negative"])
 @pytest.mark.parametrize("chunk", [1, 150, 2**24])
 def test_equal_to_naive_loops(kind: str, chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pairs, "_CHUNK", chunk)
+    monkeypatch.setattr(pairs, "_PAIRS_AT_ONCE", chunk)
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(40, 3, generator=generator)
     x[7] *= 30  # an outlier that is in every one of the farthest pairs
