@@ -352,7 +352,7 @@ def test_what_was_asked_for_stays_in_sight(page, tmp_path: Path) -> None:  # typ
 def test_a_type_that_is_not_taken_is_told_its_reason(page, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     before = ask_by_drawing(page)
     for name, content, reason in (
-        ("part.step", b"ISO-10303-21;\nHEADER;\n", "format"),
+        ("part.step", b"ISO-10303-21;\nHEADER;\n", "cut off"),
         ("drawing.svg", b"<svg xmlns='http://www.w3.org/2000/svg'/>", "format"),
     ):
         (tmp_path / name).write_bytes(content)
