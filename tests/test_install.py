@@ -127,7 +127,8 @@ for arguments in (["train", "digits"], ["report", "x"], ["render", "a.off"]):
 
 def test_every_package_of_an_extra_is_known_by_its_import_name() -> None:
     distribution_of = {
-        "PIL": "pillow", "multipart": "python-multipart", "ot": "POT", "sklearn": "scikit-learn", "yaml": "pyyaml",
+        "PIL": "pillow", "collada": "pycollada", "multipart": "python-multipart", "ot": "POT",
+        "sklearn": "scikit-learn", "yaml": "pyyaml",
     }  # fmt: skip
     brought_along = {"docstring_parser", "fastapi", "starlette", "uvicorn"}  # by jsonargparse and NiceGUI
     for package, extra in EXTRAS.items():
