@@ -159,7 +159,7 @@ from pathlib import Path
 import batchot.training.files as files
 from batchot.training.callbacks import Checkpoints
 from batchot.training.run import train
-from batchot.training.settings import load_recipe
+from batchot.training.recipes import load_recipe
 
 def die(*_):
     os.kill(os.getpid(), signal.SIGKILL)
