@@ -84,7 +84,6 @@ def to_mapping(recipe: Recipe | CrossModalRecipe) -> dict[str, Any]:
     >>> to_mapping(load_recipe("digits"))["data"]["name"]
     'digits'
     """
-
     return plain_mapping(recipe) if isinstance(recipe, Recipe) else as_yaml(cross_mapping(recipe))
 
 
@@ -94,7 +93,8 @@ def head_recipe(recipe: Recipe | CrossModalRecipe) -> Recipe | CrossModalRecipe:
     Raises:
         RecipeError: `first` names no setting, or its value is not allowed
 
-    >>> whole = dataclasses.replace(load_recipe("digits"), first={"epochs": 2})
+    >>> from dataclasses import replace
+    >>> whole = replace(load_recipe("digits"), first={"epochs": 2})
     >>> head_recipe(whole).epochs
     2
     """
