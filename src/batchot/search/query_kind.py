@@ -19,6 +19,7 @@ _INK = 40  # of 255: what differs more from the paper is not paper
 _WINDOW = 0.085  # of the longer side: no pen is as wide
 _FULL, _MOST_FULL = 0.97, 0.005
 _PHOTO = 640  # pixels of the longer side of a photo of a drawing
+_EVEN = 0.9  # of the border of the picture
 _EDGE = 1.25  # times as bright: where the paper ends, not where the light falls off
 _LEAST_PAPER = 0.25  # of the photo
 _MOST_SHADED, _LEAST_INK = 0.12, 0.003  # of the paper: darker than the light by 8 %, and by _GRAIN
@@ -58,6 +59,10 @@ def cleaned_photo(data: bytes) -> bytes | None:
         if opened.has_transparency_data or opened.mode.startswith(("I", "F")):
             return None  # no camera makes these
         image = ImageOps.exif_transpose(opened).convert("RGB")
+    exact = np.asarray(image.convert("L"))
+    border = np.concatenate([exact[0], exact[-1], exact[:, 0], exact[:, -1]])
+    if float((border == np.median(border)).mean()) > _EVEN:
+        return None  # no camera sees paper of one grey all around
     image.thumbnail((_PHOTO, _PHOTO), reducing_gap=2.0)
     grey = ndimage.gaussian_filter(np.asarray(image.convert("L"), np.float32), 0.7)
     window = max(5, round(0.05 * max(grey.shape)))
