@@ -174,7 +174,7 @@ def test_a_wrong_range_is_told(index: Path, boxes: Path, capsys: pytest.CaptureF
 
 
 def test_a_drawing_has_no_size(searcher: Searcher) -> None:
-    with pytest.raises(QueryRefused, match="a drawing has no size"):
+    with pytest.raises(QueryRefused, match="a drawing or a name has no size"):
         searcher.search_vector(
             np.zeros(searcher.store.dimensions, np.float32), "drawing", filters=Filters(same_size=5.0)
         )
