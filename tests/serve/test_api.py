@@ -300,7 +300,7 @@ def test_the_description(server: str) -> None:
         f"/api/v1/{path}"
         for path in ("search", "info", "classes", "folders", "map", "health", "shapes/{id}", "shapes/{id}/similar",
                      "shapes/{id}/thumbnail", "shapes/{id}/preview.glb", "shapes/{id}/file", "shapes/{id}/download",
-                     "queries/{id}", "queries/{id}/picture")
+                     "queries/{id}", "queries/{id}/picture", "shapes.zip")
     }  # fmt: skip
     for path, operations in described["paths"].items():
         if path.startswith("/api/v1/") and path != "/api/v1/health":

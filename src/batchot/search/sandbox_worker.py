@@ -31,6 +31,7 @@ from batchot.search.prepare import (
 from batchot.search.preview import make_preview, make_thumbnail
 from batchot.search.query_kind import shown_name
 from batchot.search.records import QueryRefused, plain
+from batchot.shapes.measure import area_and_volume
 from batchot.shapes.shape import Mesh
 from batchot.shapes.source import ShapeSource
 from batchot.shapes.views.settings import ViewSettings
@@ -135,6 +136,10 @@ def _warm_up(inputs: Inputs) -> None:
     mesh = Mesh(corners, np.array([[0, 1, 2]]))
     make_thumbnail(mesh)
     make_preview(mesh)
+    apex = np.vstack(
+        [corners, [[0.0, 0.5, -0.5]]]
+    )  # four faces that do not agree on what is outside: all loops run
+    area_and_volume(Mesh(apex, np.array([[0, 1, 2], [0, 1, 3], [1, 2, 3], [0, 2, 3]])))
     if inputs.drawing is not None:
         from PIL import Image
 
