@@ -13,11 +13,13 @@ import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from functools import wraps
+from inspect import signature
 from types import ModuleType
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from batchot.losses.batch import Batch, check_finite, check_misplacement
 from batchot.losses.blocks import Rows
@@ -114,6 +116,8 @@ def _refuse_vmap() -> None:
 
 def once(derivative: Tensor, *inputs: Tensor | None) -> Tensor:
     """The derivative with respect to inputs, for which it is an error, and not 0, to be differentiated again."""
+    if not torch.is_grad_enabled() and forward_ad._current_level < 0:  # an ordinary backward pass: nobody can
+        return derivative
     marked: Tensor = _Once.apply(derivative, *inputs)
     return marked
 
@@ -291,6 +295,9 @@ def _backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
 
 
 _operator.register_autograd(_backward, setup_context=_setup)
+
+for function in (_Once, _OnceDifferentiable, _FusedLoss):  # else it is worked out anew in each call, 50 us
+    function.forward.__signature__ = signature(function.forward)  # type: ignore[union-attr]
 
 T = TypeVar("T", bound=Callable[..., Any])
 
