@@ -306,7 +306,7 @@ def test_the_description(server: str) -> None:
         if path.startswith("/api/v1/") and path != "/api/v1/health":
             for operation in operations.values():
                 assert {"400", "401", "403", "408", "503"} <= set(operation["responses"]), path
-                assert operation["security"] and "HTTPValidationError" not in json.dumps(operation)
+                assert operation["security"] == [{"HTTPBearer": []}, {}] and "HTTPValidationError" not in json.dumps(operation)
     assert described["components"]["securitySchemes"]["HTTPBearer"]["scheme"] == "bearer"
     search = described["paths"]["/api/v1/search"]["post"]
     assert "multipart/form-data" in search["requestBody"]["content"] and {"413", "415", "422"} < set(
@@ -320,6 +320,15 @@ def test_the_description(server: str) -> None:
         local = next(filter(None, address))
         assert local.startswith("/"), local
         assert httpx.get(server + local).status_code == 200, local
+
+
+def test_a_wrong_method_is_told_all_that_the_address_takes(server: str) -> None:
+    for method, path, allowed in (
+        ("OPTIONS", "search", "GET, HEAD, POST"),
+        ("DELETE", "shapes/1", "GET, HEAD"),
+    ):
+        answer = httpx.request(method, f"{server}/api/v1/{path}")
+        assert (answer.status_code, answer.headers["allow"]) == (405, allowed)
 
 
 def test_the_client_of_the_guide_runs(server: str, tmp_path: Path) -> None:

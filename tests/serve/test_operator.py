@@ -147,9 +147,9 @@ def test_the_nginx_of_the_guide(small_index: Path, tmp_path: Path) -> None:
                 for address in re.findall(r'(?:src|href)="([^"]+)"|url: \'([^\']+)\'', docs):
                     local = next(filter(None, address))
                     assert local.startswith("/shapes/") and client.get(local, headers=own).status_code == 200
-                assert client.get("/shapes/api/openapi.json", headers=own).json()["servers"] == [
-                    {"url": "/shapes"}
-                ]
+                described = client.get("/shapes/api/openapi.json", headers=own).json()
+                assert described["servers"] == [{"url": "/shapes"}]
+                assert described["paths"]["/api/v1/info"]["get"]["security"] == [{"HTTPBearer": []}]
                 assert client.get("/shapes", headers={"host": "evil.example"}).status_code in (301, 308, 400)
                 assert client.get("/shapes/", headers={"host": "evil.example", **own}).status_code == 400
                 tokens.write_text(TOKENS[1])  # exchanged while it runs

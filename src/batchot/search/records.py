@@ -13,7 +13,7 @@ from typing import Literal, TypeAlias, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-Reason: TypeAlias = Literal["format", "size", "time", "memory", "damaged", "blank"]
+Reason: TypeAlias = Literal["format", "size", "time", "memory", "damaged", "blank", "filter"]
 
 
 class SearchError(RuntimeError):
@@ -223,7 +223,7 @@ class Filters:
             return self
         if not max(size) > 0:
             raise QueryRefused(
-                "a drawing or a name has no size that others could have; give a shape, or --size", "format"
+                "a drawing or a name has no size that others could have; give a shape, or --size", "filter"
             )
         return replace(self, extents=around(size, self.same_size), same_size=None)
 

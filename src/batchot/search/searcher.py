@@ -500,7 +500,7 @@ class Searcher:
             raise QueryRefused(
                 "this index was built before sizes were kept; batchot index build with the same run and folder fills "
                 "them in, without embedding anything again",
-                "format",
+                "filter",
             )
         if not filters.unlike:
             return filters

@@ -22,6 +22,7 @@ from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartParser
 from starlette.requests import ClientDisconnect
+from starlette.routing import compile_path, get_route_path
 
 from batchot.search import searcher as search
 from batchot.search.records import Filters, NotThere, QueryRefused, SearchError, Sort, range_of
@@ -31,12 +32,12 @@ from batchot.serve.work_queue import Busy, WorkQueue
 
 PREFIX = "/api/v1"
 _LOG = logging.getLogger("batchot.serve")
-_STATUS = {"format": 415, "size": 413, "time": 504, "memory": 413, "damaged": 422, "blank": 422}
+_STATUS = {"format": 415, "size": 413, "time": 504, "memory": 413, "damaged": 422, "blank": 422, "filter": 400}
 _TEXTS = {
     400: "A parameter is wrong, or the server does not answer to this name",
     401: "A token is needed",
     403: "The request comes from the page of another site",
-    404: "There is no such shape",
+    404: "There is no such shape or query",
     408: "The request did not arrive in time",
     413: "The file is too large, or needs too much memory",
     415: "The file is of a format that is not taken",
@@ -139,7 +140,7 @@ def _search_routes(searcher: Searcher, queue: WorkQueue) -> APIRouter:
     chosen = Depends(_filters_of(searcher))
 
     @api.post(
-        "/search", response_model=SearchAnswer, responses=_failures(413, 415, 422, 504), openapi_extra=_BODY
+        "/search", response_model=SearchAnswer, responses=_failures(404, 413, 415, 422, 504), openapi_extra=_BODY
     )
     async def search_(
         request: Request,
@@ -173,7 +174,7 @@ def _search_routes(searcher: Searcher, queue: WorkQueue) -> APIRouter:
         answer = await run_in_threadpool(searcher.search_query, query, k=k, offset=offset, filters=filters)
         return SearchAnswer.of(answer, id, sort)
 
-    @api.get("/search", response_model=SearchAnswer, responses=_failures())
+    @api.get("/search", response_model=SearchAnswer, responses=_failures(404))
     def by_name(
         k: Count = 20, offset: Offset = 0, filters: Filters = chosen, sort: Order = "distance"
     ) -> SearchAnswer:
@@ -322,12 +323,12 @@ def _class_routes(searcher: Searcher) -> APIRouter:
     api = APIRouter(prefix=PREFIX, tags=["index"], dependencies=[_TOKEN])
     chosen = Depends(_filters_of(searcher))
 
-    @api.get("/classes", response_model=dict[str, int], responses=_failures())
+    @api.get("/classes", response_model=dict[str, int], responses=_failures(404))
     def classes(filters: Filters = chosen) -> dict[str, int]:
         """Give the number of shapes of each class, of those that the other filters leave."""
         return {name: count for name, count in searcher.counts(filters)[0].items() if name}
 
-    @api.get("/folders", response_model=dict[str, int], responses=_failures())
+    @api.get("/folders", response_model=dict[str, int], responses=_failures(404))
     def folders(filters: Filters = chosen) -> dict[str, int]:
         """Give the number of shapes right in each folder, of those that the other filters leave."""
         return {name: count for name, count in searcher.counts(filters)[1].items() if name}
@@ -477,4 +478,12 @@ async def _http(request: Request, error: Exception) -> Response:
     )
     failure = _failure(error.status_code, code, str(detail))
     failure.headers.update(error.headers or {})
+    if error.status_code == 405:  # an address may have several routes, of which the error knows the first
+        here = get_route_path(request.scope)
+        paths = request.app.openapi()["paths"].items()
+        allowed = {
+            method.upper() for path, methods in paths if compile_path(path)[0].match(here) for method in methods
+        }
+        if allowed:
+            failure.headers["allow"] = ", ".join(sorted(allowed | ({"HEAD"} if "GET" in allowed else set())))
     return failure

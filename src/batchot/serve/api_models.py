@@ -22,7 +22,9 @@ class Shape(BaseModel):
     kind: Literal["mesh", "cloud"]
     faces: int
     vertices: int
-    size: tuple[float, float, float] = Field(
+    size: list[float] = Field(
+        min_length=3,
+        max_length=3,
         description="extents along x, y and z (up), in mm where the unit is known, else in the units of the file"
     )
     area: float | None = Field(
@@ -57,7 +59,7 @@ class Shape(BaseModel):
             kind=hit.kind,
             faces=hit.faces,
             vertices=hit.vertices,
-            size=hit.size,
+            size=list(hit.size),
             area=hit.area,
             volume=hit.volume,
             unit="mm" if hit.unit == "mm" else None,

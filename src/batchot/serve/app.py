@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from copy import deepcopy
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
@@ -55,7 +56,7 @@ def make_app(searcher: Searcher, protection: Protection, door: Door, workers: in
     )
     add_api(app, searcher, queue)
     add_health(app, searcher, queue)
-    _add_description(app)
+    _add_description(app, protection)
     _add_page(app)
 
     def admit(client: str) -> None:
@@ -117,18 +118,20 @@ def _add_page(app: FastAPI) -> None:
         app.mount(f"/static/{name}", StaticFiles(directory=folder), name=name)
 
 
-def _add_description(app: FastAPI) -> None:
+def _add_description(app: FastAPI, protection: Protection) -> None:
     """The description, and the same as a page, from files that lie on this machine."""
     bundle = Path(require("swagger_ui_bundle", "search").swagger_ui_path)
     app.mount("/api/docs/assets", StaticFiles(directory=bundle), name="swagger")
 
     @app.get("/api/openapi.json", include_in_schema=False)
     def description(request: Request) -> dict[str, Any]:
-        described = app.openapi()
+        described = deepcopy(app.openapi())
         for path in described["paths"].values():
             for operation in path.values():  # a wrong parameter is a 400 here
                 if "HTTPValidationError" in str(operation["responses"].get("422")):
                     del operation["responses"]["422"]
+                if "security" in operation and not protection.tokens():
+                    operation["security"].append({})  # it may be left out
         return {**described, "servers": [{"url": request.scope.get("root_path") or "/"}]}
 
     @app.get("/api/docs", include_in_schema=False)
