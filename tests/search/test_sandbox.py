@@ -55,6 +55,17 @@ def test_the_same_as_without_it(sandbox: Sandbox) -> None:
     assert there.thumbnail[8:12] == b"WEBP" and there.preview[:4] == b"glTF"
 
 
+def test_triangles_over_each_other_are_refused_before_they_are_drawn() -> None:
+    corners = np.random.default_rng(0).random((120_000, 3))  # ten thousand times over what they cover
+    records = np.zeros(40_000, np.dtype([("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("byte", "<u2")]))
+    records["corners"] = corners.reshape(-1, 3, 3)
+    data = bytes(80) + np.uint32(40_000).tobytes() + records.tobytes()
+    with pytest.raises(
+        QueryRefused, match=r"40,000 triangles that cover it \d,\d+ times over, the limit is 2,000"
+    ):
+        prepare_bytes(data, "a.stl", INPUTS)
+
+
 def test_the_extents_are_those_of_the_file() -> None:
     moved = b"OFF\n3 1 0\n10 20 30\n14 20 30\n10 22 31\n3 0 1 2\n"
     assert prepare_bytes(moved, "a.off", INPUTS).size == (4.0, 2.0, 1.0)

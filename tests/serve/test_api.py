@@ -306,7 +306,10 @@ def test_the_description(server: str) -> None:
         if path.startswith("/api/v1/") and path != "/api/v1/health":
             for operation in operations.values():
                 assert {"400", "401", "403", "408", "503"} <= set(operation["responses"]), path
-                assert operation["security"] == [{"HTTPBearer": []}, {}] and "HTTPValidationError" not in json.dumps(operation)
+                assert operation["security"] == [
+                    {"HTTPBearer": []},
+                    {},
+                ] and "HTTPValidationError" not in json.dumps(operation)
     assert described["components"]["securitySchemes"]["HTTPBearer"]["scheme"] == "bearer"
     search = described["paths"]["/api/v1/search"]["post"]
     assert "multipart/form-data" in search["requestBody"]["content"] and {"413", "415", "422"} < set(

@@ -20,7 +20,7 @@ from batchot.search.query_kind import cleaned_photo, ending_of, is_line_drawing,
 from batchot.search.records import QueryRefused, SearchError
 from batchot.shapes.formats.read import MAX_FACES, load_shape, read_shape
 from batchot.shapes.measure import area_and_volume
-from batchot.shapes.normalize import normalize_shape
+from batchot.shapes.normalize import face_normals, normalize_shape
 from batchot.shapes.shape import Mesh, Shape, Up
 from batchot.shapes.source import ShapeSource
 from batchot.shapes.views.settings import render_shape
@@ -170,6 +170,9 @@ class Inputs:
 
 
 What = Literal["any", "shape", "drawing"]
+_MOST_LAYERS = (
+    2000  # triangles over each other, on average; of 202 meshes of the Princeton benchmark none has above 30
+)
 _NO_DRAWING = (
     "this looks like a photo or a shaded picture, and the network knows line drawings: the answer may mean nothing. "
     "Give dark strokes on light paper, or the shape itself"
@@ -222,11 +225,25 @@ def prepare_bytes(
         raw = read_shape(
             data, ending_of(name), shown, up=_axis(inputs, up), normalize=False, max_faces=max_faces
         )
+        if isinstance(raw, Mesh) and (layers := _layers(raw)) > _MOST_LAYERS:  # to draw it would take minutes
+            raise QueryRefused(
+                f"{shown} has {len(raw.faces):,} triangles that cover it {layers:,.0f} times over, the limit is "
+                f"{_MOST_LAYERS:,}; leave out what lies inside",
+                "memory",
+            )
         return _prepare_shape(raw, data, shown, inputs, thumbnail, preview)
     except ShapeError as error:
         if isinstance(error.__cause__, MemoryError):
             raise QueryRefused(str(error), "memory") from error
         raise QueryRefused(str(error), "damaged") from error
+
+
+def _layers(mesh: Mesh) -> float:
+    """Area of all triangles over the square of the longest extent."""
+    corners = mesh.vertices[mesh.faces.ravel()]
+    size = float(np.ptp(corners, axis=0).max())
+    area = np.linalg.norm(face_normals(mesh.vertices / (size or 1.0), mesh.faces), axis=1).sum() / 2
+    return float(area)
 
 
 def prepare_source(

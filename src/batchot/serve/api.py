@@ -32,7 +32,15 @@ from batchot.serve.work_queue import Busy, WorkQueue
 
 PREFIX = "/api/v1"
 _LOG = logging.getLogger("batchot.serve")
-_STATUS = {"format": 415, "size": 413, "time": 504, "memory": 413, "damaged": 422, "blank": 422, "filter": 400}
+_STATUS = {
+    "format": 415,
+    "size": 413,
+    "time": 504,
+    "memory": 413,
+    "damaged": 422,
+    "blank": 422,
+    "filter": 400,
+}
 _TEXTS = {
     400: "A parameter is wrong, or the server does not answer to this name",
     401: "A token is needed",
@@ -140,7 +148,10 @@ def _search_routes(searcher: Searcher, queue: WorkQueue) -> APIRouter:
     chosen = Depends(_filters_of(searcher))
 
     @api.post(
-        "/search", response_model=SearchAnswer, responses=_failures(404, 413, 415, 422, 504), openapi_extra=_BODY
+        "/search",
+        response_model=SearchAnswer,
+        responses=_failures(404, 413, 415, 422, 504),
+        openapi_extra=_BODY,
     )
     async def search_(
         request: Request,
@@ -482,7 +493,10 @@ async def _http(request: Request, error: Exception) -> Response:
         here = get_route_path(request.scope)
         paths = request.app.openapi()["paths"].items()
         allowed = {
-            method.upper() for path, methods in paths if compile_path(path)[0].match(here) for method in methods
+            method.upper()
+            for path, methods in paths
+            if compile_path(path)[0].match(here)
+            for method in methods
         }
         if allowed:
             failure.headers["allow"] = ", ".join(sorted(allowed | ({"HEAD"} if "GET" in allowed else set())))

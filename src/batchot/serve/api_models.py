@@ -25,7 +25,7 @@ class Shape(BaseModel):
     size: list[float] = Field(
         min_length=3,
         max_length=3,
-        description="extents along x, y and z (up), in mm where the unit is known, else in the units of the file"
+        description="extents along x, y and z (up), in mm where the unit is known, else in the units of the file",
     )
     area: float | None = Field(
         default=None, description="of the surface; null for clouds, and where not measured"
