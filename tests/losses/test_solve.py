@@ -11,7 +11,7 @@ import torch
 from batchot import batch_ot_loss
 from batchot.losses import solve
 from batchot.losses.backends import cpu
-from batchot.losses.problem import check_problem
+from batchot.losses.problem import Problem, check_problem
 from batchot.losses.settings import BatchOTSettings
 
 CASES = [
@@ -33,6 +33,48 @@ def data(n: int, m: int | None, seed: int = 0):
         return [x], (x, labels)
     y = torch.randn(m, 12, generator=generator, requires_grad=True)
     return [x, y], (x, labels, None, y, torch.randint(0, 6, (m,), generator=generator))
+
+
+@pytest.mark.parametrize(
+    ("n", "m", "dtype", "options", "of", "expected"),
+    [
+        (2, None, torch.float32, {}, "batch", "compiled"),
+        (511, None, torch.bfloat16, {}, "batch", "compiled"),
+        (512, None, torch.float32, {}, "batch", "stored"),
+        (600, 500, torch.float32, {"plan": "uniform", "lam": 5000.0}, "term", "stored"),
+        (8, 8, torch.float32, {}, "ranks", "stored"),
+        (11586, None, torch.float32, {}, "batch", "tiled"),
+        (8192, None, torch.float64, {}, "batch", "general"),
+        (8193, None, torch.float64, {"tolerance": 1e-9}, "batch", "strips"),
+        (8, 8, torch.float64, {}, "ranks", "strips"),
+        (1, 5, torch.float32, {}, "batch", "general"),
+        (9, None, torch.float32, {"lam": 41.0}, "batch", "general"),
+        (9, None, torch.float32, {"tolerance": 1e-7}, "batch", "general"),
+        (9, None, torch.float32, {"grad": "implicit"}, "ranks", "general"),
+        (9, None, torch.float32, {"power": 2}, "batch", "general"),
+        (9, None, torch.float32, {"distance_power": 1}, "term", "general"),
+    ],
+)
+def test_the_table(n: int, m: int | None, dtype: torch.dtype, options: dict, of: str, expected: str) -> None:
+    x, labels = torch.empty(n, 1, dtype=dtype), torch.empty(n)
+    y, y_labels = (None, None) if m is None else (torch.empty(m, 1, dtype=dtype), torch.empty(m))
+    settings = BatchOTSettings(**options)
+    assert solve.backend_of(Problem(x, labels, y, y_labels, None, settings), of) == expected
+    for other in (
+        Problem(x, labels, y, y_labels, None, settings, torch.cdist),
+        Problem(x, labels, y, y_labels, (labels,) * 4, settings),
+        Problem(x, None, y, None, None, settings),
+    ):
+        assert solve.backend_of(other, of) == "general"
+
+
+def test_rows_of_several_processes_are_held_as_fits_each() -> None:
+    pairs = 1 << 30
+    assert solve.backends_for("cpu", False, "ranks", pairs, 1 << 27)[0] == "stored"
+    assert solve.backends_for("cpu", False, "ranks", pairs, 1 << 28)[0] == "tiled"
+    assert solve.backends_for("cuda", False, "ranks", 1 << 20, 1 << 20) == []
+    assert solve.backends_for("cuda", False, "ranks", (1 << 20) + 1, 9) == ["strips"]
+    assert solve.backends_for("cuda", False, "batch", 9, 9) == ["triton"]
 
 
 @pytest.mark.parametrize("options", CASES, ids=str)

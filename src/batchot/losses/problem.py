@@ -326,6 +326,21 @@ class Term:
         return 0.0 * at_working_precision(x)[:0].sum()
 
 
+def blocks_of(terms: Sequence[Term], batches: Batches) -> list[tuple[int, int, int, int]]:
+    """First and last row and column of each term in the matrix of all pairs of all batches."""
+    first: dict[str, int] = {}
+    rows = 0
+    for name, (x, _) in batches.items():
+        first[name] = rows
+        rows += len(x)
+    blocks = []
+    for term in terms:
+        columns = term.rows if term.columns is None else term.columns
+        at, to = first[term.rows.modality], first[columns.modality]
+        blocks.append((at + term.rows.start, at + term.rows.stop, to + columns.start, to + columns.stop))
+    return blocks
+
+
 @dataclass(frozen=True)
 class TermWeights:
     """Weights of the terms, and whether each batch is cut into halves."""

@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial, wraps
+from inspect import signature
 from types import ModuleType
 from typing import Any, Literal, NamedTuple, TypeVar
 
@@ -21,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from batchot.losses.backends.general import general_loss, general_losses, once, refuse_vmap
+from batchot.losses.backends.general import general_loss, general_losses, general_scalings, once, refuse_vmap
 from batchot.losses.backends.rows import Alone, Exchange, RowBlock, Scalings, Unsolved, Weighed
 from batchot.losses.problem import (
     Batches,
@@ -30,6 +31,7 @@ from batchot.losses.problem import (
     Rows,
     Term,
     at_working_precision,
+    blocks_of,
     check_finite,
     check_misplacement,
     named_rows,
@@ -37,7 +39,7 @@ from batchot.losses.problem import (
     through_norm,
 )
 from batchot.losses.settings import BatchOTSettings
-from batchot.transport import SinkhornWarning, sinkhorn
+from batchot.transport import SinkhornWarning
 
 T = TypeVar("T", bound=Callable[..., Any])
 
@@ -213,24 +215,14 @@ def _stacked_losses(
     """The losses of terms as blocks of one matrix; None where one of them is beyond float32."""
     from batchot.losses.backends.cpu import solve_stack
 
-    first: dict[str, int] = {}
-    rows = 0
-    for name, (x, _) in batches.items():
-        first[name] = rows
-        rows += len(x)
-    blocks = []
-    for term in terms:
-        columns = term.rows if term.columns is None else term.columns
-        at, to = first[term.rows.modality], first[columns.modality]
-        blocks.append((at + term.rows.start, at + term.rows.stop, to + columns.start, to + columns.stop))
     with torch.autocast("cpu", enabled=False):
         Z = torch.cat([x.float() for x, _ in batches.values()])  # (N, d)
         labels = [labels for _, labels in batches.values()]
-        solved = solve_stack(Z.detach(), labels, np.array(blocks, np.int64), settings)
+        blocks = np.array(blocks_of(terms, batches), np.int64)
+        solved = solve_stack(Z.detach(), labels, blocks, settings)
         if solved is None:
             return None
-        losses, pull = solved
-        stacked: Tensor = _Closed.apply(Z, None, None, None, True, lambda *_: (losses, None, None), pull)[0]
+        stacked: Tensor = _Stacked.apply(Z, *solved)
         return stacked
 
 
@@ -251,7 +243,7 @@ Solved = tuple[Tensor, Tensor | None, Tensor | None]  # the loss, and its gradie
 
 
 class _Closed(torch.autograd.Function):
-    """L of raw embeddings x and y (or None), with its gradient computed beside it, or pulled back later."""
+    """L of raw embeddings x and y (or None), with its gradient computed beside it."""
 
     @staticmethod
     def forward(
@@ -261,13 +253,12 @@ class _Closed(torch.autograd.Function):
         y_labels: Tensor | None,
         need_grad: bool,
         solve: Callable[..., Solved],
-        pull: Callable[[Tensor], Tensor] | None,
     ) -> Solved:
         return solve(x, y, labels, y_labels, need_grad)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Any, ...]) -> None:
-        ctx.inputs, ctx.solve, ctx.pull = inputs[2:4], *inputs[5:]
+        ctx.labels, ctx.solve = inputs[2:4], inputs[5]
         ctx.mark_non_differentiable(*[each for each in output[1:] if each is not None])
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(*inputs[:2], *output[1:])
@@ -277,16 +268,14 @@ class _Closed(torch.autograd.Function):
     def backward(ctx: Any, *grads: Any) -> tuple[Tensor | None, ...]:
         x, y, grad_x, grad_y = ctx.saved_tensors
         if grads[0] is None:
-            return (None,) * 7
-        if ctx.pull is not None:
-            return once(ctx.pull(grads[0]), x, grads[0]), *[None] * 6
-        return (*scaled(grads[0], x, y, grad_x, grad_y, ctx.needs_input_grad), *[None] * 5)
+            return (None,) * 6
+        return (*scaled(grads[0], x, y, grad_x, grad_y, ctx.needs_input_grad), *[None] * 4)
 
     @staticmethod
     def jvp(ctx: Any, of_x: Tensor | None, of_y: Tensor | None, *_: Any) -> tuple[Tensor | None, ...]:
         x, y, grad_x, grad_y = ctx.saved_tensors
         if grad_x is None:  # nobody asked for a gradient
-            _, grad_x, grad_y = _Closed.apply(x, y, *ctx.inputs, True, ctx.solve, None)
+            _, grad_x, grad_y = _Closed.apply(x, y, *ctx.labels, True, ctx.solve)
         slopes = [
             (once(grad, x, y) * tangent).sum()
             for grad, tangent in ((grad_x, of_x), (grad_y, of_y))
@@ -297,6 +286,24 @@ class _Closed(torch.autograd.Function):
     @staticmethod
     def vmap(*_: Any) -> Any:
         refuse_vmap()
+
+
+# PyTorch asks for it in every call, and without it Python makes it anew, for 20 us.
+_Closed.forward.__signature__ = signature(_Closed.forward)  # type: ignore[attr-defined]
+
+
+class _Stacked(torch.autograd.Function):
+    """Losses (k,) of raw embeddings Z that are found already; in the old form, which costs 20 us less a call."""
+
+    @staticmethod
+    def forward(ctx: Any, Z: Tensor, losses: Tensor, pull: Callable[[Tensor], Tensor]) -> Tensor:
+        ctx.save_for_backward(Z)
+        ctx.pull = pull
+        return losses
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        return once(ctx.pull(grad), ctx.saved_tensors[0], grad), None, None
 
 
 def scaled(
@@ -323,7 +330,7 @@ def closed_loss(
 ) -> Tensor:
     """The loss that `solve` finds with its gradient, differentiable once."""
     need_grad = torch.is_grad_enabled() and (x.requires_grad or (y is not None and y.requires_grad))
-    loss: Tensor = _Closed.apply(x, y, labels, y_labels, need_grad, solve, None)[0]
+    loss: Tensor = _Closed.apply(x, y, labels, y_labels, need_grad, solve)[0]
     return loss
 
 
@@ -466,7 +473,7 @@ def _scale(block: RowBlock, backend: Backend, exchange: Exchange) -> Scalings:
         if not (isinstance(exchange, Alone) and isinstance(block, StoredRows)):
             raise Unsolved
         # distances that are not finite make a loss that is not either, which says so
-        return _scale_generally(block.K, rows) if np.isfinite(block.K.sum()) else found
+        return general_scalings(block.K, rows) if np.isfinite(block.K.sum()) else found
     warnings.warn(
         f"Sinkhorn stopped after {s.max_iterations} iterations at a marginal error of {found.error:.1e}, above "
         f"tolerance={s.tolerance:.1e} (lam={s.lam:g}, {rows.total} x {len(rows.y)} pairs). Raise max_iterations or "
@@ -475,13 +482,3 @@ def _scale(block: RowBlock, backend: Backend, exchange: Exchange) -> Scalings:
         stacklevel=2,
     )
     return found
-
-
-def _scale_generally(K: np.ndarray, rows: Rows) -> Scalings:
-    """By the general solver, for a problem on which float32 or the acceleration failed. K becomes the plan."""
-    (n, m), s = K.shape, rows.settings
-    D = torch.from_numpy(K).double().clamp(min=np.exp(-np.float64(s.lam))).log_().neg_()
-    mask = torch.eye(n, dtype=torch.bool, device="cpu") if rows.itself else None
-    plan = sinkhorn(D, 1.0, mask=mask, max_iterations=s.max_iterations, tolerance=s.tolerance)
-    K[:] = plan.coupling.float().numpy()
-    return Scalings(np.ones(n, np.float32), np.ones(m, np.float32), float(plan.marginal_error))

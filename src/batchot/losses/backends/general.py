@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from batchot.losses.problem import Problem, at_working_precision, check_misplacement
+from batchot.losses.backends.rows import Scalings
+from batchot.losses.problem import Problem, Rows, at_working_precision, check_misplacement
 from batchot.losses.settings import BatchOTSettings
 from batchot.transport import Plan, misplacement, pair_distances, sinkhorn
 
@@ -64,6 +66,16 @@ def _transport(M: Tensor, mask: Tensor | None, s: BatchOTSettings) -> Plan:
     with torch.autocast(M.device.type, enabled=False):
         D = torch.exp(-s.gamma * (M if s.grad == "implicit" else M.detach()))
     return sinkhorn(D, s.lam, mask=mask, max_iterations=s.max_iterations, tolerance=s.tolerance)
+
+
+def general_scalings(K: np.ndarray, rows: Rows) -> Scalings:
+    """By the general solver, for a problem on which float32 or the acceleration failed. K becomes the plan."""
+    (n, m), s = K.shape, rows.settings
+    D = torch.from_numpy(K).double().clamp(min=np.exp(-np.float64(s.lam))).log_().neg_()
+    mask = torch.eye(n, dtype=torch.bool, device="cpu") if rows.itself else None
+    plan = sinkhorn(D, 1.0, mask=mask, max_iterations=s.max_iterations, tolerance=s.tolerance)
+    K[:] = plan.coupling.float().numpy()
+    return Scalings(np.ones(n, np.float32), np.ones(m, np.float32), float(plan.marginal_error))
 
 
 def misplacement_of(problem: Problem) -> Tensor:
