@@ -10,6 +10,30 @@ from batchot.losses import BatchOTSettings
 from batchot.transport import ground_distance, sinkhorn
 
 
+def test_report_equals_the_plan(batch) -> None:
+    x, labels = batch
+    settings = BatchOTSettings(lam=6.0, gamma=4.0)
+    report = plan_report(x, labels, settings=settings)
+    M, D = ground_distance(torch.nn.functional.normalize(x.double()), labels, gamma=4.0)
+    off = ~torch.eye(24, dtype=torch.bool)
+    T = sinkhorn(D, 6.0, mask=~off).coupling
+    assert report.violated_mass == pytest.approx(float(T[(M > 0) & off].sum()), abs=1e-5)
+    assert report.violated_pairs == pytest.approx(float((M > 0)[off].double().mean()), abs=1e-6)
+    assert report.positive_mass == pytest.approx(float(T[labels[:, None] == labels].sum()), abs=1e-5)
+    assert report.entropy == pytest.approx(float(-(T[off] * T[off].log()).sum()), abs=1e-5)
+    assert report.effective_pairs == pytest.approx(math.exp(report.entropy))
+    assert report.marginal_error <= 1e-6 and report.iterations > 1
+    # The point of the method: violated pairs carry more than their share.
+    assert report.violated_mass > report.violated_pairs
+
+
+def test_report_of_the_uniform_plan(batch) -> None:
+    x, labels = batch
+    report = plan_report(x, labels, settings=BatchOTSettings(plan="uniform"))
+    assert report.violated_mass == pytest.approx(report.violated_pairs, abs=1e-6)
+    assert report.effective_pairs == pytest.approx(24 * 23, rel=1e-5)
+
+
 def test_shares_equal_a_loop_over_pairs(batch) -> None:
     x, labels = batch
     report = plan_report(x, labels, settings=BatchOTSettings(lam=6.0, gamma=4.0), bins=10)
