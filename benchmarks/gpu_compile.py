@@ -39,9 +39,9 @@ class Case(NamedTuple):
 
 
 def cases() -> Iterator[Case]:
-    """The variants that `batchot.losses.gpu` launches for common sizes."""
-    from batchot.losses.gpu import gradient, iterate, passes, persistent, prepare, small
-    from batchot.losses.gpu.problem import Tiles
+    """The variants that `batchot.losses.backends.triton` launches for common sizes."""
+    from batchot.losses.backends.triton import gradient, iterate, passes, persistent, prepare, small
+    from batchot.losses.backends.triton.problem import Tiles
 
     for dtype in ("float32", "bfloat16"):
         yield case(
@@ -61,10 +61,9 @@ def cases() -> Iterator[Case]:
         yield case(f"kernel matrix, n = {n}", passes.kernel_matrix_kernel, constants=flags)
     wide = {"BM": 16, "BN": 256, "BLOCK": 1024}
     for itself in (True, False):
-        for programs in (1, 64):
-            flags = {**wide, "ITSELF": itself, "PROGRAMS": programs, "num_warps": 16}
-            name = f"persistent, {programs} programs{'' if itself else ', two'}"
-            yield case(name, persistent.persistent_kernel, constants=flags)
+        flags = {**wide, "ITSELF": itself, "num_warps": 16}
+        name = f"persistent{'' if itself else ', two batches'}"
+        yield case(name, persistent.persistent_kernel, constants=flags)
     modes = {"symmetric": iterate.SYMMETRIC, "rows": iterate.ROWS, "columns": iterate.COLUMNS}
     for name, mode in modes.items():
         flags = {**wide, "MODE": mode.value, "num_warps": 8}

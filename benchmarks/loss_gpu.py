@@ -28,8 +28,8 @@ from loss_peers import GAMMA, LAM, MARGIN, SIZES, WIDTH, Step, peers, with_plan_
 def steps() -> dict[str, Step]:
     """What is compared."""
     from batchot import BatchOTLoss, sinkhorn
-    from batchot.losses.batch import Batch
-    from batchot.losses.gpu import gpu_loss
+    from batchot.losses.backends.triton import gpu_loss
+    from batchot.losses.problem import Problem
     from batchot.losses.settings import BatchOTSettings
 
     settings = BatchOTSettings(lam=LAM, gamma=GAMMA, margin=MARGIN)
@@ -38,7 +38,7 @@ def steps() -> dict[str, Step]:
         return sinkhorn(D, LAM, mask=torch.eye(len(D), dtype=torch.bool, device=D.device)).coupling
 
     return {
-        "kernels": lambda x, labels: gpu_loss(Batch(x, labels, None, None, None), settings),
+        "kernels": lambda x, labels: gpu_loss(Problem(x, labels, settings=settings)),
         "BatchOTLoss": BatchOTLoss(lam=LAM, gamma=GAMMA, margin=MARGIN),
         "plain torch": with_plan_of(general),
         **peers(),
@@ -106,22 +106,22 @@ def waits(work: Callable[[], object]) -> bool:
 
 def iterations(x: torch.Tensor, labels: torch.Tensor) -> int:
     """Steps that Sinkhorn's iteration takes, by bisection."""
-    from batchot.losses.batch import Batch
-    from batchot.losses.gpu import gpu_loss_and_error
+    from batchot.losses.backends.triton import gpu_loss_and_error
+    from batchot.losses.problem import Problem
     from batchot.losses.settings import BatchOTSettings
 
-    batch = Batch(x.detach(), labels, None, None, None)
     settings = BatchOTSettings(lam=LAM, gamma=GAMMA, margin=MARGIN)
     low, high = 0, 64
     while high - low > 1:
         middle = (low + high) // 2
-        _, error = gpu_loss_and_error(batch, dataclasses.replace(settings, max_iterations=middle))
+        fewer = dataclasses.replace(settings, max_iterations=middle)
+        _, error = gpu_loss_and_error(Problem(x.detach(), labels, settings=fewer))
         low, high = (low, middle) if float(error) <= settings.tolerance else (middle, high)
     return high
 
 
 def report(n: int, speeds: tuple[float, float, float], names: list[str]) -> None:
-    from batchot.losses.gpu.solve import STORED_BYTES
+    from batchot.losses.backends.triton.solve import STORED_BYTES
 
     x = torch.randn(n, WIDTH, generator=torch.Generator().manual_seed(n)).cuda().requires_grad_()
     labels = (torch.arange(n) % 10).cuda()
@@ -169,16 +169,15 @@ def report(n: int, speeds: tuple[float, float, float], names: list[str]) -> None
 
 def report_paths(n: int) -> None:
     """Forward and gradient by every path that takes this size."""
-    from batchot.losses.gpu import persistent, small
-    from batchot.losses.gpu.problem import Options, Problem
-    from batchot.losses.gpu.solve import STORED_BYTES, Path, choose_path, solve
+    from batchot.losses.backends.triton import persistent, small
+    from batchot.losses.backends.triton.problem import Options, Problem
+    from batchot.losses.backends.triton.solve import STORED_BYTES, Path, choose_path, solve
 
     x = torch.randn(n, WIDTH, generator=torch.Generator().manual_seed(n)).cuda()
     options = Options(MARGIN, 0.0, GAMMA, LAM, True, False, 1e-6, 1000, "tf32x3")
     limits: dict[Path, int] = {
         "small": small.LARGEST,
         "persistent": persistent.LARGEST,
-        "cooperative": int((STORED_BYTES / 4) ** 0.5),
         "stored": int((STORED_BYTES / 4) ** 0.5),
         "tiled": 1 << 30,
     }

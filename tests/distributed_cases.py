@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,10 +14,10 @@ from pytorch_metric_learning import losses as pml
 from torch import Tensor, nn
 
 from batchot import BatchOTLoss, DistributedLoss
-from batchot.losses import blocks
+from batchot.losses import distributed, solve
+from batchot.losses.backends.rows import Weighed
+from batchot.losses.problem import Rows
 from batchot.pml import BatchOTLoss as PMLBatchOTLoss
-
-solving: Any = importlib.import_module("batchot.losses.blocks.solve")
 
 WIDTH = 12
 
@@ -128,7 +127,7 @@ def all_cases() -> dict[str, Result]:
 def other_ways() -> dict[str, Any]:
     """Gradients for a sum over processes; rows that are never stored; wrong input; a network under DDP."""
     results: dict[str, Any] = {"summed": result_of("default", average=False)}
-    solving.STORED_PAIRS = 1  # this process ends after this
+    solve.TABLE = tuple(case._replace(held=0) for case in solve.TABLE)  # tiles; this process ends after this
     for name in TILED:
         results[f"tiled {name}"] = result_of(name)
     with unsolved_counted() as counted:
@@ -146,17 +145,17 @@ TILED = ("default", "two batches", "uniform", "anchors", "two batches, uniform")
 def unsolved_counted() -> Iterator[list[int]]:
     """How many rows this process solves, a call after another."""
     counted: list[int] = []
-    solve = solving.solve
+    solve_rows = distributed.solve_rows
 
-    def counting(rows: blocks.Rows, *others: Any) -> blocks.Weighed:
+    def counting(rows: Rows, *others: Any) -> Weighed:
         counted.append(len(rows.x))
-        return solve(rows, *others)
+        return solve_rows(rows, *others)
 
-    solving.solve = counting
+    distributed.solve_rows = counting
     try:
         yield counted
     finally:
-        solving.solve = solve
+        distributed.solve_rows = solve_rows
 
 
 def wrong_input() -> dict[str, tuple[Any, ...]]:

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from batchot import batch_ot_loss
-from batchot.losses.batch import Batch
-from batchot.losses.gpu.problem import Options, Problem, Tiles
+from batchot.losses.backends.triton.problem import Options, Problem, Tiles
+from batchot.losses.problem import Problem as LossProblem
 from batchot.losses.settings import BatchOTSettings
 
 TINY = Tiles(
@@ -27,7 +27,7 @@ class Outcome(NamedTuple):
 
 def random_batch(
     n: int, m: int | None, d: int, classes: int = 4, seed: int = 0, dtype: torch.dtype = torch.float32
-) -> Batch:
+) -> LossProblem:
     """Embeddings around one centre a class; m is None for a batch against itself."""
     generator = torch.Generator().manual_seed(seed)
     centres = torch.randn(classes, d, generator=generator)
@@ -38,11 +38,11 @@ def random_batch(
 
     x, lx = some(n)
     y, ly = (None, None) if m is None else some(m)
-    return Batch(x, lx, y, ly, None)
+    return LossProblem(x, lx, y, ly)
 
 
 def problem(
-    batch: Batch, settings: BatchOTSettings, device: torch.device, precision: str = "ieee"
+    batch: LossProblem, settings: BatchOTSettings, device: torch.device, precision: str = "ieee"
 ) -> Problem:
     """What `gpu_loss` hands to the kernels."""
     s = settings
@@ -57,7 +57,7 @@ def problem(
     return Problem(x, y, lx.long(), None if ly is None else ly.long(), True, options)
 
 
-def expected(batch: Batch, settings: BatchOTSettings) -> Outcome:
+def expected(batch: LossProblem, settings: BatchOTSettings) -> Outcome:
     """The general path in float64."""
     x = batch.x.double().requires_grad_()
     y = None if batch.y is None else batch.y.double().requires_grad_()

@@ -34,7 +34,9 @@ def test_compiling_for_longer_than_a_second_is_told_once(
     monkeypatch.setattr(compiling.time, "perf_counter", lambda: clock[0])
     monkeypatch.delenv(compiling.NOTES, raising=False)
     teller = compiling._Teller()
-    ours, others = (events(teller, clock, name) for name in ("batchot.losses.kernels", "umap.utils"))
+    ours, others = (
+        events(teller, clock, name) for name in ("batchot.losses.backends.cpu_kernels", "umap.utils")
+    )
     others(60.0)
     ours(0.4)
     ours(0.4)

@@ -337,3 +337,12 @@ def test_costs_what_its_terms_cost() -> None:
     loss = BatchOTLoss(lam=8.0)
     both = CrossModalBatchOTLoss(across=0.0, lam=8.0)(x, lx, y, ly)
     assert both.item() == pytest.approx((loss(x, lx) + loss(y, ly)).item(), rel=1e-5)
+
+
+def test_pickles_of_earlier_versions_load() -> None:
+    """Their weights are a class of another module."""
+    loss = CrossModalBatchOTLoss({"sketch": 0.5, "shape": 1.0}, lam=8.0)
+    now, then = b"batchot.losses.problem\nTermWeights", b"batchot.losses.cross_modal_terms\nTermWeights"
+    kept = pickle.dumps(loss, protocol=0)
+    assert now in kept
+    assert pickle.loads(kept.replace(now, then))(two()) == loss(two())

@@ -10,21 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from batchot.losses.anchors import ClassAnchors
-from batchot.losses.batch import (
-    Batch,
-    Distance,
-    batch_misplacement,
-    check_batch,
-    check_distance,
-    check_finite,
-    check_misplacement,
-    forbidden_pairs,
-    labelled_rows,
-    paired_rows,
-)
-from batchot.losses.fused import fused_loss, is_fusible, once_differentiable, untraced
+from batchot.losses.problem import Distance, Problem, check_distance, check_problem, labelled_rows
 from batchot.losses.settings import BatchOTSettings, preset
-from batchot.transport import Plan, sinkhorn
+from batchot.losses.solve import loss_of
 
 
 def batch_ot_loss(
@@ -98,65 +86,11 @@ def batch_ot_loss(
         (0.1, (3, 2))
     """
     settings = BatchOTSettings(
-        margin,
-        pos_margin,
-        gamma,
-        lam,
-        normalize,
-        plan,
-        grad,
-        distance_power,
-        power,
-        tolerance,
-        max_iterations,
+        margin, pos_margin, gamma, lam, normalize, plan, grad, distance_power, power, tolerance, max_iterations,
         ignore_label,
-    )
+    )  # fmt: skip
     check_distance(distance)
-    batch = check_batch(embeddings, labels, indices_tuple, ref_emb, ref_labels, ignore_label)
-    return _loss(batch, settings, distance)
-
-
-def _loss(batch: Batch, settings: BatchOTSettings, distance: Distance | None) -> Tensor:
-    if batch.indices_tuple is not None:
-        batch = paired_rows(batch)
-    if len(batch.x) == 0 or (batch.y is not None and len(batch.y) == 0):  # no pair, or no label that counts
-        return 0.0 * (batch.x if batch.x.dtype == torch.float64 else batch.x.float()).sum()
-    if distance is None and batch.x.is_cuda:
-        from batchot.losses.gpu import gpu_loss, is_gpu_fusible
-
-        if is_gpu_fusible(batch, settings):
-            return gpu_loss(batch, settings)  # waits for nothing: NaN in it is NaN in the loss
-    if batch.x.is_cuda:
-        check_finite(batch)
-    if distance is None and is_fusible(batch, settings):
-        return fused_loss(batch, settings)
-    return general_loss(batch, settings, distance)
-
-
-@untraced
-def general_loss(batch: Batch, settings: BatchOTSettings, distance: Distance | None) -> Tensor:
-    """The loss by plain PyTorch and autograd, whatever the options, the type and the device."""
-    if settings.grad == "detach" and settings.plan == "transport":
-        batch = once_differentiable(batch)
-    M = batch_misplacement(batch, settings, distance)
-    check_misplacement(M, batch)
-    T = batch_plan(M, batch, settings).coupling
-    with torch.autocast(M.device.type, enabled=False):
-        return 0.5 * (T * M).sum()
-
-
-def batch_plan(M: Tensor, batch: Batch, settings: BatchOTSettings) -> Plan:
-    """The plan of a batch whose misplacement is M: by transport, or uniform over the allowed pairs."""
-    forbidden = forbidden_pairs(batch)
-    if settings.plan == "uniform":
-        allowed = torch.ones_like(M) if forbidden is None else (~forbidden).to(M.dtype)
-        T = allowed / allowed.sum().clamp(min=1.0)
-        return Plan(T, T.sum(1), T.sum(0), 0.0, 0, settings.tolerance)
-    with torch.autocast(M.device.type, enabled=False):
-        D = torch.exp(-settings.gamma * (M if settings.grad == "implicit" else M.detach()))
-    return sinkhorn(
-        D, settings.lam, mask=forbidden, max_iterations=settings.max_iterations, tolerance=settings.tolerance
-    )
+    return loss_of(check_problem(embeddings, labels, indices_tuple, ref_emb, ref_labels, settings, distance))
 
 
 class BatchOTLoss(nn.Module):
@@ -214,19 +148,9 @@ class BatchOTLoss(nn.Module):
     ) -> None:
         super().__init__()
         self.settings = BatchOTSettings(
-            margin,
-            pos_margin,
-            gamma,
-            lam,
-            normalize,
-            plan,
-            grad,
-            distance_power,
-            power,
-            tolerance,
-            max_iterations,
+            margin, pos_margin, gamma, lam, normalize, plan, grad, distance_power, power, tolerance, max_iterations,
             ignore_label,
-        )
+        )  # fmt: skip
         check_distance(distance)
         self.distance = distance
         self.anchor_weight = 0.0 if num_classes is None else anchor_weight
@@ -264,31 +188,30 @@ class BatchOTLoss(nn.Module):
         ref_labels: Tensor | None = None,
     ) -> Tensor:
         """The loss of a batch; see :func:`batch_ot_loss`."""
-        batch = check_batch(
-            embeddings, labels, indices_tuple, ref_emb, ref_labels, self.settings.ignore_label
+        problem = check_problem(
+            embeddings, labels, indices_tuple, ref_emb, ref_labels, self.settings, self.distance
         )
         if self.anchors is None:
-            return _loss(batch, self.settings, self.distance)
-        own = self._to_anchors(batch, self.anchors)
+            return loss_of(problem)
+        own = self._to_anchors(problem, self.anchors)
         if self.anchor_weight == 1:
             return own
-        return (1 - self.anchor_weight) * _loss(batch, self.settings, None) + self.anchor_weight * own
+        return (1 - self.anchor_weight) * loss_of(problem) + self.anchor_weight * own
 
-    def _to_anchors(self, batch: Batch, anchors: ClassAnchors) -> Tensor:
+    def _to_anchors(self, problem: Problem, anchors: ClassAnchors) -> Tensor:
         """The transport problem of the samples, of both batches if there are two, against the anchors."""
-        if batch.labels is None or (batch.y is not None and batch.y_labels is None):
+        if problem.labels is None or (problem.y is not None and problem.y_labels is None):
             raise ValueError("class anchors need labels of all samples, also where indices_tuple is given.")
-        x, labels = batch.x, batch.labels
-        if batch.y is not None and batch.y_labels is not None:
-            x, labels = torch.cat([x, batch.y]), torch.cat([labels, batch.y_labels])
+        x, labels = problem.x, problem.labels
+        if problem.y is not None and problem.y_labels is not None:
+            x, labels = torch.cat([x, problem.y]), torch.cat([labels, problem.y_labels])
         # pairs of a miner may name rows of the label that is left out; they have no anchor
         x, labels = labelled_rows(x, labels, self.settings.ignore_label)
         if len(x) == 0:
-            return _loss(Batch(x, labels, None, None, None), self.settings, None)
+            return loss_of(Problem(x, labels, settings=self.settings))
         anchors.check(x, labels)
-        points = anchors.points.to(x.device)
-        against = Batch(x, labels, points, anchors.labels.to(x.device), None)
-        return 2 * _loss(against, self.settings, None)
+        points, classes = anchors.points.to(x.device), anchors.labels.to(x.device)
+        return 2 * loss_of(Problem(x, labels, points, classes, settings=self.settings))
 
     def extra_repr(self) -> str:
         weight = [] if self.anchors is None else [f"anchor_weight={self.anchor_weight:g}"]

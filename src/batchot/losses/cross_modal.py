@@ -10,21 +10,22 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from batchot.losses.batch import Distance, check_distance
-from batchot.losses.cross_modal_terms import (
+from batchot.losses.problem import (
     AcrossWeights,
     Batches,
+    Distance,
     Term,
     TermWeights,
     WithinWeights,
-    check_batches,
+    check_distance,
+    check_embeddings,
+    check_labels,
+    labelled_rows,
     listed,
-    term_key,
-    weighted_sum,
 )
 from batchot.losses.report import PlanReport, plan_report
 from batchot.losses.settings import BatchOTSettings, preset
-from batchot.losses.stack import as_batch, term_losses, zero_loss
+from batchot.losses.solve import term_losses
 
 
 class CrossModalBase(nn.Module, ABC):
@@ -46,7 +47,10 @@ class CrossModalBase(nn.Module, ABC):
         """The weighted sum of the terms."""
         checked = check_batches(batches, sketch_labels, shape, shape_labels, self.ignore_label)
         terms = self._terms(checked)
-        return weighted_sum(terms, self._losses(terms, checked))
+        losses = self._losses(terms, checked)  # (k,)
+        if all(term.weight == 1.0 for term in terms):
+            return losses.sum()
+        return (losses * losses.new_tensor([term.weight for term in terms])).sum()
 
     def terms(
         self,
@@ -139,24 +143,14 @@ class CrossModalBatchOTLoss(CrossModalBase):
     ) -> None:
         super().__init__(TermWeights(within, across, four_terms))
         self.settings = BatchOTSettings(
-            margin,
-            pos_margin,
-            gamma,
-            lam,
-            normalize,
-            plan,
-            grad,
-            distance_power,
-            power,
-            tolerance,
-            max_iterations,
+            margin, pos_margin, gamma, lam, normalize, plan, grad, distance_power, power, tolerance, max_iterations,
             ignore_label,
-        )
+        )  # fmt: skip
         check_distance(distance)
         self.distance = distance
         self.ignore_label = ignore_label
         self.term_settings = dict(term_settings or {})
-        self._by_key = {term_key(name): settings for name, settings in self.term_settings.items()}
+        self._by_key = {_term_key(name): settings for name, settings in self.term_settings.items()}
 
     @classmethod
     def from_settings(
@@ -209,18 +203,18 @@ class CrossModalBatchOTLoss(CrossModalBase):
         reports: dict[str, PlanReport] = {}
         for term, settings in zip(terms, self._settings_of(terms), strict=True):
             if term.has_pairs:
-                b = as_batch(term, checked)
+                p = term.problem(checked, settings, self.distance)
                 reports[term.name] = plan_report(
-                    b.x, b.labels, None, b.y, b.y_labels, settings=settings, distance=self.distance
+                    p.x, p.labels, None, p.y, p.y_labels, settings=settings, distance=self.distance
                 )
         return reports
 
     def _losses(self, terms: Sequence[Term], batches: Batches) -> Tensor:
-        return term_losses(batches, terms, self._settings_of(terms), self.distance)
+        return term_losses(terms, batches, self._settings_of(terms), self.distance)
 
     def _settings_of(self, terms: Sequence[Term]) -> Sequence[BatchOTSettings]:
-        keys = [term_key(term.name) for term in terms]
-        if unknown := [name for name in self.term_settings if term_key(name) not in keys]:
+        keys = [_term_key(term.name) for term in terms]
+        if unknown := [name for name in self.term_settings if _term_key(name) not in keys]:
             raise ValueError(
                 f"term_settings name {listed(unknown)}, but the terms are {listed(t.name for t in terms)}."
             )
@@ -268,11 +262,46 @@ class CrossModal(CrossModalBase):
 
     def _loss(self, term: Term, batches: Batches) -> Tensor:
         if not term.has_pairs:
-            return zero_loss(term, batches)
-        batch = as_batch(term, batches)
-        value: Tensor = (
-            self.loss(batch.x, batch.labels)
-            if batch.y is None
-            else self.loss(batch.x, batch.labels, ref_emb=batch.y, ref_labels=batch.y_labels)
-        )
+            return term.zero(batches)
+        p = term.problem(batches, BatchOTSettings(), None)
+        second = {} if p.y is None else {"ref_emb": p.y, "ref_labels": p.y_labels}
+        value: Tensor = self.loss(p.x, p.labels, **second)
         return value
+
+
+def _term_key(name: str) -> frozenset[str]:
+    """What a term's name says, whatever the order of its sides."""
+    return frozenset(name.split("/"))
+
+
+def check_batches(
+    batches: Batches | Tensor,
+    sketch_labels: Tensor | None,
+    shape: Tensor | None,
+    shape_labels: Tensor | None,
+    ignore_label: int | None = None,
+) -> dict[str, tuple[Tensor, Tensor]]:
+    """The arguments of a call as checked batches without ignored rows, or an error that says what arrived."""
+    if isinstance(batches, Tensor):
+        if sketch_labels is None or shape is None or shape_labels is None:
+            raise ValueError(
+                "two modalities are given as (sketch, sketch_labels, shape, shape_labels), or any number as "
+                "{name: (embeddings, labels)}."
+            )
+        batches = {"sketch": (batches, sketch_labels), "shape": (shape, shape_labels)}
+    elif not (sketch_labels is None and shape is None and shape_labels is None):
+        raise ValueError("a mapping of batches is the only argument; labels belong into it.")
+    if not batches:
+        raise ValueError("there are no batches.")
+    checked: dict[str, tuple[Tensor, Tensor]] = {}
+    for name, (embeddings, labels) in batches.items():
+        check_embeddings(f"embeddings of {name!r}", embeddings)
+        labels = check_labels(f"labels of {name!r}", labels, embeddings)
+        checked[name] = labelled_rows(embeddings, labels, ignore_label)
+    widths = {name: x.shape[1] for name, (x, _) in checked.items()}
+    if len(set(widths.values())) > 1:
+        raise ValueError(f"all modalities must be embedded in one dimension, got {widths}.")
+    devices = {name: str(x.device) for name, (x, _) in checked.items()}
+    if len(set(devices.values())) > 1:
+        raise ValueError(f"all modalities must be on one device, got {devices}.")
+    return checked

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,21 +14,22 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from batchot.losses.anchors import ClassAnchors
-from batchot.losses.batch import Batch, at_working_precision, check_batch, check_misplacement
+from batchot.losses.backends.rows import Unsolved
 from batchot.losses.batch_ot import BatchOTLoss
-from batchot.losses.blocks import Rows, Unsolved
-from batchot.losses.fused import (
-    compiled_kernels,
-    has_closed_form,
-    once,
+from batchot.losses.problem import (
+    Problem,
+    Rows,
+    at_working_precision,
+    check_misplacement,
+    check_problem,
     prepare,
-    suits_kernels,
     through_norm,
-    untraced,
 )
 from batchot.losses.settings import BatchOTSettings
+from batchot.losses.solve import Solved, backend_of, backends_for, closed_loss, solve_rows, untraced
 from batchot.ranks import RankError, gather_rows, in_words
 
+_ALL_LABELS = BatchOTSettings(ignore_label=None)
 _TYPES: tuple[torch.dtype, ...] = (
     *(torch.float16, torch.bfloat16, torch.float32, torch.float64),
     *(torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64),
@@ -62,17 +64,17 @@ class Parts:
         return gather_rows(part, self.sizes, self.group)
 
     def all_rows(self, part: np.ndarray) -> np.ndarray:
-        """See :class:`~batchot.losses.blocks.Exchange`."""
+        """See :class:`~batchot.losses.backends.rows.Exchange`."""
         return self.gather(self._at(part)).cpu().numpy()
 
     def sum(self, part: np.ndarray) -> np.ndarray:
-        """See :class:`~batchot.losses.blocks.Exchange`."""
+        """See :class:`~batchot.losses.backends.rows.Exchange`."""
         total = self._at(part.copy())
         dist.all_reduce(total, group=self.group)
         return total.cpu().numpy()
 
     def sum_rows(self, part: Tensor) -> Tensor:
-        """See :class:`~batchot.losses.blocks.Exchange`."""
+        """See :class:`~batchot.losses.backends.rows.Exchange`."""
         total = part.contiguous()
         dist.all_reduce(total, group=self.group)
         return total
@@ -131,9 +133,6 @@ def _value_in_words(what: str, value: int) -> str:
     if what == "given":
         return "some" if value else "none"
     return str(_TYPES[value]) if what == "type" else f"{value} columns"
-
-
-_ON_EVERY_GPU = 1 << 20  # pairs
 
 
 class DistributedLoss(nn.Module):
@@ -207,76 +206,76 @@ class DistributedLoss(nn.Module):
             anchors: ClassAnchors | None = self.loss.anchors
         else:
             anchors = None
-        batch = Batch(embeddings, labels, ref_emb, ref_labels, None)
+        settings = self.loss.settings if isinstance(self.loss, BatchOTLoss) else _ALL_LABELS
+        problem = Problem(embeddings, labels, ref_emb, ref_labels, None, settings)
         error: Exception | None = None
-        ignore_label = self.loss.settings.ignore_label if isinstance(self.loss, BatchOTLoss) else None
         try:
-            batch = check_batch(embeddings, labels, indices_tuple, ref_emb, ref_labels, ignore_label)
-            if anchors is not None and batch.labels is not None and len(batch.labels) > 0:
-                anchors.check(batch.x, batch.labels)
+            problem = check_problem(embeddings, labels, indices_tuple, ref_emb, ref_labels, settings)
+            if anchors is not None and problem.labels is not None and len(problem.labels) > 0:
+                anchors.check(problem.x, problem.labels)
         except Exception as refused:  # also what is no tensor: whatever stops this process stops all
             error = refused
         given = (
-            ("embeddings", batch.x),
-            ("labels", batch.labels),
-            ("ref_emb", batch.y),
-            ("ref_labels", batch.y_labels),
+            ("embeddings", problem.x),
+            ("labels", problem.labels),
+            ("ref_emb", problem.y),
+            ("ref_labels", problem.y_labels),
         )
         of_x, _, of_y, _ = agree(given, error, self.group)
-        second = None if batch.y is None else of_y
-        whole = Batch(
-            of_x.gather(batch.x),
-            None if batch.labels is None else of_x.gather(batch.labels),
-            None if batch.y is None else of_y.gather(batch.y),
-            None if batch.y_labels is None else of_y.gather(batch.y_labels),
+        second = None if problem.y is None else of_y
+        whole = Problem(
+            of_x.gather(problem.x),
+            None if problem.labels is None else of_x.gather(problem.labels),
+            None if problem.y is None else of_y.gather(problem.y),
+            None if problem.y_labels is None else of_y.gather(problem.y_labels),
             indices_tuple,
+            settings,
         )
         value = None
-        if isinstance(self.loss, BatchOTLoss) and _holds_rows(self.loss, whole):
+        if isinstance(self.loss, BatchOTLoss):
+            whole = replace(whole, distance=self.loss.distance)
             # in every process alike: the general solver needs the whole problem
-            with suppress(Unsolved):
-                value = self._by_rows(self.loss, batch, whole, of_x, second)
+            if backend_of(whole, "ranks") != "general":
+                with suppress(Unsolved):
+                    value = self._by_rows(self.loss, problem, whole, of_x, second)
         if value is None:
-            value = self._everywhere(batch, whole, of_x, second)
+            value = self._everywhere(problem, whole, of_x, second)
         scaled: Tensor = _ScaledGradient.apply(value, 1.0 if self.average else 1.0 / len(of_x.sizes))
         return scaled
 
     def _by_rows(
-        self, loss: BatchOTLoss, batch: Batch, whole: Batch, of_x: Parts, of_y: Parts | None
+        self, loss: BatchOTLoss, here: Problem, whole: Problem, of_x: Parts, of_y: Parts | None
     ) -> Tensor:
         """Every process solves its rows of the one problem."""
-        settings = loss.settings
-        assert batch.labels is not None and whole.labels is not None
+        assert here.labels is not None and whole.labels is not None
         # here, so that a gradient is scaled before it is rounded to 16 bits, as that of one process is
-        own_x, own_y = (at_working_precision(z, normalize=False) for z in (batch.x, batch.y))
-        assert own_x is not None
+        own_x = at_working_precision(here.x)
+        own_y = None if here.y is None else at_working_precision(here.y)
         if whole.y is None or of_y is None:
             columns = _Columns(whole.x, whole.labels, of_x, None)
         else:
             assert whole.y_labels is not None
             columns = _Columns(whole.y, whole.y_labels, of_x, of_y)
         if loss.anchor_weight < 1:
-            own: Tensor = _RowsLoss.apply(own_x, own_y, batch.labels, columns, settings)
+            own = columns.loss(own_x, own_y, here.labels, whole)
         if loss.anchors is None:
             return own
-        x, labels, parts = own_x, batch.labels, of_x
-        if own_y is not None and batch.y_labels is not None and of_y is not None:
-            x, labels = torch.cat([x, own_y]), torch.cat([labels, batch.y_labels])
+        x, labels, parts = own_x, here.labels, of_x
+        if own_y is not None and here.y_labels is not None and of_y is not None:
+            x, labels = torch.cat([x, own_y]), torch.cat([labels, here.y_labels])
             both = tuple(map(sum, zip(of_x.sizes, of_y.sizes, strict=True)))
             parts = Parts(of_x.group, both, of_x.rank)
-        points = _Columns(
-            loss.anchors.points.to(x), loss.anchors.labels.to(x.device), parts, None, fixed=True
-        )
-        to_points: Tensor = 2 * _RowsLoss.apply(x, None, labels, points, settings)
+        points, classes = loss.anchors.points.to(x), loss.anchors.labels.to(x.device)
+        to_points = 2 * _Columns(points, classes, parts, None, fixed=True).loss(x, None, labels, whole)
         if loss.anchor_weight == 1:
             return to_points
         return (1 - loss.anchor_weight) * own + loss.anchor_weight * to_points
 
-    def _everywhere(self, batch: Batch, whole: Batch, of_x: Parts, of_y: Parts | None) -> Tensor:
+    def _everywhere(self, here: Problem, whole: Problem, of_x: Parts, of_y: Parts | None) -> Tensor:
         """The loss of the gathered batch, of which the rows of this process have a gradient."""
-        x = _put(whole.x, batch.x, of_x)
-        y = None if whole.y is None or batch.y is None or of_y is None else _put(whole.y, batch.y, of_y)
-        return _call(self.loss, x, whole.labels, whole.indices_tuple, y, whole.y_labels)
+        x = _put(whole.x, here.x, of_x)
+        y = None if whole.y is None or here.y is None or of_y is None else _put(whole.y, here.y, of_y)
+        return _call(self.loss, x, whole.labels, whole.pairs, y, whole.y_labels)
 
 
 @dataclass(frozen=True)
@@ -289,60 +288,45 @@ class _Columns:
     of_y: Parts | None  # of the columns of a second batch; None: the batch against itself
     fixed: bool = False  # points that no process owns and that do not move
 
-    @property
-    def itself(self) -> bool:
-        return self.of_y is None and not self.fixed
+    def loss(self, x: Tensor, y: Tensor | None, labels: Tensor, whole: Problem) -> Tensor:
+        """L of the whole problem, with the gradient on x and y, the rows of this process, times the processes."""
+        return closed_loss(x, y, labels, None, partial(self._solve, whole))
 
-
-class _RowsLoss(torch.autograd.Function):
-    """L of the whole problem, with the gradient on the rows of this process times the number of processes."""
-
-    @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, y: Tensor | None, labels: Tensor, columns: _Columns, settings: BatchOTSettings
-    ) -> Tensor:
-        from batchot.losses.blocks.solve import solve
-
-        need_x, need_y = ctx.needs_input_grad[:2]
-        of_x, of_y = columns.of_x, columns.of_y
-        points = at_working_precision(columns.points, normalize=False)
-        assert points is not None
-        centre = None
-        if not settings.normalize and not columns.itself:
-            centre = (
-                torch.from_numpy(of_x.sum(x.sum(0, dtype=torch.float64).cpu().numpy())).to(points)
-                / of_x.total
-            )
+    def _solve(
+        self,
+        whole: Problem,
+        x: Tensor,
+        y: Tensor | None,
+        labels: Tensor,
+        y_labels: None,
+        need_grad: bool,
+    ) -> Solved:
+        settings, of_x, of_y = whole.settings, self.of_x, self.of_y
+        itself = of_y is None and not self.fixed
+        points = at_working_precision(self.points)
+        centre: Tensor | None = None
+        if not settings.normalize and not itself:
+            total = of_x.sum(x.sum(0, dtype=torch.float64).cpu().numpy())
+            centre = torch.from_numpy(total).to(points) / of_x.total
         points, norm, _ = prepare(points, settings.normalize, centre)
-        if columns.itself:
+        if itself:
             own, own_norm = points[of_x.own], None if norm is None else norm[of_x.own]
         else:
             own, own_norm, _ = prepare(x.to(points.dtype), settings.normalize, centre)
-        first = of_x.first if columns.itself else None
-        rows = Rows(own, points, labels, columns.labels, first, of_x.total, settings)
+        rows = Rows(own, points, labels, self.labels, of_x.first if itself else None, of_x.total, settings)
+        pairs, double = len(whole.x) * len(whole.columns), points.dtype == torch.float64
+        backend = backends_for(points.device.type, double, "ranks", pairs, len(own) * len(points))[0]
         # every process has to take part in the sum of the columns' gradient, or none
-        solved = solve(rows, of_x, need_x, of_y is not None)
-        check_misplacement(solved.loss, Batch(x, labels, None, None, None))
+        solved = solve_rows(rows, backend, of_x, need_grad, of_y is not None)
+        check_misplacement(solved.loss, x)
         factor = float(len(of_x.sizes))
         grad_x = None if solved.grad_x is None else through_norm(solved.grad_x, own, own_norm).mul_(factor)
         grad_y = None
-        if need_y and y is not None and of_y is not None and solved.grad_y is not None:
+        if y is not None and of_y is not None and solved.grad_y is not None:
             part = of_y.own
             own_y_norm = None if norm is None else norm[part]
             grad_y = through_norm(solved.grad_y[part].clone(), points[part], own_y_norm).mul_(factor)
-        ctx.save_for_backward(x, y, grad_x, grad_y)
-        return torch.tensor(solved.loss, dtype=points.dtype, device=x.device)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None]:
-        x, y, grad_x, grad_y = ctx.saved_tensors
-        return (
-            None if grad_x is None else grad * once(grad_x, x, y),
-            None if grad_y is None else grad * once(grad_y, x, y),
-            None,
-            None,
-            None,
-        )
+        return torch.tensor(solved.loss, dtype=points.dtype, device=x.device), grad_x, grad_y
 
 
 class _ScaledGradient(torch.autograd.Function):
@@ -362,20 +346,6 @@ def _put(whole: Tensor, own: Tensor, parts: Parts) -> Tensor:
     """All rows, of which those of this process have a gradient, times the number of processes."""
     own = _ScaledGradient.apply(own, float(len(parts.sizes)))
     return torch.cat([whole[: parts.own.start], own, whole[parts.own.stop :]])
-
-
-def _holds_rows(loss: nn.Module, whole: Batch) -> bool:
-    """Whether the processes solve their rows each; the same in all of them."""
-    if not isinstance(loss, BatchOTLoss) or loss.distance is not None or whole.indices_tuple is not None:
-        return False
-    if whole.labels is None or (whole.y is not None and whole.y_labels is None) or len(whole.x) < 2:
-        return False
-    double = whole.x.dtype == torch.float64
-    if not (has_closed_form(loss.settings) if double else suits_kernels(loss.settings)):
-        return False
-    pairs = len(whole.x) * len(whole.x if whole.y is None else whole.y)
-    # a GPU solves a small problem in less time than the processes need to exchange one vector
-    return compiled_kernels() is not None and (whole.x.device.type == "cpu" or pairs > _ON_EVERY_GPU)
 
 
 def _call(

@@ -8,17 +8,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from batchot.losses.batch import (
-    Batch,
+from batchot.losses.backends.general import misplacement_of, plan_of, positive_pairs
+from batchot.losses.problem import (
     Distance,
+    Problem,
     at_working_precision,
-    batch_misplacement,
-    check_batch,
     check_distance,
-    paired_rows,
-    positive_pairs,
+    check_problem,
+    named_rows,
 )
-from batchot.losses.batch_ot import batch_plan
 from batchot.losses.settings import BatchOTSettings
 from batchot.transport import pair_distances
 
@@ -105,21 +103,21 @@ def plan_report(
     """
     settings = BatchOTSettings() if settings is None else settings
     check_distance(distance)
-    batch = check_batch(embeddings, labels, indices_tuple, ref_emb, ref_labels, settings.ignore_label)
-    if batch.indices_tuple is not None:
-        batch = paired_rows(batch)
+    problem = named_rows(
+        check_problem(embeddings, labels, indices_tuple, ref_emb, ref_labels, settings, distance)
+    )
     with torch.no_grad():
-        M = batch_misplacement(batch, settings, distance)
-        plan = batch_plan(M, batch, settings)
+        M = misplacement_of(problem)
+        plan = plan_of(M, problem)
         T = plan.coupling
         total = T.sum().clamp(min=torch.finfo(T.dtype).tiny)
         allowed = T > 0
         count = allowed.sum().clamp(min=1)
         violated = (M > 0) & allowed
-        positive = positive_pairs(batch)
+        positive = positive_pairs(problem)
         gradient, positive_gradient = None, None
         if distance is None:
-            pull = _gradients(M, T, batch, settings)
+            pull = _gradients(M, T, problem)
             gradient = float(pull.sum() / count)
             positive_gradient = float(pull[positive].sum() / pull.sum().clamp(min=1e-30))
         return PlanReport(
@@ -138,11 +136,11 @@ def plan_report(
         )
 
 
-def _gradients(M: Tensor, T: Tensor, batch: Batch, settings: BatchOTSettings) -> Tensor:
+def _gradients(M: Tensor, T: Tensor, problem: Problem) -> Tensor:
     """Norm of what each pair pulls at the (normalised) embedding of its row: T |dM/d delta| |d delta/dx| / 2."""
-    x, y = (at_working_precision(z, settings.normalize) for z in (batch.x, batch.y))
-    assert x is not None
+    s = problem.settings
+    x, y = (at_working_precision(z, s.normalize) for z in (problem.x, problem.columns))
     distance = pair_distances(x, y, power=1)
-    slope = torch.ones_like(distance) if settings.distance_power == 1 else 2 * distance
-    hinge = (M > 0).to(M.dtype) if settings.power == 1 else 2 * M.sqrt()
+    slope = torch.ones_like(distance) if s.distance_power == 1 else 2 * distance
+    hinge = (M > 0).to(M.dtype) if s.power == 1 else 2 * M.sqrt()
     return 0.5 * T * hinge * slope

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import matplotlib as mpl
 import numpy as np
@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from batchot.losses import BatchOTSettings
-from batchot.losses.batch import batch_misplacement, check_batch
-from batchot.losses.batch_ot import batch_plan
+from batchot.losses.backends.general import misplacement_of, plan_of
+from batchot.losses.problem import check_problem
 from batchot.reporting.style import LIGHT, Theme, figure_text, new_figure, style_axes
 
 _KINDS = ("positive", "negative, violated", "negative, easy")
@@ -90,16 +90,17 @@ def solve_items(rows: Chosen, columns: Chosen | None, settings: BatchOTSettings)
     y, y_labels, y_items = columns or (None, None, None)
     labels = x_labels[items]
     column_labels = None if y_labels is None else y_labels[y_items]
-    batch = check_batch(
+    problem = check_problem(
         x[items].detach().cpu().float(),
         labels,
         None,
         None if y is None else y[y_items].detach().cpu().float(),
         column_labels,
+        replace(settings, ignore_label=None),
     )
     with torch.no_grad():
-        M = batch_misplacement(batch, settings)
-        plan = batch_plan(M, batch, settings)
+        M = misplacement_of(problem)
+        plan = plan_of(M, problem)
     return BatchPlan(
         items=items,
         labels=labels,
