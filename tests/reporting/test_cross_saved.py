@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from batchot.errors import RunError
+from batchot.files import RunFolder, write_csv, write_text
 from batchot.losses import BatchOTSettings
 from batchot.reporting import CrossModalMaterial, load_cross_material, rebuild_report, save_cross_material
-from batchot.training.files import RunFolder, write_csv, write_text
 
 Make = Callable[..., CrossModalMaterial]
 

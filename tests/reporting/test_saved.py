@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from batchot.errors import RunError
+from batchot.files import RunFolder, write_csv, write_text
 from batchot.losses import BatchOTSettings
 from batchot.reporting import ReportMaterial, load_material, save_material, saved
-from batchot.training.files import RunFolder, write_csv, write_text
 
 LABELS = [0, 0, 1, 1, 1]
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from batchot.errors import RunInterrupted
 from batchot.training import train_cross
-from batchot.training.files import RunInterrupted
 from batchot.training.learner import MetricLearner
 from batchot.training.recipe import Recipe, RecipeError
 from batchot.training.recipes import load_any_recipe, load_recipe
@@ -49,17 +49,17 @@ def assert_same(a: Path, b: Path) -> None:
 
 def seen_sizes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Note how many samples the network sees at once while it is trained."""
-    from batchot.training.network import Network
+    from batchot.towers.tower import Tower
 
     sizes: list[int] = []
-    original = Network.forward
+    original = Tower.forward
 
-    def noting(self: Network, samples: Tensor) -> object:
+    def noting(self: Tower, samples: Tensor) -> object:
         if self.training and torch.is_grad_enabled():
             sizes.append(len(samples))
         return original(self, samples)
 
-    monkeypatch.setattr(Network, "forward", noting)
+    monkeypatch.setattr(Tower, "forward", noting)
     return sizes
 
 
@@ -103,7 +103,7 @@ def test_a_chunked_run_is_resumed(small: Overrides, tmp_path: Path, monkeypatch:
 def test_calibration_is_on_chunks(small: Overrides, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[int] = []
 
-    def noting(network: object, batches: object) -> None:
+    def noting(network: object, run: object, batches: object) -> None:
         sizes.extend(len(batch) for batch in batches)  # type: ignore[attr-defined]
 
     monkeypatch.setattr("batchot.training.learner.recalibrate", noting)

@@ -9,16 +9,16 @@ import pytest
 import torch
 
 from batchot.data import load_digits
-from batchot.errors import RunError
+from batchot.errors import RunError, RunInterrupted
+from batchot.towers.embedder import tie
 from batchot.training import load_run
 from batchot.training.cross_recipe import CrossModalRecipe
 from batchot.training.cross_run import TrainedCrossRun, train_cross
-from batchot.training.cross_trained import CrossModalEmbedder, CrossNetwork, tie
 from batchot.training.evaluate import evaluate_cross
-from batchot.training.files import RunInterrupted
 from batchot.training.recipe import RecipeError
 from batchot.training.recipes import load_any_recipe
 from batchot.training.run import Messages
+from saved_runs import make_untrained
 
 
 def read(file: Path, *overrides: tuple[str, str]) -> CrossModalRecipe:
@@ -51,8 +51,7 @@ def test_scores_are_those_of_the_queries_against_the_gallery(finished: TrainedCr
 
 def test_the_loaded_run_embeds_as_the_training_did(finished: TrainedCrossRun) -> None:
     towers = load_run(finished.folder.root)
-    assert isinstance(towers, CrossModalEmbedder)
-    assert (towers.towers, towers.embedding_dim) == (("left", "right"), 8)
+    assert (tuple(towers.towers), towers.embedding_dim) == (("left", "right"), 8)
     test = load_digits().test
     for name, expected in (("left", finished.queries), ("right", finished.gallery)):
         with torch.no_grad():
@@ -126,7 +125,7 @@ def test_batches_that_cannot_be_are_refused_before_training(digits_twice: Path, 
 @pytest.mark.parametrize("norm", ["separate", "shared"])
 def test_shared_weights_are_one_and_norms_are_apart(share: str, norm: str, digits_twice: Path) -> None:
     recipe = read(digits_twice, ("together.share", share), ("together.norm", norm))
-    network = CrossNetwork(recipe, {"left": (1, 8, 8), "right": (1, 8, 8)}, 10)
+    network = make_untrained(recipe, {"left": (1, 8, 8), "right": (1, 8, 8)})
     left, right = network.tower("left").embedder, network.tower("right").embedder
     conv = [[p for p in t.backbone.parameters() if p.ndim == 4] for t in (left, right)]
     assert conv[0] and all(a is b for a, b in zip(*conv, strict=True))
@@ -139,7 +138,7 @@ def test_shared_weights_are_one_and_norms_are_apart(share: str, norm: str, digit
     network.eval()
 
     def embed_alike() -> bool:
-        return torch.equal(network("left", x).embeddings, network("right", x).embeddings)
+        return torch.equal(network.tower("left")(x), network.tower("right")(x))
 
     assert embed_alike() == (share == "all")  # norms that are apart begin alike
     with torch.no_grad():
@@ -147,7 +146,7 @@ def test_shared_weights_are_one_and_norms_are_apart(share: str, norm: str, digit
     assert embed_alike() == ((share, norm) == ("all", "shared"))
     # statistics that are in common move together
     network.train()
-    network("left", x)
+    network.tower("left")(x)
     moved = norms[0][0].running_mean, norms[1][0].running_mean
     assert torch.equal(*moved) == (norm == "shared")
 
@@ -161,7 +160,7 @@ def test_a_third_tower_is_trained_along(digits_twice: Path, tmp_path: Path) -> N
     assert recipe.pairs == [("left", "middle"), ("left", "right"), ("middle", "right")]
     run = train_cross(recipe, tmp_path / "run", device="cpu")
     towers = load_run(run.folder.root)
-    assert isinstance(towers, CrossModalEmbedder) and towers.towers == ("left", "middle", "right")
+    assert tuple(towers.towers) == ("left", "middle", "right")
     assert towers("middle", load_digits().test.images[:3]).shape == (3, 8)
 
 

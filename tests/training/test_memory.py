@@ -11,10 +11,10 @@ from torch import Tensor
 
 from batchot.cli import main
 from batchot.errors import RunError
+from batchot.towers.tower import Tower
 from batchot.training import train_cross
 from batchot.training.learner import MetricLearner
 from batchot.training.memory import advice, is_out_of_memory
-from batchot.training.network import Network
 from batchot.training.recipe import Recipe
 from batchot.training.recipes import load_any_recipe, load_recipe
 from batchot.training.run import train
@@ -28,14 +28,14 @@ Overrides = tuple[tuple[str, str], ...]
 def greedy(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Let the network ask for too much memory in the modes that are put into this list."""
     modes: list[str] = []
-    original = Network.forward
+    original = Tower.forward
 
-    def asking(self: Network, samples: Tensor) -> object:
+    def asking(self: Tower, samples: Tensor) -> object:
         if ("training" if self.training else "evaluation") in modes:
             torch.empty(TOO_MUCH, dtype=torch.uint8)
         return original(self, samples)
 
-    monkeypatch.setattr(Network, "forward", asking)
+    monkeypatch.setattr(Tower, "forward", asking)
     return modes
 
 

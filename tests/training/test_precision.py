@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from batchot.evaluation import retrieval_scores
 from batchot.losses import CrossModalBatchOTLoss, JointLoss
 from batchot.models import LeNet5, MetricNet
+from batchot.towers.saved import load_run
 from batchot.training import train_cross
 from batchot.training.recipe import Recipe
 from batchot.training.recipes import load_any_recipe, load_recipe
 from batchot.training.run import TrainedRun, train
-from batchot.training.trained import load_run
 
 Overrides = tuple[tuple[str, str], ...]
 HALF = (("precision", "bf16"), ("channels_last", "true"), ("loss.cross_entropy_weight", "0.2"))

@@ -13,9 +13,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from batchot.errors import RunError
+from batchot.errors import RunError, RunInterrupted
 from batchot.training.callbacks import Checkpoints, History, Row
-from batchot.training.files import RunInterrupted
 from batchot.training.learner import MetricLearner
 from batchot.training.recipe import Recipe
 from batchot.training.recipes import load_recipe
@@ -156,7 +155,7 @@ def test_killed_process_leaves_a_run_that_resumes(
     program = f"""
 import os, signal
 from pathlib import Path
-import batchot.training.files as files
+import batchot.files as files
 from batchot.training.callbacks import Checkpoints
 from batchot.training.run import train
 from batchot.training.recipes import load_recipe

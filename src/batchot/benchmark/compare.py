@@ -18,11 +18,11 @@ from batchot.benchmark.machine import commit
 from batchot.benchmark.runner import Outcome, Runner
 from batchot.benchmark.tuning import Trial, as_overrides, best_of, tune
 from batchot.device import Device
-from batchot.errors import RunError
+from batchot.errors import RunError, RunInterrupted
+from batchot.files import RunFolder, write_json
 from batchot.training.callbacks import StopRequest
 from batchot.training.cross_module import make_cross_loss
 from batchot.training.cross_recipe import CrossModalRecipe
-from batchot.training.files import RunFolder, RunInterrupted, write_json
 from batchot.training.losses import make_loss
 from batchot.training.recipe import Recipe, RecipeError
 from batchot.training.recipes import load_any_recipe, to_mapping

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from batchot.device import Device
 from batchot.errors import RunError
+from batchot.files import write_text
 from batchot.training.cross_recipe import CrossModalRecipe
-from batchot.training.files import write_text
 from batchot.training.recipe import Recipe
 from batchot.training.recipes import recipe_of_values, to_mapping
 

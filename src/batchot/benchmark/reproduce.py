@@ -12,8 +12,8 @@ from batchot.benchmark.job import key_of
 from batchot.benchmark.results import Interval, mean_interval
 from batchot.device import Device
 from batchot.errors import DataError
+from batchot.files import RunFolder
 from batchot.training.cross_recipe import CrossModalRecipe
-from batchot.training.files import RunFolder
 from batchot.training.recipe import Recipe, RecipeError
 from batchot.training.recipes import load_any_recipe
 

@@ -13,8 +13,8 @@ from typing import Any
 
 from batchot.benchmark.compare import Compared, Result
 from batchot.benchmark.machine import describe_machine
+from batchot.files import write_csv, write_text
 from batchot.training.callbacks import Row
-from batchot.training.files import write_csv, write_text
 from batchot.training.recipes import load_any_recipe, to_mapping
 
 

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from batchot.benchmark.job import DIVERGED, FINISHED, MEASURED, read_job
-from batchot.training.files import RunInterrupted
+from batchot.errors import RunInterrupted
 
 INTERRUPTED_STATUS, DIVERGED_STATUS = 130, 3
 TOLD = "error: "  # before a message, which may have several lines, in the log
@@ -27,9 +27,9 @@ def main(folder: Path) -> int:
     import torch
 
     torch.set_num_threads(job.threads)
-    from batchot.errors import DataError, RunError
+    from batchot.errors import DataError, Diverged, RunError
+    from batchot.files import RunFolder, write_text
     from batchot.training.cross_run import train_cross
-    from batchot.training.files import Diverged, RunFolder, write_text
     from batchot.training.recipe import Recipe, RecipeError
     from batchot.training.run import Messages, train
 
@@ -67,7 +67,7 @@ def main(folder: Path) -> int:
 def _write_measured(folder: Path) -> None:
     """Write when and where: a comparison may go on another day, on another machine."""
     from batchot.benchmark.machine import describe_machine
-    from batchot.training.files import write_json
+    from batchot.files import write_json
 
     now = datetime.now(UTC).isoformat(timespec="seconds")
     write_json(folder / MEASURED, {"finished": now, "machine": describe_machine()})

@@ -20,8 +20,8 @@ def evaluate(argv: list[str]) -> int:
 
     def work() -> int:
         from batchot.training.evaluate import evaluate, evaluate_cross
-        from batchot.training.loading import recipe_of
         from batchot.training.recipe import Recipe
+        from batchot.training.recipes import recipe_of
 
         measure = evaluate if isinstance(recipe_of(options.run), Recipe) else evaluate_cross
         for name, value in measure(

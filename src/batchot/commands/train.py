@@ -26,9 +26,9 @@ from batchot.training.settings import (
 )
 
 if TYPE_CHECKING:
+    from batchot.files import RunFolder
     from batchot.training.callbacks import Row
     from batchot.training.cross_run import TrainedCrossRun
-    from batchot.training.files import RunFolder
     from batchot.training.run import TrainedRun
 
 _FLAGS = ("--resume", "--help")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING
 
+from batchot.files import RunFolder, write_bytes, write_text
 from batchot.losses import CrossModalBatchOTLoss
 from batchot.reporting.cross_material import CrossModalMaterial, Items, Side
 from batchot.reporting.cross_sections import (
@@ -22,7 +23,6 @@ from batchot.reporting.saved import save_cross_material
 from batchot.reporting.sections import curves_section, map_view
 from batchot.reporting.style import Thumbnails, figure_png, themed_figure
 from batchot.reporting.thumbnails import thumbnails_of
-from batchot.training.files import RunFolder, write_bytes, write_text
 
 if TYPE_CHECKING:
     from batchot.data import Samples

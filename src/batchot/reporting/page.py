@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
+from batchot.files import page_style
 from batchot.reporting.analysis import Analysis
 from batchot.reporting.material import ReportMaterial
 from batchot.reporting.plan_history import plan_history_section
@@ -18,7 +19,7 @@ from batchot.reporting.sections import (
     plan_section,
     retrieval_section,
 )
-from batchot.reporting.style import STYLE, Thumbnails
+from batchot.reporting.style import Thumbnails
 
 if TYPE_CHECKING:
     from batchot.training.callbacks import Row
@@ -58,7 +59,7 @@ def assemble_page(
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{escape(title)}</title>
-<style>{STYLE}</style>
+<style>{page_style()}</style>
 </head>
 <body>
 <main>

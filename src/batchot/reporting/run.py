@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from batchot.files import RunFolder, write_bytes, write_text
 from batchot.losses import BatchOTLoss
 from batchot.reporting.analysis import Analysis
 from batchot.reporting.cross_page import write_cross_pages
@@ -16,7 +17,6 @@ from batchot.reporting.page import make_page
 from batchot.reporting.saved import cross_material_file, load_cross_material, load_material, save_material
 from batchot.reporting.style import figure_png
 from batchot.reporting.thumbnails import thumbnails_of
-from batchot.training.files import RunFolder, write_bytes, write_text
 from batchot.training.plan_history import read_plans
 
 if TYPE_CHECKING:

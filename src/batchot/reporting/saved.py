@@ -3,33 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import zipfile
-import zlib
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-import numpy as np
-import torch
 from torch import Tensor
 
-from batchot.errors import RunError
+from batchot.files import RunFolder
 from batchot.losses import BatchOTSettings
 from batchot.reporting.cross_material import CrossModalMaterial, Items
 from batchot.reporting.history import read_history
 from batchot.reporting.material import ReportMaterial, shrink
-from batchot.training.files import RunFolder, write_atomically
+from batchot.towers.items import cross_material_file, material_file, read_archive, write_archive
 from batchot.training.plan_history import read_plans
 
-_FORMAT = 1
 _TEXTS = ("title", "about", "predicted_by", "items")
-
-
-def material_file(root: Path) -> Path:
-    """Give where the test items of a run lie."""
-    return root / "test_items.npz"
 
 
 def save_material(root: Path, material: ReportMaterial) -> Path:
@@ -68,44 +56,6 @@ def read_described(root: Path, about: Mapping[str, Any], texts: Sequence[str]) -
     }
 
 
-def write_archive(path: Path, arrays: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
-    """Write tensors and a description of them into one npz file."""
-    content = json.dumps({**about, "format": _FORMAT}, ensure_ascii=False)
-    text = np.frombuffer(content.encode(), dtype=np.uint8)
-
-    def write(file: IO[bytes]) -> None:
-        kept: dict[str, Any] = {name: _array(value) for name, value in arrays.items()}
-        np.savez_compressed(file, about=text, **kept)
-
-    write_atomically(path, write)
-
-
-@contextmanager
-def read_archive(path: Path) -> Iterator[tuple[dict[str, Any], dict[str, Tensor]]]:
-    """Read what `write_archive` has written; what goes wrong while it is used is told as damage of the file."""
-    root = path.parent
-    if not path.is_file():
-        what = f"{root} has no {path.name}" if root.is_dir() else f"there is no folder {root}"
-        raise RunError(f"{what}: a report is made from the test items that a finished run leaves there")
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            about: dict[str, Any] = json.loads(file["about"].tobytes().decode())
-            arrays = {name: torch.from_numpy(file[name]) for name in file.files if name != "about"}
-        if about["format"] != _FORMAT:
-            raise RunError(
-                f"{path} is of format {about['format']}, this version of batchot reads {_FORMAT}; "
-                "use the version that trained the run"
-            )
-        yield about, arrays
-    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile, zlib.error) as error:
-        raise RunError(f"{path} is damaged ({error}); evaluate or train the run again") from error
-
-
-def _array(value: Tensor) -> np.ndarray:
-    value = value.detach().cpu()
-    return (value.float() if value.is_floating_point() else value).numpy()  # numpy has no bfloat16
-
-
 def load_material(root: Path) -> ReportMaterial:
     """Read the material of a report from a run folder."""
     with read_archive(material_file(root)) as (about, arrays):
@@ -119,11 +69,6 @@ def load_material(root: Path) -> ReportMaterial:
 
 _CROSS_TEXTS = ("title", "about", "query_name", "gallery_name")
 _SIDES = ("query", "gallery")
-
-
-def cross_material_file(root: Path) -> Path:
-    """Give where the queries and the gallery of a cross-modal run lie."""
-    return root / "cross_items.npz"
 
 
 def save_cross_material(root: Path, material: CrossModalMaterial) -> Path:

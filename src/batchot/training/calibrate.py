@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from batchot.data import EvaluationBatches, Preparation, Samples
@@ -17,7 +18,7 @@ from batchot.training.recipe import BatchSettings
 
 
 @torch.no_grad()
-def recalibrate(network: nn.Module, batches: Iterable[Tensor]) -> None:
+def recalibrate(network: nn.Module, run: Callable[..., object], batches: Iterable[Any]) -> None:
     """Replace the running means and variances by those of some batches under the present weights."""
     norms = [
         module
@@ -36,7 +37,7 @@ def recalibrate(network: nn.Module, batches: Iterable[Tensor]) -> None:
             norm.reset_running_stats()
         with local_statistics(network):
             for batch in batches:
-                network(batch)
+                run(batch)
         if rank_count() > 1:
             _average(norms)
     finally:

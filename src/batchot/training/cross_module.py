@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -13,12 +14,12 @@ from batchot.errors import RunError
 from batchot.losses import CrossModal, CrossModalBatchOTLoss
 from batchot.losses.joint import mean_cross_entropy
 from batchot.ranks import on_first, rows_of_all
+from batchot.towers.embedder import Embedder, Outputs
 from batchot.training.calibrate import recalibrate
 from batchot.training.cross_recipe import CrossModalRecipe
-from batchot.training.cross_trained import CrossNetwork, embed_tower
 from batchot.training.learner import Learner, Parts
 from batchot.training.losses import batch_ot_settings, make_loss, normalizes
-from batchot.training.network import Outputs, channels_last
+from batchot.training.network import make_network, seen_as
 from batchot.training.scores import Embedded, score_across
 
 
@@ -61,13 +62,11 @@ class CrossModalLearner(Learner):
         super().__init__(recipe, classes, steps_per_epoch)
         self.recipe: CrossModalRecipe = recipe
         self.input_shapes = dict(input_shapes)
-        self.network: CrossNetwork = CrossNetwork(recipe, input_shapes, len(classes))
-        for name, tower in recipe.towers.items():
-            self.network.tower(name).kept = tower.model.train == "head"
-        if recipe.channels_last:
-            self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        seen = {name: seen_as(shape, preparations[name]) for name, shape in input_shapes.items()}
+        self.network: Embedder = make_network(recipe, seen, classes)
         self.objective = make_cross_loss(recipe, len(classes))
         self.normalized = cross_normalizes(self.objective)
+        self.network.spec = replace(self.network.spec, normalized=self.normalized)
         self.preparations = dict(preparations)
         self.queries: Embedded | None = None  # of the epoch that was evaluated last
         self.gallery: Embedded | None = None
@@ -77,7 +76,7 @@ class CrossModalLearner(Learner):
     def training_step(self, batch: TowerBatches, batch_idx: int) -> Tensor:
         """Give the loss of a batch of each tower."""
         outputs: dict[str, Outputs] = {
-            name: self.run_network(name, self._layout(x), chunk=self.recipe.towers[name].batch.chunk)
+            name: self.run_network(name, x, chunk=self.recipe.towers[name].batch.chunk)
             for name, (x, _) in batch.items()
         }
         labels = {name: y for name, (_, y) in batch.items()}
@@ -110,9 +109,6 @@ class CrossModalLearner(Learner):
                 loss = loss + settings.cross_entropy_weight * entropy / len(outputs)
         return loss
 
-    def _layout(self, samples: Tensor) -> Tensor:
-        return channels_last(samples) if self.recipe.channels_last else samples
-
     def _report_plans(self, embedded: TowerBatches) -> None:
         if not isinstance(self.objective, CrossModalBatchOTLoss):
             return
@@ -125,25 +121,20 @@ class CrossModalLearner(Learner):
         """Forget the embeddings of the epoch before."""
         self._collected = [[], []]
         if self.calibration:
+            towers = {name: self.network.tower(name) for name in self.calibration}
             batches = (
-                (name, self._layout(samples.to(self.device)))
+                (towers[name], towers[name].laid_out(samples.to(self.device)))
                 for name, loader in self.calibration.items()
                 for samples, _ in loader
             )
-            recalibrate(Routed(self.network), batches)  # type: ignore[arg-type]
+            recalibrate(self.network, lambda of_tower: of_tower[0](of_tower[1]), batches)
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int, dataloader_idx: int = 0) -> None:
         """Embed queries (loader 0) and gallery (loader 1)."""
         samples, labels = batch
         name = (self.recipe.query, self.recipe.target)[dataloader_idx]
         with torch.autocast(samples.device.type, enabled=False):
-            out = embed_tower(
-                self.network,
-                name,
-                self._layout(samples),
-                normalize=self.normalized,
-                flip=self.recipe.evaluation.flip,
-            )
+            out = self.network.outputs(self.network.tower(name).laid_out(samples), name, prepared=True)
         self._collected[dataloader_idx].append((out.embeddings, out.logits, labels))
 
     def on_validation_epoch_end(self) -> None:
@@ -163,26 +154,4 @@ class CrossModalLearner(Learner):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Put what `load_run` needs beside the weights."""
-        checkpoint["classes"] = list(self.classes)
-        checkpoint["normalized"] = self.normalized
-        checkpoint["towers"] = {
-            name: {
-                "input_shape": list(self.input_shapes[name]),
-                "mean": [] if p.normalization is None else list(p.normalization.mean),
-                "std": [] if p.normalization is None else list(p.normalization.std),
-            }
-            for name, p in self.preparations.items()
-        }
-
-
-class Routed(nn.Module):
-    """A cross-modal network that takes (name of the tower, samples) as one argument."""
-
-    def __init__(self, network: CrossNetwork) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, named: tuple[str, Tensor]) -> Outputs:
-        """Give embeddings and logits."""
-        out: Outputs = self.network(*named)
-        return out
+        checkpoint["spec"] = self.network.spec.to_json()

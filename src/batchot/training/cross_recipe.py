@@ -311,6 +311,11 @@ class CrossModalRecipe:
         return ["-".join(pair) for pair in self.pairs]
 
     @property
+    def parts(self) -> dict[str, Recipe]:
+        """What each tower embeds and by which network."""
+        return self.towers
+
+    @property
     def pairs(self) -> list[tuple[str, str]]:
         """All pairs of towers, in their order."""
         names = list(self.towers)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +11,19 @@ from batchot.data import EvaluationBatches, Samples
 from batchot.data.batches.paired import PairedTrainingBatches
 from batchot.data.batches.samplers import generator_for
 from batchot.data.labels import Share
+from batchot.files import RunFolder
 from batchot.ranks import on_first, rank_count, this_rank
+from batchot.towers.saved import load_run
 from batchot.training.calibrate import calibration_batches
 from batchot.training.callbacks import Row
 from batchot.training.cross_inputs import CrossData, load_cross, paired_batches, preparations
 from batchot.training.cross_module import CrossModalLearner, make_cross_loss
 from batchot.training.cross_recipe import CrossModalRecipe
-from batchot.training.cross_trained import CrossModalEmbedder, load_cross_run
 from batchot.training.distributed import described
-from batchot.training.files import RunFolder
 from batchot.training.inputs import input_shape
 from batchot.training.kept import keep, kept_preparation
 from batchot.training.network import check_own, check_pretrained
-from batchot.training.run import Device, Job, Messages, begin_from, embed_all, fit_run, head_first
+from batchot.training.run import Device, Job, Messages, begin_from, embed_samples, fit_run, head_first
 from batchot.training.scores import Embedded
 
 
@@ -97,8 +96,8 @@ def train_cross(
     assert isinstance(learner, CrossModalLearner)
     queries, gallery = learner.queries, learner.gallery
     if queries is None or gallery is None:  # the run was finished already
-        queries = on_first(lambda: embed_tower_samples(load_cross_run(out), recipe.query, data.queries))
-        gallery = on_first(lambda: embed_tower_samples(load_cross_run(out), recipe.target, data.gallery))
+        queries = on_first(lambda: embed_samples(load_run(out), recipe, data.queries, recipe.query))
+        gallery = on_first(lambda: embed_samples(load_run(out), recipe, data.gallery, recipe.target))
     return TrainedCrossRun(
         fitted.folder, recipe, fitted.rows, data, queries.on_cpu(), gallery.on_cpu(), fitted.waited
     )
@@ -137,14 +136,3 @@ def _prepare(
         EvaluationBatches(gallery, prepare[recipe.target], size, share),
     )
     return learner, batches, evaluation
-
-
-def embed_tower_samples(embedder: CrossModalEmbedder, name: str, samples: Samples) -> Embedded:
-    """Embed all samples of a set by a tower."""
-    tower, size = embedder.recipe.towers[name], embedder.recipe.evaluation.batch
-    if tower.model.train != "head":
-        return embed_all(partial(embedder.outputs, name), samples, size)
-    network = embedder.network.tower(name)
-    kept = keep(network, tower, embedder.preparations[name], samples, training=False)
-    with network.on_kept_features():
-        return embed_all(partial(embedder.outputs, name), kept, size)

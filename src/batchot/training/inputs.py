@@ -33,8 +33,8 @@ from batchot.data.sets.places import cache_folder
 from batchot.data.sets.quickdraw import Hand, load_quickdraw
 from batchot.data.sets.shape_files import shorten
 from batchot.named import is_own, own
+from batchot.towers.saved import read_saved, trained_run
 from batchot.training.recipe import Recipe, RecipeError
-from batchot.training.saved_run import read_saved, trained_run
 
 if TYPE_CHECKING:
     from batchot.data.sets.collection import ShapeCollection
@@ -435,8 +435,10 @@ def prepare(recipe: Recipe, splits: Splits[Any]) -> Preparation:
     if recipe.model.name in ("pointnet", "dgcnn"):
         normalization = None
     elif (run := trained_run(recipe.model.pretrained)) is not None:
-        saved = read_saved(run, "last").content  # a tower that begins from a run sees as the run saw
-        normalization = Normalization(tuple(saved["mean"]), tuple(saved["std"]))
+        seen = next(
+            iter(read_saved(run, "last").spec.towers.values())
+        )  # it sees as the run saw that it begins from
+        normalization = Normalization(seen.mean, seen.std)
     elif recipe.model.pretrained != "none":
         # pretrained backbones take pixels in 0 .. 1 and normalise them as their weights want it
         c = 1 if projection is not None else splits.sample_shape[-3]

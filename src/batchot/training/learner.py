@@ -10,16 +10,17 @@ from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
 from batchot.data import EvaluationBatches, Preparation
-from batchot.errors import RunError
+from batchot.errors import Diverged, RunError
 from batchot.losses import BatchOTLoss, CrossModalBatchOTLoss, JointLoss, PlanReport, plan_report
 from batchot.losses.distributed import DistributedLoss
 from batchot.losses.gradient_cache import forward_in_parts
 from batchot.ranks import of_all, on_first, rank_count, rows_of_all, sizes_of_all
+from batchot.towers.embedder import Embedder, Outputs
+from batchot.towers.spec import ONLY
 from batchot.training.calibrate import recalibrate
 from batchot.training.cross_recipe import CrossModalRecipe
-from batchot.training.files import Diverged
 from batchot.training.losses import make_loss, normalizes
-from batchot.training.network import Network, channels_last, embed
+from batchot.training.network import make_network, seen_as
 from batchot.training.optimisers import make_optimiser, make_schedule
 from batchot.training.plan_history import looked_at
 from batchot.training.recipe import LossSettings, Recipe
@@ -31,7 +32,7 @@ Parts = list[tuple[Tensor, Tensor | None, Tensor]]  # embeddings, logits and lab
 class Learner(LightningModule):
     """A network, its loss and its optimiser; subclasses set `network` and `objective` and say what a step is."""
 
-    network: nn.Module
+    network: Embedder
     objective: nn.Module
 
     def __init__(
@@ -77,13 +78,15 @@ class Learner(LightningModule):
             joined.append(gather([(e.embeddings, e.logits, e.labels) for e in found]).to(self.device))
         return joined
 
-    def run_network(self, *inputs: Any, chunk: int) -> Any:
-        """Give what the network says about a training batch: at once, or in chunks where the recipe has them."""
-        if not chunk:
-            return self.network(*inputs)
-        # Ranks may differ by a sample, but what they send each other within the network is sent in each chunk.
-        most = max(sizes_of_all(len(inputs[-1])))
-        return forward_in_parts(self.network, -(-most // chunk), *inputs)
+    def run_network(self, name: str | None, samples: Tensor, *, chunk: int) -> Outputs:
+        """Give what a tower says about a training batch: at once, or in chunks where the recipe has them."""
+        tower = self.network.tower(name)
+        x, parts = tower.laid_out(samples), 1
+        if chunk:
+            # Ranks may differ by a sample, but what they send each other within the network is sent in each chunk.
+            parts = -(-max(sizes_of_all(len(x))) // chunk)
+        embeddings: Tensor = forward_in_parts(tower, parts, x)
+        return Outputs(embeddings, self.network.logits(embeddings))
 
     def check_finite(self, loss: Tensor, batch_idx: int) -> None:
         """Stop the run where training has diverged."""
@@ -160,16 +163,13 @@ class MetricLearner(Learner):
         super().__init__(recipe, classes, steps_per_epoch)
         self.recipe: Recipe = recipe
         self.input_shape = input_shape
-        self.network: Network = Network(recipe, input_shape, len(classes))
-        self.network.kept = recipe.model.train == "head"
-        if recipe.channels_last:
-            self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network: Embedder = make_network(recipe, {ONLY: seen_as(input_shape, preparation)}, classes)
         metric = Metric(make_loss(recipe.loss, len(classes), recipe.model.widths[-1]), recipe.loss)
         self.objective: JointLoss = JointLoss(
             metric, recipe.loss.cross_entropy_weight, recipe.loss.label_smoothing
         )
         self.normalized = normalizes(metric.loss)
-        self.normalization = preparation.normalization
+        self.network.spec = replace(self.network.spec, normalized=self.normalized)
         self.test: Embedded | None = None  # of the epoch that was evaluated last
         self.calibration: EvaluationBatches | None = None  # training samples for batch normalisation
         self._collected: list[Parts] = []
@@ -187,7 +187,7 @@ class MetricLearner(Learner):
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         """Give the loss of one batch of prepared samples (b, *input_shape) and labels (b,)."""
         samples, labels = batch
-        embeddings, logits = self.run_network(self._layout(samples), chunk=self.recipe.batch.chunk)
+        embeddings, logits = self.run_network(None, samples, chunk=self.recipe.batch.chunk)
         try:
             loss = self.loss(embeddings, logits, labels)
         except ValueError as error:  # the loss refuses embeddings that are not finite or too far apart
@@ -200,9 +200,6 @@ class MetricLearner(Learner):
         if last or looked_at(self.global_step + 1):
             self._report_plan(embeddings.detach(), labels, last)
         return loss
-
-    def _layout(self, samples: Tensor) -> Tensor:
-        return channels_last(samples) if self.recipe.channels_last else samples
 
     def _report_plan(self, embeddings: Tensor, labels: Tensor, last: bool) -> None:
         loss = self.objective.metric.loss
@@ -223,16 +220,16 @@ class MetricLearner(Learner):
         """Forget the embeddings of the epoch before."""
         self._collected = [[], []]
         if self.calibration is not None:
-            batches = (self._layout(samples.to(self.device)) for samples, _ in self.calibration)
-            recalibrate(self.network, batches)
+            tower = self.network.tower()
+            batches = (tower.laid_out(samples.to(self.device)) for samples, _ in self.calibration)
+            recalibrate(self.network, tower, batches)
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int, dataloader_idx: int = 0) -> None:
         """Embed test samples (loader 0) and reference samples of the training set (loader 1)."""
         samples, labels = batch
         # in float32, as `load_run` does, so that anyone gets the numbers of metrics.json again
         with torch.autocast(samples.device.type, enabled=False):
-            flip = self.recipe.evaluation.flip
-            out = embed(self.network, self._layout(samples), normalize=self.normalized, flip=flip)
+            out = self.network.outputs(self.network.tower().laid_out(samples), prepared=True)
         self._collected[dataloader_idx].append((out.embeddings, out.logits, labels))
 
     def on_validation_epoch_end(self) -> None:
@@ -256,9 +253,4 @@ class MetricLearner(Learner):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Put what `load_run` needs beside the weights."""
-        checkpoint["classes"] = list(self.classes)
-        checkpoint["normalized"] = self.normalized
-        checkpoint["input_shape"] = list(self.input_shape)
-        pixels = self.normalization
-        checkpoint["mean"] = [] if pixels is None else list(pixels.mean)
-        checkpoint["std"] = [] if pixels is None else list(pixels.std)
+        checkpoint["spec"] = self.network.spec.to_json()

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from batchot.named import is_own
+from batchot.towers.describe import SKETCH_SETS, SKETCH_SIDE
+from batchot.towers.spec import ONLY
 
 LossName = Literal[
     "batch-ot",
@@ -74,7 +76,6 @@ DataName = Literal[
     "shards",
 ]
 IMAGE_SETS = ("mnist", "cifar10", "digits", "folder")
-SKETCH_SETS = ("sketches", "quickdraw", "line-drawings", "shrec13-sketches", "shrec14-sketches")
 SKETCH_SOURCES = ("drawn", "quickdraw", "lines")
 SHAPE_SETS = (
     "modelnet40",
@@ -182,7 +183,7 @@ class DataSettings:
     @property
     def sketch_size(self) -> int:
         """Height and width of sketches, pixels."""
-        return self.image_size or 64
+        return self.image_size or SKETCH_SIDE
 
     @property
     def drawn(self) -> bool:
@@ -615,6 +616,21 @@ class Recipe:
     batch: BatchSettings = field(default_factory=BatchSettings)
     optim: OptimSettings = field(default_factory=OptimSettings)
     evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
+
+    @property
+    def parts(self) -> dict[str, Recipe]:
+        """What each tower embeds and by which network."""
+        return {ONLY: self}
+
+    @property
+    def query(self) -> str:
+        """Name of the tower whose test samples are the queries."""
+        return ONLY
+
+    @property
+    def target(self) -> str:
+        """Name of the tower whose samples are the gallery."""
+        return ONLY
 
     def __post_init__(self) -> None:
         _require(self.epochs >= 1, "epochs", self.epochs, ">= 1")

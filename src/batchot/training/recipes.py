@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+from batchot.errors import RunError
+from batchot.files import RunFolder
 from batchot.training.cross_recipe import CrossModalRecipe, cross_mapping, make_cross_recipe
 from batchot.training.recipe import Recipe, RecipeError
 from batchot.training.settings import (
@@ -110,6 +113,14 @@ def head_recipe(recipe: Recipe | CrossModalRecipe) -> Recipe | CrossModalRecipe:
         if tower["model"]["train"] != "all":
             tower["model"]["train"] = "head"
     return make_cross_recipe(values, "first", [(name, str(value)) for name, value in first.items()])
+
+
+def recipe_of(path: str | Path) -> Recipe | CrossModalRecipe:
+    """Give the recipe of a run folder."""
+    folder = RunFolder(Path(path))
+    if not folder.config.is_file():
+        raise RunError(f"{folder.root} is no run folder: it has no config.yaml")
+    return load_any_recipe(str(folder.config))
 
 
 def first_difference(

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +34,12 @@ from batchot.data.batches.resumable import ResumableBatches
 from batchot.data.batches.samplers import generator_for
 from batchot.data.labels import Share
 from batchot.device import Device, accelerator_of, reuse_large_blocks
-from batchot.errors import RunError
+from batchot.errors import RunError, RunInterrupted
+from batchot.files import RunFolder, write_text
 from batchot.models.sync import synchronise_dropout, synchronise_norms
 from batchot.ranks import on_first, rank_count, this_rank
+from batchot.towers.embedder import Embedder, Outputs
+from batchot.towers.saved import check_weights, load_run, read_checkpoint
 from batchot.training.calibrate import calibration_batches
 from batchot.training.callbacks import (
     Averaging,
@@ -45,7 +49,7 @@ from batchot.training.callbacks import (
     Row,
     StopRequest,
 )
-from batchot.training.checkpoint import AtomicCheckpointIO, check_weights, read_checkpoint
+from batchot.training.checkpoint import AtomicCheckpointIO
 from batchot.training.cross_recipe import CrossModalRecipe
 from batchot.training.distributed import (
     check_alike,
@@ -56,19 +60,17 @@ from batchot.training.distributed import (
     together,
     versions,
 )
-from batchot.training.files import RunFolder, RunInterrupted, write_text
 from batchot.training.inputs import input_shape, load_splits, prepare, reference_samples
-from batchot.training.kept import keep, kept_preparation
+from batchot.training.kept import keep, kept_preparation, preparation_of
 from batchot.training.launch import check_parts
 from batchot.training.learner import Learner, MetricLearner, gather
 from batchot.training.losses import make_loss
 from batchot.training.memory import memory_errors_explained
-from batchot.training.network import Outputs, check_own, check_pretrained
+from batchot.training.network import check_own, check_pretrained
 from batchot.training.recipe import Recipe, RecipeError
 from batchot.training.recipes import first_difference, head_recipe, load_any_recipe, to_mapping
 from batchot.training.scores import Embedded
 from batchot.training.settings import leaves
-from batchot.training.trained import TrainedEmbedder, load_run
 
 
 @dataclass(frozen=True)
@@ -149,7 +151,7 @@ def train(
     learner, splits = fitted.job.learner, fitted.job.data
     assert isinstance(learner, MetricLearner)
     # nothing was evaluated in this session where the run was finished already
-    test = learner.test or on_first(lambda: embed_samples(load_run(out), splits.test))
+    test = learner.test or on_first(lambda: embed_samples(load_run(out), recipe, splits.test))
     return TrainedRun(fitted.folder, recipe, fitted.rows, splits, test.on_cpu(), fitted.waited)
 
 
@@ -296,8 +298,8 @@ def _prepare(
     learner = MetricLearner(recipe, shape, train.classes, len(sampler), preparation)
     if recipe.model.train == "head":
         how: dict[str, Any] = {"tell": messages.note, "progress": messages.bar}
-        train = keep(learner.network, recipe, preparation, train, training=True, **how)
-        test = keep(learner.network, recipe, preparation, test, training=False, **how)
+        train = keep(learner.network.tower(), recipe, preparation, train, training=True, **how)
+        test = keep(learner.network.tower(), recipe, preparation, test, training=False, **how)
         preparation = kept_preparation(recipe)
     halves = Share(this_rank(), rank_count(), halves=recipe.loss.against == "halves")
     batches = TrainingBatches(train, sampler, preparation, seed=recipe.seed, share=halves)
@@ -420,14 +422,17 @@ def _fit(
         raise KeyboardInterrupt from error
 
 
-def embed_samples(embedder: TrainedEmbedder, samples: Samples) -> Embedded:
-    """Embed all samples of a set."""
-    recipe = embedder.recipe
-    if recipe.model.train != "head":
-        return embed_all(embedder.outputs, samples, recipe.evaluation.batch)
-    kept = keep(embedder.network, recipe, embedder.preparation, samples, training=False)
-    with embedder.network.on_kept_features():
-        return embed_all(embedder.outputs, kept, recipe.evaluation.batch)
+def embed_samples(
+    embedder: Embedder, recipe: Recipe | CrossModalRecipe, samples: Samples, tower: str | None = None
+) -> Embedded:
+    """Embed all samples of a set by a tower of a run."""
+    part, outputs = recipe.parts[tower or recipe.query], partial(embedder.outputs, tower=tower)
+    if part.model.train != "head":
+        return embed_all(outputs, samples, recipe.evaluation.batch)
+    network = embedder.tower(tower)
+    kept = keep(network, part, preparation_of(network.spec), samples, training=False)
+    with network.on_kept_features(part.model.frozen_layers):
+        return embed_all(outputs, kept, recipe.evaluation.batch)
 
 
 @torch.no_grad()
