@@ -35,9 +35,9 @@ from batchot.data.batches.paired import PairedTrainingBatches
 from batchot.training.cross_inputs import load_cross, paired_batches, preparations
 from batchot.training.cross_module import CrossModalLearner
 from batchot.training.inputs import input_shape, load_splits, prepare
-from batchot.training.learner import Learner, MetricLearner
+from batchot.training.learner import Learner, Learner
 from batchot.training.recipe import Recipe
-from batchot.training.recipes import load_any_recipe, load_recipe
+from batchot.training.recipes import load_recipe
 from batchot.training.run import train
 
 Overrides = list[tuple[str, str]]
@@ -119,7 +119,7 @@ class Job:
         )
         batches = TrainingBatches(samples, sampler, preparation, ahead=ahead)
         shape = input_shape(preparation, samples)
-        return MetricLearner(recipe, shape, samples.classes, len(batches), preparation), batches
+        return Learner(recipe, shape, samples.classes, len(batches), preparation), batches
 
     def _cross(self, recipe: Any, root: Path, ahead: int) -> tuple[Learner, Any]:
         data = load_cross(recipe, root)
@@ -134,7 +134,7 @@ class Job:
 
     def _outputs(self, batch: Any) -> Any:
         learner = self.learner
-        if isinstance(learner, MetricLearner):
+        if isinstance(learner, Learner):
             return learner.run_network(learner._layout(batch[0]), chunk=self.recipe.batch.chunk)
         return {
             name: learner.run_network(name, learner._layout(x), chunk=self.recipe.towers[name].batch.chunk)
@@ -142,7 +142,7 @@ class Job:
         }
 
     def _loss(self, outputs: Any, batch: Any) -> torch.Tensor:
-        if isinstance(self.learner, MetricLearner):
+        if isinstance(self.learner, Learner):
             return self.learner.loss(*outputs, batch[1])
         labelled = {name: (outputs[name].embeddings, y) for name, (_, y) in batch.items()}
         settings = self.recipe.loss
@@ -195,10 +195,10 @@ def measure(kind: str, root: Path, options: argparse.Namespace) -> None:
     size = pairs(f"batch.size={options.batch}") if options.batch else []
     jobs: dict[str, Job] = {}
     for variant in options.variants:
-        plain = load_any_recipe(name, [*pairs(changes), *size])
+        plain = load_recipe(name, [*pairs(changes), *size])
         quarter = max(batch_sizes(plain)) // 4
         overrides = [*pairs(changes), *size, *pairs(VARIANTS[variant].format(quarter=quarter))]
-        jobs[variant] = Job(load_any_recipe(name, overrides), root / folder, options.ahead)
+        jobs[variant] = Job(load_recipe(name, overrides), root / folder, options.ahead)
     making = []
     for turn in range(options.turns + 1):
         for job in jobs.values():
@@ -262,7 +262,7 @@ def memory_of(kind: str, chunk: int, precision: str) -> None:
     recipe = load_recipe("modelnet40" if views else "mnist", pairs(changes))
     shape = (6, 1, 64, 64) if views else (1, 28, 28)
     preparation: Any = argparse.Namespace(normalization=None)
-    learner = MetricLearner(recipe, shape, tuple("abcdefghij"), 1, preparation)
+    learner = Learner(recipe, shape, tuple("abcdefghij"), 1, preparation)
     x, labels = channels_last(torch.randn(size, *shape)), torch.arange(size) % 10
     embeddings, logits = (torch.randn(size, d, requires_grad=True) for d in (recipe.model.widths[-1], 10))
     learner.loss(embeddings, logits, labels).backward()  # so that what the loss takes is not counted

@@ -16,8 +16,8 @@ from pathlib import Path
 from batchot import load_run, retrieval_scores
 from batchot.data.augment.strokes import begun_samples
 from batchot.training.cross_inputs import load_cross
-from batchot.training.cross_run import embed_tower_samples
-from batchot.training.recipes import load_any_recipe
+from batchot.training.run import embed_tower_samples
+from batchot.training.recipes import load_recipe
 
 SHARES = (0.25, 0.5, 0.75, 1.0)
 
@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("overrides", nargs="*")
     options = parser.parse_args()
     overrides = [tuple(text.split("=", 1)) for text in options.overrides]
-    recipe = load_any_recipe(str(options.run / "config.yaml"), overrides)
+    recipe = load_recipe(str(options.run / "config.yaml"), overrides)
     embedder = load_run(options.run)
     data = load_cross(recipe, options.data_root, tell=print, progress=True)  # type: ignore[arg-type]
     gallery = embed_tower_samples(embedder, recipe.target, data.gallery)  # type: ignore[arg-type,union-attr]

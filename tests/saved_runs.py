@@ -13,7 +13,6 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from batchot.files import RunFolder
 from batchot.towers.describe import Samples
 from batchot.towers.embedder import Embedder
-from batchot.training.cross_recipe import CrossModalRecipe
 from batchot.training.network import make_network
 from batchot.training.recipe import Recipe
 from batchot.training.recipes import to_mapping
@@ -22,17 +21,12 @@ CLASSES = ["bottle", "lamp “Ω”", "stairs"]
 PIXELS = {"mean": (0.4, 0.3), "std": (0.2, 0.25)}
 
 
-def save_run(out: Path, recipe: Recipe, shape: tuple[int, ...], *, normalized: bool = True) -> Path:
-    """Save a run of a single network; `shape` is that of a sample as the network gets it."""
-    return _save(out, recipe, {"model": shape}, normalized)
+def save_run(out: Path, recipe: Recipe, *shapes: tuple[int, ...], normalized: bool = True) -> Path:
+    """Save a run; `shapes` are those of a sample as the network of each tower gets it."""
+    return _save(out, recipe, dict(zip(recipe.towers, shapes, strict=True)), normalized)
 
 
-def save_cross_run(out: Path, recipe: CrossModalRecipe, shapes: dict[str, tuple[int, ...]]) -> Path:
-    """Save a cross-modal run."""
-    return _save(out, recipe, shapes, True)
-
-
-def make_untrained(recipe: Recipe | CrossModalRecipe, shapes: dict[str, tuple[int, ...]]) -> Embedder:
+def make_untrained(recipe: Recipe, shapes: dict[str, tuple[int, ...]]) -> Embedder:
     """Make the networks of a recipe with random weights, for samples of these shapes."""
     return make_network(recipe, {name: _seen(shape) for name, shape in shapes.items()}, tuple(CLASSES))
 
@@ -44,7 +38,7 @@ def _seen(shape: tuple[int, ...]) -> Samples:
 
 def _save(
     out: Path,
-    recipe: Recipe | CrossModalRecipe,
+    recipe: Recipe,
     shapes: dict[str, tuple[int, ...]],
     normalized: bool,
 ) -> Path:

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from batchot.data import Splits
-from batchot.training.learner import MetricLearner
+from batchot.training.learner import Learner
 from batchot.training.network import Network, Outputs
 
 
@@ -34,7 +34,7 @@ def views_as_points(pooled_too: bool) -> None:
         pooled_too: the loss is half of that of the views and half of that of the pooled shapes, and these are what is
             tested; else a shape is tested as the mean of the unit embeddings of its views
     """
-    of_shapes = MetricLearner.loss
+    of_shapes = Learner.loss
 
     def forward(network: Network, samples: Tensor) -> Outputs:
         backbone: Any = network.embedder.backbone
@@ -47,7 +47,7 @@ def views_as_points(pooled_too: bool) -> None:
             return Outputs(views, None)
         return Outputs(F.normalize(views).unflatten(0, features.shape[:2]).mean(1), None)
 
-    def loss(learner: MetricLearner, embeddings: Tensor, logits: Tensor | None, labels: Tensor) -> Tensor:
+    def loss(learner: Learner, embeddings: Tensor, logits: Tensor | None, labels: Tensor) -> Tensor:
         b = len(labels)
         first = b if pooled_too else 0
         views = embeddings[first:]
@@ -55,5 +55,5 @@ def views_as_points(pooled_too: bool) -> None:
         return 0.5 * of_shapes(learner, embeddings[:b], None, labels) + 0.5 * value if pooled_too else value
 
     Network.forward = forward  # type: ignore[method-assign]
-    MetricLearner.loss = loss  # type: ignore[method-assign]
-    MetricLearner._report_plan = lambda *given: None  # type: ignore[method-assign]  # of shapes, not of views
+    Learner.loss = loss  # type: ignore[method-assign]
+    Learner._report_plan = lambda *given: None  # type: ignore[method-assign]  # of shapes, not of views

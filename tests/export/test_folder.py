@@ -14,9 +14,8 @@ import torch
 
 from batchot.export import ExportError, export_run, load_exported
 from batchot.training import load_run
-from batchot.training.cross_recipe import CrossModalRecipe
-from batchot.training.recipes import load_any_recipe, load_recipe
-from saved_runs import CLASSES, save_cross_run, save_run
+from batchot.training.recipes import load_recipe
+from saved_runs import CLASSES, save_run
 
 pytest.importorskip("onnxscript", reason="needs the extra export")
 onnxruntime = pytest.importorskip("onnxruntime", reason="needs the extra export")
@@ -93,9 +92,8 @@ def towers(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A run with towers that share weights, and its export."""
     folder = tmp_path_factory.mktemp("towers")
     (folder / "towers.yaml").write_text(TOWERS)
-    recipe = load_any_recipe(str(folder / "towers.yaml"))
-    assert isinstance(recipe, CrossModalRecipe)
-    run = save_cross_run(folder / "run", recipe, {"sketch": (1, 32, 32), "shape": (6, 1, 32, 32)})
+    recipe = load_recipe(str(folder / "towers.yaml"))
+    run = save_run(folder / "run", recipe, (1, 32, 32), (6, 1, 32, 32))
     return run, export_run(run, folder / "exported").folder
 
 

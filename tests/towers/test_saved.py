@@ -21,7 +21,9 @@ def as_before_towers(run: Path) -> None:
     saved = torch.load(file, weights_only=True)
     spec = saved.pop("spec")
     tower = spec["towers"]["model"]
-    weights = {name.replace("network.towers.model.", "network."): v for name, v in saved["state_dict"].items()}
+    weights = {
+        name.replace("network.towers.model.", "network."): v for name, v in saved["state_dict"].items()
+    }
     seen = {"input_shape": list(tower["input_shape"]), "mean": list(tower["mean"]), "std": list(tower["std"])}
     content = {"classes": list(spec["classes"]), "normalized": spec["normalized"], **seen}
     torch.save({"state_dict": weights, **content}, file)
@@ -29,7 +31,9 @@ def as_before_towers(run: Path) -> None:
 
 def test_a_run_from_before_towers_is_the_same_network(tmp_path: Path) -> None:
     run = save_run(tmp_path / "run", load_recipe("digits", SMALL), (1, 8, 8), normalized=False)
-    images = torch.randint(0, 256, (5, 1, 8, 8), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    images = torch.randint(
+        0, 256, (5, 1, 8, 8), generator=torch.Generator().manual_seed(0), dtype=torch.uint8
+    )
     now = load_run(run)
     as_before_towers(run)
     before = load_run(run)

@@ -10,10 +10,9 @@ import torch
 from torch import Tensor
 
 from batchot.errors import RunInterrupted
-from batchot.training import train_cross
-from batchot.training.learner import MetricLearner
+from batchot.training.learner import Learner
 from batchot.training.recipe import Recipe, RecipeError
-from batchot.training.recipes import load_any_recipe, load_recipe
+from batchot.training.recipes import load_recipe
 from batchot.training.run import Messages, train
 
 Overrides = tuple[tuple[str, str], ...]
@@ -84,14 +83,14 @@ def chunked_recipe(small: Overrides) -> Recipe:
 def test_a_chunked_run_is_resumed(small: Overrides, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = chunked_recipe(small)
     train(recipe, tmp_path / "whole", device="cpu")
-    original, steps = MetricLearner.training_step, iter(range(1, 100))
+    original, steps = Learner.training_step, iter(range(1, 100))
 
-    def stopped(self: MetricLearner, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+    def stopped(self: Learner, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         if next(steps) == 6:  # in the second epoch
             raise RunInterrupted
         return original(self, batch, batch_idx)
 
-    monkeypatch.setattr(MetricLearner, "training_step", stopped)
+    monkeypatch.setattr(Learner, "training_step", stopped)
     with pytest.raises(RunInterrupted):
         train(recipe, tmp_path / "resumed", device="cpu")
     monkeypatch.undo()
@@ -103,8 +102,8 @@ def test_a_chunked_run_is_resumed(small: Overrides, tmp_path: Path, monkeypatch:
 def test_calibration_is_on_chunks(small: Overrides, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[int] = []
 
-    def noting(network: object, run: object, batches: object) -> None:
-        sizes.extend(len(batch) for batch in batches)  # type: ignore[attr-defined]
+    def noting(network: object, batches: object) -> None:
+        sizes.extend(len(batch) for _, batch in batches)  # type: ignore[attr-defined]
 
     monkeypatch.setattr("batchot.training.learner.recalibrate", noting)
     train(chunked_recipe((*small, ("epochs", "1"))), tmp_path / "run", device="cpu", messages=Messages())
@@ -115,9 +114,8 @@ def test_towers_have_chunks_of_their_own(
     digits_twice: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sizes = seen_sizes(monkeypatch)
-    recipe = load_any_recipe(str(digits_twice), [("left.batch.chunk", "7"), ("epochs", "1")])
-    assert not isinstance(recipe, Recipe)
-    run = train_cross(recipe, tmp_path / "run", device="cpu")
+    recipe = load_recipe(str(digits_twice), [("left.batch.chunk", "7"), ("epochs", "1")])
+    run = train(recipe, tmp_path / "run", device="cpu")
     assert run.rows[-1].map is not None
     assert set(sizes) == {6, 7, 30}  # 20 in three parts; the other tower at once
 

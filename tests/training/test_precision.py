@@ -12,9 +12,7 @@ from batchot.evaluation import retrieval_scores
 from batchot.losses import CrossModalBatchOTLoss, JointLoss
 from batchot.models import LeNet5, MetricNet
 from batchot.towers.saved import load_run
-from batchot.training import train_cross
-from batchot.training.recipe import Recipe
-from batchot.training.recipes import load_any_recipe, load_recipe
+from batchot.training.recipes import load_recipe
 from batchot.training.run import TrainedRun, train
 
 Overrides = tuple[tuple[str, str], ...]
@@ -57,9 +55,8 @@ def test_the_losses_of_towers_are_in_float32(
 ) -> None:
     losses: list[tuple[object, ...]] = []
     noted(monkeypatch, CrossModalBatchOTLoss, losses)
-    recipe = load_any_recipe(str(digits_twice), [*HALF, ("epochs", "1")])
-    assert not isinstance(recipe, Recipe)
-    train_cross(recipe, tmp_path / "run", device="cpu")
+    recipe = load_recipe(str(digits_twice), [*HALF, ("epochs", "1")])
+    train(recipe, tmp_path / "run", device="cpu")
     assert set(losses) == {(torch.float32, torch.float32, False, False)}
 
 

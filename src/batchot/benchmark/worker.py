@@ -9,7 +9,6 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -29,8 +28,7 @@ def main(folder: Path) -> int:
     torch.set_num_threads(job.threads)
     from batchot.errors import DataError, Diverged, RunError
     from batchot.files import RunFolder, write_text
-    from batchot.training.cross_run import train_cross
-    from batchot.training.recipe import Recipe, RecipeError
+    from batchot.training.recipe import RecipeError
     from batchot.training.run import Messages, train
 
     messages = Messages(
@@ -38,8 +36,7 @@ def main(folder: Path) -> int:
         epoch=lambda row: print(f"epoch {row.epoch}: loss {row.loss:.4f}, mAP {row.map}", flush=True),
     )
     try:
-        fit: Callable[..., object] = train if isinstance(job.recipe, Recipe) else train_cross
-        fit(
+        train(
             job.recipe,
             folder,
             data_root=job.data_root,

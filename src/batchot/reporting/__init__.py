@@ -1,7 +1,7 @@
 """Curves, pictures and pages about runs."""
 
 from batchot.reporting.cross_material import CrossModalMaterial, Items
-from batchot.reporting.cross_page import make_cross_page, write_cross_pages, write_cross_report
+from batchot.reporting.cross_page import make_cross_page, write_cross_pages
 from batchot.reporting.curves import draw_curves
 from batchot.reporting.embedding import draw_embedding
 from batchot.reporting.material import ReportMaterial
@@ -29,7 +29,6 @@ __all__ = [
     "save_cross_material",
     "save_material",
     "write_cross_pages",
-    "write_cross_report",
     "write_pages",
     "write_report",
 ]

@@ -6,7 +6,6 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from batchot.files import RunFolder, write_bytes, write_text
-from batchot.losses import CrossModalBatchOTLoss
 from batchot.reporting.cross_material import CrossModalMaterial, Items, Side
 from batchot.reporting.cross_sections import (
     CrossAnalysis,
@@ -19,14 +18,14 @@ from batchot.reporting.cross_sections import (
 )
 from batchot.reporting.curves import draw_curves
 from batchot.reporting.page import assemble_page, headline_cards
-from batchot.reporting.saved import save_cross_material
 from batchot.reporting.sections import curves_section, map_view
 from batchot.reporting.style import Thumbnails, figure_png, themed_figure
 from batchot.reporting.thumbnails import thumbnails_of
+from batchot.training.losses import transport_settings
 
 if TYPE_CHECKING:
     from batchot.data import Samples
-    from batchot.training.cross_run import TrainedCrossRun
+    from batchot.training.run import TrainedRun
     from batchot.training.scores import Embedded
 
 _MANY = 40  # classes from which the pictures are smaller, so that the page stays a few megabytes
@@ -84,13 +83,6 @@ def _embedding_section(analysis: CrossAnalysis) -> str:
     return map_view(text, plot, plane.asked, material.classes)
 
 
-def write_cross_report(run: TrainedCrossRun) -> None:
-    """Write figures/*.png, report.html and cross_items.npz of a cross-modal run."""
-    material = material_of_cross_run(run)
-    save_cross_material(run.folder.root, material)
-    write_cross_pages(run.folder, material)
-
-
 def write_cross_pages(folder: RunFolder, material: CrossModalMaterial) -> None:
     """Write figures/*.png and report.html."""
     title, analysis = material.title, CrossAnalysis(material)
@@ -104,12 +96,9 @@ def write_cross_pages(folder: RunFolder, material: CrossModalMaterial) -> None:
     write_text(folder.report, make_cross_page(material, analysis))
 
 
-def material_of_cross_run(run: TrainedCrossRun) -> CrossModalMaterial:
-    """Give what a cross-modal report is made from."""
-    from batchot.training.cross_module import cross_normalizes, make_cross_loss
-
+def material_of_cross_run(run: TrainedRun, gallery: Embedded, samples: Samples) -> CrossModalMaterial:
+    """Give what a report of several towers is made from."""
     recipe, data = run.recipe, run.data
-    loss = make_cross_loss(recipe, len(data.classes))
     return CrossModalMaterial(
         title=f"{recipe.name}, {recipe.loss.name}, seed {recipe.seed}",
         about=recipe.about,
@@ -117,11 +106,11 @@ def material_of_cross_run(run: TrainedCrossRun) -> CrossModalMaterial:
         rows=run.rows,
         classes=data.classes,
         query=_items(run.queries, data.queries),
-        gallery=_items(run.gallery, data.gallery),
+        gallery=_items(gallery, samples),
         query_name=recipe.query,
         gallery_name=recipe.target,
-        normalized=cross_normalizes(loss),
-        loss=loss.settings if isinstance(loss, CrossModalBatchOTLoss) else None,
+        normalized=run.normalized,
+        loss=transport_settings(recipe.loss),
     )
 
 

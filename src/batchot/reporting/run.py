@@ -6,17 +6,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from batchot.files import RunFolder, write_bytes, write_text
-from batchot.losses import BatchOTLoss
 from batchot.reporting.analysis import Analysis
-from batchot.reporting.cross_page import write_cross_pages
+from batchot.reporting.cross_page import material_of_cross_run, write_cross_pages
 from batchot.reporting.curves import draw_curves
 from batchot.reporting.embedding import draw_plane_map
 from batchot.reporting.material import ReportMaterial
 from batchot.reporting.neighbours import draw_neighbours
 from batchot.reporting.page import make_page
-from batchot.reporting.saved import cross_material_file, load_cross_material, load_material, save_material
+from batchot.reporting.saved import load_cross_material, load_material, save_cross_material, save_material
 from batchot.reporting.style import figure_png
 from batchot.reporting.thumbnails import thumbnails_of
+from batchot.towers.items import cross_material_file
+from batchot.training.losses import transport_settings
 from batchot.training.plan_history import read_plans
 
 if TYPE_CHECKING:
@@ -25,6 +26,11 @@ if TYPE_CHECKING:
 
 def write_report(run: TrainedRun) -> None:
     """Write figures/*.png, report.html and test_items.npz of a run."""
+    if run.gallery is not None and run.data.gallery is not None:
+        across = material_of_cross_run(run, run.gallery, run.data.gallery)
+        save_cross_material(run.folder.root, across)
+        write_cross_pages(run.folder, across)
+        return
     material = material_of_run(run)
     save_material(run.folder.root, material)
     write_pages(run.folder, material)
@@ -55,23 +61,20 @@ def write_pages(folder: RunFolder, material: ReportMaterial) -> None:
 
 def material_of_run(run: TrainedRun) -> ReportMaterial:
     """Give what a report is made from."""
-    from batchot.training.losses import make_loss, normalizes
-
-    recipe, samples = run.recipe, run.splits.test
-    loss = make_loss(recipe.loss, len(samples.classes), run.test.embeddings.shape[1])
+    recipe, samples = run.recipe, run.data.queries
     return ReportMaterial(
         title=f"{recipe.name}, {recipe.loss.name}, seed {recipe.seed}",
         about=recipe.about,
         config=run.folder.config.read_text(encoding="utf-8"),
         rows=run.rows,
         classes=samples.classes,
-        embeddings=run.test.embeddings,
-        labels=run.test.labels,
+        embeddings=run.queries.embeddings,
+        labels=run.queries.labels,
         thumbnails=thumbnails_of(samples),
         names=samples.names or None,
         items="shapes" if recipe.data.shapes else "images",
-        logits=run.test.logits,
-        normalized=normalizes(loss),
-        loss=loss.settings if isinstance(loss, BatchOTLoss) else None,
+        logits=run.queries.logits,
+        normalized=run.normalized,
+        loss=transport_settings(recipe.loss),
         plans=read_plans(run.folder.plans),
     )

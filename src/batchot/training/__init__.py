@@ -12,43 +12,33 @@ if TYPE_CHECKING:
     from batchot.errors import RunError
     from batchot.towers.embedder import Embedder
     from batchot.towers.saved import load_run
-    from batchot.training.cross_recipe import CrossModalRecipe
-    from batchot.training.cross_run import TrainedCrossRun, train_cross
     from batchot.training.recipe import Recipe, RecipeError
-    from batchot.training.recipes import load_any_recipe, load_recipe
+    from batchot.training.recipes import load_recipe
     from batchot.training.run import TrainedRun, train
     from batchot.training.settings import recipe_names
 
 _HOMES = {
-    "CrossModalRecipe": "training.cross_recipe",
     "Embedder": "towers.embedder",
     "Recipe": "training.recipe",
     "RecipeError": "training.recipe",
     "RunError": "errors",
-    "TrainedCrossRun": "training.cross_run",
     "TrainedRun": "training.run",
-    "load_any_recipe": "training.recipes",
     "load_recipe": "training.recipes",
     "load_run": "towers.saved",
     "recipe_names": "training.settings",
     "train": "training.run",
-    "train_cross": "training.cross_run",
 }
 
 __all__ = [
-    "CrossModalRecipe",
     "Embedder",
     "Recipe",
     "RecipeError",
     "RunError",
-    "TrainedCrossRun",
     "TrainedRun",
-    "load_any_recipe",
     "load_recipe",
     "load_run",
     "recipe_names",
     "train",
-    "train_cross",
 ]
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Iterable
 
 import torch
 import torch.distributed as dist
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from batchot.data import EvaluationBatches, Preparation, Samples
@@ -18,7 +17,7 @@ from batchot.training.recipe import BatchSettings
 
 
 @torch.no_grad()
-def recalibrate(network: nn.Module, run: Callable[..., object], batches: Iterable[Any]) -> None:
+def recalibrate(network: nn.Module, batches: Iterable[tuple[nn.Module, Tensor]]) -> None:
     """Replace the running means and variances by those of some batches under the present weights."""
     norms = [
         module
@@ -36,8 +35,8 @@ def recalibrate(network: nn.Module, run: Callable[..., object], batches: Iterabl
             norm.momentum = None  # PyTorch's word for a plain mean over the batches
             norm.reset_running_stats()
         with local_statistics(network):
-            for batch in batches:
-                run(batch)
+            for tower, batch in batches:
+                tower(batch)
         if rank_count() > 1:
             _average(norms)
     finally:

@@ -7,66 +7,13 @@ from pathlib import Path
 from typing import Literal
 
 from batchot.device import Device, accelerator_of
-from batchot.evaluation import RetrievalScores, knn_predictions, retrieval_scores, svm_predictions
+from batchot.evaluation import RetrievalScores, knn_predictions, svm_predictions
 from batchot.towers.saved import load_run
-from batchot.training.cross_inputs import load_cross
-from batchot.training.cross_recipe import CrossModalRecipe
-from batchot.training.inputs import load_splits, reference_samples
-from batchot.training.recipe import Recipe
+from batchot.training.data import load_data
+from batchot.training.inputs import reference_samples
 from batchot.training.recipes import recipe_of
 from batchot.training.run import embed_samples
-from batchot.training.scores import MEASURES, accuracy_lines, averages, retrieval_lines
-
-
-def evaluate_cross(
-    path: Path,
-    *,
-    data_root: Path | None = None,
-    device: Device = "auto",
-    checkpoint: Literal["last", "best"] = "last",
-) -> list[tuple[str, str]]:
-    """Measure how well the queries of a run retrieve their targets."""
-    embedder, recipe = load_run(path, accelerator_of(device), checkpoint=checkpoint), recipe_of(path)
-    assert isinstance(recipe, CrossModalRecipe)
-    data = load_cross(recipe, data_root)
-    queries = embed_samples(embedder, recipe, data.queries, recipe.query)
-    gallery = embed_samples(embedder, recipe, data.gallery, recipe.target)
-
-    def measured(ap_convention: Literal["relevant", "shrec13"]) -> RetrievalScores:
-        return retrieval_scores(
-            queries.embeddings,
-            queries.labels,
-            gallery.embeddings,
-            gallery.labels,
-            distance="cosine" if embedder.normalized else "euclidean",
-            ap_convention=ap_convention,
-        )
-
-    scores, padded = measured("relevant"), measured("shrec13")
-    table = [
-        (
-            f"{recipe.query} to {recipe.target}",
-            f"{len(queries.labels):,} queries, {len(gallery.labels):,} in the gallery",
-        ),
-        ("", "per query   per class"),
-        *retrieval_lines(scores),
-        averages("mAP padded as SHREC'13", padded.map, padded.macro.map),
-    ]
-    if scores.n_skipped:
-        table.append(("queries without a target", f"{scores.n_skipped:,}, left out"))
-    k = min(recipe.evaluation.neighbours, len(gallery.labels))
-    predictions = {
-        f"{k} neighbours": knn_predictions(gallery.embeddings, gallery.labels, queries.embeddings, k=k)
-    }
-    table += accuracy_lines(queries, predictions, len(embedder.classes))
-    classes = scores.per_class
-    table.append(("", "      mAP       NN       FT       ST        E      DCG"))
-    for row, label in enumerate(classes.labels.tolist()):
-        values = [float(getattr(classes, name)[row]) for name in MEASURES]
-        if not math.isnan(values[0]):
-            text = "".join(f"{100 * value:9.2f}" for value in values)
-            table.append((f"class {embedder.classes[label]}", text))
-    return table
+from batchot.training.scores import MEASURES, Line, accuracy_lines, averages, retrieval_lines, retrieve
 
 
 def evaluate(
@@ -75,20 +22,37 @@ def evaluate(
     data_root: Path | None = None,
     device: Device = "auto",
     checkpoint: Literal["last", "best"] = "last",
-) -> list[tuple[str, str]]:
-    """Measure the embedder of a run folder on the test samples of its data set."""
+) -> list[Line]:
+    """Measure how well the test samples of a run are retrieved, among themselves or from the last tower's samples."""
     embedder, recipe = load_run(path, accelerator_of(device), checkpoint=checkpoint), recipe_of(path)
-    assert isinstance(recipe, Recipe)
-    splits = load_splits(recipe, data_root)
-    test = embed_samples(embedder, recipe, splits.test)
-    reference = embed_samples(embedder, recipe, reference_samples(recipe, splits.train))
-    scores = retrieval_scores(
-        test.embeddings, test.labels, distance="cosine" if embedder.normalized else "euclidean"
-    )
+    data, normalized = load_data(recipe, data_root), embedder.normalized
+    queries = embed_samples(embedder, recipe, data.queries, recipe.query)
+    known = reference_samples(recipe, data.train[recipe.query]) if data.gallery is None else data.gallery
+    reference = embed_samples(embedder, recipe, known, recipe.target)
+    gallery = reference if recipe.several else None
+    scores = retrieve(queries, gallery, normalized=normalized)
+    table = [("", "per query   per class"), *retrieval_lines(scores)]
     k = min(recipe.evaluation.neighbours, len(reference.labels))
-    predictions = {
-        "svm": svm_predictions(reference.embeddings, reference.labels, test.embeddings, max_train=None),
-        f"{k} neighbours": knn_predictions(reference.embeddings, reference.labels, test.embeddings, k=k),
-    }
-    accuracies = accuracy_lines(test, predictions, len(embedder.classes))
-    return [("", "per query   per class"), *retrieval_lines(scores), *accuracies]
+    to_tell = (reference.embeddings, reference.labels, queries.embeddings)
+    predictions = {f"{k} neighbours": knn_predictions(*to_tell, k=k)}
+    if gallery is None:
+        predictions = {"svm": svm_predictions(*to_tell, max_train=None)} | predictions
+    else:
+        counted = f"{len(queries.labels):,} queries, {len(gallery.labels):,} in the gallery"
+        table = [(f"{recipe.query} to {recipe.target}", counted), *table]
+        padded = retrieve(queries, gallery, normalized=normalized, ap_convention="shrec13")
+        table.append(averages("mAP padded as SHREC'13", padded.map, padded.macro.map))
+        if scores.n_skipped:
+            table.append(("queries without a target", f"{scores.n_skipped:,}, left out"))
+    table += accuracy_lines(queries, predictions, len(embedder.classes))
+    return table if gallery is None else [*table, *_by_class(scores, embedder.classes)]
+
+
+def _by_class(scores: RetrievalScores, names: tuple[str, ...]) -> list[Line]:
+    classes = scores.per_class
+    table = [("", "      mAP       NN       FT       ST        E      DCG")]
+    for row, label in enumerate(classes.labels.tolist()):
+        values = [float(getattr(classes, name)[row]) for name in MEASURES]
+        if not math.isnan(values[0]):
+            table.append((f"class {names[label]}", "".join(f"{100 * value:9.2f}" for value in values)))
+    return table

@@ -19,15 +19,12 @@ from batchot.towers.embedder import Embedder
 from batchot.towers.saved import read_saved, trained_run
 from batchot.towers.spec import ONLY
 from batchot.towers.tower import backbone_of
-from batchot.training.cross_recipe import CrossModalRecipe
 from batchot.training.recipe import Recipe, RecipeError
 from batchot.training.recipes import to_mapping
 from batchot.training.settings import recipe_names
 
 
-def make_network(
-    recipe: Recipe | CrossModalRecipe, samples: Mapping[str, Samples], classes: tuple[str, ...]
-) -> Embedder:
+def make_network(recipe: Recipe, samples: Mapping[str, Samples], classes: tuple[str, ...]) -> Embedder:
     """Make the networks of a recipe for samples as they are."""
     parts = recipe.parts
     named = {name: part.model.pretrained for name, part in parts.items()}
