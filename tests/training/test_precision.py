@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from batchot.evaluation import retrieval_scores
-from batchot.losses import CrossModalBatchOTLoss, JointLoss
+from batchot.losses import CrossModalBatchOTLoss
 from batchot.models import LeNet5, MetricNet
 from batchot.towers.saved import load_run
+from batchot.training.losses import Objective
 from batchot.training.recipes import load_recipe
 from batchot.training.run import TrainedRun, train
 
@@ -42,7 +43,7 @@ def test_the_network_runs_in_bfloat16_and_the_loss_in_float32(
     features: list[tuple[object, ...]] = []
     heads: list[tuple[object, ...]] = []
     losses: list[tuple[object, ...]] = []
-    for kind, seen in ((LeNet5, features), (MetricNet, heads), (JointLoss, losses)):
+    for kind, seen in ((LeNet5, features), (MetricNet, heads), (Objective, losses)):
         noted(monkeypatch, kind, seen)
     more = (("epochs", "1"), ("model.channels", "[8,8]"), ("batch.chunk", chunk))
     train(load_recipe("digits", (*small, *HALF, *more)), tmp_path / "run", device="cpu")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from batchot.reporting import load_cross_material, write_report
+from batchot.reporting import load_material, write_report
 from batchot.training.recipes import load_recipe
 from batchot.training.run import TrainedRun, train
 from report_support import check_rebuilt
@@ -29,7 +29,7 @@ def test_report_of_a_run_and_the_same_again_from_its_folder(run: TrainedRun, tmp
         f"<td>{100 * (run.rows[-1].map or 0):.2f}</td>" in page
     )  # measured by the trainer and by the report
 
-    material = load_cross_material(run.folder.root)
+    material = load_material(run.folder.root)
     assert (material.query_name, material.gallery_name) == ("left", "right")
     assert len(material.query) == len(run.data.queries)
     assert len(material.gallery) == len(run.data.gallery)
