@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from batchot.errors import RunError
-from batchot.training.checkpoint import AtomicCheckpointIO, check_weights, read_checkpoint
+from batchot.towers.saved import check_weights, read_checkpoint
+from batchot.training.checkpoint import AtomicCheckpointIO
 from batchot.training.run import TrainedRun
 
 

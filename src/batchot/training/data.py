@@ -20,20 +20,20 @@ from batchot.data import (
     Splits,
     TrainingBatches,
 )
-from batchot.data.batches.joined import Joined, sources_of
+from batchot.data.batches.joined import sources_of
 from batchot.data.batches.paired import PairedBatches, pair_classes
 from batchot.data.batches.resumable import ResumableBatches
 from batchot.data.labels import Share
 from batchot.ranks import rank_count, this_rank
 from batchot.towers.spec import ONLY
 from batchot.training.inputs import (
+    all_of,
     collection_of,
     load_own,
     load_splits,
     mix_sources,
     other_sources,
     prepare,
-    sketch_size,
     view_folder,
 )
 from batchot.training.recipe import Recipe, RecipeError
@@ -122,12 +122,6 @@ def _names_still_to_change(recipe: Recipe, name: str) -> dict[str, str]:
     return rename.get(name, {})
 
 
-def all_of(part: Splits[Any]) -> Samples:
-    """Give the training and test samples of a set as one."""
-    samples: Samples = part.train if len(part.test) == 0 else Joined(part.train, part.test)
-    return samples
-
-
 def load_tower(
     recipe: Recipe,
     name: str,
@@ -177,7 +171,7 @@ def _line_drawings(
     collection = collection_of(target, data_root, tell)
     return load_line_drawings(
         collection,
-        size=sketch_size(tower),
+        size=tower.data.sketch_size,
         folder=view_folder(),
         hand=Hand.of(tower.augment.hand),
         progress=progress,

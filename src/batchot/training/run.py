@@ -51,7 +51,7 @@ from batchot.training.distributed import (
     together,
     versions,
 )
-from batchot.training.inputs import input_shape, load_splits, reference_samples
+from batchot.training.inputs import input_shape, reference_samples
 from batchot.training.kept import keep, kept_preparation, preparation_of
 from batchot.training.launch import check_parts
 from batchot.training.learner import Learner, gather
@@ -490,4 +490,4 @@ def quiet() -> Iterator[None]:
                 logger.setLevel(level)
 
 
-__all__ = ["Messages", "RunInterrupted", "TrainedRun", "embed_samples", "load_splits", "train"]
+__all__ = ["Messages", "RunInterrupted", "TrainedRun", "embed_samples", "train"]
