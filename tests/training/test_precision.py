@@ -94,5 +94,5 @@ def test_an_export_of_a_bfloat16_run_gives_the_same_embeddings(half_run: Trained
     exported = load_exported(export_run(half_run.folder.root, tmp_path / "exported").folder)
     images = half_run.splits.test.images[:20]
     with torch.no_grad():
-        ours, (theirs, _) = load_run(half_run.folder.root)(images), exported.towers["model"](images)
+        ours, theirs = load_run(half_run.folder.root)(images), exported(images)
     assert torch.allclose(ours, theirs, atol=1e-5)
