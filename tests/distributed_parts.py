@@ -113,7 +113,7 @@ def recalibrated() -> dict[str, Tensor]:
     batches = torch.randn(7, 10, 3, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
     if rank_count() > 1:
         synchronise_norms(network)
-    recalibrate(network, batches[this_rank() :: rank_count()])
+    recalibrate(network, [(network, batch) for batch in batches[this_rank() :: rank_count()]])
     return dict(network.named_buffers())
 
 
