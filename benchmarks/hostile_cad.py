@@ -18,9 +18,9 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-from batchot.search.prepare import Inputs
 from batchot.search.records import QueryRefused
 from batchot.search.sandbox import Limits, Sandbox
+from batchot.towers.inputs import Inputs
 from oracles import cad_files as files
 
 SOUND = {

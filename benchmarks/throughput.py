@@ -30,14 +30,14 @@ import numpy as np
 import torch
 from PIL import Image
 
-from batchot.data import BalancedBatches, PlainBatches, TrainingBatches
-from batchot.data.batches.paired import PairedTrainingBatches
-from batchot.training.cross_inputs import load_cross, paired_batches, preparations
-from batchot.training.cross_module import CrossModalLearner
-from batchot.training.inputs import input_shape, load_splits, prepare
-from batchot.training.learner import Learner, MetricLearner
-from batchot.training.recipe import Recipe
-from batchot.training.recipes import load_any_recipe, load_recipe
+from batchot.towers.describe import Samples
+from batchot.towers.embedder import Outputs
+from batchot.towers.tower import channels_last
+from batchot.training.data import load_data, preparations, sampler_of, training_batches
+from batchot.training.inputs import input_shape
+from batchot.training.learner import Learner
+from batchot.training.network import seen_as
+from batchot.training.recipes import load_recipe
 from batchot.training.run import train
 
 Overrides = list[tuple[str, str]]
@@ -97,61 +97,33 @@ class Job:
         torch.manual_seed(recipe.seed)
         self.recipe = recipe
         started = time.perf_counter()
-        self.learner, self.batches = (
-            self._single(recipe, root, ahead)
-            if isinstance(recipe, Recipe)
-            else self._cross(recipe, root, ahead)
-        )
+        self.learner, self.batches = self._made(root, ahead)
         self.loading = time.perf_counter() - started
         self.optimiser = self.learner.configure_optimizers()["optimizer"]
         self.stream = self._endless()
         self.seconds: dict[str, list[float]] = defaultdict(list)
 
-    def _single(self, recipe: Recipe, root: Path, ahead: int) -> tuple[Learner, Any]:
-        splits = load_splits(recipe, root)
-        samples, preparation, batch = splits.train, prepare(recipe, splits), recipe.batch
-        balanced = batch.sampler == "balanced"
-        classes = batch.classes_per_batch or len(samples.labels.unique())
-        sampler = (
-            BalancedBatches(samples.labels, batch.size, classes)
-            if balanced
-            else PlainBatches(len(samples), batch.size)
-        )
-        batches = TrainingBatches(samples, sampler, preparation, ahead=ahead)
-        shape = input_shape(preparation, samples)
-        return MetricLearner(recipe, shape, samples.classes, len(batches), preparation), batches
-
-    def _cross(self, recipe: Any, root: Path, ahead: int) -> tuple[Learner, Any]:
-        data = load_cross(recipe, root)
-        prepared = preparations(recipe, data)
-        batches = PairedTrainingBatches(data.train, paired_batches(recipe, data), prepared, ahead=ahead)
-        shapes = {name: input_shape(prepared[name], samples) for name, samples in data.train.items()}
-        return CrossModalLearner(recipe, shapes, data.classes, len(batches), prepared), batches
+    def _made(self, root: Path, ahead: int) -> tuple[Learner, Any]:
+        recipe = self.recipe
+        data = load_data(recipe, root)
+        prepared, sampler = preparations(recipe, data), sampler_of(recipe, data)
+        batches = training_batches(recipe, sampler, data.train, prepared)
+        batches.ahead = ahead
+        seen = {n: seen_as(input_shape(prepared[n], part), prepared[n]) for n, part in data.train.items()}
+        return Learner(recipe, data.classes, len(batches), seen), batches
 
     def _endless(self) -> Iterator[Any]:
         while True:
             yield from self.batches
 
     def _outputs(self, batch: Any) -> Any:
-        learner = self.learner
-        if isinstance(learner, MetricLearner):
-            return learner.run_network(learner._layout(batch[0]), chunk=self.recipe.batch.chunk)
         return {
-            name: learner.run_network(name, learner._layout(x), chunk=self.recipe.towers[name].batch.chunk)
+            name: self.learner.run_network(name, x, chunk=self.recipe.towers[name].batch.chunk)
             for name, (x, _) in batch.items()
         }
 
     def _loss(self, outputs: Any, batch: Any) -> torch.Tensor:
-        if isinstance(self.learner, MetricLearner):
-            return self.learner.loss(*outputs, batch[1])
-        labelled = {name: (outputs[name].embeddings, y) for name, (_, y) in batch.items()}
-        settings = self.recipe.loss
-        value: torch.Tensor = settings.weight * self.learner.objective(labelled)
-        for name, out in outputs.items():
-            if out.logits is not None:
-                entropy = torch.nn.functional.cross_entropy(out.logits, batch[name][1])
-                value = value + settings.cross_entropy_weight * entropy / len(outputs)
-        return value
+        return self.learner.loss(outputs, {name: y for name, (_, y) in batch.items()})
 
     def turn(self, steps: int, warm: bool) -> None:
         """Train some steps, and note the mean seconds of each part of them."""
@@ -195,10 +167,10 @@ def measure(kind: str, root: Path, options: argparse.Namespace) -> None:
     size = pairs(f"batch.size={options.batch}") if options.batch else []
     jobs: dict[str, Job] = {}
     for variant in options.variants:
-        plain = load_any_recipe(name, [*pairs(changes), *size])
+        plain = load_recipe(name, [*pairs(changes), *size])
         quarter = max(batch_sizes(plain)) // 4
         overrides = [*pairs(changes), *size, *pairs(VARIANTS[variant].format(quarter=quarter))]
-        jobs[variant] = Job(load_any_recipe(name, overrides), root / folder, options.ahead)
+        jobs[variant] = Job(load_recipe(name, overrides), root / folder, options.ahead)
     making = []
     for turn in range(options.turns + 1):
         for job in jobs.values():
@@ -221,10 +193,8 @@ def measure(kind: str, root: Path, options: argparse.Namespace) -> None:
 
 
 def batch_sizes(recipe: Any) -> list[int]:
-    """Samples a batch of each tower; a recipe of one network is one tower."""
-    return [
-        tower.batch.size for tower in ([recipe] if isinstance(recipe, Recipe) else recipe.towers.values())
-    ]
+    """Samples a batch of each tower."""
+    return [tower.batch.size for tower in recipe.towers.values()]
 
 
 def compare_accuracy(root: Path, options: argparse.Namespace) -> None:
@@ -254,22 +224,20 @@ def compare_accuracy(root: Path, options: argparse.Namespace) -> None:
 
 def memory_of(kind: str, chunk: int, precision: str) -> None:
     """Print what steps of a large batch take, in this process."""
-    from batchot.training.network import channels_last
-
     views = kind == "mvcnn"
     size = LARGE[kind]
     changes = f"batch.size={size} batch.chunk={chunk} precision={precision}"
     recipe = load_recipe("modelnet40" if views else "mnist", pairs(changes))
     shape = (6, 1, 64, 64) if views else (1, 28, 28)
-    preparation: Any = argparse.Namespace(normalization=None)
-    learner = MetricLearner(recipe, shape, tuple("abcdefghij"), 1, preparation)
+    learner = Learner(recipe, tuple("abcdefghij"), 1, {"model": Samples(shape, (), ())})
     x, labels = channels_last(torch.randn(size, *shape)), torch.arange(size) % 10
     embeddings, logits = (torch.randn(size, d, requires_grad=True) for d in (recipe.model.widths[-1], 10))
-    learner.loss(embeddings, logits, labels).backward()  # so that what the loss takes is not counted
+    given = {"model": Outputs(embeddings, logits)}
+    learner.loss(given, {"model": labels}).backward()  # so that what the loss takes is not counted
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
-        outputs = learner.run_network(x, chunk=chunk)
-    learner.loss(*outputs, labels).backward()
+        outputs = {"model": learner.run_network("model", x, chunk=chunk)}
+    learner.loss(outputs, {"model": labels}).backward()
     print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**10)
 
 

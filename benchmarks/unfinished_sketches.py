@@ -15,9 +15,9 @@ from pathlib import Path
 
 from batchot import load_run, retrieval_scores
 from batchot.data.augment.strokes import begun_samples
-from batchot.training.cross_inputs import load_cross
-from batchot.training.cross_run import embed_tower_samples
-from batchot.training.recipes import load_any_recipe
+from batchot.training.data import load_data
+from batchot.training.recipes import load_recipe
+from batchot.training.run import embed_samples
 
 SHARES = (0.25, 0.5, 0.75, 1.0)
 
@@ -32,14 +32,14 @@ def main() -> None:
     parser.add_argument("overrides", nargs="*")
     options = parser.parse_args()
     overrides = [tuple(text.split("=", 1)) for text in options.overrides]
-    recipe = load_any_recipe(str(options.run / "config.yaml"), overrides)
+    recipe = load_recipe(str(options.run / "config.yaml"), overrides)
     embedder = load_run(options.run)
-    data = load_cross(recipe, options.data_root, tell=print, progress=True)  # type: ignore[arg-type]
-    gallery = embed_tower_samples(embedder, recipe.target, data.gallery)  # type: ignore[arg-type,union-attr]
+    data = load_data(recipe, options.data_root, tell=print, progress=True)
+    gallery = embed_samples(embedder, recipe, data.gallery, recipe.target)
     print("| ink on the paper | NN | FT | ST | DCG | mAP |\n|---|---|---|---|---|---|")
     for share in SHARES:
         queries = begun_samples(data.queries, share, options.seed) if share < 1 else data.queries
-        asked = embed_tower_samples(embedder, recipe.query, queries)  # type: ignore[arg-type,union-attr]
+        asked = embed_samples(embedder, recipe, queries, recipe.query)
         s = retrieval_scores(
             asked.embeddings, asked.labels, gallery.embeddings, gallery.labels, distance="cosine"
         )

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from batchot.errors import RunError
+from batchot.errors import RunError, RunInterrupted
 from batchot.losses.joint import mean_cross_entropy
 from batchot.models.dgcnn import EdgeConv
 from batchot.models.sync import synchronise_dropout, synchronise_norms
@@ -27,7 +27,6 @@ from batchot.training import run
 from batchot.training.calibrate import recalibrate
 from batchot.training.callbacks import StopRequest
 from batchot.training.distributed import ToldByAnother, check_alike, described, one_machine_first, together
-from batchot.training.files import RunInterrupted
 from batchot.training.recipe import RecipeError
 from batchot.training.recipes import load_recipe
 from distributed_trainings import as_rank
@@ -114,7 +113,7 @@ def recalibrated() -> dict[str, Tensor]:
     batches = torch.randn(7, 10, 3, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
     if rank_count() > 1:
         synchronise_norms(network)
-    recalibrate(network, batches[this_rank() :: rank_count()])
+    recalibrate(network, [(network, batch) for batch in batches[this_rank() :: rank_count()]])
     return dict(network.named_buffers())
 
 

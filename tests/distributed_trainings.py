@@ -16,10 +16,8 @@ from torch import Tensor
 
 from batchot.ranks import rank_count, this_rank
 from batchot.training import run
-from batchot.training.cross_recipe import CrossModalRecipe
-from batchot.training.cross_run import train_cross
 from batchot.training.learner import Learner
-from batchot.training.recipes import load_any_recipe
+from batchot.training.recipes import load_recipe
 
 SMALL = (
     ("epochs", "1"),
@@ -174,15 +172,12 @@ def as_rank() -> None:
 
 def trained_by(made: Run, out: Path, data: Path, cross: Path) -> Trained:
     """Train, in as many ranks as there are."""
-    recipe = load_any_recipe(str(cross) if made.recipe == "digits-twice" else made.recipe, made.overrides)
+    recipe = load_recipe(str(cross) if made.recipe == "digits-twice" else made.recipe, made.overrides)
     trained = Trained()
     trainer = partial(_trainer, run.Trainer, made.double)
     with recorded(trained), patch.object(run, "Trainer", trainer):
-        if isinstance(recipe, CrossModalRecipe):
-            rows = train_cross(recipe, out, device="cpu").rows
-        else:
-            root = data if recipe.data.name == "mnist" else None
-            rows = run.train(recipe, out, data_root=root, device="cpu").rows
+        root = data if recipe.data.name == "mnist" else None
+        rows = run.train(recipe, out, data_root=root, device="cpu").rows
     trained.weights = torch.load(out / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
     trained.row = {k: v for k, v in vars(rows[-1]).items() if k not in ("seconds", "marginal_error")}
     return trained

@@ -6,9 +6,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from batchot.files import RunFolder
 from batchot.reporting import rebuild_report
 from batchot.training.callbacks import Row
-from batchot.training.files import RunFolder
 
 FIRST_ROW = Row(
     epoch=1,

@@ -15,9 +15,9 @@ LAYERS = (
     ("losses", "models", "shapes", "pml", "learner"),
     ("data",),
     ("towers",),
-    ("training",),
-    ("reporting", "search"),
-    ("export", "audit", "serve", "benchmark", "commands", "cli", "demo", "__main__"),
+    ("training", "search", "export"),
+    ("reporting",),
+    ("audit", "serve", "benchmark", "commands", "cli", "demo", "__main__"),
 )
 APART = {
     "transport",
@@ -25,13 +25,10 @@ APART = {
     "losses",
     "models",
     "shapes",
-    "reporting",
+    "training",
     "search",
+    "export",
 }  # of those in their layer
-OPEN = {  # what is still to go: search shows pages and looks up drawings that reports have kept
-    ("search.answer_page", "reporting.style"),
-    ("search.known_queries", "reporting.saved"),
-}
 
 
 def modules() -> dict[str, Path]:
@@ -75,7 +72,7 @@ def test_no_arrow_runs_upwards() -> None:
             beside = to != own and level[to] == level[own] and {to, own} <= APART
             if level[to] > level[own] or beside:
                 wrong.add((name, target))
-    assert wrong == OPEN
+    assert not wrong
 
 
 def test_no_imports_in_a_circle() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from batchot.training.recipes import load_any_recipe
+from batchot.training.recipes import load_recipe
 from batchot.training.settings import recipe_names
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -62,14 +62,14 @@ def test_training_commands_name_recipes_and_settings_that_exist() -> None:
         assert words[2] in (*recipe_names(), "folder")
         settings = [word.split("=", 1) for word in words[3:] if "=" in word]
         recipe = "shape-folder" if words[2] == "folder" else words[2]
-        load_any_recipe(recipe, [("loss.name" if k == "loss" else k, v) for k, v in settings])
+        load_recipe(recipe, [("loss.name" if k == "loss" else k, v) for k, v in settings])
 
 
 def test_commands_of_the_benchmarks_name_recipes_and_settings_that_exist() -> None:
     commands = re.findall(r"\| `batchot train ([^`]*)` \|", README.read_text())
     assert len(commands) == 6
     for recipe, *settings in map(str.split, commands):
-        load_any_recipe(recipe, [tuple(s.split("=", 1)) for s in settings if "=" in s])  # type: ignore[misc]
+        load_recipe(recipe, [tuple(s.split("=", 1)) for s in settings if "=" in s])  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -11,8 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from batchot.data import Splits
-from batchot.training.learner import MetricLearner
-from batchot.training.network import Network, Outputs
+from batchot.towers.embedder import Outputs
+from batchot.towers.tower import Tower
+from batchot.training.learner import Learner
 
 
 def unseen_classes(load: Callable[..., Splits]) -> Callable[..., Splits]:
@@ -34,26 +35,30 @@ def views_as_points(pooled_too: bool) -> None:
         pooled_too: the loss is half of that of the views and half of that of the pooled shapes, and these are what is
             tested; else a shape is tested as the mean of the unit embeddings of its views
     """
-    of_shapes = MetricLearner.loss
+    of_shapes = Learner.loss
 
-    def forward(network: Network, samples: Tensor) -> Outputs:
-        backbone: Any = network.embedder.backbone
-        features = backbone.view_features(samples)  # (b, v, f)
-        views = network.embedder.head(features.flatten(0, 1)).float()
+    def forward(tower: Tower, prepared: Tensor) -> Tensor:
+        backbone: Any = tower.embedder.backbone
+        features = backbone.view_features(prepared)  # (b, v, f)
+        views = tower.embedder.head(features.flatten(0, 1)).float()
         if pooled_too:
-            pooled = network.embedder.head(backbone.pooling(features)).float()
-            return Outputs(torch.cat([pooled, views]) if network.training else pooled, None)
-        if network.training:
-            return Outputs(views, None)
-        return Outputs(F.normalize(views).unflatten(0, features.shape[:2]).mean(1), None)
+            pooled = tower.embedder.head(backbone.pooling(features)).float()
+            return torch.cat([pooled, views]) if tower.training else pooled
+        if tower.training:
+            return views
+        return F.normalize(views).unflatten(0, features.shape[:2]).mean(1)
 
-    def loss(learner: MetricLearner, embeddings: Tensor, logits: Tensor | None, labels: Tensor) -> Tensor:
-        b = len(labels)
-        first = b if pooled_too else 0
-        views = embeddings[first:]
-        value = of_shapes(learner, views, None, labels.repeat_interleave(len(views) // b))
-        return 0.5 * of_shapes(learner, embeddings[:b], None, labels) + 0.5 * value if pooled_too else value
+    def loss(learner: Learner, outputs: dict[str, Outputs], labels: dict[str, Tensor]) -> Tensor:
+        def of_rows(embeddings: Tensor, y: Tensor) -> Tensor:
+            return of_shapes(learner, {name: Outputs(embeddings, None)}, {name: y})
 
-    Network.forward = forward  # type: ignore[method-assign]
-    MetricLearner.loss = loss  # type: ignore[method-assign]
-    MetricLearner._report_plan = lambda *given: None  # type: ignore[method-assign]  # of shapes, not of views
+        ((name, (embeddings, _)),) = outputs.items()
+        y = labels[name]
+        b = len(y)
+        views = embeddings[b if pooled_too else 0 :]
+        value = of_rows(views, y.repeat_interleave(len(views) // b))
+        return 0.5 * of_rows(embeddings[:b], y) + 0.5 * value if pooled_too else value
+
+    Tower.forward = forward  # type: ignore[method-assign]
+    Learner.loss = loss  # type: ignore[method-assign]
+    Learner._report_plan = lambda *given: None  # type: ignore[method-assign]  # of shapes, not of views

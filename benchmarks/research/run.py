@@ -17,8 +17,8 @@ import yaml
 from plans import PlanOptions
 from questions import unseen_classes, views_as_points
 
+from batchot.training import data, run
 from batchot.training import learner as module
-from batchot.training import run
 from batchot.training.recipes import load_recipe
 from losses import LossOptions, TriedLoss
 
@@ -64,7 +64,7 @@ def main() -> None:
         module.make_loss = lambda settings, n_classes, width: TriedLoss(loss, plan, n_classes, width)
         module.normalizes = lambda loss: True
     if arguments.unseen:
-        run.load_splits = unseen_classes(run.load_splits)
+        data.load_splits = unseen_classes(data.load_splits)
     if arguments.views:
         views_as_points(pooled_too=arguments.views == "both")
     with tempfile.TemporaryDirectory() as folder:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from batchot.models.backbones import list_backbones, make_backbone
     from batchot.shapes.formats.read import load_shape
     from batchot.shapes.render.render import render_views
-    from batchot.training import load_run
+    from batchot.towers.saved import load_run
     from batchot.transport import Plan, ground_distance, sinkhorn
 
 try:
@@ -45,7 +45,7 @@ _HOMES = {
     "classification_scores": "batchot.evaluation",
     "ground_distance": "batchot.transport",
     "list_backbones": "batchot.models",
-    "load_run": "batchot.training",
+    "load_run": "batchot.towers.saved",
     "load_shape": "batchot.shapes.formats.read",
     "make_backbone": "batchot.models",
     "plan_report": "batchot.losses",

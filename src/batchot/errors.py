@@ -62,6 +62,18 @@ class RunError(RuntimeError):
     """A run cannot start, go on or be read; the message says why and what to do."""
 
 
+class RunInterrupted(Exception):
+    """The user stopped the run; a checkpoint has been written."""
+
+
+class Diverged(RunError):
+    """The loss of a run, or its embeddings, are no longer finite."""
+
+
+class SearchError(RuntimeError):
+    """An index cannot be built, read or searched."""
+
+
 class ExportError(RuntimeError):
     """A network cannot be exported, or an export cannot be read; the message says why and what to do."""
 

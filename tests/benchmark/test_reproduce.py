@@ -60,7 +60,7 @@ def test_what_was_run_stands_beside_the_paper(tmp_path: Path, monkeypatch: pytes
     row = Row("digits", "digits", "ours", {"map": 90.0, "accuracy": 91.0}, "epoch 2")
     small = [("epochs", "2"), ("data.limit", "200"), ("evaluation.train_samples", "100")]
     monkeypatch.setattr(
-        reproduce, "load_any_recipe", lambda name, overrides=(): load_recipe(name, [*small, *overrides])
+        reproduce, "load_recipe", lambda name, overrides=(): load_recipe(name, [*small, *overrides])
     )
     before = reproduced(row, [0, 1], tmp_path, None)
     assert (before.seeds, before.missing) == ((), None)

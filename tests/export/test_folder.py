@@ -14,10 +14,8 @@ import torch
 
 from batchot.export import ExportError, export_run, load_exported
 from batchot.training import load_run
-from batchot.training.cross_recipe import CrossModalRecipe
-from batchot.training.cross_trained import CrossModalEmbedder
-from batchot.training.recipes import load_any_recipe, load_recipe
-from saved_runs import CLASSES, save_cross_run, save_run
+from batchot.training.recipes import load_recipe
+from saved_runs import CLASSES, save_run
 
 pytest.importorskip("onnxscript", reason="needs the extra export")
 onnxruntime = pytest.importorskip("onnxruntime", reason="needs the extra export")
@@ -75,15 +73,15 @@ def test_embeddings_are_those_of_the_run(kind: str, tmp_path: Path) -> None:
     about = json.loads((out / "batchot.json").read_text())
     samples = samples_for(tuple(about["towers"]["model"]["shape"]))
     with torch.no_grad():
-        outputs = load_run(run).outputs(samples)  # type: ignore[call-arg, arg-type]
+        outputs = load_run(run).outputs(samples)
     wanted = outputs.embeddings.numpy()
     assert np.abs(wanted - wanted[0]).max() > 0.01  # else anything would do
     np.testing.assert_allclose(by_onnx(out / "model.onnx", samples), wanted, atol=1e-5, rtol=1e-5)
     network = load_exported(out)
     np.testing.assert_array_equal(network.embed(samples).numpy(), wanted)
-    assert network.architecture.classes == tuple(CLASSES)
+    assert network.classes == tuple(CLASSES)
     if outputs.logits is not None:
-        logits = network.towers["model"](samples)[1]
+        logits = network.outputs(samples).logits
         torch.testing.assert_close(logits, outputs.logits, atol=1e-5, rtol=0)
     assert (np.abs(np.linalg.norm(wanted, axis=1) - 1) < 1e-5).all() == normalized
     assert not list(out.parent.glob(".*")), "something was left behind"
@@ -94,26 +92,24 @@ def towers(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A run with towers that share weights, and its export."""
     folder = tmp_path_factory.mktemp("towers")
     (folder / "towers.yaml").write_text(TOWERS)
-    recipe = load_any_recipe(str(folder / "towers.yaml"))
-    assert isinstance(recipe, CrossModalRecipe)
-    run = save_cross_run(folder / "run", recipe, {"sketch": (1, 32, 32), "shape": (6, 1, 32, 32)})
+    recipe = load_recipe(str(folder / "towers.yaml"))
+    run = save_run(folder / "run", recipe, (1, 32, 32), (6, 1, 32, 32))
     return run, export_run(run, folder / "exported").folder
 
 
 def test_towers_that_share_weights(towers: tuple[Path, Path]) -> None:
     run, out = towers
     embedder, network = load_run(run), load_exported(out)
-    assert isinstance(embedder, CrossModalEmbedder)
     for name, shape in (("sketch", (1, 32, 32)), ("shape", (6, 1, 32, 32))):
         samples = samples_for(shape)
         with torch.no_grad():
-            outputs = embedder.outputs(name, samples)
+            outputs = embedder.outputs(samples, name)
         np.testing.assert_allclose(
             by_onnx(out / f"{name}.onnx", samples), outputs.embeddings.numpy(), atol=1e-5
         )
         assert torch.equal(network.embed(samples, name), outputs.embeddings)
         assert outputs.logits is not None
-        torch.testing.assert_close(network.towers[name](samples)[1], outputs.logits, atol=1e-5, rtol=0)
+        torch.testing.assert_close(network.outputs(samples, name).logits, outputs.logits, atol=1e-5, rtol=0)
     with pytest.raises(ValueError, match="no tower None; there are sketch, shape"):
         network.embed(samples)
 
@@ -126,7 +122,7 @@ def test_a_backbone_of_transformers_needs_neither_its_folder_nor_a_hub(tmp_path:
     run = save_run(tmp_path / "run", load_recipe("shape-folder-scratch", overrides), (6, 2, 32, 32))
     samples = samples_for((6, 2, 32, 32))
     with torch.no_grad():
-        wanted = load_run(run)(samples).numpy()  # type: ignore[call-arg, arg-type]
+        wanted = load_run(run)(samples).numpy()
     out = export_run(run, tmp_path / "exported").folder
     shutil.rmtree(source)
     np.testing.assert_allclose(by_onnx(out / "model.onnx", samples), wanted, atol=1e-5)
@@ -149,7 +145,7 @@ def test_the_files_are_read_without_what_trained_the_network(towers: tuple[Path,
     samples = samples_for((6, 1, 32, 32))
     np.save(out.parent / "samples.npy", samples.numpy())
     with torch.no_grad():
-        wanted = load_run(run)("shape", samples).numpy()  # type: ignore[call-arg]
+        wanted = load_run(run)("shape", samples).numpy()
     runtime = (
         "s = onnxruntime.InferenceSession('exported/shape.onnx')\n"
         "numpy.save('found.npy', s.run(['embedding'], {'views': numpy.load('samples.npy')})[0])"

@@ -34,7 +34,7 @@ def change(**values: object) -> Callable[[Path], None]:
             "has no architecture.json; export the run with --format safetensors",
         ),
         ("architecture.json", cut, "architecture.json cannot be read"),
-        ("architecture.json", change(format=99), "format 99 is not 1"),
+        ("architecture.json", change(format=99), "format 99 is not 2"),
         ("architecture.json", change(towers=[{"name": "a"}]), "damaged: .* missing .* export the run again"),
         ("architecture.json", change(dimensions=9), "does not fit architecture.json .* export the run again"),
         (
@@ -58,7 +58,7 @@ def test_embeddings_are_those_of_the_run(cloud_run: Path, exported: Path) -> Non
     clouds = torch.randn(3, 64, 3, generator=torch.Generator().manual_seed(0)) / 4
     network = load_exported(exported)
     with torch.no_grad():
-        wanted = load_run(cloud_run)(clouds)  # type: ignore[call-arg, arg-type]
+        wanted = load_run(cloud_run)(clouds)
     assert torch.equal(network.embed(clouds), wanted)
     assert torch.equal(network.embed(clouds, "model"), wanted)
 

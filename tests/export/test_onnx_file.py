@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from batchot.errors import ExportError
-from batchot.export.folder import largest_difference, write_onnx
-from batchot.export.loading import load_exported
+from batchot.export.folder import OneTower, largest_difference, write_onnx
+from batchot.towers.saved import load_exported
 
 
 def test_weights_in_a_file_of_their_own(exported: Path, tmp_path: Path) -> None:
-    tower = load_exported(exported).towers["model"]
+    tower = OneTower(load_exported(exported), "model")
     whole = (exported / "model.onnx").stat().st_size
     files = write_onnx(tower, tmp_path / "model.onnx", metadata={"a": "b"}, external_above=1000)
     sizes = {file.name: file.stat().st_size for file in files}

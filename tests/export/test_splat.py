@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from batchot.data.augment.views import Splat
-from batchot.export.loading import SplatViews
+from batchot.towers.tower import SplatViews
 
 
 @pytest.mark.parametrize(

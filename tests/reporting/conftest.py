@@ -12,7 +12,7 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 
 from batchot.losses import BatchOTSettings
-from batchot.reporting import CrossModalMaterial, Items, ReportMaterial
+from batchot.reporting import Items, ReportMaterial
 from batchot.reporting import style as markup
 from batchot.reporting.style import LIGHT, figure_png
 from batchot.training.callbacks import Row
@@ -54,7 +54,7 @@ def make_material() -> Callable[..., ReportMaterial]:
 
 
 @pytest.fixture
-def make_cross_material() -> Callable[..., CrossModalMaterial]:
+def make_cross_material() -> Callable[..., ReportMaterial]:
     """Make material of two modalities with clustered embeddings; any of its fields can be given."""
 
     def items(labels: list[int], width: int, channels: int, seed: int) -> Items:
@@ -64,15 +64,15 @@ def make_cross_material() -> Callable[..., CrossModalMaterial]:
         size = (len(y), channels, 12, 16)
         return Items(x, y, torch.randint(0, 256, size, generator=generator, dtype=torch.uint8))
 
-    def make(asked: list[int], sought: list[int], channels: int = 1, **fields: object) -> CrossModalMaterial:
+    def make(asked: list[int], sought: list[int], channels: int = 1, **fields: object) -> ReportMaterial:
         classes = max(asked + sought) + 1
         plain = dataclasses.replace(FIRST_ROW, accuracy=None, accuracy_by=None, knn_accuracy=None)
         values: dict[str, object] = {
             **about_run(plain, classes),
-            "query": items(asked, classes, 1, seed=1),
+            **vars(items(asked, classes, 1, seed=1)),
             "gallery": items(sought, classes, channels, seed=2),
         }
-        return CrossModalMaterial(**(values | fields))  # type: ignore[arg-type]
+        return ReportMaterial(**(values | fields))  # type: ignore[arg-type]
 
     return make
 

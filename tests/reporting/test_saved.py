@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from batchot.errors import RunError
+from batchot.files import RunFolder, write_csv, write_text
 from batchot.losses import BatchOTSettings
-from batchot.reporting import ReportMaterial, load_material, save_material, saved
-from batchot.training.files import RunFolder, write_csv, write_text
+from batchot.reporting import ReportMaterial, load_material, save_material
 
 LABELS = [0, 0, 1, 1, 1]
 
@@ -67,7 +67,7 @@ def test_killed_half_way_leaves_the_old(
         file.write(b"half of the fi")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(saved.np, "savez_compressed", fail)
+    monkeypatch.setattr(np, "savez_compressed", fail)
     with pytest.raises(RunError, match=r"No space left.*untouched"):
         save_material(tmp_path, make_material(LABELS, title="new"))
     assert path.read_bytes() == before

@@ -14,10 +14,10 @@ import pytest
 from batchot.cli import main
 from batchot.data.sets.shape_folder import collection_of
 from batchot.errors import RunError
-from batchot.search.load_encoder import load_encoder
+from batchot.search.encoder import load_encoder
 from batchot.search.prepare import prepare_bytes, prepare_source
 from batchot.search.records import SearchError
-from batchot.search.run_encoder import save_slim
+from batchot.towers.saved import save_slim
 from batchot.training.recipes import load_recipe
 from saved_runs import save_run
 
@@ -110,7 +110,7 @@ def test_a_slim_copy_is_slim(sketch_run: tuple[Path, Path], tmp_path: Path) -> N
 def test_the_exported_encoder_needs_no_torch(exported: Path) -> None:
     code = (
         "import sys, pathlib, numpy\n"
-        "from batchot.search.load_encoder import load_encoder\n"
+        "from batchot.search.encoder import load_encoder\n"
         "encoder = load_encoder(pathlib.Path('.'))\n"
         "shape = encoder.inputs.shape.sample_shape\n"
         "print(encoder.shapes(numpy.zeros((2, *shape), numpy.uint8)).shape, 'torch' in sys.modules)"

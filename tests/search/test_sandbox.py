@@ -12,11 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from batchot.search.prepare import FrameError, Inputs, prepare_bytes, prepare_source, read_frame, write_frame
+from batchot.search.prepare import FrameError, prepare_bytes, prepare_source, read_frame, write_frame
 from batchot.search.records import QueryRefused, SearchError
 from batchot.search.sandbox import Limits, Sandbox
 from batchot.shapes.library import generate_shape
 from batchot.shapes.source import ShapeSource
+from batchot.towers.inputs import Inputs
 from search_support import fuzzed, made_to_harm, off_bytes
 from shape_folders import write_off
 
@@ -74,8 +75,8 @@ def test_the_extents_are_those_of_the_file() -> None:
 @pytest.mark.parametrize("inputs", [INPUTS, CLOUDS], ids=["views", "clouds"])
 def test_a_file_gives_what_the_data_sets_give(tmp_path: Path, inputs: Inputs) -> None:
     from batchot.data.cloud_reading import read_cloud
-    from batchot.search.prepare import ViewsInput
     from batchot.shapes.views.settings import render_source
+    from batchot.towers.inputs import ViewsInput
 
     write_off(tmp_path / "a.off", "airplane", 3)
     np.save(tmp_path / "b.npy", np.random.default_rng(0).normal(size=(100, 3)).astype(np.float32))

@@ -20,10 +20,10 @@ from batchot.search.build import _finish, remove_from_index, writing
 from batchot.search.confidence import Calibration
 from batchot.search.manifest import IndexFolder, Manifest
 from batchot.search.map import Mapped, new_map, read_map, renewed_map
-from batchot.search.prepare import Inputs
 from batchot.search.records import NotThere, SearchError, Unavailable, plain, printable, record_id
 from batchot.search.searcher import Query, Searcher
 from batchot.search.store import ShapeStore
+from batchot.towers.inputs import Inputs
 from search_support import make_record, unit_vectors
 
 INPUTS = {"shape": {"points": 8}, "drawing": None}
@@ -50,7 +50,7 @@ class Network:
 @pytest.fixture(autouse=True)
 def networks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(searcher_of, "load_encoder", Network.load)
-    monkeypatch.setattr("batchot.search.load_encoder.load_encoder", Network.load)
+    monkeypatch.setattr("batchot.search.encoder.load_encoder", Network.load)
 
 
 def make(root: Path, fingerprint: str = "first", n: int = 40, d: int = 8, **changes: object) -> Manifest:

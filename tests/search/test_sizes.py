@@ -15,7 +15,6 @@ from batchot.commands.common import Parser
 from batchot.commands.search import add_sizes, size_filters
 from batchot.search.answer_page import hit_json
 from batchot.search.manifest import IndexFolder
-from batchot.search.prepare import Inputs
 from batchot.search.records import Filters, QueryRefused, Range, in_order, range_of
 from batchot.search.sandbox import Sandbox
 from batchot.search.schema import SIZES
@@ -23,6 +22,7 @@ from batchot.search.searcher import Searcher
 from batchot.search.store import ShapeStore
 from batchot.shapes.measure import area_and_volume
 from batchot.shapes.shape import Mesh
+from batchot.towers.inputs import Inputs
 from oracles import cad_files
 from oracles.shape_files import BOX, TRIANGLES
 from oracles.solids import cube, sphere
@@ -231,7 +231,7 @@ def test_an_older_index_gets_its_sizes_without_embedding(
             found(searcher, boxes / "50.off", "--size", "50")
     assert len(hits) == 8 and hits[0]["volume"] is None and max(hits[0]["size"]) == 50  # type: ignore[call-overload]
     before = _vectors(index)
-    monkeypatch.setattr("batchot.search.run_encoder.RunEncoder.shapes", _never)
+    monkeypatch.setattr("batchot.search.encoder.RunEncoder.shapes", _never)
     assert build(sketch_run[0], boxes, index) == 0
     assert "8 shapes got their sizes" in capsys.readouterr().out
     monkeypatch.undo()

@@ -19,7 +19,7 @@ def test_statistics_are_the_means_over_the_batches() -> None:
     batches = [3 + torch.randn(8, 1, 6, 6) * k for k in (1.0, 2.0, 5.0)]
     module = network().eval()
     weights = [p.clone() for p in module.parameters()]
-    recalibrate(module, batches)
+    recalibrate(module, [(module, batch) for batch in batches])
     maps = [module[0](batch) for batch in batches]
     mean = torch.stack([m.mean((0, 2, 3)) for m in maps]).mean(0)
     variance = torch.stack([m.var((0, 2, 3)) for m in maps]).mean(0)
@@ -33,7 +33,7 @@ def test_statistics_are_the_means_over_the_batches() -> None:
 def test_restored_after_an_error() -> None:
     module = network().eval()
     with pytest.raises(RuntimeError):
-        recalibrate(module, [torch.zeros(1, 2, 6, 6)])
+        recalibrate(module, [(module, torch.zeros(1, 2, 6, 6))])
     assert not module[1].training
     assert module[1].momentum == 0.1
 
@@ -57,6 +57,6 @@ def test_edges_are_normalised_by_the_means_over_the_batches() -> None:
         layer.train()(batch)
         means.append(layer.norm.running_mean.clone())
         variances.append(layer.norm.running_var.clone())
-    recalibrate(layer.eval(), batches)
+    recalibrate(layer.eval(), [(layer, batch) for batch in batches])
     torch.testing.assert_close(layer.norm.running_mean, torch.stack(means).mean(0))
     torch.testing.assert_close(layer.norm.running_var, torch.stack(variances).mean(0))

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from batchot.errors import RunError
-from batchot.training.checkpoint import AtomicCheckpointIO, check_weights, read_checkpoint
+from batchot.towers.saved import check_weights, read_checkpoint
+from batchot.training.checkpoint import AtomicCheckpointIO
 from batchot.training.run import TrainedRun
 
 
@@ -61,9 +62,7 @@ def test_full_disk_leaves_the_previous_checkpoint_good(
 ) -> None:
     path, writer = tmp_path / "last.ckpt", AtomicCheckpointIO()
     writer.save_checkpoint({"state_dict": {"a": torch.ones(2)}}, path)
-    monkeypatch.setattr(
-        "batchot.training.files.os.fsync", lambda _: (_ for _ in ()).throw(OSError(28, "full"))
-    )
+    monkeypatch.setattr("batchot.files.os.fsync", lambda _: (_ for _ in ()).throw(OSError(28, "full")))
     with pytest.raises(RunError, match=r"the previous last.ckpt is untouched"):
         writer.save_checkpoint({"state_dict": {"a": torch.zeros(2)}}, path)
     assert read_checkpoint(path)["state_dict"]["a"].tolist() == [1.0, 1.0]

@@ -9,11 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from batchot.training import train_cross
-from batchot.training.files import RunInterrupted
-from batchot.training.learner import MetricLearner
+from batchot.errors import RunInterrupted
+from batchot.training.learner import Learner
 from batchot.training.recipe import Recipe, RecipeError
-from batchot.training.recipes import load_any_recipe, load_recipe
+from batchot.training.recipes import load_recipe
 from batchot.training.run import Messages, train
 
 Overrides = tuple[tuple[str, str], ...]
@@ -49,17 +48,17 @@ def assert_same(a: Path, b: Path) -> None:
 
 def seen_sizes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Note how many samples the network sees at once while it is trained."""
-    from batchot.training.network import Network
+    from batchot.towers.tower import Tower
 
     sizes: list[int] = []
-    original = Network.forward
+    original = Tower.forward
 
-    def noting(self: Network, samples: Tensor) -> object:
+    def noting(self: Tower, samples: Tensor) -> object:
         if self.training and torch.is_grad_enabled():
             sizes.append(len(samples))
         return original(self, samples)
 
-    monkeypatch.setattr(Network, "forward", noting)
+    monkeypatch.setattr(Tower, "forward", noting)
     return sizes
 
 
@@ -84,14 +83,14 @@ def chunked_recipe(small: Overrides) -> Recipe:
 def test_a_chunked_run_is_resumed(small: Overrides, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = chunked_recipe(small)
     train(recipe, tmp_path / "whole", device="cpu")
-    original, steps = MetricLearner.training_step, iter(range(1, 100))
+    original, steps = Learner.training_step, iter(range(1, 100))
 
-    def stopped(self: MetricLearner, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+    def stopped(self: Learner, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         if next(steps) == 6:  # in the second epoch
             raise RunInterrupted
         return original(self, batch, batch_idx)
 
-    monkeypatch.setattr(MetricLearner, "training_step", stopped)
+    monkeypatch.setattr(Learner, "training_step", stopped)
     with pytest.raises(RunInterrupted):
         train(recipe, tmp_path / "resumed", device="cpu")
     monkeypatch.undo()
@@ -104,7 +103,7 @@ def test_calibration_is_on_chunks(small: Overrides, tmp_path: Path, monkeypatch:
     sizes: list[int] = []
 
     def noting(network: object, batches: object) -> None:
-        sizes.extend(len(batch) for batch in batches)  # type: ignore[attr-defined]
+        sizes.extend(len(batch) for _, batch in batches)  # type: ignore[attr-defined]
 
     monkeypatch.setattr("batchot.training.learner.recalibrate", noting)
     train(chunked_recipe((*small, ("epochs", "1"))), tmp_path / "run", device="cpu", messages=Messages())
@@ -115,9 +114,8 @@ def test_towers_have_chunks_of_their_own(
     digits_twice: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sizes = seen_sizes(monkeypatch)
-    recipe = load_any_recipe(str(digits_twice), [("left.batch.chunk", "7"), ("epochs", "1")])
-    assert not isinstance(recipe, Recipe)
-    run = train_cross(recipe, tmp_path / "run", device="cpu")
+    recipe = load_recipe(str(digits_twice), [("left.batch.chunk", "7"), ("epochs", "1")])
+    run = train(recipe, tmp_path / "run", device="cpu")
     assert run.rows[-1].map is not None
     assert set(sizes) == {6, 7, 30}  # 20 in three parts; the other tower at once
 

@@ -8,18 +8,17 @@ from pathlib import Path
 import pytest
 import torch
 
-from batchot.data.sets.shapes_by_name import load_collection
 from batchot.errors import RunError
 from batchot.export.folder import export_run
-from batchot.export.loading import load_exported
+from batchot.towers.saved import load_exported, load_run
+from batchot.towers.tower import backbone_of
 from batchot.training.evaluate import evaluate
 from batchot.training.inputs import load_splits
-from batchot.training.loading import load_run
-from batchot.training.network import Network, backbone_of
 from batchot.training.optimisers import lr_factors, make_optimiser
 from batchot.training.recipe import OptimSettings, RecipeError
 from batchot.training.recipes import head_recipe, load_recipe
 from batchot.training.run import TrainedRun, train
+from saved_runs import make_untrained
 from shape_folders import write_folder
 
 SMALL = [
@@ -73,9 +72,7 @@ def whole(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainedRun:
 
 
 def weights_of(run: TrainedRun) -> dict[str, torch.Tensor]:
-    network = load_run(run.folder.root).network
-    assert isinstance(network, Network)
-    return backbone_of(network.embedder.backbone).state_dict()
+    return backbone_of(load_run(run.folder.root).tower().embedder.backbone).state_dict()
 
 
 def test_the_backbone_stays_what_the_package_brought_and_the_head_does_not(head: TrainedRun) -> None:
@@ -133,7 +130,7 @@ def test_the_whole_network_is_trained_after_the_head(whole: TrainedRun) -> None:
     first = load_run(whole.folder.root / "head")
     assert first.recipe.model.train == "head" and first.recipe.epochs == 3
     assert first.metrics["epoch"] == 3
-    package = backbone_of(first.network.embedder.backbone).state_dict()  # type: ignore[union-attr, operator]
+    package = backbone_of(first.tower().embedder.backbone).state_dict()
     ours = weights_of(whole)
     changed = [name for name, value in ours.items() if not torch.equal(value, package[name])]
     assert any("conv" in name for name in changed) and any("running_mean" in name for name in changed)
@@ -153,7 +150,7 @@ def test_a_head_that_is_finished_is_not_trained_again(folder: Path, tmp_path: Pa
     head = (tmp_path / "run" / "head" / "history.csv").read_bytes()
     run = train(recipe, tmp_path / "run", data_root=folder, device="cpu", resume=True)
     assert (tmp_path / "run" / "head" / "history.csv").read_bytes() == head
-    package = backbone_of(load_run(run.folder.root / "head").network.embedder.backbone).state_dict()  # type: ignore[union-attr, operator]
+    package = backbone_of(load_run(run.folder.root / "head").tower().embedder.backbone).state_dict()
     ours = weights_of(run)
     norms = [name for name in package if ".norm." in name]
     assert norms and all(torch.equal(ours[name], package[name]) for name in norms)
@@ -171,7 +168,7 @@ def test_it_is_exported_as_one_network(kind: str, request: pytest.FixtureRequest
 
 def test_rates_by_layer() -> None:
     recipe = load_recipe("shape-folder-scratch", [*SMALL, ("model.freeze_norm", "true")])
-    network = Network(recipe, (6, 2, 32, 32), 3, load_pretrained=False)
+    network = make_untrained(recipe, {"model": (6, 2, 32, 32)}).tower()
     settings = OptimSettings(lr=0.01, backbone_lr=0.5, layer_decay=0.9)
     factors = lr_factors(settings, network)
     backbone = backbone_of(network.embedder.backbone)
@@ -201,7 +198,7 @@ def test_what_cannot_be_is_refused_before_anything_is_read() -> None:
 def test_index_of_a_run_on_kept_features(head: TrainedRun, folder: Path) -> None:
     from batchot.training.embed import embed_files
 
-    files = embed_files(head.folder.root, load_collection("folder", folder), device="cpu")
+    files, _ = embed_files(head.folder.root, folder, device="cpu")
     assert len(files.names) == len(files.embeddings) > 0
 
 

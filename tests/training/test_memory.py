@@ -11,12 +11,10 @@ from torch import Tensor
 
 from batchot.cli import main
 from batchot.errors import RunError
-from batchot.training import train_cross
-from batchot.training.learner import MetricLearner
+from batchot.towers.tower import Tower
+from batchot.training.learner import Learner
 from batchot.training.memory import advice, is_out_of_memory
-from batchot.training.network import Network
-from batchot.training.recipe import Recipe
-from batchot.training.recipes import load_any_recipe, load_recipe
+from batchot.training.recipes import load_recipe
 from batchot.training.run import train
 
 TOO_MUCH = 1 << 60  # bytes, more than any machine can address
@@ -28,14 +26,14 @@ Overrides = tuple[tuple[str, str], ...]
 def greedy(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Let the network ask for too much memory in the modes that are put into this list."""
     modes: list[str] = []
-    original = Network.forward
+    original = Tower.forward
 
-    def asking(self: Network, samples: Tensor) -> object:
+    def asking(self: Tower, samples: Tensor) -> object:
         if ("training" if self.training else "evaluation") in modes:
             torch.empty(TOO_MUCH, dtype=torch.uint8)
         return original(self, samples)
 
-    monkeypatch.setattr(Network, "forward", asking)
+    monkeypatch.setattr(Tower, "forward", asking)
     return modes
 
 
@@ -65,8 +63,8 @@ def test_of_the_backward_pass(small: Overrides, tmp_path: Path, monkeypatch: pyt
         def backward(ctx: object, grad: Tensor) -> Tensor:
             return torch.empty(TOO_MUCH, dtype=torch.uint8)
 
-    original = MetricLearner.loss
-    monkeypatch.setattr(MetricLearner, "loss", lambda *given: Greedy.apply(original(*given)))
+    original = Learner.loss
+    monkeypatch.setattr(Learner, "loss", lambda *given: Greedy.apply(original(*given)))
     recipe = load_recipe("digits", (*small, ("batch.chunk", "20"), ("precision", "bf16")))
     with pytest.raises(RunError, match=r"batch.chunk=5: samples in the network at once, now 20") as caught:
         train(recipe, tmp_path / "run", device="cpu")
@@ -83,10 +81,9 @@ def test_of_the_evaluation(small: Overrides, greedy: list[str], tmp_path: Path) 
 
 def test_of_towers(digits_twice: Path, greedy: list[str], tmp_path: Path) -> None:
     greedy.append("training")
-    recipe = load_any_recipe(str(digits_twice))
-    assert not isinstance(recipe, Recipe)
+    recipe = load_recipe(str(digits_twice))
     with pytest.raises(RunError) as caught:
-        train_cross(recipe, tmp_path / "run", device="cpu")
+        train(recipe, tmp_path / "run", device="cpu")
     named = [line.split(":")[0].strip() for line in str(caught.value).splitlines()[1:]]
     assert named == [
         "left.batch.chunk=5",

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from batchot.errors import RunError
-from batchot.training.files import RunFolder, RunInterrupted
+from batchot.errors import RunError, RunInterrupted
+from batchot.files import RunFolder
 from batchot.training.plan_history import PARTS, histogram_of, read_plans
 from batchot.training.recipes import load_recipe
 from batchot.training.run import Messages, TrainedRun, train

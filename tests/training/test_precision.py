@@ -9,13 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from batchot.evaluation import retrieval_scores
-from batchot.losses import CrossModalBatchOTLoss, JointLoss
+from batchot.losses import CrossModalBatchOTLoss
 from batchot.models import LeNet5, MetricNet
-from batchot.training import train_cross
-from batchot.training.recipe import Recipe
-from batchot.training.recipes import load_any_recipe, load_recipe
+from batchot.towers.saved import load_run
+from batchot.training.losses import Objective
+from batchot.training.recipes import load_recipe
 from batchot.training.run import TrainedRun, train
-from batchot.training.trained import load_run
 
 Overrides = tuple[tuple[str, str], ...]
 HALF = (("precision", "bf16"), ("channels_last", "true"), ("loss.cross_entropy_weight", "0.2"))
@@ -44,7 +43,7 @@ def test_the_network_runs_in_bfloat16_and_the_loss_in_float32(
     features: list[tuple[object, ...]] = []
     heads: list[tuple[object, ...]] = []
     losses: list[tuple[object, ...]] = []
-    for kind, seen in ((LeNet5, features), (MetricNet, heads), (JointLoss, losses)):
+    for kind, seen in ((LeNet5, features), (MetricNet, heads), (Objective, losses)):
         noted(monkeypatch, kind, seen)
     more = (("epochs", "1"), ("model.channels", "[8,8]"), ("batch.chunk", chunk))
     train(load_recipe("digits", (*small, *HALF, *more)), tmp_path / "run", device="cpu")
@@ -57,9 +56,8 @@ def test_the_losses_of_towers_are_in_float32(
 ) -> None:
     losses: list[tuple[object, ...]] = []
     noted(monkeypatch, CrossModalBatchOTLoss, losses)
-    recipe = load_any_recipe(str(digits_twice), [*HALF, ("epochs", "1")])
-    assert not isinstance(recipe, Recipe)
-    train_cross(recipe, tmp_path / "run", device="cpu")
+    recipe = load_recipe(str(digits_twice), [*HALF, ("epochs", "1")])
+    train(recipe, tmp_path / "run", device="cpu")
     assert set(losses) == {(torch.float32, torch.float32, False, False)}
 
 
@@ -96,5 +94,5 @@ def test_an_export_of_a_bfloat16_run_gives_the_same_embeddings(half_run: Trained
     exported = load_exported(export_run(half_run.folder.root, tmp_path / "exported").folder)
     images = half_run.splits.test.images[:20]
     with torch.no_grad():
-        ours, (theirs, _) = load_run(half_run.folder.root)(images), exported.towers["model"](images)
+        ours, theirs = load_run(half_run.folder.root)(images), exported(images)
     assert torch.allclose(ours, theirs, atol=1e-5)

@@ -13,10 +13,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from batchot.errors import RunError
+from batchot.errors import RunError, RunInterrupted
 from batchot.training.callbacks import Checkpoints, History, Row
-from batchot.training.files import RunInterrupted
-from batchot.training.learner import MetricLearner
+from batchot.training.learner import Learner
 from batchot.training.recipe import Recipe
 from batchot.training.recipes import load_recipe
 from batchot.training.run import Messages, train
@@ -94,11 +93,11 @@ def killed_after(monkeypatch: pytest.MonkeyPatch) -> Iterator[object]:
 @pytest.mark.parametrize(
     ("owner", "method", "calls", "after"),
     [
-        (MetricLearner, "training_step", 1, False),  # before any checkpoint
-        (MetricLearner, "training_step", BATCHES // 2, True),  # within the first epoch
+        (Learner, "training_step", 1, False),  # before any checkpoint
+        (Learner, "training_step", BATCHES // 2, True),  # within the first epoch
         (Checkpoints, "on_train_batch_end", BATCHES - 1, True),  # checkpoint before the last batch
-        (MetricLearner, "training_step", BATCHES + 4, True),  # within the second epoch
-        (MetricLearner, "validation_step", 1, True),  # while the epoch is evaluated
+        (Learner, "training_step", BATCHES + 4, True),  # within the second epoch
+        (Learner, "validation_step", 1, True),  # while the epoch is evaluated
         (History, "write", 2, True),  # the row is written, the checkpoint of the epoch is not
         (Checkpoints, "on_train_epoch_end", 1, True),  # the checkpoint is written, the next epoch not begun
         (Checkpoints, "on_train_epoch_end", 3, True),  # everything is trained
@@ -128,14 +127,14 @@ def test_resume_of_a_finished_run_changes_nothing(undisturbed: tuple[Path, list[
 def test_stop_request_ends_with_a_checkpoint_and_resumes(
     tmp_path: Path, undisturbed: tuple[Path, list[dict[str, object]]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original, out = MetricLearner.training_step, tmp_path / "run"
+    original, out = Learner.training_step, tmp_path / "run"
 
-    def pressing(self: MetricLearner, batch: object, batch_idx: int) -> torch.Tensor:
+    def pressing(self: Learner, batch: object, batch_idx: int) -> torch.Tensor:
         if self.global_step == BATCHES + 3:
             signal.raise_signal(signal.SIGINT)
         return original(self, batch, batch_idx)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(MetricLearner, "training_step", pressing)
+    monkeypatch.setattr(Learner, "training_step", pressing)
     told: list[str] = []
     handler = signal.getsignal(signal.SIGINT)
     with pytest.raises(RunInterrupted):
@@ -156,7 +155,7 @@ def test_killed_process_leaves_a_run_that_resumes(
     program = f"""
 import os, signal
 from pathlib import Path
-import batchot.training.files as files
+import batchot.files as files
 from batchot.training.callbacks import Checkpoints
 from batchot.training.run import train
 from batchot.training.recipes import load_recipe

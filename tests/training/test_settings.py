@@ -6,24 +6,24 @@ import pytest
 import yaml
 
 from batchot.training.recipe import Recipe, RecipeError
-from batchot.training.recipes import first_difference, load_any_recipe, load_recipe, to_mapping
+from batchot.training.recipes import first_difference, load_recipe, to_mapping
 from batchot.training.settings import recipe_names, setting_types, settings_help
 
 
 @pytest.mark.parametrize("name", recipe_names())
 def test_every_recipe_of_the_package_is_right(name: str) -> None:
-    recipe = load_any_recipe(name)
+    recipe = load_recipe(name)
     assert recipe.name == name
     assert recipe.about
 
 
 @pytest.mark.parametrize("name", recipe_names())
 def test_recipe_survives_being_written_and_read(name: str, tmp_path: Path) -> None:
-    recipe = load_any_recipe(name, [("seed", "3"), ("precision", "32")])
+    recipe = load_recipe(name, [("seed", "3"), ("precision", "32")])
     file = tmp_path / "mine.yaml"
     file.write_text(yaml.safe_dump(to_mapping(recipe)))
-    assert load_any_recipe(str(file)) == recipe
-    assert first_difference(load_any_recipe(str(file)), recipe) is None
+    assert load_recipe(str(file)) == recipe
+    assert first_difference(load_recipe(str(file)), recipe) is None
 
 
 def test_overrides_change_what_they_name_and_nothing_else() -> None:

@@ -11,12 +11,12 @@ import torch
 
 from batchot.data.sets.shapes_by_name import load_collection
 from batchot.reporting import write_report
+from batchot.towers.saved import load_run
 from batchot.training.embed import embed_files
 from batchot.training.inputs import load_splits
 from batchot.training.recipe import RecipeError
 from batchot.training.recipes import load_recipe
 from batchot.training.run import TrainedRun, embed_samples, train
-from batchot.training.trained import load_run
 from shape_folders import write_folder
 
 SMALL = [
@@ -80,14 +80,14 @@ def test_the_run_is_whole(run: TrainedRun) -> None:
 def test_loaded_it_gives_the_embeddings_of_the_evaluation(run: TrainedRun) -> None:
     embedder = load_run(run.folder.root)
     assert embedder.classes == ("airplane", "bottle", "stairs")
-    found = embed_samples(embedder, run.splits.test)
+    found = embed_samples(embedder, run.recipe, run.splits.test)
     torch.testing.assert_close(found.embeddings, run.test.embeddings)
     torch.testing.assert_close(found.logits, run.test.logits)
 
 
 def test_files_of_the_user_are_seen_as_in_training(run: TrainedRun, folder: Path) -> None:
     collection = load_collection("folder", folder)
-    found = embed_files(run.folder.root, collection)
+    found, _ = embed_files(run.folder.root, folder)
     assert found.names == tuple(source.name for source in (*collection.train, *collection.test))
     test = torch.from_numpy(found.embeddings[len(collection.train) :])
     torch.testing.assert_close(test, run.test.embeddings, rtol=1e-4, atol=1e-5)
@@ -97,7 +97,7 @@ def test_files_of_the_user_are_seen_as_in_training(run: TrainedRun, folder: Path
 
 
 def test_embeddings_as_files(run: TrainedRun, folder: Path, tmp_path: Path) -> None:
-    found = embed_files(run.folder.root, load_collection("folder", folder))
+    found, _ = embed_files(run.folder.root, folder)
     found.save(tmp_path / "a.npz")
     found.save(tmp_path / "a.csv")
     with np.load(tmp_path / "a.npz") as archive:

@@ -14,15 +14,15 @@ from batchot.data.batches.paired import PairedBatches
 from batchot.data.batches.samplers import BalancedBatches, PlainBatches, Sources
 from batchot.data.sets.quickdraw import Drawings
 from batchot.training.inputs import find_quickdraw, load_splits, mix_sources
-from batchot.training.recipe import AugmentSettings, DataSettings, Recipe, RecipeError
-from batchot.training.recipes import load_any_recipe, load_recipe
+from batchot.training.recipe import AugmentSettings, DataSettings, Recipe, RecipeError, TowerRecipe
+from batchot.training.recipes import load_recipe
 
 SIZE = 16
 
 
 def recipe(train_on: object = "drawn", name: str = "sketches", **more: object) -> Recipe:
     data = DataSettings(name, image_size=SIZE, train_on=train_on, **more)  # type: ignore[arg-type]
-    return Recipe("r", data, augment=AugmentSettings(hand=1.0))
+    return Recipe("r", {"model": TowerRecipe(data, augment=AugmentSettings(hand=1.0))})
 
 
 def drawn(classes: tuple[str, ...], each: int = 3) -> Splits[Images]:
@@ -156,12 +156,12 @@ def test_settings() -> None:
     for shares in ({}, {"drawn": 0.0}, {"drawn": -1.0, "lines": 1.0}, {"drawn": float("nan")}):
         with pytest.raises(RecipeError, match=r"data\.train_on"):
             DataSettings("sketches", train_on=shares)
-    shrec = load_any_recipe("shrec13", [("sketch.data.train_on", "{drawn: 1, quickdraw: 0.5}")])
+    shrec = load_recipe("shrec13", [("sketch.data.train_on", "{drawn: 1, quickdraw: 0.5}")])
     assert shrec.towers["sketch"].data.shares == {"drawn": 1.0, "quickdraw": 0.5}  # type: ignore[union-attr]
     for old in ("drawn", "lines", "both"):
-        load_any_recipe("sketch-folder-scratch", [("sketch.data.train_on", old)])
+        load_recipe("sketch-folder-scratch", [("sketch.data.train_on", old)])
     with pytest.raises(RecipeError, match=r"data\.per_class has no effect here"):
-        load_any_recipe("sketch-folder-scratch", [("sketch.data.per_class", "5")])
+        load_recipe("sketch-folder-scratch", [("sketch.data.per_class", "5")])
     assert load_recipe("sketches").data.mixed
 
 

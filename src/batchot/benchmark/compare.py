@@ -18,14 +18,12 @@ from batchot.benchmark.machine import commit
 from batchot.benchmark.runner import Outcome, Runner
 from batchot.benchmark.tuning import Trial, as_overrides, best_of, tune
 from batchot.device import Device
-from batchot.errors import RunError
+from batchot.errors import RunError, RunInterrupted
+from batchot.files import RunFolder, write_json
 from batchot.training.callbacks import StopRequest
-from batchot.training.cross_module import make_cross_loss
-from batchot.training.cross_recipe import CrossModalRecipe
-from batchot.training.files import RunFolder, RunInterrupted, write_json
-from batchot.training.losses import make_loss
+from batchot.training.losses import Objective
 from batchot.training.recipe import Recipe, RecipeError
-from batchot.training.recipes import load_any_recipe, to_mapping
+from batchot.training.recipes import load_recipe, to_mapping
 from batchot.training.settings import flat, leaves
 
 Overrides = Sequence[tuple[str, str]]
@@ -75,35 +73,31 @@ class Comparison:
                 raise RecipeError(
                     "data.validation: belongs to --validation here, the runs that count are on the test set"
                 )
-        recipe = load_any_recipe(self.recipe, self.overrides)
+        recipe = load_recipe(self.recipe, self.overrides)
         if not self.losses:
-            several = isinstance(recipe, CrossModalRecipe)
-            object.__setattr__(self, "losses", WITH_TOWERS if several else DEFAULT)
-        towers = recipe.towers.values() if isinstance(recipe, CrossModalRecipe) else [recipe]
-        if any(tower.data.validation for tower in towers):
+            object.__setattr__(self, "losses", WITH_TOWERS if recipe.several else DEFAULT)
+        if any(tower.data.validation for tower in recipe.towers.values()):
             raise RecipeError(f"{self.recipe}: data.validation must be 0 here, see --validation")
 
     def contenders(self) -> list[Contender]:
         """The losses with their settings."""
         return [contender(name, joint=self.joint) for name in self.losses]
 
-    def base(self, loss: Contender) -> Recipe | CrossModalRecipe:
+    def base(self, loss: Contender) -> Recipe:
         """The recipe with a loss as it comes."""
-        return load_any_recipe(self.recipe, [*self.overrides, *loss.overrides])
+        return load_recipe(self.recipe, [*self.overrides, *loss.overrides])
 
-    def with_values(
-        self, loss: Contender, values: dict[str, float], further: Overrides
-    ) -> Recipe | CrossModalRecipe:
+    def with_values(self, loss: Contender, values: dict[str, float], further: Overrides) -> Recipe:
         """The recipe with a loss, tuned values and further overrides."""
         tuned = as_overrides(self.base(loss), loss.space, values)
-        return load_any_recipe(self.recipe, [*self.overrides, *loss.overrides, *tuned, *further])
+        return load_recipe(self.recipe, [*self.overrides, *loss.overrides, *tuned, *further])
 
-    def tuning_recipe(self, loss: Contender, values: dict[str, float]) -> Recipe | CrossModalRecipe:
+    def tuning_recipe(self, loss: Contender, values: dict[str, float]) -> Recipe:
         """The recipe of a tuning run: judged once, at its end, on a part of the training set."""
         recipe = self.with_values(loss, values, self.tuning)
         once = (("evaluation.every", str(recipe.epochs)), ("evaluation.also", "[]"))
         # with towers some of the queries are held out, and they are searched for in the whole gallery
-        part = f"{recipe.query}." if isinstance(recipe, CrossModalRecipe) else ""
+        part = f"{recipe.query}." if recipe.several else ""
         least = min(recipe.evaluation.train_samples, 500)  # for the accuracy, which is not looked at
         own = (
             *once,
@@ -113,7 +107,7 @@ class Comparison:
         )
         return self.with_values(loss, values, [*self.tuning, *own])
 
-    def final_recipe(self, loss: Contender, values: dict[str, float], seed: int) -> Recipe | CrossModalRecipe:
+    def final_recipe(self, loss: Contender, values: dict[str, float], seed: int) -> Recipe:
         """The recipe of a run that counts."""
         return self.with_values(loss, values, [("seed", str(seed))])
 
@@ -161,11 +155,7 @@ def compare(comparison: Comparison, out: Path, tell: Callable[[str], None] = lam
 def _check(comparison: Comparison, losses: Sequence[Contender]) -> None:
     """Find wrong settings before the first hour of work."""
     for loss in losses:
-        recipe = comparison.base(loss)
-        if isinstance(recipe, CrossModalRecipe):
-            make_cross_loss(recipe, 2)
-        else:
-            make_loss(recipe.loss, 2, recipe.model.widths[-1])
+        Objective(comparison.base(loss), 2)
         first = {name: parameter.default for name, parameter in loss.space.items()}
         comparison.tuning_recipe(loss, first)
     if comparison.trials:
@@ -186,7 +176,7 @@ def _compare(
     results = [Result(loss) for loss in losses]
     code = commit()
 
-    def job(recipe: Recipe | CrossModalRecipe) -> Job:
+    def job(recipe: Recipe) -> Job:
         return Job(
             recipe,
             comparison.data_root,
@@ -307,13 +297,11 @@ def claim(out: Path, comparison: Comparison) -> None:
 
 
 def _subject(comparison: Comparison) -> dict[str, Any]:
-    recipe = load_any_recipe(comparison.recipe, comparison.overrides)
-    several = isinstance(recipe, CrossModalRecipe)
-    values = leaves(to_mapping(recipe)) if several else flat(to_mapping(recipe), comparison.recipe)
+    recipe = load_recipe(comparison.recipe, comparison.overrides)
+    values = leaves(to_mapping(recipe)) if recipe.several else flat(to_mapping(recipe), comparison.recipe)
     for name in ("about", "seed", "checkpoint_minutes"):
         values.pop(name)
     root = comparison.data_root
-    parts = recipe.towers.values() if isinstance(recipe, CrossModalRecipe) else [recipe]
-    own = root is not None and any(part.data.name in OWN_FOLDERS for part in parts)
+    own = root is not None and any(tower.data.name in OWN_FOLDERS for tower in recipe.towers.values())
     values |= {"--joint": comparison.joint, "--data-root": str(root.resolve()) if root and own else None}
     return values

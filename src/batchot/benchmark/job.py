@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from batchot.device import Device
 from batchot.errors import RunError
-from batchot.training.cross_recipe import CrossModalRecipe
-from batchot.training.files import write_text
+from batchot.files import write_text
 from batchot.training.recipe import Recipe
-from batchot.training.recipes import recipe_of_values, to_mapping
+from batchot.training.recipes import make_recipe, to_mapping
 
 if TYPE_CHECKING:
     pass
@@ -26,7 +25,7 @@ JOB, DIVERGED, FINISHED, MEASURED = "job.json", "diverged.txt", "finished", "mea
 class Job:
     """What `batchot.benchmark.worker` does."""
 
-    recipe: Recipe | CrossModalRecipe  # what is trained
+    recipe: Recipe  # what is trained
     data_root: Path | None = None  # where the data lies
     device: Device = "auto"  # as `batchot train --device`
     threads: int = 1  # of the numerical libraries
@@ -54,7 +53,7 @@ def read_job(folder: Path) -> Job:
     path = folder / JOB
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-        recipe = recipe_of_values(values["recipe"], str(path))
+        recipe = make_recipe(values["recipe"], str(path))
         root = values["data_root"]
         return Job(
             recipe,
@@ -69,7 +68,7 @@ def read_job(folder: Path) -> Job:
         raise RunError(f"{path} is missing or damaged ({error}); remove {folder} and start again") from error
 
 
-def key_of(recipe: Recipe | CrossModalRecipe) -> str:
+def key_of(recipe: Recipe) -> str:
     """Give a short name for all that determines a run, so that a run is found again by what it is."""
     values = to_mapping(recipe)
     for told in ("name", "about", "checkpoint_minutes"):  # change nothing

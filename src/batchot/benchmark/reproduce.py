@@ -12,10 +12,9 @@ from batchot.benchmark.job import key_of
 from batchot.benchmark.results import Interval, mean_interval
 from batchot.device import Device
 from batchot.errors import DataError
-from batchot.training.cross_recipe import CrossModalRecipe
-from batchot.training.files import RunFolder
+from batchot.files import RunFolder
 from batchot.training.recipe import Recipe, RecipeError
-from batchot.training.recipes import load_any_recipe
+from batchot.training.recipes import load_recipe
 
 _NAMES = {"map": "mAP", "accuracy": "accuracy", "nn": "NN", "ft": "FT", "st": "ST", "e": "E", "dcg": "DCG"}
 
@@ -39,9 +38,9 @@ class Row:
         """Where its run lies: a change of the recipe is another run."""
         return out / f"{self.recipe}-{_key(self.made(seed))}-seed{seed}"
 
-    def made(self, seed: int) -> Recipe | CrossModalRecipe:
+    def made(self, seed: int) -> Recipe:
         """The recipe with a seed."""
-        return load_any_recipe(self.recipe, [("seed", str(seed))])
+        return load_recipe(self.recipe, [("seed", str(seed))])
 
 
 _SHREC13 = {"map": 75.4, "nn": 71.3, "ft": 72.8, "st": 78.8, "e": 36.6, "dcg": 81.8}
@@ -110,15 +109,14 @@ def reproduced(row: Row, seeds: Sequence[int], out: Path, data_root: Path | None
     return Reproduced(row, ours, tuple(found), epochs, missing_data(row.made(0), data_root))
 
 
-def missing_data(recipe: Recipe | CrossModalRecipe, data_root: Path | None) -> str | None:
+def missing_data(recipe: Recipe, data_root: Path | None) -> str | None:
     """Say why the data of a recipe cannot be had here; None if it is there. Nothing is downloaded."""
     from batchot.data import load_dataset
     from batchot.data.sets.shrec import load_shrec_sketches
     from batchot.training.inputs import collection_of, root_of
 
-    parts = list(recipe.towers.values()) if isinstance(recipe, CrossModalRecipe) else [recipe]
     try:
-        for part in sorted(parts, key=lambda part: not part.data.shapes):
+        for part in sorted(recipe.parts.values(), key=lambda part: not part.data.shapes):
             if part.data.shapes:
                 collection_of(part, data_root)
             elif part.data.drawn:
@@ -139,8 +137,7 @@ def run_row(
     tell: Callable[[str], None],
 ) -> None:
     """Train a row with a seed, going on where it was interrupted; a finished run is left as it is."""
-    from batchot.reporting import write_cross_report, write_report
-    from batchot.training.cross_run import train_cross
+    from batchot.reporting import write_report
     from batchot.training.run import Messages, train
 
     recipe, folder = row.made(seed), RunFolder(row.folder(seed, out))
@@ -155,10 +152,7 @@ def run_row(
             note=tell, epoch=lambda r: tell(f"epoch {r.epoch}/{recipe.epochs}, loss {r.loss:.4f}")
         ),
     }
-    if isinstance(recipe, CrossModalRecipe):
-        write_cross_report(train_cross(recipe, folder.root, **how))
-    else:
-        write_report(train(recipe, folder.root, **how))
+    write_report(train(recipe, folder.root, **how))
 
 
 def markdown_table(rows: Sequence[Reproduced], out: Path, data_root: Path | None) -> str:
@@ -195,5 +189,5 @@ def _here(found: Reproduced) -> str:
     return f"{told} (epoch {found.epochs}, {seeds} {', '.join(map(str, found.seeds))})"
 
 
-def _key(recipe: Recipe | CrossModalRecipe) -> str:
+def _key(recipe: Recipe) -> str:
     return key_of(recipe)[:8]

@@ -13,9 +13,9 @@ from typing import Any
 
 from batchot.benchmark.compare import Compared, Result
 from batchot.benchmark.machine import describe_machine
+from batchot.files import write_csv, write_text
 from batchot.training.callbacks import Row
-from batchot.training.files import write_csv, write_text
-from batchot.training.recipes import load_any_recipe, to_mapping
+from batchot.training.recipes import load_recipe, to_mapping
 
 
 @dataclass(frozen=True)
@@ -163,7 +163,7 @@ def as_values(compared: Compared, target: float | None = None) -> dict[str, Any]
     goal = _goal(compared, target)
     return {
         "command": comparison.command,
-        "recipe": to_mapping(load_any_recipe(comparison.recipe, comparison.overrides)),
+        "recipe": to_mapping(load_recipe(comparison.recipe, comparison.overrides)),
         "joint": comparison.joint,
         "started": compared.started.isoformat(timespec="seconds"),
         "finished": compared.finished.isoformat(timespec="seconds"),
@@ -256,7 +256,7 @@ def markdown(compared: Compared, target: float | None = None) -> str:
     if not epochs:
         return "\n\n".join(["No run was measured.", *diverged_notes(results)]) + "\n"
     goal, last, shown = _goal(compared, target), epochs[-1], shown_epochs(epochs)
-    name = load_any_recipe(compared.comparison.recipe, compared.comparison.overrides).name
+    name = load_recipe(compared.comparison.recipe, compared.comparison.overrides).name
     heads = [name, *(f"mAP, epoch {e}" for e in shown), f"NN, epoch {last}", f"accuracy, epoch {last}"]
     if goal is not None:
         heads.append(f"epochs (seconds) to mAP {100 * goal:.2f}")

@@ -16,10 +16,10 @@ from typing import Any
 
 from batchot.benchmark.job import DIVERGED, FINISHED, MEASURED, Job, key_of, read_job, write_job
 from batchot.benchmark.worker import DIVERGED_STATUS, TOLD
-from batchot.errors import RunError
+from batchot.errors import RunError, RunInterrupted
+from batchot.files import RunFolder
 from batchot.reporting.history import read_history
 from batchot.training.callbacks import Row
-from batchot.training.files import RunFolder, RunInterrupted
 
 _PATIENCE = 120.0  # seconds that a process may take to write its checkpoint
 

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from batchot.benchmark.contenders import Contender, Parameter
-from batchot.training.cross_recipe import CrossModalRecipe
 from batchot.training.recipe import Recipe
 
 STARTUP = 4  # trials drawn at random before the optimiser looks at what they gave
@@ -24,7 +23,7 @@ class Trial:
 
 def tune(
     contender: Contender,
-    base: Recipe | CrossModalRecipe,
+    base: Recipe,
     trials: int,
     seed: int,
     evaluate: Callable[[int, dict[str, float]], float | None],
@@ -65,7 +64,7 @@ def best_of(trials: list[Trial]) -> Trial:
     return max(trials, key=lambda trial: (-1.0 if trial.score is None else trial.score, -trial.number))
 
 
-def with_start(base: Recipe | CrossModalRecipe, name: str, parameter: Parameter) -> Parameter:
+def with_start(base: Recipe, name: str, parameter: Parameter) -> Parameter:
     """Give a parameter that starts at the recipe's own value, its range widened to hold it."""
     section, _, setting = name.partition(".")
     if parameter.factor:
@@ -81,7 +80,7 @@ def with_start(base: Recipe | CrossModalRecipe, name: str, parameter: Parameter)
 
 
 def as_overrides(
-    base: Recipe | CrossModalRecipe, space: dict[str, Parameter], values: dict[str, float]
+    base: Recipe, space: dict[str, Parameter], values: dict[str, float]
 ) -> list[tuple[str, str]]:
     """Give tuned values as overrides of a recipe."""
     overrides = []

@@ -9,12 +9,11 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
 from batchot.benchmark.job import DIVERGED, FINISHED, MEASURED, read_job
-from batchot.training.files import RunInterrupted
+from batchot.errors import RunInterrupted
 
 INTERRUPTED_STATUS, DIVERGED_STATUS = 130, 3
 TOLD = "error: "  # before a message, which may have several lines, in the log
@@ -27,10 +26,9 @@ def main(folder: Path) -> int:
     import torch
 
     torch.set_num_threads(job.threads)
-    from batchot.errors import DataError, RunError
-    from batchot.training.cross_run import train_cross
-    from batchot.training.files import Diverged, RunFolder, write_text
-    from batchot.training.recipe import Recipe, RecipeError
+    from batchot.errors import DataError, Diverged, RunError
+    from batchot.files import RunFolder, write_text
+    from batchot.training.recipe import RecipeError
     from batchot.training.run import Messages, train
 
     messages = Messages(
@@ -38,8 +36,7 @@ def main(folder: Path) -> int:
         epoch=lambda row: print(f"epoch {row.epoch}: loss {row.loss:.4f}, mAP {row.map}", flush=True),
     )
     try:
-        fit: Callable[..., object] = train if isinstance(job.recipe, Recipe) else train_cross
-        fit(
+        train(
             job.recipe,
             folder,
             data_root=job.data_root,
@@ -67,7 +64,7 @@ def main(folder: Path) -> int:
 def _write_measured(folder: Path) -> None:
     """Write when and where: a comparison may go on another day, on another machine."""
     from batchot.benchmark.machine import describe_machine
-    from batchot.training.files import write_json
+    from batchot.files import write_json
 
     now = datetime.now(UTC).isoformat(timespec="seconds")
     write_json(folder / MEASURED, {"finished": now, "machine": describe_machine()})

@@ -83,10 +83,9 @@ def data_root_of(run: Path | None) -> Path | None:
 def guarded(work: Callable[[], int], resume: str = "") -> int:
     """Turn the errors that a user can mend into one message."""
     from batchot.engine.engine import EngineError
-    from batchot.errors import DataError, ExportError, RunError, ShapeError, extras_named
+    from batchot.errors import DataError, ExportError, RunError, RunInterrupted, ShapeError, extras_named
     from batchot.files import ViewCacheError
     from batchot.search.records import SearchError
-    from batchot.training.files import RunInterrupted
 
     try:
         with extras_named():

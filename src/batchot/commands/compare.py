@@ -101,7 +101,7 @@ def compare(argv: list[str]) -> int:
         from batchot.benchmark.compare import compare
         from batchot.benchmark.page import make_comparison_page
         from batchot.benchmark.results import markdown, write_results
-        from batchot.training.files import write_text
+        from batchot.files import write_text
 
         compared = compare(comparison, out, say)
         target = None if options.target is None else options.target / 100

@@ -48,39 +48,22 @@ def embed(argv: list[str]) -> int:
         raise UsageError(f"--out {options.out}: the ending must be .npz or .csv")
 
     def work() -> int:
-        from batchot.data.sets.shape_folder import collection_of
         from batchot.training.embed import embed_files
-        from batchot.training.evaluate import embed_by_tower
-        from batchot.training.loading import recipe_of
-        from batchot.training.recipe import Recipe
+        from batchot.training.recipes import recipe_of
 
-        progress = sys.stderr.isatty()
-        if isinstance(recipe_of(options.run), Recipe):
-            if options.tower is not None:
-                raise UsageError(f"--tower: {options.run} is the run of a single network and has no towers")
-            collection = collection_of(options.path, options.up)
-            with engine_of(options) as engine:
-                found = embed_files(
-                    options.run,
-                    collection,
-                    device=options.device,
-                    tell=say,
-                    progress=progress,
-                    engine=engine,
-                )
-            count = len(collection) + len(collection.left_out)
-        else:
-            with engine_of(options) as engine:
-                found, count = embed_by_tower(
-                    options.run,
-                    options.tower,
-                    options.path,
-                    lambda: collection_of(options.path, options.up),
-                    device=options.device,
-                    tell=say,
-                    progress=progress,
-                    engine=engine,
-                )
+        if options.tower is not None and len(recipe_of(options.run).parts) == 1:
+            raise UsageError(f"--tower: {options.run} is the run of a single network and has no towers")
+        with engine_of(options) as engine:
+            found, count = embed_files(
+                options.run,
+                options.path,
+                tower=options.tower,
+                up=options.up,
+                device=options.device,
+                tell=say,
+                progress=sys.stderr.isatty(),
+                engine=engine,
+            )
         found.save(options.out)
         for name, label, share in zip(found.names[:10], found.predictions, found.probabilities, strict=False):
             print(f"{name}: {label} ({100 * share:.0f} %)")

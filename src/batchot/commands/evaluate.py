@@ -19,12 +19,9 @@ def evaluate(argv: list[str]) -> int:
     options = parser.parse_args(argv)
 
     def work() -> int:
-        from batchot.training.evaluate import evaluate, evaluate_cross
-        from batchot.training.loading import recipe_of
-        from batchot.training.recipe import Recipe
+        from batchot.training.evaluate import evaluate
 
-        measure = evaluate if isinstance(recipe_of(options.run), Recipe) else evaluate_cross
-        for name, value in measure(
+        for name, value in evaluate(
             options.run,
             data_root=options.data_root or data_root_of(options.run),
             device=options.device,

@@ -238,9 +238,9 @@ def _map(options: argparse.Namespace) -> int:
 
 
 def _duplicates(options: argparse.Namespace) -> int:
+    from batchot.files import write_csv
     from batchot.search.duplicates import duplicates
     from batchot.search.records import printable
-    from batchot.training.files import write_csv
 
     try:
         groups = duplicates(options.index, threshold=options.threshold, allow_store=options.allow_store)

@@ -116,7 +116,7 @@ def _write_pictures(sources: Sequence[ShapeSource], cache: ViewCache, out: Path)
     from PIL import Image
     from tqdm import tqdm
 
-    from batchot.training.files import write_bytes
+    from batchot.files import write_bytes
 
     channels = cache.settings.channels
     written = 0
@@ -134,8 +134,8 @@ def _write_pictures(sources: Sequence[ShapeSource], cache: ViewCache, out: Path)
 def _write_sheet(sources: Sequence[ShapeSource], cache: ViewCache, path: Path, rows: int) -> None:
     import numpy as np
 
+    from batchot.files import write_bytes
     from batchot.reporting import draw_contact_sheet
-    from batchot.training.files import write_bytes
 
     # shapes spread over all classes, which lie one after another
     shown = [sources[k] for k in np.linspace(0, len(sources) - 1, min(rows, len(sources))).astype(int)]

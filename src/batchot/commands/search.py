@@ -118,9 +118,9 @@ def _folder_of(options: argparse.Namespace) -> Path | None:
 
 
 def _one(options: argparse.Namespace, searcher: Searcher, filters: Filters) -> int:
+    from batchot.files import write_text
     from batchot.search.answer_page import answer_html, answer_json, answer_table
     from batchot.search.records import in_order
-    from batchot.training.files import write_text
 
     asked = ", ".join(path.name for path in options.query) or options.text or "everything"
     answer: Answer

@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from batchot.commands.common import Parser, UsageError, data_root_of, guarded, recipe_named, say
-from batchot.training.cross_recipe import CrossModalRecipe, cross_settings_help, together_types
 from batchot.training.launch import Processes, ProcessesError, check_parts, processes_of
 from batchot.training.recipe import Recipe
-from batchot.training.recipes import load_any_recipe
+from batchot.training.recipes import load_recipe
 from batchot.training.settings import (
     full_name,
     is_setting,
@@ -23,12 +22,12 @@ from batchot.training.settings import (
     setting_types,
     settings_help,
     suggestion,
+    together_types,
 )
 
 if TYPE_CHECKING:
+    from batchot.files import RunFolder
     from batchot.training.callbacks import Row
-    from batchot.training.cross_run import TrainedCrossRun
-    from batchot.training.files import RunFolder
     from batchot.training.run import TrainedRun
 
 _FLAGS = ("--resume", "--help")
@@ -148,13 +147,13 @@ def train(argv: list[str]) -> int:
     parser = _train_parser()
     options = parser.parse_args(split.rest)
     if options.help:
-        recipe = None if options.recipe is None else load_any_recipe(options.recipe, split.overrides)
+        recipe = None if options.recipe is None else load_recipe(options.recipe, split.overrides)
         whose = "default values" if options.recipe is None else f"values of {options.recipe}"
         print(parser.format_help())
         print(
             f"settings, each as --NAME VALUE or NAME=VALUE, with the {whose} (loss=contrastive is short for"
         )
-        print(f"loss.name=contrastive):\n{_settings_of(recipe)}")
+        print(f"loss.name=contrastive):\n{settings_help(recipe)}")
         return 0
     try:
         processes = processes_of(options.devices, options.num_nodes, os.environ)
@@ -197,50 +196,38 @@ def _launch(processes: Processes, argv: list[str]) -> int:
     )
 
 
-def _fit(recipe: Recipe | CrossModalRecipe, out: Path, where: dict[str, Any]) -> TrainedRun | TrainedCrossRun:
+def _fit(recipe: Recipe, out: Path, where: dict[str, Any]) -> TrainedRun:
     from batchot.ranks import from_first
-    from batchot.training.run import Messages
+    from batchot.training.run import Messages, train
 
     out = from_first(out)  # the folder that is free there
     print(f"run folder: {out}")
     messages = Messages(note=say, epoch=epoch_line(recipe), bar=sys.stdout.isatty())
-    if isinstance(recipe, Recipe):
-        from batchot.training.run import train
-
-        return train(recipe, out, messages=messages, **where)
-    from batchot.training.cross_run import train_cross
-
-    return train_cross(recipe, out, messages=messages, **where)
+    return train(recipe, out, messages=messages, **where)
 
 
-def _finish(run: TrainedRun | TrainedCrossRun) -> None:
-    from batchot.reporting import write_cross_report, write_report
-    from batchot.training.run import TrainedRun
+def _finish(run: TrainedRun) -> None:
+    from batchot.reporting import write_report
 
-    if isinstance(run, TrainedRun):
-        write_report(run)
-    else:
-        write_cross_report(run)
+    write_report(run)
     _tell(run.folder, run.rows[-1], run.waited)
 
 
-def _recipe_of(
-    options: argparse.Namespace, overrides: list[tuple[str, str]]
-) -> tuple[Recipe | CrossModalRecipe, Path | None]:
+def _recipe_of(options: argparse.Namespace, overrides: list[tuple[str, str]]) -> tuple[Recipe, Path | None]:
     if options.resume and options.out is None:
         raise UsageError("--resume needs --out: which run is to go on?")
     if options.recipe is not None:
         data_root = options.data_root or data_root_of(options.out)
-        return load_any_recipe(recipe_named(options.recipe, data_root), overrides), data_root
+        return load_recipe(recipe_named(options.recipe, data_root), overrides), data_root
     if not options.resume:
         raise UsageError(f"which recipe? There are {', '.join(recipe_names())}")
     config = options.out / "config.yaml"
     if not config.is_file():
         raise UsageError(f"--resume: there is no run in {options.out}")
-    return load_any_recipe(str(config), overrides), options.data_root or data_root_of(options.out)
+    return load_recipe(str(config), overrides), options.data_root or data_root_of(options.out)
 
 
-def _free_folder(recipe: Recipe | CrossModalRecipe) -> Path:
+def _free_folder(recipe: Recipe) -> Path:
     base = f"{recipe.name}-{recipe.loss.name}-seed{recipe.seed}"
     folder, number = Path("runs") / base, 1
     while folder.exists():
@@ -249,7 +236,7 @@ def _free_folder(recipe: Recipe | CrossModalRecipe) -> Path:
     return folder
 
 
-def epoch_line(recipe: Recipe | CrossModalRecipe) -> Callable[[Row], None]:
+def epoch_line(recipe: Recipe) -> Callable[[Row], None]:
     """Give what prints a line about each epoch."""
 
     def tell(row: Row) -> None:
@@ -260,12 +247,6 @@ def epoch_line(recipe: Recipe | CrossModalRecipe) -> Callable[[Row], None]:
         say("  ".join([*parts, f"{row.seconds:.0f} s of training"]))
 
     return tell
-
-
-def _settings_of(recipe: Recipe | CrossModalRecipe | None) -> str:
-    return (
-        settings_help(recipe) if recipe is None or isinstance(recipe, Recipe) else cross_settings_help(recipe)
-    )
 
 
 def _tell(folder: RunFolder, last: Row, waited: float) -> None:

@@ -49,8 +49,7 @@ def run_rank(
 
 def _without_a_word(work: Callable[[], int], processes: Processes) -> int:
     """Say only what the first rank cannot know."""
-    from batchot.errors import DataError, RunError, ShapeError
-    from batchot.training.files import RunInterrupted
+    from batchot.errors import DataError, RunError, RunInterrupted, ShapeError
 
     try:
         return work()

@@ -11,17 +11,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from batchot.errors import ExportError
     from batchot.export.folder import Exported, export_run
-    from batchot.export.loading import ExportedNetwork, load_exported
+    from batchot.towers.saved import load_exported
 
 _HOMES = {
     "ExportError": "batchot.errors",
     "Exported": "batchot.export.folder",
-    "ExportedNetwork": "batchot.export.loading",
     "export_run": "batchot.export.folder",
-    "load_exported": "batchot.export.loading",
+    "load_exported": "batchot.towers.saved",
 }
 
-__all__ = ["ExportError", "Exported", "ExportedNetwork", "export_run", "load_exported"]
+__all__ = ["ExportError", "Exported", "export_run", "load_exported"]
 
 
 def __getattr__(name: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import logging
@@ -10,7 +11,7 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -19,13 +20,14 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from batchot.errors import ExportError, require
-from batchot.export.loading import ARCHITECTURE, WEIGHTS, ExportedTower, build_towers
-from batchot.export.model_card import Described, describe, model_card
-from batchot.search.encoder import EXPORTED
-from batchot.search.onnx_encoder import FORMAT
-from batchot.training.loading import load_run
+from batchot.export.model_card import Described, described, model_card
+from batchot.models import MVCNN
+from batchot.towers.embedder import Embedder
+from batchot.towers.saved import load_run
+from batchot.towers.spec import ABOUT_FORMAT, ARCHITECTURE, EXPORTED, WEIGHTS
 
 OPSET = 18
 """The first in which a scatter takes the maximum, by which clouds become views."""
@@ -33,15 +35,33 @@ EXTERNAL_ABOVE = 1 << 30
 """Bytes of weights above which they lie in a file of their own: an ONNX file cannot hold more than 2 GiB."""
 
 
+class OneTower(nn.Module):
+    """A tower with the classifier, as a graph of tensor operations alone."""
+
+    def __init__(self, embedder: Embedder, name: str) -> None:
+        super().__init__()
+        self.tower = embedder.tower(name)
+        self.tower.spec = replace(self.tower.spec, channels_last=False)
+        if isinstance(features := self.tower.embedder.backbone, MVCNN):
+            features.views_at_once = None  # in a graph the number of shapes is not known
+        whole = copy.copy(embedder)  # without the other towers, whose weights the file is not to hold
+        whole._modules = {"towers": nn.ModuleDict({name: self.tower}), "head": embedder.head}
+        self.whole, self.about = whole.eval(), self.tower.spec
+
+    def forward(self, samples: Tensor) -> tuple[Tensor, ...]:
+        """Give embeddings and, where there is a classifier, logits."""
+        return tuple(value for value in self.whole.outputs(samples) if value is not None)
+
+
 def write_onnx(
-    tower: ExportedTower, file: Path, *, metadata: Mapping[str, str], external_above: int = EXTERNAL_ABOVE
+    tower: OneTower, file: Path, *, metadata: Mapping[str, str], external_above: int = EXTERNAL_ABOVE
 ) -> tuple[Path, ...]:
     """Write a network and all that is done to its samples as an ONNX file, for batches of any size."""
     require("onnx", "export")
     require("onnxscript", "export")
     # Two samples: a batch of one is taken for a constant.
     example = torch.from_numpy(np.stack([sample_of(tower, seed) for seed in range(2)]))
-    outputs = ["embedding"] if tower.head is None else ["embedding", "logits"]
+    outputs = ["embedding"] if tower.whole.head is None else ["embedding", "logits"]
     with _quiet():
         try:
             program = torch.onnx.export(
@@ -67,7 +87,7 @@ def write_onnx(
     return tuple(sorted(file.parent.glob(f"{file.name}*")))
 
 
-def largest_difference(tower: ExportedTower, file: Path, samples: int = 3) -> float:
+def largest_difference(tower: OneTower, file: Path, samples: int = 3) -> float:
     """Give the largest difference of an embedding by onnxruntime and by torch, on synthetic samples."""
     runtime = require("onnxruntime", "export")
     batch = np.stack([sample_of(tower, 100 + seed) for seed in range(samples)])
@@ -81,7 +101,7 @@ def largest_difference(tower: ExportedTower, file: Path, samples: int = 3) -> fl
     return float(np.abs(found - wanted).max())
 
 
-def sample_of(tower: ExportedTower, seed: int) -> NDArray:
+def sample_of(tower: OneTower, seed: int) -> NDArray:
     """Make a sample as a network takes it, from a seed: a cloud on an ellipsoid, or blobs in pictures."""
     generator = np.random.default_rng(seed)
     shape = tower.about.input_shape
@@ -162,14 +182,15 @@ def export_run(
         raise ExportError("no format is left to export to; give onnx, safetensors or both")
     _check_free(out, force)
     embedder = load_run(run, checkpoint=checkpoint)
-    described = describe(embedder, run)
+    network = described(embedder)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as temporary:
         folder = Path(temporary) / "whole"
         folder.mkdir()
         differences: dict[str, float] = {}
         towers: dict[str, dict[str, Any]] = {}
-        for name, tower in build_towers(described.architecture, described.weights).items():
+        for name in network.spec.towers:
+            tower = OneTower(embedder, name)
             about: dict[str, Any] = {
                 "takes": tower.about.takes,
                 "shape": list(tower.about.input_shape),
@@ -177,16 +198,16 @@ def export_run(
             }
             if "onnx" in formats:
                 tell(f"writing {name}.onnx")
-                about |= _onnx(tower, folder, described)
+                about |= _onnx(tower, name, folder, network)
                 differences[name] = about["largest_difference"]
             towers[name] = about
-        _write_json(folder / ARCHITECTURE, described.architecture.to_json())
+        _write_json(folder / ARCHITECTURE, network.spec.to_json())
         if "safetensors" in formats:
             save = require("safetensors.torch", "export").save_file
-            save(described.weights, folder / WEIGHTS, metadata=_metadata(described))
-        about_all = _about(described, towers)
+            save(network.weights, folder / WEIGHTS, metadata=_metadata(network))
+        about_all = _about(network, towers)
         _write_json(folder / EXPORTED, about_all)
-        card = model_card(embedder, run, described, about_all, checkpoint)
+        card = model_card(embedder, run, network, about_all, checkpoint)
         (folder / "README.md").write_text(card, encoding="utf-8")
         _put_in_place(folder, out)
     files = {file.name: file.stat().st_size for file in sorted(out.iterdir())}
@@ -204,9 +225,9 @@ def _check_free(out: Path, force: bool) -> None:
         raise ExportError(f"{out} holds an export already; add --force to replace it, or give another --out")
 
 
-def _onnx(tower: ExportedTower, folder: Path, described: Described) -> dict[str, Any]:
-    file = folder / f"{tower.about.name}.onnx"
-    written = write_onnx(tower, file, metadata=_metadata(described) | {"batchot.takes": tower.about.takes})
+def _onnx(tower: OneTower, name: str, folder: Path, network: Described) -> dict[str, Any]:
+    file = folder / f"{name}.onnx"
+    written = write_onnx(tower, file, metadata=_metadata(network) | {"batchot.takes": tower.about.takes})
     difference = largest_difference(tower, file)
     if not difference <= TOLERANCE:
         raise ExportError(
@@ -220,26 +241,26 @@ def _onnx(tower: ExportedTower, folder: Path, described: Described) -> dict[str,
     }
 
 
-def _metadata(described: Described) -> dict[str, str]:
+def _metadata(network: Described) -> dict[str, str]:
     return {
-        "batchot.fingerprint": described.fingerprint,
-        "batchot.classes": json.dumps(described.architecture.classes, ensure_ascii=False),
-        "batchot.inputs": json.dumps(None if described.inputs is None else described.inputs.to_json()),
+        "batchot.fingerprint": network.fingerprint,
+        "batchot.classes": json.dumps(network.spec.classes, ensure_ascii=False),
+        "batchot.inputs": json.dumps(network.spec.inputs),
         "batchot.version": version("batchot"),
     }
 
 
-def _about(described: Described, towers: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    architecture = described.architecture
+def _about(network: Described, towers: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    spec = network.spec
     return {
-        "format": FORMAT,
-        "fingerprint": described.fingerprint,
-        "dimensions": architecture.dimensions,
-        "normalized": architecture.normalized,
-        "classes": list(architecture.classes),
-        "inputs": None if described.inputs is None else described.inputs.to_json(),
-        "shape": described.shape,
-        "drawing": described.drawing,
+        "format": ABOUT_FORMAT,
+        "fingerprint": network.fingerprint,
+        "dimensions": spec.dimensions,
+        "normalized": spec.normalized,
+        "classes": list(spec.classes),
+        "inputs": spec.inputs,
+        "shape": spec.gallery,
+        "drawing": spec.drawing,
         "towers": towers,
         "exported": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": {name: version(name) for name in ("batchot", "torch")} | {"opset": OPSET},

@@ -3,136 +3,43 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-from torch import Tensor, nn
+from torch import Tensor
 
-from batchot.data import Preparation
-from batchot.data.augment.views import Splat
-from batchot.export.loading import Architecture, Projection, Takes, TowerArchitecture
-from batchot.models.huggingface import HuggingFaceBackbone
-from batchot.search.encoder import fingerprint_of
-from batchot.search.prepare import CloudInput, Inputs, ViewsInput
-from batchot.search.records import SearchError
-from batchot.search.run_encoder import RunEncoder
-from batchot.training.cross_trained import CrossModalEmbedder
-from batchot.training.files import RunFolder
-from batchot.training.inputs import renders
-from batchot.training.network import Network, backbone_of
-from batchot.training.recipe import LossSettings, Recipe
-from batchot.training.trained import TrainedEmbedder
-
-SINGLE = "model"
-"""Name of the only network of a run without towers."""
+from batchot.files import RunFolder
+from batchot.towers.embedder import Embedder
+from batchot.towers.inputs import CloudInput, Inputs, ViewsInput
+from batchot.towers.spec import EmbedderSpec
 
 
 @dataclass(frozen=True, eq=False)
 class Described:
-    """A run as it is exported."""
+    """A network as it is exported."""
 
-    architecture: Architecture  # of its networks
+    spec: EmbedderSpec
     weights: dict[str, Tensor]  # by name, each tensor with memory of its own
-    inputs: Inputs | None  # how shapes and drawings are made ready; None: it was not trained on shapes
-    fingerprint: str  # see `batchot.search.encoder.Encoder`
-    shape: str | None  # name of the network of shapes, if any
-    drawing: str | None  # name of the network of drawings that are looked up among the shapes, if any
+    fingerprint: str  # see `EmbedderSpec.fingerprint`
+
+    @property
+    def inputs(self) -> Inputs | None:
+        """How shapes and drawings are made ready; None: it was not trained on shapes."""
+        return None if self.spec.inputs is None else Inputs.from_json(self.spec.inputs)
 
 
-def describe(embedder: TrainedEmbedder | CrossModalEmbedder, run: Path) -> Described:
-    """Say what the networks of a run are built of."""
-    flip = embedder.recipe.evaluation.flip
-    if isinstance(embedder, CrossModalEmbedder):
-        loss, network = embedder.recipe.loss, embedder.network
-        towers = tuple(
-            _tower(name, f"towers.{name}.", recipe, network.tower(name), embedder.preparations[name], flip)
-            for name, recipe in embedder.recipe.towers.items()
-        )
-    else:
-        loss = embedder.recipe.loss
-        only = (SINGLE, "", embedder.recipe, embedder.network, embedder.preparation)
-        towers = (_tower(*only, flip),)
-    architecture = Architecture(
-        classes=embedder.classes,
-        dimensions=embedder.embedding_dim,
-        normalized=embedder.normalized,
-        head=_head(embedder.network.head, loss),
-        head_scale=loss.head_scale,
-        towers=towers,
-    )
+def described(embedder: Embedder) -> Described:
+    """Say what a network is built of."""
+    towers = {name: replace(tower, channels_last=False) for name, tower in embedder.spec.towers.items()}
+    spec = replace(embedder.spec, towers=towers)
     # Towers that share weights hold the same memory, which safetensors refuses to write twice.
     weights = {
-        name: value.detach().clone().contiguous() for name, value in embedder.network.state_dict().items()
+        name: value.detach().clone().contiguous()
+        for name, value in spec.short_names(embedder.state_dict()).items()
     }
-    try:
-        encoder = RunEncoder(embedder, run)
-    except SearchError:  # of images: nothing that an index of shapes could use, and an export all the same
-        arrays = {name: value.numpy() for name, value in weights.items()}
-        return Described(architecture, weights, None, fingerprint_of(arrays, None), None, None)
-    shape, drawing = SINGLE, None
-    if isinstance(embedder, CrossModalEmbedder):
-        shape = embedder.recipe.target
-        drawing = None if encoder.inputs.drawing is None else embedder.recipe.query
-    return Described(architecture, weights, encoder.inputs, encoder.fingerprint, shape, drawing)
-
-
-def _head(head: nn.Module | None, loss: LossSettings) -> Literal["linear", "cosine"] | None:
-    return None if head is None else loss.head
-
-
-def _tower(
-    name: str,
-    prefix: str,
-    recipe: Recipe,
-    network: Network,
-    preparation: Preparation,
-    flip: bool,
-) -> TowerArchitecture:
-    model, pixels, splat = recipe.model, preparation.normalization, preparation.projection
-    backbone, config = _backbone(network, model.backbone)
-    takes, shape = _samples(recipe, network)
-    return TowerArchitecture(
-        name=name,
-        prefix=prefix,
-        takes=takes,
-        input_shape=shape,
-        network=model.name,
-        widths=model.widths,
-        activation=model.activation,
-        batch_norm=model.batch_norm,
-        channels=model.channels,
-        backbone=backbone,
-        backbone_config=config,
-        pooling=model.pooling,
-        mean=() if pixels is None else pixels.mean,
-        std=() if pixels is None else pixels.std,
-        projection=(
-            Projection(splat.cameras, splat.size, splat.radius, splat.margin)
-            if isinstance(splat, Splat)
-            else None
-        ),
-        flip=flip,
-        mirror_order=network.mirror_order,
-        channels_apart=model.channels_apart,
-    )
-
-
-def _samples(recipe: Recipe, network: Network) -> tuple[Takes, tuple[int, ...]]:
-    if recipe.data.shapes and not renders(recipe):
-        return "cloud", (recipe.shapes.points, 3)
-    return ("views" if recipe.data.shapes else "image"), network.input_shape
-
-
-def _backbone(network: Network, name: str) -> tuple[str, dict[str, Any] | None]:
-    """Name and settings of a backbone; a folder or a hub that others have not is not needed to build it again."""
-    features = backbone_of(network.embedder.backbone)
-    if not isinstance(features, HuggingFaceBackbone):
-        return name, None
-    return type(features.model).__name__, json.loads(features.model.config.to_json_string())
+    return Described(spec, weights, spec.fingerprint({name: v.numpy() for name, v in weights.items()}))
 
 
 _MEASURES = {
@@ -150,24 +57,24 @@ _AXES = {"views": "shapes, views, channels, height, width", "image": "images, ch
 
 
 def model_card(
-    embedder: TrainedEmbedder | CrossModalEmbedder,
+    embedder: Embedder,
     run: Path,
     described: Described,
     about: Mapping[str, Any],
     checkpoint: Literal["last", "best"],
 ) -> str:
     """Write the model card of an export."""
-    recipe, architecture = embedder.recipe, described.architecture
+    recipe, spec = embedder.recipe, described.spec
     parts = [
         "---\nlibrary_name: batchot\ntags: [metric-learning, 3d-shapes, retrieval, onnx]\n---",
         f"# {recipe.name}",
         recipe.about.rstrip(".") + "." if recipe.about else "",
-        f"Embeds samples as {architecture.dimensions} numbers such that those of one class lie close to each other. "
-        + ("The embeddings are unit vectors. " if architecture.normalized else "")
+        f"Embeds samples as {spec.dimensions} numbers such that those of one class lie close to each other. "
+        + ("The embeddings are unit vectors. " if spec.normalized else "")
         + "They are compared by Euclidean distance."
         + (
             " The embeddings of all its networks lie in one space: a drawing can be looked up among shapes."
-            if len(architecture.towers) > 1
+            if len(spec.towers) > 1
             else ""
         ),
         "## Inputs",
@@ -180,13 +87,13 @@ def model_card(
         "## Measures",
         _measures(run, checkpoint),
         "## Training",
-        _training(embedder, run, architecture),
+        _training(embedder),
         "## Limits",
-        f"It tells apart the {len(architecture.classes)} classes below, and was measured on data like that of its "
+        f"It tells apart the {len(spec.classes)} classes below, and was measured on data like that of its "
         "training. The nearest neighbour of something else is still something: mind the distance. A classifier's "
         "probabilities are not calibrated.",
         "## Classes",
-        ", ".join(architecture.classes) + ".",
+        ", ".join(spec.classes) + ".",
         "## Identity",
         f"Fingerprint of weights and inputs: `{described.fingerprint}`. Exported {about['exported']} by batchot "
         f"{about['versions']['batchot']}, torch {about['versions']['torch']}, ONNX opset {about['versions']['opset']}.",
@@ -200,9 +107,9 @@ def _input(name: str, tower: Mapping[str, Any], described: Described) -> str:
     takes, shape = tower["takes"], " x ".join(map(str, tower["shape"]))
     axes = _AXES.get(takes, "clouds, points, coordinates")
     text = f"`{name}` takes `{takes}`: {_TYPES[takes]}, n x {shape} ({axes}). "
-    if name == described.shape and described.inputs is not None:
+    if name == described.spec.gallery and described.inputs is not None:
         return text + _how_shapes(described.inputs)
-    if name == described.drawing:
+    if name == described.spec.drawing:
         return text + (
             "A drawing is dark strokes on white, 0 to 255, as "
             f"`batchot.data.sets.sketch_image.read_sketch(file, {tower['shape'][-1]})` gives it."
@@ -298,21 +205,15 @@ def _row(folder: RunFolder, checkpoint: Literal["last", "best"]) -> dict[str, fl
     return {key: float(row[key]) for key in ("epoch", *_MEASURES) if row.get(key)}
 
 
-def _training(embedder: TrainedEmbedder | CrossModalEmbedder, run: Path, architecture: Architecture) -> str:
+def _training(embedder: Embedder) -> str:
     recipe = embedder.recipe
-    data = (
-        {SINGLE: recipe.data} if isinstance(recipe, Recipe) else {n: t.data for n, t in recipe.towers.items()}
-    )
-    started = ""
-    try:
-        started = str(yaml.safe_load(RunFolder(run).config.read_text(encoding="utf-8"))["run"]["started"])
-    except (KeyError, TypeError):  # of a slim copy, or written by hand
-        started = "at a time that was not noted"
+    # of a slim copy, or written by hand, it is not known
+    started = getattr(getattr(recipe, "run", None), "started", "at a time that was not noted")
     lines = [
         f"Recipe {recipe.name}: loss {recipe.loss.name}, {recipe.epochs} epochs, seed {recipe.seed}, "
         f"started {started}."
     ]
-    for tower in architecture.towers:
+    for name, tower in embedder.spec.towers.items():
         backbone = f" {tower.backbone}" if tower.network in ("cnn", "mvcnn") else ""
-        lines.append(f"- `{tower.name}`: {tower.network}{backbone}, trained on {data[tower.name].name}")
+        lines.append(f"- `{name}`: {tower.network}{backbone}, trained on {tower.data}")
     return "\n".join([lines[0], "", *lines[1:]])

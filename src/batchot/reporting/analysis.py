@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -15,9 +16,9 @@ from batchot.evaluation import (
     head_predictions,
     retrieval_scores,
 )
-from batchot.reporting.embedding import PlaneMap, embed_in_plane
+from batchot.reporting.embedding import PlaneMap, SharedMap, embed_in_plane, lay_out_both
 from batchot.reporting.material import ReportMaterial
-from batchot.reporting.neighbours import nearest
+from batchot.reporting.neighbours import nearest, nearest_of
 
 _LAID_OUT = 1000  # points of the map
 
@@ -39,8 +40,7 @@ class Analysis:
     @cached_property
     def x(self) -> Tensor:
         """The embeddings as they are compared, by Euclidean distance, (n, d) float32."""
-        x = self.material.embeddings.detach().cpu().float()
-        return torch.nn.functional.normalize(x) if self.material.normalized else x
+        return self._compared(self.material.embeddings)
 
     @cached_property
     def labels(self) -> Tensor:
@@ -48,11 +48,43 @@ class Analysis:
         return self.material.labels.cpu()
 
     @cached_property
+    def gallery(self) -> Tensor:
+        """The embeddings that are looked through, as they are compared, (m, d) float32."""
+        return self._compared(self.material.sought.embeddings)
+
+    @cached_property
+    def gallery_labels(self) -> Tensor:
+        """Their labels, (m,)."""
+        return self.material.sought.labels.cpu()
+
+    @cached_property
     def retrieval(self) -> RetrievalScores | None:
-        """Scores of every item as a query against all others; None where no two share a class."""
-        if int(torch.bincount(self.labels).max()) < 2:
+        """Scores of every item as a query; None where nothing is to be found."""
+        return self._retrieved("relevant")
+
+    @cached_property
+    def padded(self) -> RetrievalScores | None:
+        """The same with the average precision of SHREC'13's evaluation code."""
+        return self._retrieved("shrec13")
+
+    @cached_property
+    def first_found(self) -> Tensor:
+        """The nearest item of the gallery to each query, (n,)."""
+        return nearest_of(self.x, self.gallery, 1)[:, 0]
+
+    def _compared(self, embeddings: Tensor) -> Tensor:
+        x = embeddings.detach().cpu().float()
+        return torch.nn.functional.normalize(x) if self.material.normalized else x
+
+    def _retrieved(self, convention: Literal["relevant", "shrec13"]) -> RetrievalScores | None:
+        if self.material.gallery is None:
+            if int(torch.bincount(self.labels).max()) < 2:
+                return None
+            return retrieval_scores(self.x, self.labels, ap_convention=convention)
+        if not bool(torch.isin(self.labels, self.gallery_labels).any()):
             return None
-        return retrieval_scores(self.x, self.labels)
+        both = (self.x, self.labels, self.gallery, self.gallery_labels)
+        return retrieval_scores(*both, ap_convention=convention)
 
     @cached_property
     def average_precision(self) -> Tensor:
@@ -78,6 +110,11 @@ class Analysis:
     def plane(self) -> PlaneMap:
         """The embeddings laid out in the plane; of very many a part, as t-SNE takes seconds a thousand."""
         return embed_in_plane(self.x, self.labels, limit=_LAID_OUT)
+
+    @cached_property
+    def shared(self) -> SharedMap:
+        """Queries and gallery laid out in one plane; of very many a part."""
+        return lay_out_both(self.x, self.labels, self.gallery, self.gallery_labels)
 
     @cached_property
     def classified(self) -> ClassificationScores | None:

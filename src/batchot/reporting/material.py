@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import torch
@@ -15,6 +16,26 @@ from batchot.losses import BatchOTSettings
 if TYPE_CHECKING:
     from batchot.training.callbacks import Row
     from batchot.training.plan_history import PlanRow
+
+
+@dataclass(frozen=True, eq=False)
+class Items:
+    """Items of one modality as its network sees them, and a small picture of each."""
+
+    embeddings: Tensor  # (n, d)
+    labels: Tensor  # (n,) int64
+    thumbnails: Tensor  # (n, c, h, w) uint8
+    names: tuple[str, ...] | None = None  # such as "guitar/10231"; None: they are numbered
+
+    def __post_init__(self) -> None:
+        check_items(self.embeddings, self.labels, self.thumbnails, {"names": self.names})
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def name(self, item: int) -> str:
+        """Give the name of an item, or its number where items have no names."""
+        return f"#{item}" if self.names is None else self.names[item]
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,19 +60,71 @@ class ReportMaterial:
     )
     items: str = "images"  # what the items are called, "images" or "shapes"
     plans: tuple[PlanRow, ...] = ()  # lines of plan.csv, what the plan did over the training; may be empty
+    # where the items are looked for, such as shapes; its classes that no query has are distractors. None: among
+    # themselves
+    gallery: Items | None = None
+    query_name: str = "sketch"  # what one query is called, where there is a gallery
+    gallery_name: str = "shape"  # what one item of the gallery is called
 
     def __post_init__(self) -> None:
         others = {"names": self.names, "logits": self.logits, "predictions": self.predictions}
         check_items(self.embeddings, self.labels, self.thumbnails, others)
-        for what, labels in (("labels", self.labels), ("predictions", self.predictions)):
+        own = "labels" if self.gallery is None else f"{self.query_name} labels"
+        theirs = None if self.gallery is None else self.gallery.labels
+        for what, labels in (
+            (own, self.labels),
+            ("predictions", self.predictions),
+            (f"{self.gallery_name} labels", theirs),
+        ):
             if labels is not None and not 0 <= int(labels.min()) <= int(labels.max()) < len(self.classes):
                 raise ValueError(
                     f"{what} run from {int(labels.min())} to {int(labels.max())}, "
                     f"but there are {len(self.classes)} classes"
                 )
 
+        width = self.embeddings.shape[1]
+        if self.gallery is not None and width != self.gallery.embeddings.shape[1]:
+            raise ValueError(
+                f"the {self.query_name} embeddings are {width} wide and those of the {self.gallery_name} "
+                f"{self.gallery.embeddings.shape[1]}; both networks must embed into one space"
+            )
+
     def __len__(self) -> int:
         return len(self.labels)
+
+    @cached_property
+    def query(self) -> Items:
+        """What is looked for."""
+        return Items(self.embeddings, self.labels, self.thumbnails, self.names)
+
+    @property
+    def sought(self) -> Items:
+        """Where it is looked for: the gallery, or the items themselves."""
+        return self.query if self.gallery is None else self.gallery
+
+    @property
+    def queries(self) -> str:
+        """What several queries are called."""
+        return plural(self.query_name)
+
+    @property
+    def targets(self) -> str:
+        """What several items of the gallery are called."""
+        return plural(self.gallery_name)
+
+    @property
+    def distractors(self) -> tuple[str, ...]:
+        """Classes of the gallery that no query has."""
+        return self._only(self.sought, self.query)
+
+    @property
+    def absent(self) -> tuple[str, ...]:
+        """Classes of queries that the gallery lacks."""
+        return self._only(self.query, self.sought)
+
+    def _only(self, items: Items, others: Items) -> tuple[str, ...]:
+        present, elsewhere = items.labels.unique().tolist(), set(others.labels.tolist())
+        return tuple(self.classes[label] for label in present if label not in elsewhere)
 
     def name(self, item: int) -> str:
         """Give the name of an item, or its number where items have no names."""
@@ -60,6 +133,34 @@ class ReportMaterial:
     def class_of(self, item: int) -> str:
         """Give the name of the class of an item."""
         return self.classes[int(self.labels[item])]
+
+
+@dataclass(frozen=True, eq=False)
+class Side:
+    """The items of one modality with the names of their classes, for `batchot.reporting.style.Thumbnails`."""
+
+    items: Items
+    classes: tuple[str, ...]
+
+    @property
+    def thumbnails(self) -> Tensor:
+        """uint8, (n, c, h, w)."""
+        return self.items.thumbnails
+
+    def name(self, item: int) -> str:
+        """Give the name of an item."""
+        return self.items.name(item)
+
+    def class_of(self, item: int) -> str:
+        """Give the name of the class of an item."""
+        return self.classes[int(self.items.labels[item])]
+
+
+def plural(noun: str) -> str:
+    """Give the plural of an English noun."""
+    if noun.endswith(("s", "x", "z", "ch", "sh")):
+        return noun + "es"
+    return noun[:-1] + "ies" if noun.endswith("y") and noun[-2:-1] not in "aeiou" else noun + "s"
 
 
 def check_items(

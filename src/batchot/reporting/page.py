@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
+from batchot.files import page_style
+from batchot.reporting import across
 from batchot.reporting.analysis import Analysis
-from batchot.reporting.material import ReportMaterial
+from batchot.reporting.material import ReportMaterial, Side
 from batchot.reporting.plan_history import plan_history_section
 from batchot.reporting.sections import (
     confusion_section,
@@ -18,19 +20,27 @@ from batchot.reporting.sections import (
     plan_section,
     retrieval_section,
 )
-from batchot.reporting.style import STYLE, Thumbnails
+from batchot.reporting.style import Thumbnails
 
 if TYPE_CHECKING:
     from batchot.training.callbacks import Row
+
+_MANY = 40  # classes from which the pictures are smaller, so that the page stays a few megabytes
 
 
 def make_page(material: ReportMaterial, analysis: Analysis | None = None) -> str:
     """Make an HTML page about a run that needs no other file."""
     analysis = analysis or Analysis(material)
-    thumbnails = Thumbnails(material)
+    sections = _among_themselves(analysis) if material.gallery is None else _in_gallery(analysis)
+    headline = _headline(analysis) if material.gallery is None else _headline_across(analysis)
+    return assemble_page(material.title, material.about, headline, sections, material.config)
+
+
+def _among_themselves(analysis: Analysis) -> list[tuple[str, str, str]]:
+    material, thumbnails = analysis.material, Thumbnails(analysis.material)
     trained = plan_history_section(material.plans)
     over_training = (("plan-history", "Plan over the training", trained),) if trained else ()
-    sections = (
+    return [
         ("curves", "Curves", curves_section(material.rows)),
         ("confusion", "Confusion matrix", confusion_section(analysis)),
         ("retrieval", "Retrieval", retrieval_section(analysis)),
@@ -39,8 +49,28 @@ def make_page(material: ReportMaterial, analysis: Analysis | None = None) -> str
         ("plan", "Transport plan", plan_section(analysis, thumbnails)),
         *over_training,
         ("embedding", "Embedding", embedding_section(analysis)),
-    )
-    return assemble_page(material.title, material.about, _headline(analysis), sections, material.config)
+    ]
+
+
+def _in_gallery(analysis: Analysis) -> list[tuple[str, str, str]]:
+    material = analysis.material
+    side = 96 if len(analysis.labels.unique()) <= _MANY else 56
+    queries = Thumbnails(Side(material.query, material.classes), side=side)
+    gallery = Thumbnails(Side(material.sought, material.classes), side=side)
+    found = f"{material.queries} and what they find"
+    sections = [
+        ("curves", "Curves", curves_section(material.rows)),
+        ("measures", "Measures", across.measures_section(analysis)),
+        (
+            "retrieved",
+            escape(found[:1].upper() + found[1:]),
+            across.retrieved_section(analysis, queries, gallery),
+        ),
+        ("confusion", "First found", across.confusion_section(analysis)),
+        ("embedding", "Shared embedding", across.embedding_section(analysis)),
+        ("plans", "Transport plans", across.plans_section(analysis, queries, gallery)),
+    ]
+    return [section for section in sections if section[2]]
 
 
 def assemble_page(
@@ -58,7 +88,7 @@ def assemble_page(
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{escape(title)}</title>
-<style>{STYLE}</style>
+<style>{page_style()}</style>
 </head>
 <body>
 <main>
@@ -97,6 +127,22 @@ def _headline(analysis: Analysis) -> str:
                 (f"{100 * analysis.classified.accuracy:.2f} %", f"accuracy, by {analysis.predicted.by}")
             )
     cards.append((f"{len(material):,}", f"test {material.items} of {len(material.classes)} classes"))
+    return headline_cards(cards, material.rows)
+
+
+def _headline_across(analysis: Analysis) -> str:
+    """The numbers to know first, measured on the material itself."""
+    material, scores = analysis.material, analysis.retrieval
+    cards = []
+    if scores is not None:
+        cards += [
+            (f"{100 * scores.map:.2f} %", f"mAP, {material.query_name} to {material.gallery_name}"),
+            (f"{100 * scores.macro.map:.2f} %", "mAP, mean over classes"),
+            (f"{100 * scores.nn:.2f} %", f"NN, first {material.gallery_name} is right"),
+        ]
+    for items, name in ((material.query, material.queries), (material.sought, material.targets)):
+        n = len(items.labels.unique())
+        cards.append((f"{len(items):,}", f"{name} of {n} {'class' if n == 1 else 'classes'}"))
     return headline_cards(cards, material.rows)
 
 

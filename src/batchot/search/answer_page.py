@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from batchot.errors import RunError
-from batchot.reporting.style import STYLE
+from batchot.files import page_style
 from batchot.search.confidence import Calibration
+from batchot.search.encoder import load_encoder
 from batchot.search.known_queries import read_queries
-from batchot.search.load_encoder import load_encoder
 from batchot.search.manifest import IndexFolder, Manifest
 from batchot.search.map import read_map
 from batchot.search.records import Hit, SearchError, printable, size_in_words
@@ -205,7 +205,7 @@ def answer_html(answer: Answer, query: str, searcher: Searcher, picture: bytes |
     )
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{escape(query)} in {escape(about.name)}</title><style>{STYLE}{_CARDS}</style></head>
+<title>{escape(query)} in {escape(about.name)}</title><style>{page_style()}{_CARDS}</style></head>
 <body><main>
 <h1>{escape(headline(answer))}</h1>
 <p class="about">{escape(query)}, looked up among {about.count:,} shapes of {escape(about.name)}</p>

@@ -9,8 +9,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from batchot.errors import RunError
+from batchot.files import write_csv, write_text
 from batchot.search.records import Filters, QueryRefused, SearchError, printable
-from batchot.training.files import RunError, write_csv, write_text
 
 if TYPE_CHECKING:
     from batchot.search.searcher import QueryKind, Searcher

@@ -22,10 +22,10 @@ from numpy.typing import NDArray
 
 from batchot.data.sets.shape_folder import NO_CLASSES, collection_of
 from batchot.errors import RunError
-from batchot.search.encoder import Encoder
+from batchot.files import write_bytes, write_text
+from batchot.search.encoder import Encoder, load_encoder
 from batchot.search.indexing import Indexed, ids_below, index_shapes
 from batchot.search.known_queries import calibrations_of, queries_of_run, read_queries, save_queries
-from batchot.search.load_encoder import load_encoder
 from batchot.search.manifest import IndexFolder, Manifest, Root
 from batchot.search.map import (
     EMPTY,
@@ -39,9 +39,8 @@ from batchot.search.map import (
     write_map,
 )
 from batchot.search.records import Filters, SearchError, Unavailable, printable
-from batchot.search.run_encoder import save_slim
 from batchot.search.store import EXACT_BELOW, ShapeStore
-from batchot.training.files import write_bytes, write_text
+from batchot.towers.saved import save_slim
 
 if TYPE_CHECKING:
     from batchot.device import Device
@@ -93,7 +92,7 @@ def build_index(
     Raises:
         SearchError: the index is one of another network, or cannot be written
         batchot.data.DataError: the folder holds no shapes
-        batchot.training.files.RunError: there is no run
+        batchot.errors.RunError: there is no run
     """
     index = IndexFolder(out)
     with writing(index, how.progress.tell):

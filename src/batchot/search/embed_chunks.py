@@ -17,8 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchot.engine.engine import Lost
-from batchot.search.encoder import Encoder
-from batchot.search.load_encoder import load_encoder
+from batchot.search.encoder import Encoder, load_encoder
 from batchot.search.prepare import Prepared
 from batchot.search.records import QueryRefused
 from batchot.search.sandbox import Sandbox

@@ -1,22 +1,29 @@
-"""From prepared samples to embeddings: what an index needs of a trained network."""
+"""From prepared samples to embeddings: what an index needs of a trained network, as a run or exported."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Protocol
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from batchot.search.prepare import Inputs
+from batchot.errors import SearchError, require
+from batchot.towers.inputs import Inputs
+from batchot.towers.spec import ABOUT_FORMAT, EXPORTED
 
 if TYPE_CHECKING:
-    pass
+    from batchot.device import Device
+    from batchot.towers.embedder import Embedder
 
-EXPORTED = "batchot.json"
-"""The file by which a folder of ``batchot export`` is known."""
+_AT_ONCE = 64
+_NUMBERS_AT_ONCE = (
+    1 << 24
+)  # of samples, or of the distances between their points: bounds the memory of onnxruntime
 
 
 class Encoder(Protocol):
@@ -49,11 +56,136 @@ class Encoder(Protocol):
         """Embed drawings, uint8 (b, 1, h, w), to (b, d)."""
 
 
-def fingerprint_of(weights: Mapping[str, NDArray], inputs: Inputs | None) -> str:
-    """Give what tells a network from others."""
-    digest = hashlib.sha256(json.dumps(None if inputs is None else inputs.to_json(), sort_keys=True).encode())
-    for name in sorted(weights):
-        value = np.ascontiguousarray(weights[name])
-        digest.update(f"\0{name}\0{value.dtype}\0{value.shape}\0".encode())
-        digest.update(value.tobytes())
-    return digest.hexdigest()
+def load_encoder(path: Path, device: Device = "auto") -> Encoder:
+    """Load a trained network: a run by torch, an export by onnxruntime and without torch."""
+    if (path / EXPORTED).is_file():
+        return OnnxEncoder(path)
+    from batchot.device import accelerator_of
+    from batchot.towers.saved import load_run
+
+    return RunEncoder(load_run(path, accelerator_of(device)), path)
+
+
+class RunEncoder:
+    """A run, loaded to embed shapes and, where it has a tower for them, drawings."""
+
+    def __init__(self, embedder: Embedder, path: Path) -> None:
+        spec = embedder.spec
+        if spec.inputs is None:
+            name, tower = list(spec.towers.items())[-1]
+            if len(spec.towers) > 1:
+                raise SearchError(
+                    f"{path}: its gallery, {name}, is not of shapes; an index of shapes needs such a run"
+                )
+            raise SearchError(
+                f"{path} was trained on images ({tower.data}); an index of shapes needs a run on shapes"
+            )
+        self.embedder, self.path = embedder, path
+        self.inputs = Inputs.from_json(spec.inputs)
+        self.dimensions, self.normalized, self.classes = spec.dimensions, spec.normalized, spec.classes
+        weights = {name: value.detach().cpu().numpy() for name, value in embedder.state_dict().items()}
+        self.fingerprint = spec.fingerprint(weights)
+
+    def shapes(self, samples: NDArray) -> NDArray[np.float32]:
+        """Embed shapes, see `Encoder`."""
+        return self._embed(self.embedder.spec.gallery, samples)
+
+    def drawings(self, samples: NDArray) -> NDArray[np.float32]:
+        """Embed drawings, see `Encoder`."""
+        if self.embedder.spec.drawing is None:
+            raise SearchError(
+                f"{self.path} takes no drawings; train a run with sketches (batchot train sketch-folder)"
+            )
+        return self._embed(self.embedder.spec.drawing, samples)
+
+    def _embed(self, tower: str | None, samples: NDArray) -> NDArray[np.float32]:
+        import torch
+
+        def run(part: NDArray) -> NDArray[np.float32]:
+            return self.embedder.embed(torch.from_numpy(np.array(part)), tower).float().cpu().numpy()
+
+        return _in_parts(run, samples, self.dimensions, _AT_ONCE)
+
+
+class OnnxEncoder:
+    """A folder of ``batchot export``."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            about = json.loads((path / EXPORTED).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise SearchError(f"{path / EXPORTED} cannot be read ({error}); export the run again") from error
+        try:
+            if about["format"] != ABOUT_FORMAT:
+                raise SearchError(f"{path / EXPORTED} is of another version of batchot; export the run again")
+            if about["shape"] is None or about["inputs"] is None:
+                raise SearchError(f"{path} was trained on images; an index of shapes needs a run on shapes")
+            self.path = path
+            self.inputs = Inputs.from_json(about["inputs"])
+            self.dimensions = int(about["dimensions"])
+            self.normalized = bool(about["normalized"])
+            self.classes = tuple(str(name) for name in about["classes"])
+            self.fingerprint = str(about["fingerprint"])
+            towers: Mapping[str, Any] = about["towers"]
+            self._shapes = _session(path, towers[about["shape"]])
+            self._drawings = None if about["drawing"] is None else _session(path, towers[about["drawing"]])
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise SearchError(f"{path / EXPORTED} is damaged ({error}); export the run again") from error
+
+    def shapes(self, samples: NDArray) -> NDArray[np.float32]:
+        """Embed shapes, see `Encoder`."""
+        return self._embed(self._shapes, samples)
+
+    def drawings(self, samples: NDArray) -> NDArray[np.float32]:
+        """Embed drawings, see `Encoder`."""
+        if self._drawings is None:
+            raise SearchError(f"{self.path} takes no drawings; export a run that was trained with sketches")
+        return self._embed(self._drawings, samples)
+
+    def _embed(self, run: Callable[[NDArray], NDArray[np.float32]], samples: NDArray) -> NDArray[np.float32]:
+        size = samples.shape[1] ** 2 if samples.ndim == 3 else math.prod(samples.shape[1:])
+        at_once = max(1, min(_AT_ONCE, _NUMBERS_AT_ONCE // max(1, size)))
+        return _in_parts(run, samples, self.dimensions, at_once)
+
+
+def _in_parts(
+    run: Callable[[NDArray], NDArray[np.float32]], samples: NDArray, d: int, at_once: int
+) -> NDArray[np.float32]:
+    if len(samples) == 0:  # networks take no empty batch
+        return np.zeros((0, d), np.float32)
+    return np.concatenate(
+        [run(samples[start : start + at_once]) for start in range(0, len(samples), at_once)]
+    )
+
+
+def _session(path: Path, tower: Mapping[str, Any]) -> Callable[[NDArray], NDArray[np.float32]]:
+    if tower["onnx"] is None:
+        raise SearchError(f"{path} was exported without ONNX; export the run again with --format onnx")
+    for name, wanted in tower["sha256"].items():
+        _check(path / Path(name).name, wanted)
+    file = path / Path(tower["onnx"]).name
+    runtime = require("onnxruntime", "export")
+    try:
+        session = runtime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's errors have no common base but this
+        raise SearchError(
+            f"onnxruntime cannot load {file} ({str(error).splitlines()[0]}); update it, or export the run again"
+        ) from error
+    source = session.get_inputs()[0].name
+
+    def run(samples: NDArray) -> NDArray[np.float32]:
+        return np.asarray(session.run(["embedding"], {source: np.ascontiguousarray(samples)})[0])
+
+    return run
+
+
+def _check(file: Path, wanted: str) -> None:
+    try:
+        with file.open("rb") as content:
+            digest = hashlib.file_digest(content, "sha256").hexdigest()
+    except OSError as error:
+        raise SearchError(
+            f"{file} cannot be read ({error.strerror or error}); export the run again"
+        ) from error
+    if digest != wanted:
+        raise SearchError(f"{file} is not the file that was exported; export the run again")

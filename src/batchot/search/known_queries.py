@@ -7,16 +7,21 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from batchot.errors import RunError
+from batchot.files import write_atomically
 from batchot.search.confidence import Calibration, calibrate
 from batchot.search.records import SearchError
-from batchot.training.cross_recipe import CrossModalRecipe
-from batchot.training.files import write_atomically
-from batchot.training.loading import recipe_of
+from batchot.towers.describe import SKETCH_SETS
+from batchot.towers.items import cross_material_file, material_file, read_archive
+from batchot.towers.saved import settings_of
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 KINDS = ("shape", "drawing")
 _MOST = 4000
@@ -33,43 +38,26 @@ class KnownQueries:
 
 def queries_of_run(run: Path) -> dict[str, KnownQueries]:
     """Give the test items that a run has left, as far as its network was not trained on them."""
+    found = {}
     try:
-        recipe = recipe_of(run)
-        if isinstance(recipe, CrossModalRecipe):
-            from batchot.reporting.saved import load_cross_material
-
-            cross = load_cross_material(run)
-            found = {}
-            if recipe.towers[recipe.query].data.drawn:
-                found["drawing"] = _queries(
-                    cross.query.embeddings.numpy(),
-                    cross.query.labels.numpy(),
-                    cross.classes,
-                    "test drawings of the run",
-                )
-            if recipe.together.gallery == "test":
-                found["shape"] = _queries(
-                    cross.gallery.embeddings.numpy(),
-                    cross.gallery.labels.numpy(),
-                    cross.classes,
-                    "test shapes of the run",
-                )
-            return found
-        from batchot.reporting.saved import load_material
-
-        single = load_material(run)
-        return {
-            "shape": _queries(
-                single.embeddings.numpy(), single.labels.numpy(), single.classes, "test shapes of the run"
-            )
-        }
+        settings = settings_of(run)
+        if "towers" not in settings:
+            with read_archive(material_file(run)) as (about, arrays):
+                return {"shape": _queries(about, arrays, "", "test shapes of the run")}
+        first = next(iter(settings["towers"].values()))
+        with read_archive(cross_material_file(run)) as (about, arrays):
+            if first["data"]["name"] in SKETCH_SETS:
+                found["drawing"] = _queries(about, arrays, "query_", "test drawings of the run")
+            if settings.get("together", {}).get("gallery") == "test":
+                found["shape"] = _queries(about, arrays, "gallery_", "test shapes of the run")
     except RunError:  # a run that was stopped before its first evaluation, or an exported one
         return {}
+    return found
 
 
-def _queries(
-    vectors: NDArray[np.float32], labels: NDArray[np.int64], classes: tuple[str, ...], source: str
-) -> KnownQueries:
+def _queries(about: Mapping[str, Any], arrays: Mapping[str, Tensor], side: str, source: str) -> KnownQueries:
+    vectors, labels = (arrays[f"{side}{name}"].numpy() for name in ("embeddings", "labels"))
+    classes = about["classes"]
     chosen = np.arange(len(labels))
     if len(chosen) > _MOST:
         chosen = np.sort(np.random.default_rng(0).choice(chosen, _MOST, replace=False))

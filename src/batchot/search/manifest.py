@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from batchot.errors import RunError
+from batchot.files import write_json
 from batchot.search.approximate import Probing
 from batchot.search.confidence import Calibration
 from batchot.search.records import SearchError, printable
 from batchot.shapes.shape import Up
-from batchot.training.files import write_json
 
 FORMAT = 1
 """Of what this version writes. A field may come or go without a new number: readers pass over what they do not know,
@@ -121,7 +121,7 @@ class Manifest:
         while number in _MIGRATIONS:
             values, number = _MIGRATIONS[number](values), number + 1
         if any(name not in values for name in _NEEDED):  # the network in the folder knows
-            from batchot.search.load_encoder import load_encoder
+            from batchot.search.encoder import load_encoder
 
             encoder = load_encoder(folder / "model", "cpu")
             known = {name: getattr(encoder, name) for name in _NEEDED[:3]}

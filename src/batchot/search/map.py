@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from batchot.files import write_atomically
 from batchot.search.confidence import nearest
 from batchot.search.records import SearchError
-from batchot.training.files import write_atomically
 
 
 def write_map(path: Path, points: MapPoints) -> None:

@@ -7,7 +7,7 @@ import json
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Any, Literal
+from typing import IO, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,17 +17,14 @@ from batchot.data.sets.sketch_image import read_sketch
 from batchot.errors import DataError, ShapeError
 from batchot.search.preview import make_preview, make_thumbnail
 from batchot.search.query_kind import cleaned_photo, ending_of, is_line_drawing, query_kind, shown_name
-from batchot.search.records import QueryRefused, SearchError
+from batchot.search.records import QueryRefused
 from batchot.shapes.formats.read import MAX_FACES, load_shape, read_shape
 from batchot.shapes.measure import area_and_volume
 from batchot.shapes.normalize import face_normals, normalize_shape
 from batchot.shapes.shape import Mesh, Shape, Up
 from batchot.shapes.source import ShapeSource
 from batchot.shapes.views.settings import render_shape
-
-if TYPE_CHECKING:
-    from batchot.data.cloud_reading import CloudSettings
-    from batchot.shapes.views.settings import ViewSettings
+from batchot.towers.inputs import Inputs, ViewsInput
 
 _HEAD = struct.Struct("<4sIQ")  # magic, bytes of JSON, bytes of blobs
 _MAGIC = b"BOT1"
@@ -69,104 +66,6 @@ def _read(stream: IO[bytes], n: int) -> bytes:
     if data is None or len(data) < n:
         raise FrameError("it has ended")
     return data
-
-
-@dataclass(frozen=True)
-class ViewsInput:
-    """Rendered views, uint8, (v, c, h, w)."""
-
-    settings: ViewSettings  # from where and how a shape is seen; its cameras are those of a name
-
-    @property
-    def up(self) -> Up:
-        """The axis of files that points up, "auto" where each says its own."""
-        return self.settings.up
-
-    @property
-    def sample_shape(self) -> tuple[int, ...]:
-        """Views, channels, height and width."""
-        return self.settings.view_shape
-
-
-@dataclass(frozen=True)
-class CloudInput:
-    """Points of the surface, float32, (p, 3): centred, in the unit sphere, z up."""
-
-    settings: CloudSettings  # how many points, and which
-
-    @property
-    def up(self) -> Up:
-        """The axis of files that points up, "auto" where each says its own."""
-        return self.settings.up
-
-    @property
-    def sample_shape(self) -> tuple[int, ...]:
-        """Points, and 3."""
-        return (self.settings.points, 3)
-
-
-@dataclass(frozen=True)
-class DrawingInput:
-    """Dark strokes on white, uint8, (1, size, size)."""
-
-    size: int  # height and width in pixels
-
-    @property
-    def sample_shape(self) -> tuple[int, ...]:
-        """Channels, height and width."""
-        return (1, self.size, self.size)
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """How queries and shapes are made ready."""
-
-    shape: ViewsInput | CloudInput  # as what the network sees a shape
-    drawing: DrawingInput | None = None  # as what it sees a drawing; None: it takes no drawings
-
-    def to_json(self) -> dict[str, Any]:
-        """Give what JSON can hold."""
-        settings = self.shape.settings
-        if isinstance(self.shape, ViewsInput):
-            views = self.shape.settings
-            if not isinstance(views.cameras, str):
-                raise SearchError("cameras without a name cannot be stored; train with a set that has one")
-            shape: dict[str, Any] = {
-                "cameras": views.cameras,
-                "size": views.size,
-                "channels": list(views.channels),
-                "antialias": views.antialias,
-                "background": views.background,
-                "up": views.up,
-                "fit": views.fit,
-            }
-        else:
-            clouds = self.shape.settings
-            shape = {
-                "points": clouds.points,
-                "choice": clouds.choice,
-                "too_few": clouds.too_few,
-                "up": settings.up,
-                "seed": clouds.seed,
-            }
-        return {"shape": shape, "drawing": None if self.drawing is None else {"size": self.drawing.size}}
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Inputs:
-        """Read what `to_json` gave."""
-        from batchot.data.cloud_reading import CloudSettings
-        from batchot.shapes.views.settings import ViewSettings
-
-        try:
-            shape, drawing = dict(values["shape"]), values["drawing"]
-            made: ViewsInput | CloudInput
-            if "points" in shape:
-                made = CloudInput(CloudSettings(**shape))
-            else:
-                made = ViewsInput(ViewSettings(**{**shape, "channels": tuple(shape["channels"])}))
-            return cls(made, None if drawing is None else DrawingInput(int(drawing["size"])))
-        except (KeyError, TypeError, ValueError) as error:
-            raise SearchError(f"the description of what the network takes is damaged ({error})") from error
 
 
 What = Literal["any", "shape", "drawing"]

@@ -13,11 +13,9 @@ from typing import Literal, TypeAlias, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from batchot.errors import SearchError
+
 Reason: TypeAlias = Literal["format", "size", "time", "memory", "damaged", "blank", "filter"]
-
-
-class SearchError(RuntimeError):
-    """An index cannot be built, read or searched."""
 
 
 class NotThere(SearchError):

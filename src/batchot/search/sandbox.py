@@ -12,7 +12,7 @@ from typing import Any, Self, get_args
 
 import numpy as np
 
-from batchot.search.prepare import FrameError, Inputs, Prepared, What, read_frame, write_frame
+from batchot.search.prepare import FrameError, Prepared, What, read_frame, write_frame
 from batchot.search.query_kind import shown_name
 from batchot.search.records import QueryRefused, Reason, Unavailable, plain
 from batchot.search.sandbox_worker import MAIN
@@ -20,6 +20,7 @@ from batchot.shapes.child_process import ChildDied, ChildProcess, compiled_once
 from batchot.shapes.shape import Up
 from batchot.shapes.source import ShapeSource
 from batchot.shapes.views.render_all import usable_cores
+from batchot.towers.inputs import Inputs
 
 _MOST_ANSWER = 1 << 30
 _START_SECONDS = 120.0  # the first start on a machine compiles the renderer

@@ -21,7 +21,6 @@ import numpy as np
 from batchot.errors import ShapeWarning
 from batchot.search.prepare import (
     FrameError,
-    Inputs,
     Prepared,
     prepare_bytes,
     prepare_source,
@@ -35,6 +34,7 @@ from batchot.shapes.measure import area_and_volume
 from batchot.shapes.shape import Mesh
 from batchot.shapes.source import ShapeSource
 from batchot.shapes.views.settings import ViewSettings
+from batchot.towers.inputs import Inputs
 
 MAIN = "from batchot.search.sandbox_worker import main; main()"
 _GRACE_SECONDS = 5

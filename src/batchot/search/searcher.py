@@ -16,15 +16,14 @@ from PIL import Image
 
 from batchot.errors import RunError
 from batchot.search.confidence import NEIGHBOURS, Calibration
-from batchot.search.encoder import Encoder
-from batchot.search.load_encoder import load_encoder
+from batchot.search.encoder import Encoder, load_encoder
 from batchot.search.manifest import IndexFolder, Manifest
 from batchot.search.map import MapPoints, read_map
 from batchot.search.names import by_relevance, no_such_name
-from batchot.search.prepare import Inputs, ViewsInput
 from batchot.search.records import Filters, Hit, NotThere, QueryRefused, SearchError, Unavailable
 from batchot.search.sandbox import Sandbox
 from batchot.search.store import ShapeStore
+from batchot.towers.inputs import Inputs, ViewsInput
 
 if TYPE_CHECKING:
     from batchot.device import Device

@@ -1,1 +1,1 @@
-"""Networks from samples to embeddings, and what is kept of them."""
+"""Trained networks: what they are, one forward for all uses, and how they lie on disk."""

@@ -17,7 +17,7 @@ from batchot.training.recipe import BatchSettings
 
 
 @torch.no_grad()
-def recalibrate(network: nn.Module, batches: Iterable[Tensor]) -> None:
+def recalibrate(network: nn.Module, batches: Iterable[tuple[nn.Module, Tensor]]) -> None:
     """Replace the running means and variances by those of some batches under the present weights."""
     norms = [
         module
@@ -35,8 +35,8 @@ def recalibrate(network: nn.Module, batches: Iterable[Tensor]) -> None:
             norm.momentum = None  # PyTorch's word for a plain mean over the batches
             norm.reset_running_stats()
         with local_statistics(network):
-            for batch in batches:
-                network(batch)
+            for tower, batch in batches:
+                tower(batch)
         if rank_count() > 1:
             _average(norms)
     finally:

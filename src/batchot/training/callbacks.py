@@ -17,8 +17,9 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, Checkpoint, TQDMProgressBar, WeightAveraging
 from torch import Tensor
 
+from batchot.errors import RunInterrupted
+from batchot.files import RunFolder, write_csv, write_json
 from batchot.ranks import on_any, this_rank
-from batchot.training.files import RunFolder, RunInterrupted, write_csv, write_json
 from batchot.training.learner import Learner
 from batchot.training.plan_history import plan_row
 

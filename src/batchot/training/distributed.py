@@ -19,9 +19,8 @@ from lightning.pytorch.plugins.environments import TorchElasticEnvironment
 from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor
 
-from batchot.errors import RunError
+from batchot.errors import RunError, RunInterrupted
 from batchot.ranks import of_all, rank_count, this_rank
-from batchot.training.files import RunInterrupted
 from batchot.training.launch import LAUNCHER, Processes
 from batchot.training.recipe import RecipeError
 

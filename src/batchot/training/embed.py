@@ -16,21 +16,26 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
+from batchot.data import DataError, Images
+from batchot.data.sets.pictures import IMAGE_ENDINGS
+from batchot.data.sets.shape_folder import collection_of
+from batchot.data.sets.sketch_image import read_sketch
 from batchot.data.views import Views
 from batchot.device import Device, accelerator_of
 from batchot.engine.engine import EngineError, Lost
 from batchot.errors import RunError
-from batchot.training.files import write_atomically, write_text
+from batchot.files import write_atomically, write_text
+from batchot.towers.saved import load_run
 from batchot.training.inputs import renders, view_folder, view_settings
 from batchot.training.learner import gather
-from batchot.training.network import Outputs
+from batchot.training.recipes import recipe_of
 from batchot.training.run import embed_samples
-from batchot.training.trained import load_run
 
 if TYPE_CHECKING:
     from batchot.data import Samples
     from batchot.data.sets.collection import ShapeCollection
     from batchot.engine.engine import Engine
+    from batchot.shapes.shape import Up
     from batchot.training.recipe import Recipe
     from batchot.training.scores import Embedded
 
@@ -40,13 +45,7 @@ class EmbedSeat:
 
     def __init__(self, run: Path, tower: str | None, device: str, threads: int) -> None:
         torch.set_num_threads(threads)
-        self._outputs: Callable[[Tensor], Outputs]
-        if tower is None:
-            self._outputs = load_run(run, device).outputs
-        else:
-            from batchot.training.cross_trained import load_cross_run
-
-            self._outputs = partial(load_cross_run(run, device).outputs, tower)
+        self._outputs = partial(load_run(run, device).outputs, tower=tower)
 
     @torch.no_grad()
     def __call__(self, samples: Samples) -> tuple[Tensor, Tensor | None]:
@@ -144,27 +143,69 @@ class EmbeddedFiles:
 
 def embed_files(
     run: Path,
-    collection: ShapeCollection,
+    path: Path,
     *,
+    tower: str | None = None,
+    up: Up = "auto",
     device: Device = "auto",
     tell: Callable[[str], None] = lambda text: None,
     progress: bool = False,
     engine: Engine | None = None,
-) -> EmbeddedFiles:
-    """Embed shapes, read and seen as those were that a run was trained on."""
-    embedder = load_run(run, accelerator_of(device))
-    if not embedder.recipe.data.shapes:
+) -> tuple[EmbeddedFiles, int]:
+    """Embed shapes or drawings, read and seen as those were that a tower was trained on; say how many there were."""
+    embedder, recipe = load_run(run, accelerator_of(device)), recipe_of(run)
+    several = len(embedder.towers) > 1
+    name = tower or recipe.target
+    if name not in embedder.towers:
+        raise RunError(f"--tower {name}: {run} has {', '.join(embedder.towers)}")
+    part = recipe.parts[name]
+    if part.data.shapes:
+        found = collection_of(path, up)
+        count = len(found) + len(found.left_out)
+        parts = [samples for samples in samples_of(part, found, tell, progress, engine) if len(samples)]
+    elif several and part.data.drawn:
+        drawings, count = _drawings(path, part.data.sketch_size, tell)
+        parts = [drawings]
+    elif several:
         raise RunError(
-            f"{run} was trained on images ({embedder.recipe.data.name}); batchot embed takes runs on shapes. "
+            f"--tower {name} takes {part.data.name}; call batchot.load_run(RUN)(images, {name!r}) from Python"
+        )
+    else:
+        raise RunError(
+            f"{run} was trained on images ({part.data.name}); batchot embed takes runs on shapes. "
             "For images call batchot.load_run(RUN)(images) from Python"
         )
-    parts = [part for part in samples_of(embedder.recipe, collection, tell, progress, engine) if len(part)]
     if engine is None:
-        embedded = [embed_samples(embedder, part) for part in parts]
+        embedded = [embed_samples(embedder, recipe, samples, name) for samples in parts]
     else:
-        size = embedder.recipe.evaluation.batch
-        embedded = embed_over(engine, run, parts, size, device=device, progress=progress)
-    return gathered(parts, embedded, embedder.classes)
+        size = recipe.evaluation.batch
+        embedded = embed_over(engine, run, parts, size, tower=name, device=device, progress=progress)
+    return gathered(parts, embedded, embedder.classes), count
+
+
+def _drawings(path: Path, size: int, tell: Callable[[str], None]) -> tuple[Images, int]:
+    files = (
+        [path] if path.is_file() else sorted(f for f in path.rglob("*") if f.suffix.lower() in IMAGE_ENDINGS)
+    )
+    if not files:
+        raise DataError(f"{path} holds no picture")
+    names, pixels = [], []
+    for file in files:
+        try:
+            drawing = read_sketch(file, size)
+        except DataError as error:
+            tell(str(error))
+            continue
+        if drawing is None:
+            tell(f"{file} is blank and left out")
+            continue
+        names.append(file.name if path.is_file() else str(file.relative_to(path)))
+        pixels.append(drawing)
+    if not pixels:
+        raise DataError(f"none of the {len(files):,} pictures of {path} could be read")
+    images = torch.from_numpy(np.stack(pixels)).view(len(pixels), 1, size, size)
+    labels = torch.zeros(len(pixels), dtype=torch.int64)
+    return Images(images, labels, ("drawing",), tuple(names)), len(files)
 
 
 def gathered(

@@ -33,8 +33,8 @@ from batchot.data.sets.places import cache_folder
 from batchot.data.sets.quickdraw import Hand, load_quickdraw
 from batchot.data.sets.shape_files import shorten
 from batchot.named import is_own, own
+from batchot.towers.saved import read_saved, trained_run
 from batchot.training.recipe import Recipe, RecipeError
-from batchot.training.saved_run import read_saved, trained_run
 
 if TYPE_CHECKING:
     from batchot.data.sets.collection import ShapeCollection
@@ -111,7 +111,7 @@ def mix_sources(
     shares = recipe.data.shares
     train: list[Samples] = [
         # all of another set is there to be learned from; of the lines, those of the shapes that are trained on
-        _everything(same[source]) if source == "quickdraw" != recipe.data.source else same[source].train
+        all_of(same[source]) if source == "quickdraw" != recipe.data.source else same[source].train
         for source in shares
     ]
     if recipe.data.train_on == "both" and len(train) == 2:
@@ -119,7 +119,8 @@ def mix_sources(
     return Splits(own.name, mix(train, list(shares.values())), own.test)
 
 
-def _everything(part: Splits[Any]) -> Samples:
+def all_of(part: Splits[Any]) -> Samples:
+    """Give the training and test samples of a set as one."""
     samples: Samples = part.train if len(part.test) == 0 else Joined(part.train, part.test)
     return samples
 
@@ -292,7 +293,7 @@ def _own_images(name: str, root: Path | None) -> Splits[Any]:
 def _sketches(recipe: Recipe, data_root: Path | None, tell: Callable[[str], None]) -> Splits[Any]:
     from batchot.data.sets.sketches import load_sketch_folder
 
-    name, root, size = recipe.data.name, root_of(recipe, data_root), sketch_size(recipe)
+    name, root, size = recipe.data.name, root_of(recipe, data_root), recipe.data.sketch_size
     if name == "line-drawings":
         raise RecipeError("data.name: 'line-drawings' are made from the shapes of a cross-modal recipe")
     if name in ("sketches", "quickdraw"):
@@ -307,11 +308,6 @@ def _sketches(recipe: Recipe, data_root: Path | None, tell: Callable[[str], None
     from batchot.data.sets.shrec import load_shrec_sketches
 
     return load_shrec_sketches(13 if name == "shrec13-sketches" else 14, root, size=size, tell=tell)
-
-
-def sketch_size(recipe: Recipe) -> int:
-    """Give height and width of the drawings of a recipe, pixels."""
-    return recipe.data.sketch_size
 
 
 def collection_of(
@@ -435,8 +431,10 @@ def prepare(recipe: Recipe, splits: Splits[Any]) -> Preparation:
     if recipe.model.name in ("pointnet", "dgcnn"):
         normalization = None
     elif (run := trained_run(recipe.model.pretrained)) is not None:
-        saved = read_saved(run, "last").content  # a tower that begins from a run sees as the run saw
-        normalization = Normalization(tuple(saved["mean"]), tuple(saved["std"]))
+        seen = next(
+            iter(read_saved(run, "last").spec.towers.values())
+        )  # it sees as the run saw that it begins from
+        normalization = Normalization(seen.mean, seen.std)
     elif recipe.model.pretrained != "none":
         # pretrained backbones take pixels in 0 .. 1 and normalise them as their weights want it
         c = 1 if projection is not None else splits.sample_shape[-3]
@@ -471,7 +469,7 @@ def _augmentation(
             stretch=augment.stretch,
             rotations=augment.rotations,
             gaps=augment.gaps,
-            gap_size=_GAP * sketch_size(recipe),
+            gap_size=_GAP * recipe.data.sketch_size,
         )
     if not recipe.data.shapes:
         return Augmentation(augment.flip, augment.shift, augment.padding, augment.cutout)

@@ -7,15 +7,17 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
-from batchot.data import Preparation, Samples
+from batchot.data import Normalization, Preparation, Samples
+from batchot.data.augment.views import Splat
 from batchot.models.efficientnet_lite import EfficientNetLite
 from batchot.towers.features import Extractor, Features, OneForm, for_inference, identity_of, keep_features
-from batchot.training.network import Network, backbone_of, channels_last
+from batchot.towers.spec import TowerSpec
+from batchot.towers.tower import Tower, backbone_of, channels_last
 from batchot.training.recipe import Recipe
 
 
 def keep(
-    network: Network,
+    network: Tower,
     recipe: Recipe,
     preparation: Preparation,
     samples: Samples,
@@ -25,12 +27,13 @@ def keep(
     progress: bool = False,
 ) -> Features:
     """Give the features of samples by the backbone of a network, made once and kept on disk."""
+    cut = recipe.model.frozen_layers
     whole = copy.copy(network)  # the same pooling, head and mirror, but another backbone
     whole._modules = {**network._modules, "embedder": copy.deepcopy(network.embedder)}
     features = whole.embedder.backbone
     folded = for_inference(backbone_of(features))
-    if network.cut is not None and isinstance(folded, EfficientNetLite):
-        folded = _Lower(folded, network.cut)
+    if cut is not None and isinstance(folded, EfficientNetLite):
+        folded = _Lower(folded, cut)
     if backbone_of(features) is features:
         whole.embedder.backbone = folded
     else:
@@ -38,10 +41,9 @@ def keep(
     whole.eval()
     whole.kept = False
     splat, pixels = preparation.projection, preparation.normalization
-    cut = "" if network.cut is None else f" layers {network.cut}"
-    looks = (
-        f"{splat} {None if pixels is None else (pixels.mean, pixels.std)} {recipe.model.channels_apart}{cut}"
-    )
+    layers = "" if cut is None else f" layers {cut}"
+    pair = None if pixels is None else (pixels.mean, pixels.std)
+    looks = f"{splat} {pair} {recipe.model.channels_apart}{layers}"
     extractor = Extractor(
         lambda x: whole.view_features(channels_last(x)),
         whole.mirrored,
@@ -54,6 +56,15 @@ def keep(
     variants = recipe.model.kept_variants if training else 0
     return keep_features(
         extractor, samples, mirrored=flipped, augmented=variants, tell=tell, progress=progress
+    )
+
+
+def preparation_of(spec: TowerSpec) -> Preparation:
+    """Give what is done to samples before a trained network."""
+    seen = spec.projection
+    return Preparation(
+        Normalization(spec.mean, spec.std) if spec.mean else None,
+        projection=None if seen is None else Splat(seen.cameras, seen.size, seen.radius, seen.margin),
     )
 
 

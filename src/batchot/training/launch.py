@@ -12,12 +12,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import FrameType
-from typing import TYPE_CHECKING
 
 from batchot.training.recipe import Recipe, RecipeError
-
-if TYPE_CHECKING:
-    from batchot.training.cross_recipe import CrossModalRecipe
 
 _GRACE = 20.0  # seconds that the others have to say why they stop, once a rank has ended in failure
 _WATCH = 0.1  # seconds between two looks
@@ -218,12 +214,11 @@ def _number(name: str, environment: Mapping[str, str], least: int) -> int:
     return int(text)
 
 
-def check_parts(recipe: Recipe | CrossModalRecipe, processes: int) -> None:
+def check_parts(recipe: Recipe, processes: int) -> None:
     """Check that every rank gets a part of every batch."""
-    towers = {"": recipe} if isinstance(recipe, Recipe) else recipe.towers
-    for name, tower in towers.items():
-        size, setting = tower.batch.size, f"{name}.batch.size" if name else "batch.size"
-        halves = name == "" and tower.loss.against == "halves"
+    halves = not recipe.several and recipe.loss.against == "halves"
+    for name, tower in recipe.towers.items():
+        size, setting = tower.batch.size, f"{name}.batch.size" if recipe.several else "batch.size"
         if (size // 2 if halves else size) < processes:
             what = "each half of a batch (loss.against=halves)" if halves else "a batch"
             raise RecipeError(

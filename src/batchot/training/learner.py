@@ -2,48 +2,65 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule
-from torch import Tensor, nn
+from torch import Tensor
 
-from batchot.data import EvaluationBatches, Preparation
-from batchot.errors import RunError
-from batchot.losses import BatchOTLoss, CrossModalBatchOTLoss, JointLoss, PlanReport, plan_report
-from batchot.losses.distributed import DistributedLoss
+from batchot.data import EvaluationBatches
+from batchot.errors import Diverged, RunError
+from batchot.losses import BatchOTLoss, CrossModalBatchOTLoss, PlanReport
 from batchot.losses.gradient_cache import forward_in_parts
-from batchot.ranks import of_all, on_first, rank_count, rows_of_all, sizes_of_all
+from batchot.ranks import of_all, on_first, rank_count, sizes_of_all
+from batchot.towers.describe import Samples
+from batchot.towers.embedder import Embedder, Outputs
 from batchot.training.calibrate import recalibrate
-from batchot.training.cross_recipe import CrossModalRecipe
-from batchot.training.files import Diverged
-from batchot.training.losses import make_loss, normalizes
-from batchot.training.network import Network, channels_last, embed
+from batchot.training.losses import Objective, normalizes
+from batchot.training.network import make_network
 from batchot.training.optimisers import make_optimiser, make_schedule
 from batchot.training.plan_history import looked_at
-from batchot.training.recipe import LossSettings, Recipe
+from batchot.training.recipe import Recipe
 from batchot.training.scores import Embedded, Scores, score
 
 Parts = list[tuple[Tensor, Tensor | None, Tensor]]  # embeddings, logits and labels of batches
 
 
-class Learner(LightningModule):
-    """A network, its loss and its optimiser; subclasses set `network` and `objective` and say what a step is."""
+TowerBatches = dict[str, tuple[Tensor, Tensor]]  # samples and labels of each tower
 
-    network: nn.Module
-    objective: nn.Module
+
+class Learner(LightningModule):
+    """The networks of a recipe, their loss and their optimiser.
+
+    Args:
+        recipe: of the run
+        classes: names of the classes
+        steps_per_epoch: batches in an epoch
+        seen: what each network sees
+    """
 
     def __init__(
-        self, recipe: Recipe | CrossModalRecipe, classes: tuple[str, ...], steps_per_epoch: int
+        self, recipe: Recipe, classes: tuple[str, ...], steps_per_epoch: int, seen: Mapping[str, Samples]
     ) -> None:
         super().__init__()
         self.recipe = recipe
         self.classes = classes
         self.steps_per_epoch = steps_per_epoch
+        self.seen = dict(seen)
+        self.network: Embedder = make_network(recipe, seen, classes)
+        self.objective = Objective(recipe, len(classes))
+        self.network.spec = replace(self.network.spec, normalized=normalizes(self.objective.metric))
         self.scores: Scores | None = None  # of the epoch that was evaluated last
+        self.queries: Embedded | None = None  # of that epoch
+        self.gallery: Embedded | None = (
+            None  # None with one tower: the queries are looked for among themselves
+        )
+        self.calibration: dict[str, EvaluationBatches] = {}  # training samples for batch normalisation
         self.plan: PlanReport | None = None  # of the last batch of an epoch
         self.plans: list[tuple[int, PlanReport]] = []  # of a step (from 1) that is looked at
+        self._collected: list[Parts] = []
 
     def configure_optimizers(self) -> Any:
         """Optimiser, and the schedule that sets its rates at every step."""
@@ -77,13 +94,94 @@ class Learner(LightningModule):
             joined.append(gather([(e.embeddings, e.logits, e.labels) for e in found]).to(self.device))
         return joined
 
-    def run_network(self, *inputs: Any, chunk: int) -> Any:
-        """Give what the network says about a training batch: at once, or in chunks where the recipe has them."""
-        if not chunk:
-            return self.network(*inputs)
-        # Ranks may differ by a sample, but what they send each other within the network is sent in each chunk.
-        most = max(sizes_of_all(len(inputs[-1])))
-        return forward_in_parts(self.network, -(-most // chunk), *inputs)
+    def run_network(self, name: str, samples: Tensor, *, chunk: int) -> Outputs:
+        """Give what a tower says about a training batch: at once, or in chunks where the recipe has them."""
+        tower = self.network.tower(name)
+        x, parts = tower.laid_out(samples), 1
+        if chunk:
+            # Ranks may differ by a sample, but what they send each other within the network is sent in each chunk.
+            parts = -(-max(sizes_of_all(len(x))) // chunk)
+        embeddings: Tensor = forward_in_parts(tower, parts, x)
+        return Outputs(embeddings, self.network.logits(embeddings))
+
+    def training_step(self, batch: TowerBatches, batch_idx: int) -> Tensor:
+        """Give the loss of a batch of prepared samples of each tower."""
+        labels = {name: y for name, (_, y) in batch.items()}
+        outputs = {
+            name: self.run_network(name, x, chunk=self.recipe.towers[name].batch.chunk)
+            for name, (x, _) in batch.items()
+        }
+        try:
+            loss = self.loss(outputs, labels)
+        except ValueError as error:  # the loss refuses embeddings that are not finite or too far apart
+            finite = all(bool(torch.isfinite(out.embeddings).all()) for out in outputs.values())
+            kind = RunError if finite and "diverged" not in str(error) else Diverged
+            raise kind(f"{self.where(batch_idx)}: {error}") from error
+        self.check_finite(loss, batch_idx)
+        self.log("train/loss", loss, batch_size=len(labels[self.recipe.query]))
+        last = batch_idx == self.steps_per_epoch - 1
+        if last or (not self.recipe.several and looked_at(self.global_step + 1)):
+            self._report_plans({n: (out.embeddings.detach(), labels[n]) for n, out in outputs.items()}, last)
+        return loss
+
+    def loss(self, outputs: Mapping[str, Outputs], labels: Mapping[str, Tensor]) -> Tensor:
+        """Metric loss and, with a classifier, cross-entropy: shape ()."""
+        with torch.autocast(self.device.type, enabled=False):
+            value: Tensor = self.objective(outputs, labels)
+            return value
+
+    def _report_plans(self, embedded: TowerBatches, last: bool) -> None:
+        several, main = self.recipe.several, f"{self.recipe.query}/{self.recipe.target}"
+        for name, plan in self.objective.plans(embedded).items():
+            if not several:
+                self.plans.append((self.global_step + 1, plan))
+            if last:
+                self.show_plan(plan, f"plan {name.replace('/', '-')}".rstrip())
+                self.plan = plan if not several or name == main else self.plan
+
+    def on_validation_epoch_start(self) -> None:
+        """Forget the embeddings of the epoch before."""
+        self._collected = [[], []]
+        towers = {name: self.network.tower(name) for name in self.calibration}
+        batches = (
+            (towers[name], towers[name].laid_out(samples.to(self.device)))
+            for name, loader in self.calibration.items()
+            for samples, _ in loader
+        )
+        if self.calibration:
+            recalibrate(self.network, batches)
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Embed queries (loader 0), and the gallery or some of the training samples (loader 1)."""
+        samples, labels = batch
+        name = (self.recipe.query, self.recipe.target)[dataloader_idx]
+        # in float32, as `load_run` does, so that anyone gets the numbers of metrics.json again
+        with torch.autocast(samples.device.type, enabled=False):
+            out = self.network.outputs(self.network.tower(name).laid_out(samples), name, prepared=True)
+        self._collected[dataloader_idx].append((out.embeddings, out.logits, labels))
+
+    def on_validation_epoch_end(self) -> None:
+        """Measure the epoch."""
+        queries, reference = self.collected(self._collected)
+        settings, last = self.recipe.evaluation, self.current_epoch == self.recipe.epochs - 1
+        gallery = reference if self.recipe.several else None
+        self.queries, self.gallery, self._collected = queries, gallery, []
+        self.scores = on_first(
+            lambda: score(
+                queries,
+                reference,
+                gallery,
+                n_classes=len(self.classes),
+                normalized=self.network.normalized,
+                svm=gallery is None and (last or settings.svm == "always"),
+                neighbours=settings.neighbours,
+            )
+        )
+        self.log_dict({"test/map": self.scores.map, "test/accuracy": self.scores.accuracy})
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Put what `load_run` needs beside the weights."""
+        checkpoint["spec"] = self.network.spec.to_json()
 
     def check_finite(self, loss: Tensor, batch_idx: int) -> None:
         """Stop the run where training has diverged."""
@@ -121,144 +219,3 @@ def gather(parts: Parts) -> Embedded:
         torch.cat(logits) if logits else None,
         torch.cat([part[2] for part in parts]),
     )
-
-
-class Metric(nn.Module):
-    """A metric loss times its weight, on a batch or between the two halves of it."""
-
-    def __init__(self, loss: nn.Module, settings: LossSettings) -> None:
-        super().__init__()
-        self.loss = loss
-        self.weight = settings.weight
-        self.halves = settings.against == "halves"
-
-    def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
-        """Give the weighted loss, shape ()."""
-        if self.weight == 0:
-            return embeddings.new_zeros(())
-        # made anew, so that the names of its parameters are those of one process
-        loss = DistributedLoss(self.loss) if rank_count() > 1 else self.loss
-        if self.halves:
-            (x, y), (x_labels, y_labels) = embeddings.chunk(2), labels.chunk(2)
-            value: Tensor = loss(x, x_labels, ref_emb=y, ref_labels=y_labels)
-        else:
-            value = loss(embeddings, labels)
-        return self.weight * value
-
-
-class MetricLearner(Learner):
-    """A network, its loss and its optimiser."""
-
-    def __init__(
-        self,
-        recipe: Recipe,
-        input_shape: tuple[int, ...],
-        classes: tuple[str, ...],
-        steps_per_epoch: int,
-        preparation: Preparation,
-    ) -> None:
-        super().__init__(recipe, classes, steps_per_epoch)
-        self.recipe: Recipe = recipe
-        self.input_shape = input_shape
-        self.network: Network = Network(recipe, input_shape, len(classes))
-        self.network.kept = recipe.model.train == "head"
-        if recipe.channels_last:
-            self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        metric = Metric(make_loss(recipe.loss, len(classes), recipe.model.widths[-1]), recipe.loss)
-        self.objective: JointLoss = JointLoss(
-            metric, recipe.loss.cross_entropy_weight, recipe.loss.label_smoothing
-        )
-        self.normalized = normalizes(metric.loss)
-        self.normalization = preparation.normalization
-        self.test: Embedded | None = None  # of the epoch that was evaluated last
-        self.calibration: EvaluationBatches | None = None  # training samples for batch normalisation
-        self._collected: list[Parts] = []
-
-    def loss(self, embeddings: Tensor, logits: Tensor | None, labels: Tensor) -> Tensor:
-        """Metric loss and, with a head, cross-entropy: shape ()."""
-        with torch.autocast(embeddings.device.type, enabled=False):
-            value: Tensor = (
-                self.objective.metric(embeddings, labels)
-                if logits is None
-                else self.objective(embeddings, logits, labels)
-            )
-            return value
-
-    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
-        """Give the loss of one batch of prepared samples (b, *input_shape) and labels (b,)."""
-        samples, labels = batch
-        embeddings, logits = self.run_network(self._layout(samples), chunk=self.recipe.batch.chunk)
-        try:
-            loss = self.loss(embeddings, logits, labels)
-        except ValueError as error:  # the loss refuses embeddings that are not finite or too far apart
-            finite = bool(torch.isfinite(embeddings).all())
-            kind = RunError if finite and "diverged" not in str(error) else Diverged
-            raise kind(f"{self.where(batch_idx)}: {error}") from error
-        self.check_finite(loss, batch_idx)
-        self.log("train/loss", loss)
-        last = batch_idx == self.steps_per_epoch - 1
-        if last or looked_at(self.global_step + 1):
-            self._report_plan(embeddings.detach(), labels, last)
-        return loss
-
-    def _layout(self, samples: Tensor) -> Tensor:
-        return channels_last(samples) if self.recipe.channels_last else samples
-
-    def _report_plan(self, embeddings: Tensor, labels: Tensor, last: bool) -> None:
-        loss = self.objective.metric.loss
-        if not isinstance(loss, BatchOTLoss):
-            return
-        if self.recipe.loss.against == "halves":
-            x, y = (rows_of_all(half) for half in embeddings.chunk(2))
-            x_labels, y_labels = (rows_of_all(half) for half in labels.chunk(2))
-            plan = plan_report(x, x_labels, ref_emb=y, ref_labels=y_labels, settings=loss.settings)
-        else:
-            plan = plan_report(rows_of_all(embeddings), rows_of_all(labels), settings=loss.settings)
-        self.plans.append((self.global_step + 1, plan))
-        if last:
-            self.plan = plan
-            self.show_plan(plan)
-
-    def on_validation_epoch_start(self) -> None:
-        """Forget the embeddings of the epoch before."""
-        self._collected = [[], []]
-        if self.calibration is not None:
-            batches = (self._layout(samples.to(self.device)) for samples, _ in self.calibration)
-            recalibrate(self.network, batches)
-
-    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int, dataloader_idx: int = 0) -> None:
-        """Embed test samples (loader 0) and reference samples of the training set (loader 1)."""
-        samples, labels = batch
-        # in float32, as `load_run` does, so that anyone gets the numbers of metrics.json again
-        with torch.autocast(samples.device.type, enabled=False):
-            flip = self.recipe.evaluation.flip
-            out = embed(self.network, self._layout(samples), normalize=self.normalized, flip=flip)
-        self._collected[dataloader_idx].append((out.embeddings, out.logits, labels))
-
-    def on_validation_epoch_end(self) -> None:
-        """Measure the epoch."""
-        test, reference = self.collected(self._collected)
-        self._collected = []
-        settings = self.recipe.evaluation
-        last = self.current_epoch == self.recipe.epochs - 1
-        self.test = test
-        self.scores = on_first(
-            lambda: score(
-                test,
-                reference,
-                n_classes=len(self.classes),
-                normalized=self.normalized,
-                svm=last or settings.svm == "always",
-                neighbours=settings.neighbours,
-            )
-        )
-        self.log_dict({"test/map": self.scores.map, "test/accuracy": self.scores.accuracy})
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Put what `load_run` needs beside the weights."""
-        checkpoint["classes"] = list(self.classes)
-        checkpoint["normalized"] = self.normalized
-        checkpoint["input_shape"] = list(self.input_shape)
-        pixels = self.normalization
-        checkpoint["mean"] = [] if pixels is None else list(pixels.mean)
-        checkpoint["std"] = [] if pixels is None else list(pixels.std)

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, cast
 
-from torch import nn
+from torch import Tensor, nn
 
-from batchot.losses import BatchOTLoss, BatchOTSettings
+from batchot.losses import (
+    BatchOTLoss,
+    BatchOTSettings,
+    CrossModal,
+    CrossModalBatchOTLoss,
+    PlanReport,
+    plan_report,
+)
+from batchot.losses.distributed import DistributedLoss
+from batchot.losses.joint import mean_cross_entropy
 from batchot.named import is_own, own
-from batchot.training.recipe import LossName, LossSettings, RecipeError
+from batchot.ranks import rank_count, rows_of_all
+from batchot.towers.embedder import Outputs
+from batchot.training.recipe import LossName, LossSettings, Recipe, RecipeError
 from batchot.training.settings import suggestion
 
 LossFactory = Callable[[LossSettings, int, int], nn.Module]
@@ -39,6 +50,11 @@ def batch_ot_settings(settings: LossSettings) -> BatchOTSettings:
         distance_power=settings.distance_power,
         power=settings.power,
     )
+
+
+def transport_settings(settings: LossSettings) -> BatchOTSettings | None:
+    """Give the options of the transport loss that a run is trained with; None where it is another loss."""
+    return batch_ot_settings(settings) if settings.name in ("batch-ot", "uniform") else None
 
 
 def _library_class(class_name: str) -> Any:
@@ -142,8 +158,96 @@ def make_loss(settings: LossSettings, n_classes: int, embedding_dim: int) -> nn.
 
 def normalizes(loss: nn.Module) -> bool:
     """Say whether a loss L2-normalises the embeddings itself, so that they are to be compared by cosine."""
-    if isinstance(loss, BatchOTLoss):
+    if isinstance(loss, BatchOTLoss | CrossModalBatchOTLoss):
         return loss.settings.normalize
+    if isinstance(loss, CrossModal | OneTower):
+        return normalizes(loss.loss)
     if isinstance(said := getattr(loss, "normalizes", None), bool):  # a loss of one's own
         return said
     return bool(getattr(getattr(loss, "distance", None), "normalize_embeddings", False))
+
+
+class OneTower(nn.Module):
+    """A metric loss on the batch of the only tower, or between the two halves of it."""
+
+    def __init__(self, loss: nn.Module, settings: LossSettings) -> None:
+        super().__init__()
+        self.loss = loss
+        self.halves = settings.against == "halves"
+
+    def forward(self, embedded: Mapping[str, tuple[Tensor, Tensor]]) -> Tensor:
+        """Give the loss, shape ()."""
+        ((embeddings, labels),) = embedded.values()
+        # made anew, so that the names of its parameters are those of one process
+        loss = DistributedLoss(self.loss) if rank_count() > 1 else self.loss
+        if self.halves:
+            (x, y), (x_labels, y_labels) = embeddings.chunk(2), labels.chunk(2)
+            return loss(x, x_labels, ref_emb=y, ref_labels=y_labels)
+        return loss(embeddings, labels)
+
+    def report(self, embedded: Mapping[str, tuple[Tensor, Tensor]]) -> dict[str, PlanReport]:
+        """Give what the plan of a batch of all ranks does, by an empty name; nothing where there is none."""
+        if not isinstance(self.loss, BatchOTLoss):
+            return {}
+        ((embeddings, labels),) = embedded.values()
+        if not self.halves:
+            found = plan_report(rows_of_all(embeddings), rows_of_all(labels), settings=self.loss.settings)
+            return {"": found}
+        x, y = (rows_of_all(half) for half in embeddings.chunk(2))
+        x_labels, y_labels = (rows_of_all(half) for half in labels.chunk(2))
+        return {"": plan_report(x, x_labels, ref_emb=y, ref_labels=y_labels, settings=self.loss.settings)}
+
+
+class Objective(nn.Module):
+    """What a step minimises: the metric loss of all towers, and the cross-entropy of their classifier."""
+
+    def __init__(self, recipe: Recipe, n_classes: int) -> None:
+        super().__init__()
+        self.settings, self.several = recipe.loss, recipe.several
+        self.metric = _metric(recipe, n_classes)
+
+    def forward(self, outputs: Mapping[str, Outputs], labels: Mapping[str, Tensor]) -> Tensor:
+        """Give the loss of what each tower says about its batch, shape ()."""
+        settings = self.settings
+        loss = next(iter(outputs.values())).embeddings.new_zeros(())
+        if settings.weight > 0:
+            embedded = {name: (out.embeddings, labels[name]) for name, out in outputs.items()}
+            if (
+                self.several
+            ):  # every rank computes the terms of the whole batches; embeddings and labels are sent
+                embedded = self.of_all_ranks(embedded)
+            loss = loss + settings.weight * self.metric(embedded)
+        if settings.cross_entropy_weight > 0:
+            for name, out in outputs.items():
+                assert out.logits is not None
+                entropy = mean_cross_entropy(out.logits, labels[name], settings.label_smoothing)
+                loss = loss + settings.cross_entropy_weight * entropy / len(outputs)
+        return loss
+
+    def plans(self, embedded: Mapping[str, tuple[Tensor, Tensor]]) -> dict[str, PlanReport]:
+        """Give what the plans of a batch do, by pair of towers such as "sketch/shape"."""
+        if isinstance(self.metric, OneTower):
+            return self.metric.report(embedded)
+        if isinstance(self.metric, CrossModalBatchOTLoss):
+            return self.metric.report(self.of_all_ranks(embedded))
+        return {}
+
+    @staticmethod
+    def of_all_ranks(
+        embedded: Mapping[str, tuple[Tensor, Tensor]],
+    ) -> dict[str, tuple[Tensor, Tensor]]:
+        """Give embeddings and labels of whole batches."""
+        return {name: (rows_of_all(x), rows_of_all(y)) for name, (x, y) in embedded.items()}
+
+
+def _metric(recipe: Recipe, n_classes: int) -> nn.Module:
+    settings, together, width = recipe.loss, recipe.together, recipe.model.widths[-1]
+    if not recipe.several:
+        return OneTower(make_loss(settings, n_classes, width), settings)
+    within = {name: together.within.get(name, 1.0) for name in recipe.towers}
+    across = {(a, b): together.across.get(f"{a}-{b}", 1.0) for a, b in recipe.pairs}
+    if settings.name in ("batch-ot", "uniform"):
+        return CrossModalBatchOTLoss.from_settings(
+            batch_ot_settings(settings), within, across, four_terms=together.four_terms
+        )
+    return CrossModal(make_loss(settings, n_classes, width), within, across, four_terms=together.four_terms)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 
 from batchot.errors import RunError
-from batchot.training.cross_recipe import CrossModalRecipe
 from batchot.training.learner import Learner
 from batchot.training.recipe import Recipe
 
@@ -33,17 +32,16 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
 
 
-def advice(recipe: Recipe | CrossModalRecipe, training: bool, error: BaseException) -> str:
+def advice(recipe: Recipe, training: bool, error: BaseException) -> str:
     """Give the whole message."""
-    towers: Mapping[str, Recipe] = recipe.towers if isinstance(recipe, CrossModalRecipe) else {"": recipe}
     where = "the GPU" if isinstance(error, torch.OutOfMemoryError) else "this machine"
     lines = [
         f"{where} is out of memory in {'training' if training else 'the evaluation of an epoch'}"
         f"{_tried(error)}. Turn down one of these:"
     ]
-    for name, tower in towers.items():
+    for name, tower in recipe.parts.items():
         for setting, effect in (_training if training else _evaluation)(tower):
-            of_tower = name and not setting.startswith(("precision", "evaluation"))
+            of_tower = recipe.several and not setting.startswith(("precision", "evaluation"))
             line = f"  {f'{name}.' if of_tower else ''}{setting}"
             lines += [f"{line}: {effect}"] if f"{line}: {effect}" not in lines else []
     return "\n".join(lines)

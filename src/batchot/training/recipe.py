@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
 from batchot.named import is_own
+from batchot.towers.describe import SKETCH_SETS, SKETCH_SIDE
+from batchot.towers.spec import ONLY
 
 LossName = Literal[
     "batch-ot",
@@ -74,7 +77,6 @@ DataName = Literal[
     "shards",
 ]
 IMAGE_SETS = ("mnist", "cifar10", "digits", "folder")
-SKETCH_SETS = ("sketches", "quickdraw", "line-drawings", "shrec13-sketches", "shrec14-sketches")
 SKETCH_SOURCES = ("drawn", "quickdraw", "lines")
 SHAPE_SETS = (
     "modelnet40",
@@ -182,7 +184,7 @@ class DataSettings:
     @property
     def sketch_size(self) -> int:
         """Height and width of sketches, pixels."""
-        return self.image_size or 64
+        return self.image_size or SKETCH_SIDE
 
     @property
     def drawn(self) -> bool:
@@ -584,11 +586,63 @@ class EvaluationSettings:
 
 
 @dataclass(frozen=True)
+class TogetherSettings:
+    """How towers are trained together and measured against each other.
+
+    Args:
+        gallery: "all" trains on all targets and retrieves from all of them, as SHREC does; "test" trains on the
+            training targets and retrieves from those of the test, which the run has never seen
+        within: factor of the metric loss within a tower, by its name (1 for those that are not named)
+        across: factor of the metric loss between two towers, by both names such as sketch-shape (1 likewise)
+        four_terms: the authors' form: each batch in halves, terms half against half and first (second) halves
+            across
+        batches: batches an epoch (null: as many as show each training query about once)
+        negatives: targets of classes that no query has that are added to each batch as negatives
+        share: weights that all towers have in common: "none", those of the "backbone", or "all"
+        norm: shared weights with batch normalisation of each tower's own ("separate"), or in common ("shared")
+        rename: for each tower, what its classes are called here, such as {sketch: {dog: Quadruped}}
+    """
+
+    gallery: Literal["all", "test"] = "all"
+    within: dict[str, float] = field(default_factory=dict)
+    across: dict[str, float] = field(default_factory=dict)
+    four_terms: bool = False
+    batches: int | None = None
+    negatives: int = 0
+    share: Literal["none", "backbone", "all"] = "none"
+    norm: Literal["separate", "shared"] = "separate"
+    rename: dict[str, dict[str, str]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.batches is not None and self.batches < 1:
+            raise RecipeError(f"together.batches: {self.batches} is not allowed; it must be >= 1 or null")
+        if self.negatives < 0:
+            raise RecipeError(f"together.negatives: {self.negatives} is not allowed; it must be >= 0")
+        for name, weights in (("within", self.within), ("across", self.across)):
+            for key, weight in weights.items():
+                if not weight >= 0:
+                    raise RecipeError(f"together.{name}.{key}: {weight} is not allowed; it must be >= 0")
+
+
+@dataclass(frozen=True)
+class TowerRecipe:
+    """What a tower embeds, and by which network."""
+
+    data: DataSettings
+    shapes: ShapeSettings = field(default_factory=ShapeSettings)
+    augment: AugmentSettings = field(default_factory=AugmentSettings)
+    model: ModelSettings = field(default_factory=ModelSettings)
+    batch: BatchSettings = field(default_factory=BatchSettings)
+
+
+@dataclass(frozen=True)
 class Recipe:
     """What determines a training run: two runs of one recipe on one machine give the same numbers.
 
     Args:
         name: short name, used for the run folder
+        towers: what each embeds; the first is the queries, the last the gallery. Where there is one only it is called
+            "model", and its queries are looked for among themselves
         about: one line on what the recipe does
         epochs: passes over the training samples
         seed: of the weights, the batches and the augmentation
@@ -597,10 +651,12 @@ class Recipe:
         checkpoint_minutes: minutes between checkpoints within an epoch (one is written at each epoch's end)
         first: settings of the run of the head where they differ, by dotted name, such as {epochs: 10, optim.lr: 0.001}
             (model.train=head-then-all)
+        loss, optim, evaluation: of all towers
+        together: how several towers are trained and measured together
     """
 
     name: str
-    data: DataSettings
+    towers: dict[str, TowerRecipe]
     about: str = ""
     epochs: int = 5
     seed: int = 0
@@ -608,27 +664,110 @@ class Recipe:
     channels_last: bool = False
     checkpoint_minutes: float = 5.0
     first: dict[str, bool | int | float | str] = field(default_factory=dict)
-    shapes: ShapeSettings = field(default_factory=ShapeSettings)
-    augment: AugmentSettings = field(default_factory=AugmentSettings)
-    model: ModelSettings = field(default_factory=ModelSettings)
     loss: LossSettings = field(default_factory=LossSettings)
-    batch: BatchSettings = field(default_factory=BatchSettings)
     optim: OptimSettings = field(default_factory=OptimSettings)
     evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
+    together: TogetherSettings = field(default_factory=TogetherSettings)
 
     def __post_init__(self) -> None:
         _require(self.epochs >= 1, "epochs", self.epochs, ">= 1")
         _require(0 <= self.seed < 2**32, "seed", self.seed, "in [0, 2^32)")
         _require(self.checkpoint_minutes > 0, "checkpoint_minutes", self.checkpoint_minutes, "> 0")
-        _require(
-            self.loss.against == "self" or self.batch.size % 2 == 0,
-            "batch.size",
-            self.batch.size,
-            "even with loss.against=halves",
-        )
-        _require(
-            (self.model.name in ("lenet", "cnn")) != self.data.shapes,
-            "model.name",
-            self.model.name,
-            "mvcnn, pointnet or dgcnn for shapes, and lenet or cnn for images",
-        )
+        for tower in self.towers.values():
+            _require(
+                self.loss.against == "self" or tower.batch.size % 2 == 0,
+                "batch.size",
+                tower.batch.size,
+                "even with loss.against=halves",
+            )
+            _require(
+                (tower.model.name in ("lenet", "cnn")) != tower.data.shapes,
+                "model.name",
+                tower.model.name,
+                "mvcnn, pointnet or dgcnn for shapes, and lenet or cnn for images",
+            )
+        if self.several:
+            _check_together(self)
+
+    @property
+    def several(self) -> bool:
+        """Whether there are several towers."""
+        return len(self.towers) > 1
+
+    @property
+    def query(self) -> str:
+        """Name of the tower whose test samples are the queries."""
+        return next(iter(self.towers))
+
+    @property
+    def target(self) -> str:
+        """Name of the tower whose samples are the gallery."""
+        return list(self.towers)[-1]
+
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """All pairs of towers, in their order."""
+        names = list(self.towers)
+        return [(a, b) for k, a in enumerate(names) for b in names[k + 1 :]]
+
+    @property
+    def parts(self) -> dict[str, Recipe]:
+        """The recipe of each tower, as if there were no other."""
+        return {name: _alone(self, tower) if self.several else self for name, tower in self.towers.items()}
+
+    @property
+    def data(self) -> DataSettings:
+        """What the first tower embeds."""
+        return self.towers[self.query].data
+
+    @property
+    def shapes(self) -> ShapeSettings:
+        """How the first tower sees shapes."""
+        return self.towers[self.query].shapes
+
+    @property
+    def augment(self) -> AugmentSettings:
+        """How samples of the first tower are changed."""
+        return self.towers[self.query].augment
+
+    @property
+    def model(self) -> ModelSettings:
+        """The first network."""
+        return self.towers[self.query].model
+
+    @property
+    def batch(self) -> BatchSettings:
+        """How batches of the first tower are drawn."""
+        return self.towers[self.query].batch
+
+
+def _alone(recipe: Recipe, tower: TowerRecipe) -> Recipe:
+    return replace(recipe, towers={ONLY: tower}, together=TogetherSettings())
+
+
+def _check_together(recipe: Recipe) -> None:
+    """Check what towers have to agree on."""
+    together, towers, loss = recipe.together, recipe.towers, recipe.loss
+    if loss.anchors and loss.name in ("batch-ot", "uniform"):
+        raise RecipeError("loss.anchors has no effect here: it applies to recipes of a single network")
+    widths = {name: tower.model.widths[-1] for name, tower in towers.items()}
+    if len(set(widths.values())) > 1:
+        raise RecipeError(f"model.widths: all towers must end in one width, these end in {widths}")
+    pairs = ["-".join(pair) for pair in recipe.pairs]
+    named: dict[str, tuple[Iterable[str], list[str]]] = {
+        "within": (together.within, [*towers]),
+        "across": (together.across, pairs),
+        "rename": (together.rename, [*towers]),
+    }
+    for section, (names, known) in named.items():
+        if unknown := [name for name in names if name not in known]:
+            raise RecipeError(f"together.{section}: there is no {unknown[0]!r}; there are {', '.join(known)}")
+    if together.share != "none":
+        backbones = {(t.model.name in ("cnn", "mvcnn"), t.model.backbone) for t in towers.values()}
+        if len(backbones) > 1 or not next(iter(backbones))[0]:
+            raise RecipeError(
+                "together.share: towers that share weights need one and the same model.backbone"
+            )
+        metric = {(t.model.widths, t.model.activation, t.model.batch_norm) for t in towers.values()}
+        if together.share == "all" and len(metric) > 1:
+            raise RecipeError("together.share: all needs one and the same metric network in all towers")

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,23 +20,17 @@ from lightning.pytorch import Trainer, seed_everything
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 
-from batchot.data import (
-    BalancedBatches,
-    BatchSampler,
-    EvaluationBatches,
-    PlainBatches,
-    Samples,
-    Splits,
-    TrainingBatches,
-)
-from batchot.data.batches.joined import sources_of
+from batchot.data import EvaluationBatches, Samples, Splits
 from batchot.data.batches.resumable import ResumableBatches
 from batchot.data.batches.samplers import generator_for
 from batchot.data.labels import Share
 from batchot.device import Device, accelerator_of, reuse_large_blocks
-from batchot.errors import RunError
+from batchot.errors import RunError, RunInterrupted
+from batchot.files import RunFolder, write_text
 from batchot.models.sync import synchronise_dropout, synchronise_norms
 from batchot.ranks import on_first, rank_count, this_rank
+from batchot.towers.embedder import Embedder, Outputs
+from batchot.towers.saved import check_weights, load_run, read_checkpoint
 from batchot.training.calibrate import calibration_batches
 from batchot.training.callbacks import (
     Averaging,
@@ -45,8 +40,8 @@ from batchot.training.callbacks import (
     Row,
     StopRequest,
 )
-from batchot.training.checkpoint import AtomicCheckpointIO, check_weights, read_checkpoint
-from batchot.training.cross_recipe import CrossModalRecipe
+from batchot.training.checkpoint import AtomicCheckpointIO
+from batchot.training.data import RunData, load_data, preparations, sampler_of, training_batches
 from batchot.training.distributed import (
     check_alike,
     described,
@@ -56,19 +51,17 @@ from batchot.training.distributed import (
     together,
     versions,
 )
-from batchot.training.files import RunFolder, RunInterrupted, write_text
-from batchot.training.inputs import input_shape, load_splits, prepare, reference_samples
-from batchot.training.kept import keep, kept_preparation
+from batchot.training.inputs import input_shape, reference_samples
+from batchot.training.kept import keep, kept_preparation, preparation_of
 from batchot.training.launch import check_parts
-from batchot.training.learner import Learner, MetricLearner, gather
-from batchot.training.losses import make_loss
+from batchot.training.learner import Learner, gather
+from batchot.training.losses import Objective
 from batchot.training.memory import memory_errors_explained
-from batchot.training.network import Outputs, check_own, check_pretrained
-from batchot.training.recipe import Recipe, RecipeError
-from batchot.training.recipes import first_difference, head_recipe, load_any_recipe, to_mapping
+from batchot.training.network import check_own, check_pretrained, seen_as
+from batchot.training.recipe import Recipe
+from batchot.training.recipes import first_difference, head_recipe, load_recipe, to_mapping
 from batchot.training.scores import Embedded
 from batchot.training.settings import leaves
-from batchot.training.trained import TrainedEmbedder, load_run
 
 
 @dataclass(frozen=True)
@@ -78,9 +71,21 @@ class TrainedRun:
     folder: RunFolder
     recipe: Recipe
     rows: tuple[Row, ...]
-    splits: Splits[Any]
-    test: Embedded  # the test samples after the last epoch
+    data: RunData
+    queries: Embedded  # the test samples of the first tower after the last epoch
+    gallery: Embedded | None  # what they are looked for in, where that is not themselves
+    normalized: bool  # the embeddings are compared by their directions
     waited: float  # share of the training time in this session that was spent waiting for data
+
+    @property
+    def splits(self) -> Splits[Any]:
+        """Data set of the first tower."""
+        return self.data.sets[self.recipe.query]
+
+    @property
+    def test(self) -> Embedded:
+        """The test samples."""
+        return self.queries
 
 
 @dataclass(frozen=True)
@@ -126,43 +131,70 @@ def train(
         batchot.data.DataError: data is missing or damaged
     """
     messages = messages or Messages()
-    check_own(recipe)
-    make_loss(recipe.loss, n_classes=2, embedding_dim=recipe.model.widths[-1])  # are its options right?
+    for part in recipe.parts.values():
+        check_own(part)
+    Objective(recipe, n_classes=2)  # are its options right?
+    for part in recipe.parts.values():
+        check_pretrained(part)
     how: dict[str, Any] = {"data_root": data_root, "device": device, "command": command, "messages": messages}
-    check_pretrained(recipe)
-    head = head_first(recipe, out, resume, train, how)
+    head = head_first(recipe, out, resume, how)
     resume = resume or head is not None
 
     def prepared() -> Job:
-        splits = load_splits(recipe, data_root, tell=messages.note, progress=messages.bar)
-        learner, batches, evaluation = _prepare(recipe, splits, messages)
+        data = load_data(recipe, data_root, tell=messages.note, progress=messages.bar)
+        learner, batches, evaluation = _prepare(recipe, data, messages)
         begin_from(learner, head)
-        about = (
-            f"{splits.name}: {len(splits.train):,} training and {len(splits.test):,} test {_what(recipe)} of "
-            f"{' x '.join(map(str, learner.input_shape))}, {len(splits.train.classes)} classes"
-        )
-        alike = described("the training samples", splits.train.labels, splits.train.classes)
-        alike |= described("the test samples", splits.test.labels, splits.test.classes)
-        return Job(learner, batches, evaluation, about, splits, alike)
+        several = {**data.train, "queries": data.queries, "gallery": data.gallery}
+        sets = several if recipe.several else {"training": data.train[recipe.query], "test": data.queries}
+        alike: dict[str, Any] = {}
+        for name, samples in sets.items():
+            if samples is not None:
+                alike |= described(f"the {name} samples", samples.labels, data.classes)
+        return Job(learner, batches, evaluation, _about(recipe, data, learner), data, alike)
 
     fitted = fit_run(recipe, out, prepared, data_root, device, resume, command, messages)
-    learner, splits = fitted.job.learner, fitted.job.data
-    assert isinstance(learner, MetricLearner)
-    # nothing was evaluated in this session where the run was finished already
-    test = learner.test or on_first(lambda: embed_samples(load_run(out), splits.test))
-    return TrainedRun(fitted.folder, recipe, fitted.rows, splits, test.on_cpu(), fitted.waited)
+    learner, data = fitted.job.learner, fitted.job.data
+    queries, gallery = learner.queries, learner.gallery
+    if queries is None:  # nothing was evaluated in this session, as the run was finished already
+        queries = on_first(lambda: embed_samples(load_run(out), recipe, data.queries, recipe.query))
+        if data.gallery is not None:
+            gallery = on_first(lambda: embed_samples(load_run(out), recipe, data.gallery, recipe.target))
+    return TrainedRun(
+        folder=fitted.folder,
+        recipe=recipe,
+        rows=fitted.rows,
+        data=data,
+        queries=queries.on_cpu(),
+        gallery=None if gallery is None else gallery.on_cpu(),
+        normalized=learner.network.normalized,
+        waited=fitted.waited,
+    )
+
+
+def _about(recipe: Recipe, data: RunData, learner: Learner) -> str:
+    """Describe the data in a line."""
+    shapes = {name: " x ".join(map(str, seen.shape)) for name, seen in learner.seen.items()}
+    if data.gallery is None:
+        splits = data.sets[recipe.query]
+        return (
+            f"{splits.name}: {len(splits.train):,} training and {len(splits.test):,} test {_what(recipe)} of "
+            f"{shapes[recipe.query]}, {len(data.classes)} classes"
+        )
+    towers = ", ".join(f"{len(samples):,} {name} of {shapes[name]}" for name, samples in data.train.items())
+    return (
+        f"training on {towers}, {len(data.shared)} classes in common; {len(data.queries):,} queries against "
+        f"{len(data.gallery):,} of {len(data.gallery.labels.unique())} classes"
+    )
 
 
 def head_first(
-    recipe: Recipe | CrossModalRecipe,
+    recipe: Recipe,
     out: Path,
     resume: bool,
-    fit: Callable[..., Any],
     how: dict[str, Any],
 ) -> Path | None:
     """Train what follows the backbone first, as a run of its own in the folder ``head`` of the run."""
-    towers = recipe.towers.values() if isinstance(recipe, CrossModalRecipe) else [recipe]
-    if all(tower.model.train != "head-then-all" for tower in towers):
+    if all(tower.model.train != "head-then-all" for tower in recipe.towers.values()):
         return None
     first, folder, whole = head_recipe(recipe), RunFolder(out / "head"), RunFolder(out)
     together(lambda: _check_folder(whole, recipe, resume))
@@ -170,7 +202,7 @@ def head_first(
         _write_config(whole, recipe, how["command"], how["data_root"])
     if not _is_finished(folder, first.epochs):
         how["messages"].note(f"first the head, {first.epochs} epochs: {folder.root}")
-        fit(first, folder.root, resume=folder.config.exists(), **how)
+        train(first, folder.root, resume=folder.config.exists(), **how)
     return folder.last
 
 
@@ -211,7 +243,7 @@ class Fitted:
 
 
 def fit_run(
-    recipe: Recipe | CrossModalRecipe,
+    recipe: Recipe,
     out: Path,
     prepared: Callable[[], Job],
     data_root: Path | None,
@@ -263,7 +295,7 @@ def _what(recipe: Recipe) -> str:
     return "shapes, views" if recipe.model.name == "mvcnn" else "point clouds"
 
 
-def _check_folder(folder: RunFolder, recipe: Recipe | CrossModalRecipe, resume: bool) -> None:
+def _check_folder(folder: RunFolder, recipe: Recipe, resume: bool) -> None:
     if folder.root.exists() and not folder.root.is_dir():
         raise RunError(f"--out {folder.root} is a file, not a folder")
     if not resume:
@@ -274,7 +306,7 @@ def _check_folder(folder: RunFolder, recipe: Recipe | CrossModalRecipe, resume: 
             )
         return
     if folder.config.is_file():
-        difference = first_difference(recipe, load_any_recipe(str(folder.config)))
+        difference = first_difference(recipe, load_recipe(str(folder.config)))
         if difference is not None:
             name, here, there = difference
             raise RunError(
@@ -286,55 +318,43 @@ def _check_folder(folder: RunFolder, recipe: Recipe | CrossModalRecipe, resume: 
 
 
 def _prepare(
-    recipe: Recipe, splits: Splits[Any], messages: Messages
-) -> tuple[MetricLearner, TrainingBatches, tuple[EvaluationBatches, EvaluationBatches]]:
-    train: Samples = splits.train
-    test: Samples = splits.test
-    preparation = prepare(recipe, splits)
-    sampler = _sampler(recipe, train)
-    shape = input_shape(preparation, train)
-    learner = MetricLearner(recipe, shape, train.classes, len(sampler), preparation)
-    if recipe.model.train == "head":
-        how: dict[str, Any] = {"tell": messages.note, "progress": messages.bar}
-        train = keep(learner.network, recipe, preparation, train, training=True, **how)
-        test = keep(learner.network, recipe, preparation, test, training=False, **how)
-        preparation = kept_preparation(recipe)
-    halves = Share(this_rank(), rank_count(), halves=recipe.loss.against == "halves")
-    batches = TrainingBatches(train, sampler, preparation, seed=recipe.seed, share=halves)
+    recipe: Recipe, data: RunData, messages: Messages
+) -> tuple[Learner, ResumableBatches[Any, Any], tuple[EvaluationBatches, EvaluationBatches]]:
+    prepare, sampler = preparations(recipe, data), sampler_of(recipe, data)
+    seen = {
+        name: seen_as(input_shape(prepare[name], part), prepare[name]) for name, part in data.train.items()
+    }
+    learner = Learner(recipe, data.classes, len(sampler), seen)
+    train, queries, gallery = dict(data.train), data.queries, data.gallery
+    for name, part in recipe.parts.items():
+        if part.model.train == "head":
+            kept = partial(
+                keep,
+                learner.network.tower(name),
+                part,
+                prepare[name],
+                tell=messages.note,
+                progress=messages.bar,
+            )
+            train[name] = kept(train[name], training=True)
+            if name == recipe.query:
+                queries = kept(queries, training=False)
+            if name == recipe.target and gallery is not None:
+                gallery = kept(gallery, training=False)
+            prepare[name] = kept_preparation(part)
+    share = Share(this_rank(), rank_count())
     if count := recipe.evaluation.recalibrate:
-        generator = generator_for("calibration", recipe.seed)
-        learner.calibration = calibration_batches(train, preparation, recipe.batch, count, generator)
-    size, share = recipe.evaluation.batch, Share(this_rank(), rank_count())
+        for name, samples in train.items():
+            stream = f"calibration {name}" if recipe.several else "calibration"
+            generator, batch = generator_for(stream, recipe.seed), recipe.towers[name].batch
+            learner.calibration[name] = calibration_batches(samples, prepare[name], batch, count, generator)
+    reference = reference_samples(recipe, train[recipe.query]) if gallery is None else gallery
+    size = recipe.evaluation.batch
     evaluation = (
-        EvaluationBatches(test, preparation, size, share),
-        EvaluationBatches(reference_samples(recipe, train), preparation, size, share),
+        EvaluationBatches(queries, prepare[recipe.query], size, share),
+        EvaluationBatches(reference, prepare[recipe.target], size, share),
     )
-    return learner, batches, evaluation
-
-
-def _sampler(recipe: Recipe, train: Samples) -> BatchSampler:
-    settings = recipe.batch
-    size, classes = settings.size, settings.classes_per_batch
-    if settings.sampler == "balanced" and classes is None:
-        present = len(train.labels.unique())
-        if size < 2 * present or size % present or size > len(train):
-            size = min(size, len(train))
-            classes = max(1, min(present, size // 2))
-            size -= size % classes
-        else:
-            classes = present
-    if size > len(train):
-        raise RecipeError(
-            f"batch.size: {settings.size} is not allowed; there are {len(train):,} training samples"
-        )
-    try:
-        sources = sources_of(train)
-        if settings.sampler == "plain":
-            return PlainBatches(len(train), size, sources=sources)
-        assert classes is not None
-        return BalancedBatches(train.labels, size, classes, sources)
-    except ValueError as error:
-        raise RecipeError(f"batch: {error}") from error
+    return learner, training_batches(recipe, sampler, train, prepare), evaluation
 
 
 def _resumable(folder: RunFolder, learner: Learner) -> Path | None:
@@ -346,9 +366,7 @@ def _resumable(folder: RunFolder, learner: Learner) -> Path | None:
     return folder.last
 
 
-def _write_config(
-    folder: RunFolder, recipe: Recipe | CrossModalRecipe, command: str, data_root: Path | None
-) -> None:
+def _write_config(folder: RunFolder, recipe: Recipe, command: str, data_root: Path | None) -> None:
     from importlib.metadata import version
 
     from batchot import __version__
@@ -368,7 +386,7 @@ def _write_config(
 
 
 def _trainer(
-    recipe: Recipe | CrossModalRecipe,
+    recipe: Recipe,
     folder: RunFolder,
     accelerator: str,
     history: History,
@@ -420,14 +438,15 @@ def _fit(
         raise KeyboardInterrupt from error
 
 
-def embed_samples(embedder: TrainedEmbedder, samples: Samples) -> Embedded:
-    """Embed all samples of a set."""
-    recipe = embedder.recipe
-    if recipe.model.train != "head":
-        return embed_all(embedder.outputs, samples, recipe.evaluation.batch)
-    kept = keep(embedder.network, recipe, embedder.preparation, samples, training=False)
-    with embedder.network.on_kept_features():
-        return embed_all(embedder.outputs, kept, recipe.evaluation.batch)
+def embed_samples(embedder: Embedder, recipe: Recipe, samples: Samples, tower: str | None = None) -> Embedded:
+    """Embed all samples of a set by a tower of a run."""
+    part, outputs = recipe.parts[tower or recipe.query], partial(embedder.outputs, tower=tower)
+    if part.model.train != "head":
+        return embed_all(outputs, samples, recipe.evaluation.batch)
+    network = embedder.tower(tower)
+    kept = keep(network, part, preparation_of(network.spec), samples, training=False)
+    with network.on_kept_features(part.model.frozen_layers):
+        return embed_all(outputs, kept, recipe.evaluation.batch)
 
 
 @torch.no_grad()
@@ -471,4 +490,4 @@ def quiet() -> Iterator[None]:
                 logger.setLevel(level)
 
 
-__all__ = ["Messages", "RunInterrupted", "TrainedRun", "embed_samples", "load_splits", "train"]
+__all__ = ["Messages", "RunInterrupted", "TrainedRun", "embed_samples", "train"]

@@ -53,66 +53,47 @@ class Scores:
 
 
 def score(
-    test: Embedded, reference: Embedded, *, n_classes: int, normalized: bool, svm: bool, neighbours: int
+    queries: Embedded,
+    reference: Embedded,
+    gallery: Embedded | None = None,
+    *,
+    n_classes: int,
+    normalized: bool,
+    svm: bool,
+    neighbours: int,
 ) -> Scores:
-    """Measure embedded test images."""
-    retrieved = retrieval_scores(
-        test.embeddings, test.labels, distance="cosine" if normalized else "euclidean"
-    )
+    """Measure queries against a gallery, or among themselves; a reference set tells their classes."""
+    retrieved = retrieve(queries, gallery, normalized=normalized)
 
     def accuracy(predictions: Tensor) -> float:
-        return classification_scores(predictions, test.labels, n_classes).accuracy
+        return classification_scores(predictions, queries.labels, n_classes).accuracy
 
     k = min(neighbours, len(reference.labels))
-    knn = accuracy(knn_predictions(reference.embeddings, reference.labels, test.embeddings, k=k))
-    by: Literal["head", "svm", "knn"]
-    if test.logits is not None:
-        by, value = "head", accuracy(head_predictions(test.logits))
-    elif svm:
-        by, value = (
-            "svm",
-            accuracy(
-                svm_predictions(reference.embeddings, reference.labels, test.embeddings, max_train=None)
-            ),
-        )
-    else:
-        by, value = "knn", knn
-    return _scores(retrieved, value, by, knn)
+    knn = accuracy(knn_predictions(reference.embeddings, reference.labels, queries.embeddings, k=k))
+    by: Literal["head", "svm", "knn"] = "knn" if queries.logits is None else "head"
+    value = knn if queries.logits is None else accuracy(head_predictions(queries.logits))
+    if by == "knn" and svm:
+        by, found = "svm", (reference.embeddings, reference.labels, queries.embeddings)
+        value = accuracy(svm_predictions(*found, max_train=None))
+    measures = {name: getattr(retrieved, name) for name in MEASURES}
+    return Scores(accuracy=value, accuracy_by=by, knn_accuracy=knn, **measures)
 
 
-def score_across(
-    queries: Embedded, gallery: Embedded, *, n_classes: int, normalized: bool, neighbours: int
-) -> Scores:
-    """Measure the queries of one tower against the gallery of another."""
-    retrieved = retrieval_scores(
+def retrieve(
+    queries: Embedded,
+    gallery: Embedded | None,
+    *,
+    normalized: bool,
+    ap_convention: Literal["relevant", "shrec13"] = "relevant",
+) -> RetrievalScores:
+    """Measure how well queries find their classes in a gallery; among themselves where there is none."""
+    return retrieval_scores(
         queries.embeddings,
         queries.labels,
-        gallery.embeddings,
-        gallery.labels,
+        None if gallery is None else gallery.embeddings,
+        None if gallery is None else gallery.labels,
         distance="cosine" if normalized else "euclidean",
-    )
-    k = min(neighbours, len(gallery.labels))
-    nearest = knn_predictions(gallery.embeddings, gallery.labels, queries.embeddings, k=k)
-    knn = classification_scores(nearest, queries.labels, n_classes).accuracy
-    if queries.logits is None:
-        return _scores(retrieved, knn, "knn", knn)
-    head = classification_scores(head_predictions(queries.logits), queries.labels, n_classes).accuracy
-    return _scores(retrieved, head, "head", knn)
-
-
-def _scores(
-    retrieved: RetrievalScores, accuracy: float, by: Literal["head", "svm", "knn"], knn: float
-) -> Scores:
-    return Scores(
-        map=retrieved.map,
-        nn=retrieved.nn,
-        ft=retrieved.ft,
-        st=retrieved.st,
-        e=retrieved.e,
-        dcg=retrieved.dcg,
-        accuracy=accuracy,
-        accuracy_by=by,
-        knn_accuracy=knn,
+        ap_convention=ap_convention,
     )
 
 

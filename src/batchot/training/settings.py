@@ -12,12 +12,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args, get_origin
 
 from batchot.errors import extras_named
-from batchot.training.recipe import DataSettings, Recipe, RecipeError
+from batchot.towers.spec import ONLY
+from batchot.training.recipe import DataSettings, Recipe, RecipeError, TogetherSettings, TowerRecipe
 
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
 
 
+TOWER_SECTIONS = ("data", "shapes", "augment", "model", "batch")
+_ORDER = (
+    *("name", "data", "about", "epochs", "seed", "precision", "channels_last", "checkpoint_minutes", "first"),
+    *("shapes", "augment", "model", "loss", "batch", "optim", "evaluation"),
+)
 _OWN_LOSSES = ("batch-ot", "uniform")
 _OWN_LOSS_SETTINGS = (
     "margin",
@@ -52,7 +58,7 @@ def setting_types() -> dict[str, Any]:
     <class 'float'>
     """
     types: dict[str, Any] = {}
-    for name, hint in typing.get_type_hints(Recipe).items():
+    for name, hint in _hints().items():
         if dataclasses.is_dataclass(hint):
             types |= {f"{name}.{inner}": kind for inner, kind in typing.get_type_hints(hint).items()}
         else:
@@ -67,8 +73,23 @@ def sections() -> tuple[str, ...]:
     >>> sections()
     ('data', 'shapes', 'augment', 'model', 'loss', 'batch', 'optim', 'evaluation')
     """
-    hints = typing.get_type_hints(Recipe)
-    return tuple(name for name, hint in hints.items() if dataclasses.is_dataclass(hint))
+    return tuple(name for name, hint in _hints().items() if dataclasses.is_dataclass(hint))
+
+
+def _hints() -> dict[str, Any]:
+    """Types of the groups of settings of a recipe with one tower and of those that are in none, in their order."""
+    hints = typing.get_type_hints(TowerRecipe) | typing.get_type_hints(Recipe)
+    return {name: hints[name] for name in _ORDER}
+
+
+@cache
+def together_types() -> dict[str, Any]:
+    """Give the type of every setting of the section ``together``.
+
+    >>> together_types()["negatives"]
+    <class 'int'>
+    """
+    return dict(typing.get_type_hints(TogetherSettings))
 
 
 def full_name(setting: str) -> str:
@@ -146,7 +167,17 @@ def _parser() -> ArgumentParser:
         from jsonargparse import ArgumentParser
 
     parser = ArgumentParser(exit_on_error=False)
-    parser.add_class_arguments(Recipe, None)
+    parser.add_class_arguments(TowerRecipe, None)
+    parser.add_class_arguments(Recipe, None, skip={"towers", "together"})
+    return parser
+
+
+@cache
+def _together_parser() -> ArgumentParser:
+    from jsonargparse import ArgumentParser
+
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(TogetherSettings, None)
     return parser
 
 
@@ -156,8 +187,22 @@ def settings_help(recipe: Recipe | None = None) -> str:
     >>> "loss.lam = 5.0 (a number)" in settings_help()
     True
     """
-    shown = Recipe("NAME", DataSettings("mnist")) if recipe is None else recipe
-    return "\n".join(help_lines(shown))
+    if recipe is None or not recipe.several:
+        shown = recipe or Recipe("NAME", {ONLY: TowerRecipe(DataSettings("mnist"))})
+        return "\n".join(help_lines(shown))
+    from docstring_parser import parse
+
+    sections = dict.fromkeys(name.rpartition(".")[0] for name in setting_types())
+    lines = help_lines(recipe, [section for section in sections if section not in TOWER_SECTIONS])
+    documented = parse(TogetherSettings.__doc__ or "").params
+    texts = {p.arg_name: " ".join((p.description or "").split()) for p in documented}
+    lines += [
+        f"  together.{key} = {getattr(recipe.together, key)} ({_allowed_together(key)})\n      {texts[key]}"
+        for key in together_types()
+    ]
+    for name, part in recipe.parts.items():
+        lines += help_lines(part, TOWER_SECTIONS, f"{name}.")
+    return "\n".join(lines)
 
 
 def help_lines(recipe: Recipe, only: Sequence[str] | None = None, prefix: str = "") -> list[str]:
@@ -258,7 +303,8 @@ def build(values: dict[str, Any], source: str) -> Recipe:
     instantiate = getattr(parser, "instantiate", None) or parser.instantiate_classes
     try:
         made = instantiate(checked)
-        return Recipe(**{f.name: made[f.name] for f in dataclasses.fields(Recipe)})
+        tower = TowerRecipe(**{section: made[section] for section in TOWER_SECTIONS})
+        return Recipe(towers={ONLY: tower}, **{n: made[n] for n in _ORDER if n not in TOWER_SECTIONS})
     except RecipeError as error:
         raise RecipeError(f"{source}: {error}") from error
 
@@ -425,18 +471,6 @@ def _where_effective(made: Recipe) -> list[tuple[str, bool, str]]:
     return [(name, effective, where) for names, effective, where in groups for name in names]
 
 
-def make_recipe(raw: dict[str, Any], source: str, overrides: Sequence[tuple[str, str]] = ()) -> Recipe:
-    """Make a recipe of one network of nested values."""
-    values = flat(raw, source)
-    changed: dict[str, Any] = {}
-    for name, text in overrides:
-        change(changed, values, name, text)
-    forget_options(changed, values)
-    made = build(lenient(values | changed), "command line" if changed else source)
-    check_effect(changed, made)
-    return made
-
-
 def as_yaml(values: Any) -> Any:
     """Give nested values as YAML writes them: tuples become lists."""
     if isinstance(values, dict):
@@ -445,8 +479,36 @@ def as_yaml(values: Any) -> Any:
 
 
 def plain_mapping(recipe: Recipe) -> dict[str, Any]:
-    """Give a recipe of one network as nested plain values."""
-    return as_yaml(dataclasses.asdict(recipe))
+    """Give the settings of the first tower and those of all as nested plain values."""
+    values = {name: getattr(recipe, name) for name in _ORDER}
+    return as_yaml({name: dataclasses.asdict(v) if name in sections() else v for name, v in values.items()})
+
+
+def make_together(values: dict[str, Any], source: str) -> TogetherSettings:
+    """Type-check the settings of the section ``together``."""
+    from argparse import ArgumentError
+
+    types = together_types()
+    for key in values:
+        if key not in types:
+            raise RecipeError(f"{source}: unknown setting together.{key}{suggestion(key, list(types))}")
+    for key, value in values.items():
+        try:
+            _together_parser().parse_object({key: value})
+        except (ArgumentError, TypeError) as error:
+            raise RecipeError(
+                f"{source}: together.{key}: {value!r} is not allowed; allowed: {_allowed_together(key)}"
+            ) from error
+    checked = _together_parser().parse_object(values)
+    return TogetherSettings(**{key: checked[key] for key in types})
+
+
+def _allowed_together(key: str) -> str:
+    if key == "rename":
+        return "a mapping such as {sketch: {dog: Quadruped}}"
+    if key in ("within", "across"):
+        return "a mapping from name to number such as {sketch: 0.5}"
+    return allowed(together_types()[key])
 
 
 def leaves(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -6,8 +6,8 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from batchot.reporting import CrossModalMaterial, Items
-from batchot.reporting.cross_material import plural
+from batchot.reporting import Items, ReportMaterial
+from batchot.reporting.material import plural
 
 PIXELS = torch.zeros(3, 1, 4, 4, dtype=torch.uint8)
 LABELS = torch.tensor([0, 1, 1])
@@ -32,17 +32,17 @@ def test_items_that_do_not_fit_are_told(fields: dict[str, object], message: str)
 
 
 def test_sides_that_do_not_fit_each_other_are_told(
-    make_cross_material: Callable[..., CrossModalMaterial],
+    make_cross_material: Callable[..., ReportMaterial],
 ) -> None:
     material = make_cross_material([0, 1], [0, 2])
     narrow = dataclasses.replace(material.query, embeddings=torch.zeros(2, 3))
     with pytest.raises(ValueError, match="sketch embeddings are 3 wide and those of the shape 5"):
-        dataclasses.replace(material, query=narrow)
+        dataclasses.replace(material, **vars(narrow))
     with pytest.raises(ValueError, match="shape labels run from 0 to 2, but there are 2 classes"):
         dataclasses.replace(material, classes=("a", "b"))
 
 
-def test_classes_of_one_side_only(make_cross_material: Callable[..., CrossModalMaterial]) -> None:
+def test_classes_of_one_side_only(make_cross_material: Callable[..., ReportMaterial]) -> None:
     material = make_cross_material([0, 3, 3], [0, 2, 1, 1])
     assert material.distractors == ("class-1", "class-2")
     assert material.absent == ("class-3",)

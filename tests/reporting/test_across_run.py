@@ -6,31 +6,30 @@ from pathlib import Path
 
 import pytest
 
-from batchot.reporting import load_cross_material, write_cross_report
-from batchot.training.cross_recipe import CrossModalRecipe
-from batchot.training.cross_run import TrainedCrossRun, train_cross
-from batchot.training.recipes import load_any_recipe
+from batchot.reporting import load_material, write_report
+from batchot.training.recipes import load_recipe
+from batchot.training.run import TrainedRun, train
 from report_support import check_rebuilt
 
 
 @pytest.fixture(scope="module")
-def run(digits_twice: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainedCrossRun:
+def run(digits_twice: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainedRun:
     overrides = [("epochs", "1"), ("data.limit", "100")]
-    recipe = load_any_recipe(str(digits_twice), overrides)
-    assert isinstance(recipe, CrossModalRecipe)
-    return train_cross(recipe, tmp_path_factory.mktemp("cross") / "run", device="cpu")
+    return train(
+        load_recipe(str(digits_twice), overrides), tmp_path_factory.mktemp("cross") / "run", device="cpu"
+    )
 
 
 @pytest.mark.usefixtures("light_only")
-def test_report_of_a_run_and_the_same_again_from_its_folder(run: TrainedCrossRun, tmp_path: Path) -> None:
-    write_cross_report(run)
+def test_report_of_a_run_and_the_same_again_from_its_folder(run: TrainedRun, tmp_path: Path) -> None:
+    write_report(run)
     page = run.folder.report.read_text()
     assert "digits-twice, batch-ot, seed 0" in page
     assert (
         f"<td>{100 * (run.rows[-1].map or 0):.2f}</td>" in page
     )  # measured by the trainer and by the report
 
-    material = load_cross_material(run.folder.root)
+    material = load_material(run.folder.root)
     assert (material.query_name, material.gallery_name) == ("left", "right")
     assert len(material.query) == len(run.data.queries)
     assert len(material.gallery) == len(run.data.gallery)

@@ -8,7 +8,7 @@ from typing import IO
 import pytest
 
 from batchot.errors import RunError
-from batchot.training.files import write_atomically, write_csv, write_json, write_text
+from batchot.files import write_atomically, write_csv, write_json, write_text
 
 
 def only_file(folder: Path) -> Path:

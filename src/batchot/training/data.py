@@ -1,52 +1,75 @@
-"""From a cross-modal recipe to the data of its towers, with one list of classes."""
+"""From a recipe to the data of its towers, with one list of classes, and to its batches."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from batchot.data import Preparation, Samples, Splits
-from batchot.data.batches.joined import Joined, sources_of
-from batchot.data.batches.paired import Paired, PairedBatches, pair_classes
-from batchot.training.cross_recipe import CrossModalRecipe
+from torch import Tensor
+
+from batchot.data import (
+    BalancedBatches,
+    BatchSampler,
+    PairedTrainingBatches,
+    PlainBatches,
+    Preparation,
+    Samples,
+    Splits,
+    TrainingBatches,
+)
+from batchot.data.batches.joined import sources_of
+from batchot.data.batches.paired import PairedBatches, pair_classes
+from batchot.data.batches.resumable import ResumableBatches
+from batchot.data.labels import Share
+from batchot.ranks import rank_count, this_rank
+from batchot.towers.spec import ONLY
 from batchot.training.inputs import (
+    all_of,
     collection_of,
     load_own,
+    load_splits,
     mix_sources,
     other_sources,
     prepare,
-    sketch_size,
     view_folder,
 )
 from batchot.training.recipe import Recipe, RecipeError
 
 
 @dataclass(frozen=True, eq=False)
-class CrossData:
-    """The samples of a cross-modal run, all labelled by one list of classes."""
+class RunData:
+    """The samples of a run, all labelled by one list of classes."""
 
-    paired: Paired
+    sets: dict[str, Splits[Any]]  # of each tower
     train: dict[str, Samples]  # of each tower
     queries: Samples
-    gallery: Samples
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Of all towers together."""
-        return self.paired.classes
+    gallery: Samples | None  # None: the queries, each without itself
+    classes: tuple[str, ...]  # of all towers together
+    shared: tuple[int, ...]  # labels of those that every tower has
 
 
-def load_cross(
-    recipe: CrossModalRecipe,
+def load_data(
+    recipe: Recipe,
     data_root: Path | None,
     *,
     tell: Callable[[str], None] = lambda text: None,
     progress: bool = False,
-) -> CrossData:
+) -> RunData:
     """Load the samples of all towers, and name the classes that only one of them has."""
+    if recipe.several:
+        return _load_several(recipe, data_root, tell, progress)
+    splits = load_splits(recipe, data_root, tell=tell, progress=progress)
+    name, classes = recipe.query, splits.train.classes
+    shared = tuple(range(len(classes)))
+    return RunData({name: splits}, {name: splits.train}, splits.test, None, classes, shared)
+
+
+def _load_several(
+    recipe: Recipe, data_root: Path | None, tell: Callable[[str], None], progress: bool
+) -> RunData:
     target = load_tower(recipe, recipe.target, data_root, tell=tell, progress=progress)
     renamed = recipe.together.rename.get(recipe.target, {})
     asked = tuple(renamed.get(name, name) for name in target.train.classes)
@@ -87,10 +110,10 @@ def load_cross(
         raise RecipeError(
             f"{recipe.query}.data: {paired.parts[recipe.query].name} has no test part to query with"
         )
-    return CrossData(paired, train, queries, gallery)
+    return RunData(paired.parts, train, queries, gallery, paired.classes, paired.shared_labels)
 
 
-def _names_still_to_change(recipe: CrossModalRecipe, name: str) -> dict[str, str]:
+def _names_still_to_change(recipe: Recipe, name: str) -> dict[str, str]:
     tower, rename = recipe.towers[name].data, recipe.together.rename
     if tower.mixed:
         return {}  # see load_tower
@@ -99,14 +122,8 @@ def _names_still_to_change(recipe: CrossModalRecipe, name: str) -> dict[str, str
     return rename.get(name, {})
 
 
-def all_of(part: Splits[Any]) -> Samples:
-    """Give the training and test samples of a set as one."""
-    samples: Samples = part.train if len(part.test) == 0 else Joined(part.train, part.test)
-    return samples
-
-
 def load_tower(
-    recipe: CrossModalRecipe,
+    recipe: Recipe,
     name: str,
     data_root: Path | None,
     *,
@@ -115,7 +132,7 @@ def load_tower(
     progress: bool = False,
 ) -> Splits[Any]:
     """Load the samples of one tower."""
-    tower = recipe.towers[name]
+    tower = recipe.parts[name]
 
     def lines() -> Splits[Any]:
         return _line_drawings(recipe, tower, data_root, tell, progress)
@@ -139,7 +156,7 @@ def load_tower(
 
 
 def _line_drawings(
-    recipe: CrossModalRecipe,
+    recipe: Recipe,
     tower: Recipe,
     data_root: Path | None,
     tell: Callable[[str], None],
@@ -148,13 +165,13 @@ def _line_drawings(
     from batchot.data.line_drawings import load_line_drawings
     from batchot.data.sets.quickdraw import Hand
 
-    target = recipe.towers[recipe.target]
+    target = recipe.parts[recipe.target]
     if not target.data.shapes:
         raise RecipeError(f"line drawings are made from shapes, but the tower {recipe.target} has images")
     collection = collection_of(target, data_root, tell)
     return load_line_drawings(
         collection,
-        size=sketch_size(tower),
+        size=tower.data.sketch_size,
         folder=view_folder(),
         hand=Hand.of(tower.augment.hand),
         progress=progress,
@@ -162,11 +179,11 @@ def _line_drawings(
     )
 
 
-def paired_batches(recipe: CrossModalRecipe, data: CrossData) -> PairedBatches:
+def paired_batches(recipe: Recipe, data: RunData) -> PairedBatches:
     """Give the sampler: the same classes in the batches of all towers."""
     labels = {name: samples.labels for name, samples in data.train.items()}
     sizes = {name: tower.batch.size for name, tower in recipe.towers.items()}
-    shared = data.paired.shared_labels
+    shared = data.shared
     first = recipe.towers[recipe.query].batch
     # two samples of a class and tower at least, or there would be no positive pair within it
     classes = min(first.classes_per_batch or min(sizes.values()) // 2, len(shared))
@@ -185,9 +202,57 @@ def paired_batches(recipe: CrossModalRecipe, data: CrossData) -> PairedBatches:
         raise RecipeError(f"batch: {error}") from error
 
 
-def preparations(recipe: CrossModalRecipe, data: CrossData) -> dict[str, Preparation]:
+def preparations(recipe: Recipe, data: RunData) -> dict[str, Preparation]:
     """Give what is done to the samples of each tower: each has its own pixel statistics and augmentation."""
     return {
-        name: prepare(tower, dataclasses.replace(data.paired.parts[name], train=data.train[name]))
-        for name, tower in recipe.towers.items()
+        name: prepare(part, dataclasses.replace(data.sets[name], train=data.train[name]))
+        for name, part in recipe.parts.items()
     }
+
+
+def sampler_of(recipe: Recipe, data: RunData) -> Any:
+    """Give what says which samples go into which batch."""
+    return paired_batches(recipe, data) if recipe.several else _sampler(recipe, data.train[recipe.query])
+
+
+def _sampler(recipe: Recipe, train: Samples) -> BatchSampler:
+    settings = recipe.batch
+    size, classes = settings.size, settings.classes_per_batch
+    if settings.sampler == "balanced" and classes is None:
+        present = len(train.labels.unique())
+        if size < 2 * present or size % present or size > len(train):
+            size = min(size, len(train))
+            classes = max(1, min(present, size // 2))
+            size -= size % classes
+        else:
+            classes = present
+    if size > len(train):
+        raise RecipeError(
+            f"batch.size: {settings.size} is not allowed; there are {len(train):,} training samples"
+        )
+    try:
+        sources = sources_of(train)
+        if settings.sampler == "plain":
+            return PlainBatches(len(train), size, sources=sources)
+        assert classes is not None
+        return BalancedBatches(train.labels, size, classes, sources)
+    except ValueError as error:
+        raise RecipeError(f"batch: {error}") from error
+
+
+class _OneTower(TrainingBatches):
+    """The batches of the only tower, by its name."""
+
+    def _make(self, indices: Tensor, epoch: int, k: int) -> Any:
+        return {ONLY: super()._make(indices, epoch, k)}
+
+
+def training_batches(
+    recipe: Recipe, sampler: Any, train: Mapping[str, Samples], prepare: Mapping[str, Preparation]
+) -> ResumableBatches[Any, dict[str, tuple[Tensor, Tensor]]]:
+    """Give this rank's part of the training batches, samples and labels by tower."""
+    rank, ranks, seed = this_rank(), rank_count(), recipe.seed
+    if recipe.several:
+        return PairedTrainingBatches(train, sampler, prepare, seed=seed, share=Share(rank, ranks))
+    share = Share(rank, ranks, halves=recipe.loss.against == "halves")
+    return _OneTower(train[recipe.query], sampler, prepare[recipe.query], seed=seed, share=share)  # type: ignore[return-value]

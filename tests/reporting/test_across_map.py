@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from batchot.reporting.cross_sections import SharedMap, draw_shared_map, lay_out_both
+from batchot.reporting.embedding import SharedMap, draw_shared_map, lay_out_both
 
 
 def test_points_keep_their_class_and_their_modality() -> None:

@@ -3,15 +3,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from batchot.training.cross_recipe import CrossModalRecipe, cross_settings_help
-from batchot.training.recipe import RecipeError
-from batchot.training.recipes import first_difference, load_any_recipe, load_recipe, to_mapping
+from batchot.training.recipe import Recipe, RecipeError
+from batchot.training.recipes import first_difference, load_recipe, to_mapping
+from batchot.training.settings import settings_help
 
 
-def cross(*overrides: tuple[str, str], name: str = "sketch-folder-scratch") -> CrossModalRecipe:
-    recipe = load_any_recipe(name, overrides)
-    assert isinstance(recipe, CrossModalRecipe)
-    return recipe
+def cross(*overrides: tuple[str, str], name: str = "sketch-folder-scratch") -> Recipe:
+    return load_recipe(name, overrides)
 
 
 def test_an_override_reaches_one_tower_or_all() -> None:
@@ -19,14 +17,14 @@ def test_an_override_reaches_one_tower_or_all() -> None:
     assert one.towers["sketch"].model.backbone == "resnet10-w8" != one.towers["shape"].model.backbone
     every = cross(("model.widths", "[32,16]"), ("epochs", "3"), ("loss", "uniform"))
     assert {t.model.widths for t in every.towers.values()} == {(32, 16)}
-    assert {t.epochs for t in every.towers.values()} == {3}
+    assert {t.epochs for t in every.parts.values()} == {3}
     assert every.loss.name == "uniform"
 
 
 def test_what_is_common_is_the_same_in_all_towers() -> None:
     recipe = cross(("seed", "7"), ("optim.lr", "0.01"), ("precision", "32"))
     assert (recipe.seed, recipe.optim.lr, recipe.precision) == (7, 0.01, "32")
-    assert recipe.towers["sketch"].optim == recipe.towers["shape"].optim
+    assert recipe.parts["sketch"].optim == recipe.parts["shape"].optim
     assert (recipe.query, recipe.target, recipe.pairs) == ("sketch", "shape", [("sketch", "shape")])
 
 
@@ -48,7 +46,7 @@ def test_written_and_read_again_it_is_the_same(tmp_path: Path) -> None:
     recipe = cross(("together.within.sketch", "0.5"), ("sketch.batch.size", "24"), ("seed", "3"))
     file = tmp_path / "mine.yaml"
     file.write_text(yaml.safe_dump(to_mapping(recipe)))
-    again = load_any_recipe(str(file))
+    again = load_recipe(str(file))
     assert again == recipe
     assert first_difference(again, recipe) is None
     other = cross(("together.within.sketch", "0.5"), ("sketch.batch.size", "26"), ("seed", "3"))
@@ -80,9 +78,13 @@ def test_what_is_wrong_is_named(override: tuple[str, str], message: str) -> None
         cross(override)
 
 
-def test_a_recipe_of_one_network_is_none_with_towers() -> None:
-    with pytest.raises(RecipeError, match="is a cross-modal recipe"):
-        load_recipe("sketch-folder-scratch")
+def test_a_recipe_of_one_network_is_one_with_a_tower() -> None:
+    recipe = load_recipe("digits", [("model.widths", "[16,8]"), ("epochs", "3")])
+    assert list(recipe.towers) == [recipe.query] == [recipe.target] == ["model"] and not recipe.several
+    assert recipe.model is recipe.towers["model"].model and recipe.parts == {"model": recipe}
+    assert "towers" not in to_mapping(recipe) and "together" not in to_mapping(recipe)
+    sketch = cross(("epochs", "4")).parts["sketch"]
+    assert (sketch.data.name, sketch.epochs, sketch.several) == ("sketches", 4, False)
 
 
 @pytest.mark.parametrize(
@@ -100,11 +102,11 @@ def test_a_broken_file_is_refused(text: str, message: str, tmp_path: Path) -> No
     file = tmp_path / "broken.yaml"
     file.write_text(text.replace("*s", "{data: {name: sketches}, model: {name: cnn}}"))
     with pytest.raises(RecipeError, match=message):
-        load_any_recipe(str(file))
+        load_recipe(str(file))
 
 
 def test_help_lists_every_setting_with_its_value() -> None:
-    text = cross_settings_help(cross(("sketch.augment.elastic", "1.25")))
+    text = settings_help(cross(("sketch.augment.elastic", "1.25")))
     assert "sketch.augment.elastic = 1.25 (a number)" in text
     assert "together.share = none (none, backbone, all)" in text
     assert "shape.model.pooling = max" in text

@@ -8,14 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from batchot.reporting import CrossModalMaterial
-from batchot.reporting.cross_material import Side
-from batchot.reporting.cross_sections import (
-    CrossAnalysis,
+from batchot.reporting import ReportMaterial
+from batchot.reporting.across import (
+    Analysis,
     draw_retrieved,
     queries_of_class,
     retrieved_section,
 )
+from batchot.reporting.material import Side
 from batchot.reporting.style import Thumbnails
 
 
@@ -34,7 +34,7 @@ def test_best_is_best_worst_is_worst_and_none_comes_twice(values: list[int], see
 
 
 def test_classes_come_worst_first_and_those_without_a_shape_not_at_all(
-    make_cross_material: Callable[..., CrossModalMaterial],
+    make_cross_material: Callable[..., ReportMaterial],
 ) -> None:
     material = make_cross_material([0, 0, 1, 1, 2], [0, 0, 1, 3])
     x = torch.eye(4, 6)
@@ -43,7 +43,7 @@ def test_classes_come_worst_first_and_those_without_a_shape_not_at_all(
     queries, gallery = (
         Thumbnails(Side(items, material.classes)) for items in (material.query, material.gallery)
     )
-    page = retrieved_section(CrossAnalysis(material), queries, gallery)
+    page = retrieved_section(Analysis(material), queries, gallery)
     first, second = page.index("<b>class-0</b>"), page.index("<b>class-1</b>")
     assert first < second
     assert page.count("<details") == 2
@@ -51,9 +51,9 @@ def test_classes_come_worst_first_and_those_without_a_shape_not_at_all(
     assert page[first:second].index("<b>best</b>") < page[first:second].index("<b>worst</b>")
 
 
-def test_the_picture_has_a_row_for_each_class(make_cross_material: Callable[..., CrossModalMaterial]) -> None:
-    few = draw_retrieved(CrossAnalysis(make_cross_material([0, 0, 1], [0, 1, 1])), title="t")
-    many = draw_retrieved(CrossAnalysis(make_cross_material([0, 1, 2, 3], [0, 1, 1])), title="t")
+def test_the_picture_has_a_row_for_each_class(make_cross_material: Callable[..., ReportMaterial]) -> None:
+    few = draw_retrieved(Analysis(make_cross_material([0, 0, 1], [0, 1, 1])), title="t")
+    many = draw_retrieved(Analysis(make_cross_material([0, 1, 2, 3], [0, 1, 1])), title="t")
     sizes = [Image.open(io.BytesIO(png)).size for png in (few, many)]
     assert sizes[0][0] == sizes[1][0]
     assert sizes[1][1] > 1.5 * sizes[0][1]

@@ -1,24 +1,20 @@
-"""Sections of a cross-modal report."""
+"""Sections of a report on queries that are looked for in a gallery of another kind."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from html import escape
 from typing import Literal
 
-import numpy as np
 import torch
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.patheffects import withStroke
 from torch import Tensor
 
-from batchot.evaluation import ClassMeans, RetrievalScores, retrieval_scores
+from batchot.evaluation import ClassMeans, RetrievalScores
+from batchot.reporting.analysis import Analysis
 from batchot.reporting.confusion import confusion_view
-from batchot.reporting.cross_material import CrossModalMaterial
-from batchot.reporting.embedding import class_mark, embed_in_plane
+from batchot.reporting.embedding import draw_shared_map
 from batchot.reporting.neighbours import Pair, nearest_of
 from batchot.reporting.plan import (
     BatchPlan,
@@ -28,92 +24,24 @@ from batchot.reporting.plan import (
     solve_items,
 )
 from batchot.reporting.retrieval import draw_precision_recall
-from batchot.reporting.sections import mass_words, plan_card, query_row, settings_words
+from batchot.reporting.sections import map_view, mass_words, plan_card, query_row, settings_words
 from batchot.reporting.sheet import Cell, draw_rows
 from batchot.reporting.style import (
-    LIGHT,
-    Theme,
     Thumbnails,
     bar_cell,
-    figure_text,
-    new_figure,
     percent,
-    style_axes,
     table,
     themed_figure,
 )
-
-
-@dataclass(frozen=True, eq=False)
-class CrossAnalysis:
-    """Measures of a cross-modal report's material; every property is computed when it is first asked for."""
-
-    material: CrossModalMaterial
-
-    @cached_property
-    def queries(self) -> Tensor:
-        """The embeddings of the queries as they are compared, by Euclidean distance, (n, d) float32."""
-        return self._compared(self.material.query.embeddings)
-
-    @cached_property
-    def gallery(self) -> Tensor:
-        """The embeddings of the gallery as they are compared, (m, d) float32."""
-        return self._compared(self.material.gallery.embeddings)
-
-    @cached_property
-    def query_labels(self) -> Tensor:
-        """The labels of the queries, (n,)."""
-        return self.material.query.labels.cpu()
-
-    @cached_property
-    def gallery_labels(self) -> Tensor:
-        """The labels of the gallery, (m,)."""
-        return self.material.gallery.labels.cpu()
-
-    @cached_property
-    def scores(self) -> RetrievalScores | None:
-        """Scores of every query against the whole gallery; None where they have no class in common."""
-        return self._scores(padded=False)
-
-    @cached_property
-    def padded_scores(self) -> RetrievalScores | None:
-        """The same with the average precision of SHREC'13's evaluation code."""
-        return self._scores(padded=True)
-
-    @cached_property
-    def first_found(self) -> Tensor:
-        """The nearest item of the gallery to each query, (n,)."""
-        return nearest_of(self.queries, self.gallery, 1)[:, 0]
-
-    @cached_property
-    def plane(self) -> SharedMap:
-        """Both modalities laid out in one plane; of very many a part, as t-SNE takes seconds a thousand."""
-        return lay_out_both(self.queries, self.query_labels, self.gallery, self.gallery_labels)
-
-    def _compared(self, embeddings: Tensor) -> Tensor:
-        x = embeddings.detach().cpu().float()
-        return torch.nn.functional.normalize(x) if self.material.normalized else x
-
-    def _scores(self, *, padded: bool) -> RetrievalScores | None:
-        if not bool(torch.isin(self.query_labels, self.gallery_labels).any()):
-            return None
-        return retrieval_scores(
-            self.queries,
-            self.query_labels,
-            self.gallery,
-            self.gallery_labels,
-            ap_convention="shrec13" if padded else "relevant",
-        )
-
 
 _MEASURES = ("nn", "ft", "st", "e", "dcg", "map")
 _HEADER = ("NN", "FT", "ST", "E", "DCG", "mAP")
 _NAMED = 12  # classes that are named in a sentence
 
 
-def measures_section(analysis: CrossAnalysis) -> str:
+def measures_section(analysis: Analysis) -> str:
     """The measures over queries, over classes and of each class, and precision against recall."""
-    material, scores, padded = analysis.material, analysis.scores, analysis.padded_scores
+    material, scores, padded = analysis.material, analysis.retrieval, analysis.padded
     if scores is None or padded is None:
         return (
             f"<p>The {escape(material.queries)} and the {escape(material.targets)} have no class in common, so there "
@@ -128,7 +56,7 @@ def measures_section(analysis: CrossAnalysis) -> str:
     ]
     averages = table(["mean", *_HEADER, "padded mAP"], lines, names=1)
     plot = themed_figure(lambda theme: draw_precision_recall(scores, theme), "precision against recall")
-    n, m = len(material.query), len(material.gallery)
+    n, m = len(material.query), len(material.sought)
     return (
         f"<p>Each of {n:,} {escape(material.queries)} is looked for among all {m:,} {escape(material.targets)}. "
         "Measures in %, as a mean over queries (micro) and over classes (macro); E is F1 over the first 32, higher is "
@@ -141,9 +69,9 @@ def measures_section(analysis: CrossAnalysis) -> str:
     )
 
 
-def _left_out(analysis: CrossAnalysis) -> str:
+def _left_out(analysis: Analysis) -> str:
     """Say which classes only one side has."""
-    material, scores = analysis.material, analysis.scores
+    material, scores = analysis.material, analysis.retrieval
     out = ""
     if material.absent:
         n = len(material.query) if scores is None else scores.n_skipped
@@ -153,7 +81,7 @@ def _left_out(analysis: CrossAnalysis) -> str:
             f"{escape(material.targets)} and {'is' if n == 1 else 'are'} in no mean.</p>"
         )
     if material.distractors:
-        n = int((~torch.isin(analysis.gallery_labels, analysis.query_labels)).sum())
+        n = int((~torch.isin(analysis.gallery_labels, analysis.labels)).sum())
         who = escape(material.gallery_name if n == 1 else material.targets)
         out += (
             f"<p>{n:,} {who} of {_listed(material.distractors)} {'is' if n == 1 else 'are'} wrong for every "
@@ -168,14 +96,14 @@ def _listed(names: Sequence[str]) -> str:
     return f"{len(names)} {'class' if len(names) == 1 else 'classes'} ({shown})"
 
 
-def _class_table(means: ClassMeans, analysis: CrossAnalysis) -> str:
+def _class_table(means: ClassMeans, analysis: Analysis) -> str:
     material = analysis.material
     first = analysis.gallery_labels[analysis.first_found]  # (n,)
     order = means.map.nan_to_num(nan=2.0).argsort(stable=True).tolist()
     lines = []
     for i in order:
         label = int(means.labels[i])
-        mine = first[analysis.query_labels == label]
+        mine = first[analysis.labels == label]
         wrong = mine[mine != label]
         instead = ""
         if len(wrong) and int(means.n_gallery[i]):
@@ -195,13 +123,13 @@ def _class_table(means: ClassMeans, analysis: CrossAnalysis) -> str:
     return table(header, lines, names=1)
 
 
-def confusion_section(analysis: CrossAnalysis) -> str:
+def confusion_section(analysis: Analysis) -> str:
     """Which class the nearest item of the gallery has, for the queries of each class."""
     material = analysis.material
     found = analysis.gallery_labels[analysis.first_found]
-    confusion, labels = _confusion(analysis.query_labels, found)
+    confusion, labels = _confusion(analysis.labels, found)
     classes = [material.classes[label] for label in labels]
-    right = int((analysis.query_labels == found).sum())
+    right = int((analysis.labels == found).sum())
     n = len(found)
     text = (
         f"Row: class of the {escape(material.query_name)}; column: class of the {escape(material.gallery_name)} "
@@ -242,25 +170,25 @@ def queries_of_class(average_precision: Tensor, items: Tensor, *, seed: int = 0)
     return [Asked(ranked[0], "best"), *middle, Asked(ranked[-1], "worst")]
 
 
-def retrieved_section(analysis: CrossAnalysis, queries: Thumbnails, gallery: Thumbnails) -> str:
+def retrieved_section(analysis: Analysis, queries: Thumbnails, gallery: Thumbnails) -> str:
     """Show of each class, worst first, its best, a random and its worst query, and the first that each found."""
-    material, scores = analysis.material, analysis.scores
+    material, scores = analysis.material, analysis.retrieval
     if scores is None:
         return "<p>No query has anything to find.</p>"
-    k = min(_SHOWN, len(material.gallery))
+    k = min(_SHOWN, len(material.sought))
     means = scores.per_class
     order = [i for i in means.map.nan_to_num(nan=2.0).argsort(stable=True).tolist() if means.n_queries[i] > 0]
     out = (
-        f"<p>A {escape(material.query_name)}, then the {k} nearest of all {len(material.gallery):,} "
+        f"<p>A {escape(material.query_name)}, then the {k} nearest of all {len(material.sought):,} "
         f"{escape(material.targets)}; those of another class are framed in red and crossed. AP is the average "
         "precision of the query over the whole gallery. Of each class, worst first: the best query, one drawn at "
         "random, the worst. Where a class has fewer than that to find, wrong ones end every row.</p>"
     )
     for place, i in enumerate(order):
         label, n, m = int(means.labels[i]), int(means.n_queries[i]), int(means.n_gallery[i])
-        items = (analysis.query_labels == label).nonzero()[:, 0]
+        items = (analysis.labels == label).nonzero()[:, 0]
         asked = queries_of_class(scores.per_query.ap, items, seed=label)
-        found = nearest_of(analysis.queries[[a.item for a in asked]], analysis.gallery, k)
+        found = nearest_of(analysis.x[[a.item for a in asked]], analysis.gallery, k)
         rows = "".join(
             _row(analysis, scores, queries, gallery, one, row)
             for one, row in zip(asked, found.tolist(), strict=True)
@@ -278,7 +206,7 @@ def retrieved_section(analysis: CrossAnalysis, queries: Thumbnails, gallery: Thu
 
 
 def _row(
-    analysis: CrossAnalysis,
+    analysis: Analysis,
     scores: RetrievalScores,
     queries: Thumbnails,
     gallery: Thumbnails,
@@ -289,19 +217,19 @@ def _row(
     shown = queries.figure(asked.item, f"{asked.kind} query, {ap}").replace(
         "</figcaption>", f"<span><b>{asked.kind}</b></span><span>{ap}</span></figcaption>"
     )
-    wrong = analysis.gallery_labels[list(found)] != analysis.query_labels[asked.item]
-    distances = [float((analysis.gallery[item] - analysis.queries[asked.item]).norm()) for item in found]
+    wrong = analysis.gallery_labels[list(found)] != analysis.labels[asked.item]
+    distances = [float((analysis.gallery[item] - analysis.x[asked.item]).norm()) for item in found]
     return query_row(shown, gallery, found, distances, wrong.tolist())
 
 
-def draw_retrieved(analysis: CrossAnalysis, *, title: str, rows: int = 16) -> bytes:
+def draw_retrieved(analysis: Analysis, *, title: str, rows: int = 16) -> bytes:
     """Draw one query of each class (of the first so many) and what it finds; wrong ones are marked."""
     material = analysis.material
     order = torch.randperm(len(material.query), generator=torch.Generator().manual_seed(0))
-    labels = analysis.query_labels
+    labels = analysis.labels
     chosen = torch.cat([order[labels[order] == label][:1] for label in labels.unique()[:rows]])  # (q,)
-    found = nearest_of(analysis.queries[chosen], analysis.gallery, min(10, len(material.gallery)))
-    sketches, shapes = material.query.thumbnails, material.gallery.thumbnails
+    found = nearest_of(analysis.x[chosen], analysis.gallery, min(10, len(material.sought)))
+    sketches, shapes = material.query.thumbnails, material.sought.thumbnails
     lines = [
         (
             material.classes[int(labels[query])],
@@ -338,18 +266,18 @@ def paired_items(
     return drawn[0], drawn[1]
 
 
-def plans_section(analysis: CrossAnalysis, queries: Thumbnails, gallery: Thumbnails) -> str:
+def plans_section(analysis: Analysis, queries: Thumbnails, gallery: Thumbnails) -> str:
     """Misplacement, plan and shares of the mass within both modalities and across; empty without the transport loss."""
     material = analysis.material
     settings = material.loss
     if settings is None:
         return ""
-    asked, sought = paired_items(analysis.query_labels, analysis.gallery_labels)
+    asked, sought = paired_items(analysis.labels, analysis.gallery_labels)
     if len(asked) == 0:
         return "<p>There is no class in common, so no batch can be drawn.</p>"
-    rows = (material.query.embeddings, analysis.query_labels, asked)
-    columns = (material.gallery.embeddings, analysis.gallery_labels, sought)
-    classes = len(analysis.query_labels[asked].unique())
+    rows = (material.query.embeddings, analysis.labels, asked)
+    columns = (material.sought.embeddings, analysis.gallery_labels, sought)
+    classes = len(analysis.labels[asked].unique())
     out = (
         f"<p>One batch of {len(asked)} {escape(material.queries)} and {len(sought)} {escape(material.targets)} of the "
         f"same {classes} {'class' if classes == 1 else 'classes'}, drawn from the test items and sorted by class. "
@@ -381,131 +309,30 @@ def _plan(plan: BatchPlan, name: str, classes: tuple[str, ...], columns: str) ->
     return f'<h3>{escape(name)}</h3>{mass_words(plan)}<div class="plots">{figures}</div>'
 
 
-def _heaviest(analysis: CrossAnalysis, plan: BatchPlan, queries: Thumbnails, gallery: Thumbnails) -> str:
+def _heaviest(analysis: Analysis, plan: BatchPlan, queries: Thumbnails, gallery: Thumbnails) -> str:
     assert plan.column_items is not None and plan.column_labels is not None
     cards = ""
     for i, j in heaviest_pairs(plan, _PAIRS):
         first, second = int(plan.items[i]), int(plan.column_items[j])
-        distance = float((analysis.queries[first] - analysis.gallery[second]).norm())
+        distance = float((analysis.x[first] - analysis.gallery[second]).norm())
         positive = bool(plan.labels[i] == plan.column_labels[j])
         mass = float(plan.T[i, j]) * plan.n_pairs
         cards += plan_card(queries, gallery, Pair(first, second, distance), mass, positive=positive)
     return f'<h3>Pairs of most mass across</h3><div class="pairs">{cards}</div>'
 
 
-@dataclass(frozen=True, eq=False)
-class SharedMap:
-    """Queries and items of the gallery as points of one plane."""
-
-    points: np.ndarray  # (k, 2)
-    labels: np.ndarray  # (k,)
-    is_query: np.ndarray  # (k,) bool
-    asked: tuple[int, ...]  # the labels that queries have, drawn or not
-    how: str  # "t-SNE" or what stands in for it
-
-
-def lay_out_both(
-    queries: Tensor,
-    query_labels: Tensor,
-    gallery: Tensor,
-    gallery_labels: Tensor,
-    *,
-    limit: int = 700,
-    seed: int = 0,
-) -> SharedMap:
-    """Lay the embeddings of two modalities out in one plane by t-SNE."""
-    generator = torch.Generator().manual_seed(seed)
-    some = [torch.randperm(len(x), generator=generator)[:limit] for x in (queries, gallery)]
-    x = torch.cat([queries[some[0]], gallery[some[1]]])  # (k, d)
-    labels = torch.cat([query_labels[some[0]], gallery_labels[some[1]]])
-    # the labels of this map say where in x each of its points was
-    plane = embed_in_plane(x, torch.arange(len(x)), limit=len(x), seed=seed)
-    return SharedMap(
-        points=plane.points,
-        labels=labels.numpy()[plane.labels],
-        is_query=plane.labels < len(some[0]),
-        asked=tuple(query_labels.unique().tolist()),
-        how=plane.how,
+def embedding_section(analysis: Analysis) -> str:
+    """Both modalities in one plane, with a legend that any script can be read in."""
+    material, plane = analysis.material, analysis.shared
+    names = (material.queries, material.targets)
+    plot = themed_figure(
+        lambda theme: draw_shared_map(plane, material.classes, names, theme=theme), "map of both modalities"
     )
-
-
-def draw_shared_map(
-    plane: SharedMap,
-    classes: Sequence[str],
-    names: tuple[str, str],
-    *,
-    title: str = "",
-    theme: Theme = LIGHT,
-) -> Figure:
-    """Draw both modalities: hollow queries and filled items of the gallery, in the colour and shape of the class."""
-    figure = new_figure(7.6, 6.4, theme)
-    axes = figure.subplots()
-    other = ~np.isin(plane.labels, plane.asked)
-    size = 13 if len(plane.points) > 500 else 24
-    if other.any():
-        axes.scatter(
-            plane.points[other, 0],
-            plane.points[other, 1],
-            s=size / 2,
-            color=theme.muted,
-            alpha=0.45,
-            linewidths=0,
-        )
-    for label in plane.asked:
-        marker, colour = class_mark(label, theme)
-        mine = plane.labels == label
-        found = plane.points[mine & ~plane.is_query]
-        sought = plane.points[mine & plane.is_query]
-        edge = theme.background  # parts filled marks that lie on each other
-        axes.scatter(
-            found[:, 0],
-            found[:, 1],
-            s=2.4 * size,
-            color=colour,
-            marker=marker,
-            edgecolors=edge,
-            linewidths=0.5,
-        )
-        axes.scatter(
-            sought[:, 0],
-            sought[:, 1],
-            s=1.4 * size,
-            facecolors="none",
-            marker=marker,
-            edgecolors=colour,
-            linewidths=0.9,
-        )
-    for label, place in _named(plane):
-        halo = [withStroke(linewidth=2.4, foreground=theme.background)]
-        shown = figure_text(classes[label], f"class {label}")
-        axes.annotate(
-            shown, (place[0], place[1]), fontsize=8, color=theme.ink, ha="center", path_effects=halo
-        )
-    marks = [
-        Line2D([], [], linestyle="", marker="o", color=theme.ink, markerfacecolor="none", label=names[0]),
-        Line2D([], [], linestyle="", marker="o", color=theme.ink, label=names[1]),
-    ]
-    if other.any():
-        told = f"{names[1]} of other classes"
-        marks.append(Line2D([], [], linestyle="", marker="o", markersize=3, color=theme.muted, label=told))
-    axes.set(xticks=[], yticks=[], title=title.replace("$", "\\$"))
-    axes.legend(handles=marks, loc="upper center", bbox_to_anchor=(0.5, 0), ncols=3, frameon=False)
-    style_axes(axes, theme, grid=False)
-    axes.spines[:].set_visible(False)
-    return figure
-
-
-def _named(plane: SharedMap) -> list[tuple[int, np.ndarray]]:
-    """Give the classes whose names are written, and where; of names that would lie on each other the first."""
-    width, height = np.ptp(plane.points, axis=0)
-    named: list[tuple[int, np.ndarray]] = []
-    for label in plane.asked:
-        mine = plane.points[(plane.labels == label) & plane.is_query]
-        if len(mine) == 0:
-            continue
-        # at the item in the middle, as the mean of a class in two parts lies among others
-        place = mine[np.abs(mine - np.median(mine, axis=0)).sum(1).argmin()]
-        apart = (abs(place - other) > (0.14 * width, 0.03 * height) for _, other in named)
-        if all(far.any() for far in apart):
-            named.append((label, place))
-    return named
+    n = int(plane.is_query.sum())
+    text = (
+        f"<p>Map by {plane.how} of {n:,} {escape(names[0])} (hollow) and {len(plane.points) - n:,} {escape(names[1])} "
+        "(filled) together; a class has one colour and one shape in both, and its name stands at the median of its "
+        f"{escape(names[0])}, where there is room. Where the two modalities lie apart, the networks tell them apart "
+        "and not only the classes.</p>"
+    )
+    return map_view(text, plot, plane.asked, material.classes)

@@ -8,18 +8,18 @@ import pytest
 import torch
 
 from batchot.errors import RunError
+from batchot.files import RunFolder, write_csv, write_text
 from batchot.losses import BatchOTSettings
-from batchot.reporting import CrossModalMaterial, load_cross_material, rebuild_report, save_cross_material
-from batchot.training.files import RunFolder, write_csv, write_text
+from batchot.reporting import ReportMaterial, load_material, rebuild_report, save_material
 
-Make = Callable[..., CrossModalMaterial]
+Make = Callable[..., ReportMaterial]
 
 
-def written(root: Path, material: CrossModalMaterial) -> RunFolder:
+def written(root: Path, material: ReportMaterial) -> RunFolder:
     folder = RunFolder(root)
     write_text(folder.config, material.config)
     write_csv(folder.history, [dataclasses.asdict(row) for row in material.rows])
-    save_cross_material(root, material)
+    save_material(root, material)
     return folder
 
 
@@ -29,16 +29,15 @@ def test_round_trip(make_cross_material: Make, tmp_path: Path, full: bool) -> No
     if full:
         material = dataclasses.replace(
             material,
-            query=dataclasses.replace(
-                material.query, names=("a b/1", "椅子/2", '<&">'), embeddings=torch.randn(3, 5).bfloat16()
-            ),
+            names=("a b/1", "椅子/2", '<&">'),
+            embeddings=torch.randn(3, 5).bfloat16(),
             query_name="photo",
             gallery_name="cloud",
             normalized=False,
             loss=BatchOTSettings(lam=7.0, normalize=False),
         )
     written(tmp_path, material)
-    back = load_cross_material(tmp_path)
+    back = load_material(tmp_path)
     for side in ("query", "gallery"):
         before, after = getattr(material, side), getattr(back, side)
         torch.testing.assert_close(after.embeddings, before.embeddings.float())
@@ -46,7 +45,7 @@ def test_round_trip(make_cross_material: Make, tmp_path: Path, full: bool) -> No
         assert torch.equal(after.thumbnails, before.thumbnails)
         assert after.names == before.names
     for field in dataclasses.fields(material):
-        if field.name not in ("query", "gallery"):
+        if field.name not in ("embeddings", "labels", "thumbnails", "gallery"):
             assert getattr(back, field.name) == getattr(material, field.name), field.name
 
 
@@ -54,22 +53,22 @@ def test_large_thumbnails_are_shrunk(make_cross_material: Make, tmp_path: Path) 
     material = make_cross_material([0, 1], [0, 1])
     large = torch.full((2, 3, 224, 112), 7, dtype=torch.uint8)
     material = dataclasses.replace(material, gallery=dataclasses.replace(material.gallery, thumbnails=large))
-    save_cross_material(tmp_path, material)
-    assert load_cross_material(tmp_path).gallery.thumbnails.shape == (2, 3, 96, 48)
+    save_material(tmp_path, material)
+    assert load_material(tmp_path).gallery.thumbnails.shape == (2, 3, 96, 48)
 
 
 @pytest.mark.parametrize("damage", ["cut", "empty", "text"])
 def test_damaged_files_are_named(make_cross_material: Make, tmp_path: Path, damage: str) -> None:
-    path = save_cross_material(tmp_path, make_cross_material([0, 1], [0, 1]))
+    path = save_material(tmp_path, make_cross_material([0, 1], [0, 1]))
     content = path.read_bytes()
     path.write_bytes({"cut": content[: len(content) // 2], "empty": b"", "text": b"hello"}[damage])
     with pytest.raises(RunError, match=r"cross_items\.npz is damaged"):
-        load_cross_material(tmp_path)
+        load_material(tmp_path)
 
 
 def test_missing_file_is_told(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match=r"has no cross_items\.npz"):
-        load_cross_material(tmp_path)
+    with pytest.raises(RunError, match=r"has no test_items\.npz"):
+        load_material(tmp_path)
 
 
 @pytest.mark.usefixtures("light_only")

@@ -7,16 +7,17 @@ import pytest
 import torch
 
 from batchot.evaluation import retrieval_scores
-from batchot.reporting import CrossModalMaterial
-from batchot.reporting.cross_sections import CrossAnalysis, confusion_section, measures_section
+from batchot.reporting import ReportMaterial
+from batchot.reporting.across import confusion_section, measures_section
+from batchot.reporting.analysis import Analysis
 
 pytestmark = pytest.mark.usefixtures("light_only")
-Make = Callable[..., CrossModalMaterial]
+Make = Callable[..., ReportMaterial]
 
 
 def test_the_tables_hold_what_retrieval_scores_gives(make_cross_material: Make) -> None:
     material = make_cross_material([0] * 9 + [1] * 5 + [2] * 3, [0] * 6 + [1] * 4 + [2] * 2 + [3] * 5)
-    page = measures_section(CrossAnalysis(material))
+    page = measures_section(Analysis(material))
     normalize = torch.nn.functional.normalize
     sides = (
         normalize(material.query.embeddings),
@@ -42,13 +43,13 @@ def test_the_tables_hold_what_retrieval_scores_gives(make_cross_material: Make) 
 
 
 def test_what_only_one_side_has_is_named(make_cross_material: Make) -> None:
-    page = measures_section(CrossAnalysis(make_cross_material([0, 0, 1], [0, 2, 3, 3])))
+    page = measures_section(Analysis(make_cross_material([0, 0, 1], [0, 2, 3, 3])))
     assert "1 sketch of 1 class (class-1) has nothing to find among the shapes and is in no mean" in page
     assert "3 shapes of 2 classes (class-2, class-3) are wrong for every sketch (distractors)" in page
 
 
 def test_nothing_in_common_is_said(make_cross_material: Make) -> None:
-    page = measures_section(CrossAnalysis(make_cross_material([0, 1], [2])))
+    page = measures_section(Analysis(make_cross_material([0, 1], [2])))
     assert "have no class in common" in page
     assert "2 sketches of 2 classes (class-0, class-1) have nothing to find" in page
 
@@ -61,7 +62,7 @@ def test_the_matrix_counts_the_class_that_is_found_first(make_cross_material: Ma
     query.copy_(
         x[[0, 0, 4, 1, 0]]
     )  # one of class 0 finds the shape of class 4, one of class 1 that of class 0
-    page = confusion_section(CrossAnalysis(material))
+    page = confusion_section(Analysis(material))
     assert "3 of 5 are right (60.00" in page
     assert "<b>class-0</b> finds <b>class-4</b>: 1 of 3 (33 %)" in page
     assert "<b>class-1</b> finds <b>class-0</b>: 1 of 2 (50 %)" in page

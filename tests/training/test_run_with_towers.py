@@ -9,30 +9,26 @@ import pytest
 import torch
 
 from batchot.data import load_digits
-from batchot.errors import RunError
+from batchot.errors import RunError, RunInterrupted
+from batchot.towers.embedder import tie
 from batchot.training import load_run
-from batchot.training.cross_recipe import CrossModalRecipe
-from batchot.training.cross_run import TrainedCrossRun, train_cross
-from batchot.training.cross_trained import CrossModalEmbedder, CrossNetwork, tie
-from batchot.training.evaluate import evaluate_cross
-from batchot.training.files import RunInterrupted
-from batchot.training.recipe import RecipeError
-from batchot.training.recipes import load_any_recipe
-from batchot.training.run import Messages
+from batchot.training.evaluate import evaluate
+from batchot.training.recipe import Recipe, RecipeError
+from batchot.training.recipes import load_recipe
+from batchot.training.run import Messages, TrainedRun, train
+from saved_runs import make_untrained
 
 
-def read(file: Path, *overrides: tuple[str, str]) -> CrossModalRecipe:
-    recipe = load_any_recipe(str(file), overrides)
-    assert isinstance(recipe, CrossModalRecipe)
-    return recipe
+def read(file: Path, *overrides: tuple[str, str]) -> Recipe:
+    return load_recipe(str(file), overrides)
 
 
 @pytest.fixture(scope="module")
-def finished(digits_twice: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainedCrossRun:
-    return train_cross(read(digits_twice), tmp_path_factory.mktemp("cross") / "run", device="cpu")
+def finished(digits_twice: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainedRun:
+    return train(read(digits_twice), tmp_path_factory.mktemp("cross") / "run", device="cpu")
 
 
-def test_a_run_leaves_its_files(finished: TrainedCrossRun) -> None:
+def test_a_run_leaves_its_files(finished: TrainedRun) -> None:
     folder = finished.folder
     assert folder.last.is_file() and folder.best.is_file() and folder.metrics.is_file()
     rows = list(csv.DictReader(folder.history.open()))
@@ -42,17 +38,16 @@ def test_a_run_leaves_its_files(finished: TrainedCrossRun) -> None:
     assert float(rows[-1]["marginal_error"]) < 1e-5
 
 
-def test_scores_are_those_of_the_queries_against_the_gallery(finished: TrainedCrossRun) -> None:
+def test_scores_are_those_of_the_queries_against_the_gallery(finished: TrainedRun) -> None:
     x, y = finished.queries, finished.gallery
     similarity = x.embeddings @ y.embeddings.T
     first = y.labels[similarity.argmax(1)]
     assert finished.rows[-1].nn == pytest.approx((first == x.labels).float().mean().item(), abs=2e-3)
 
 
-def test_the_loaded_run_embeds_as_the_training_did(finished: TrainedCrossRun) -> None:
+def test_the_loaded_run_embeds_as_the_training_did(finished: TrainedRun) -> None:
     towers = load_run(finished.folder.root)
-    assert isinstance(towers, CrossModalEmbedder)
-    assert (towers.towers, towers.embedding_dim) == (("left", "right"), 8)
+    assert (tuple(towers.towers), towers.embedding_dim) == (("left", "right"), 8)
     test = load_digits().test
     for name, expected in (("left", finished.queries), ("right", finished.gallery)):
         with torch.no_grad():
@@ -62,8 +57,8 @@ def test_the_loaded_run_embeds_as_the_training_did(finished: TrainedCrossRun) ->
         towers("middle", test.images)
 
 
-def test_evaluation_gives_the_figures_of_the_run(finished: TrainedCrossRun) -> None:
-    table = dict(evaluate_cross(finished.folder.root, device="cpu"))
+def test_evaluation_gives_the_figures_of_the_run(finished: TrainedRun) -> None:
+    table = dict(evaluate(finished.folder.root, device="cpu"))
     assert table["left to right"] == "500 queries, 500 in the gallery"
     assert float(table["mAP"].split()[0]) == pytest.approx(100 * (finished.rows[-1].map or 0), abs=0.011)
     of_classes = [float(value.split()[0]) for name, value in table.items() if name.startswith("class ")]
@@ -88,23 +83,23 @@ class StopAt:
 
 
 def test_an_interrupted_run_goes_on_and_ends_the_same(
-    finished: TrainedCrossRun, digits_twice: Path, tmp_path: Path
+    finished: TrainedRun, digits_twice: Path, tmp_path: Path
 ) -> None:
     recipe, out = read(digits_twice), tmp_path / "run"
     with pytest.raises(RunInterrupted):
-        train_cross(recipe, out, device="cpu", messages=Messages(epoch=StopAt(1)))
-    again = train_cross(recipe, out, device="cpu", resume=True)
+        train(recipe, out, device="cpu", messages=Messages(epoch=StopAt(1)))
+    again = train(recipe, out, device="cpu", resume=True)
     assert [row.epoch for row in again.rows] == [1, 2]
     torch.testing.assert_close(again.queries.embeddings, finished.queries.embeddings)
     torch.testing.assert_close(again.gallery.embeddings, finished.gallery.embeddings)
 
 
-def test_a_folder_with_a_run_is_left_alone(finished: TrainedCrossRun, digits_twice: Path) -> None:
+def test_a_folder_with_a_run_is_left_alone(finished: TrainedRun, digits_twice: Path) -> None:
     with pytest.raises(RunError, match="holds a run already"):
-        train_cross(read(digits_twice), finished.folder.root, device="cpu")
+        train(read(digits_twice), finished.folder.root, device="cpu")
     with pytest.raises(RunError, match=r"left.batch.size is 40 here but 20"):
         other = read(digits_twice, ("left.batch.size", "40"))
-        train_cross(other, finished.folder.root, device="cpu", resume=True)
+        train(other, finished.folder.root, device="cpu", resume=True)
 
 
 @pytest.mark.parametrize(
@@ -113,20 +108,20 @@ def test_a_folder_with_a_run_is_left_alone(finished: TrainedCrossRun, digits_twi
 @pytest.mark.parametrize("four_terms", ["false", "true"])
 def test_other_losses_train_too(loss: str, four_terms: str, digits_twice: Path, tmp_path: Path) -> None:
     overrides = [("loss", loss), ("together.four_terms", four_terms), ("epochs", "1"), ("data.limit", "60")]
-    run = train_cross(read(digits_twice, *overrides), tmp_path / "run", device="cpu")
+    run = train(read(digits_twice, *overrides), tmp_path / "run", device="cpu")
     assert run.rows[-1].map is not None
 
 
 def test_batches_that_cannot_be_are_refused_before_training(digits_twice: Path, tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="extra must be"):
-        train_cross(read(digits_twice, ("together.negatives", "3")), tmp_path / "run", device="cpu")
+        train(read(digits_twice, ("together.negatives", "3")), tmp_path / "run", device="cpu")
 
 
 @pytest.mark.parametrize("share", ["backbone", "all"])
 @pytest.mark.parametrize("norm", ["separate", "shared"])
 def test_shared_weights_are_one_and_norms_are_apart(share: str, norm: str, digits_twice: Path) -> None:
     recipe = read(digits_twice, ("together.share", share), ("together.norm", norm))
-    network = CrossNetwork(recipe, {"left": (1, 8, 8), "right": (1, 8, 8)}, 10)
+    network = make_untrained(recipe, {"left": (1, 8, 8), "right": (1, 8, 8)})
     left, right = network.tower("left").embedder, network.tower("right").embedder
     conv = [[p for p in t.backbone.parameters() if p.ndim == 4] for t in (left, right)]
     assert conv[0] and all(a is b for a, b in zip(*conv, strict=True))
@@ -139,7 +134,7 @@ def test_shared_weights_are_one_and_norms_are_apart(share: str, norm: str, digit
     network.eval()
 
     def embed_alike() -> bool:
-        return torch.equal(network("left", x).embeddings, network("right", x).embeddings)
+        return torch.equal(network.tower("left")(x), network.tower("right")(x))
 
     assert embed_alike() == (share == "all")  # norms that are apart begin alike
     with torch.no_grad():
@@ -147,7 +142,7 @@ def test_shared_weights_are_one_and_norms_are_apart(share: str, norm: str, digit
     assert embed_alike() == ((share, norm) == ("all", "shared"))
     # statistics that are in common move together
     network.train()
-    network("left", x)
+    network.tower("left")(x)
     moved = norms[0][0].running_mean, norms[1][0].running_mean
     assert torch.equal(*moved) == (norm == "shared")
 
@@ -159,9 +154,9 @@ def test_a_third_tower_is_trained_along(digits_twice: Path, tmp_path: Path) -> N
     file.write_text(text.replace("  right:", third + "  right:"))
     recipe = read(file, ("epochs", "1"))
     assert recipe.pairs == [("left", "middle"), ("left", "right"), ("middle", "right")]
-    run = train_cross(recipe, tmp_path / "run", device="cpu")
+    run = train(recipe, tmp_path / "run", device="cpu")
     towers = load_run(run.folder.root)
-    assert isinstance(towers, CrossModalEmbedder) and towers.towers == ("left", "middle", "right")
+    assert tuple(towers.towers) == ("left", "middle", "right")
     assert towers("middle", load_digits().test.images[:3]).shape == (3, 8)
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 import batchot
 from batchot.losses import BatchOTSettings
-from batchot.reporting.cross_sections import paired_items
+from batchot.reporting.across import paired_items
 from batchot.reporting.plan import draw_heat_map, heaviest_pairs, mass_shares, solve_items
 
 

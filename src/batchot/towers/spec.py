@@ -1,0 +1,154 @@
+"""What a trained network is built of and what it takes: all that its use needs, as JSON can hold it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from batchot.models.features import NetworkName
+    from batchot.models.heads import Activation
+    from batchot.models.mvcnn import Pooling
+
+Takes = Literal["views", "cloud", "image"]
+FORMAT = 2
+"""Changed when an older package could not read what is written; 1 had a list of towers, each with its name."""
+ABOUT_FORMAT = 1
+"""The same for what is written into batchot.json of an export."""
+ONLY = "model"
+"""Name of the tower of a network that has one only."""
+EXPORTED, ARCHITECTURE, WEIGHTS = "batchot.json", "architecture.json", "model.safetensors"
+"""Files of a folder of ``batchot export``; by the first it is known."""
+
+
+@dataclass(frozen=True)
+class Projection:
+    """How a cloud becomes depth views, see `batchot.towers.tower.SplatViews`."""
+
+    cameras: str  # name of a set of cameras
+    size: int  # height and width of a view, pixels
+    radius: float  # of a point, pixels
+    margin: float  # by what share the picture is wider than the unit sphere
+
+
+@dataclass(frozen=True)
+class TowerSpec:
+    """One network, from raw samples to embeddings."""
+
+    takes: Takes  # views uint8 (b, v, c, h, w), a cloud float32 (b, p, 3) or an image uint8 (b, c, h, w)
+    input_shape: tuple[int, ...]  # of one raw sample, without b
+    network: NetworkName  # kind of the network of the features
+    widths: tuple[int, ...]  # of the metric network
+    activation: Activation  # of the metric network
+    batch_norm: bool  # in the metric network, and in "lenet"
+    channels: tuple[int, int]  # of the convolutions (lenet)
+    backbone: str  # name of the network of an image (cnn, mvcnn)
+    # settings of a backbone of transformers, by which it is built in the place of its name
+    backbone_config: dict[str, Any] | None
+    pooling: Pooling  # of views (mvcnn)
+    mean: tuple[
+        float, ...
+    ]  # of the pixels in 0 .. 1, by channel; empty for clouds that are taken as they are
+    std: tuple[float, ...]  # the same
+    projection: Projection | None  # of clouds to views
+    flip: bool  # average with the mirror image
+    mirror_order: tuple[int, ...] | None  # how views change places in the mirror
+    channels_apart: bool = False  # each channel of a view is a picture of its own
+    dropout: float = 0.0  # of the metric network, in training
+    channels_last: bool = False  # lay samples out with their channels last
+    # how files become samples, a part of `batchot.towers.inputs.Inputs.to_json`; None: only its data set knows
+    seen: dict[str, Any] | None = None
+    data: str = ""  # name of the data set that it was trained on
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """Read what `EmbedderSpec.to_json` gave of a tower."""
+        known = {field.name for field in fields(cls)}
+        read: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in values.items() if k in known
+        }
+        if read.get("projection") is not None:
+            read["projection"] = Projection(**read["projection"])
+        return cls(**read)
+
+
+@dataclass(frozen=True)
+class EmbedderSpec:
+    """Networks whose embeddings can be compared; the first takes the queries, the last the gallery."""
+
+    classes: tuple[str, ...]  # names of the classes
+    dimensions: int  # width of the embeddings
+    normalized: bool  # embeddings are unit vectors
+    head: Literal["linear", "cosine"] | None  # kind of the classifier; None: there is none
+    head_scale: float  # of a cosine classifier
+    towers: dict[str, TowerSpec]
+    share: Literal["none", "backbone", "all"] = "none"  # weights that all towers have in common
+    separate_norm: bool = True  # each tower has batch normalisation of its own where they share weights
+
+    @property
+    def gallery(self) -> str | None:
+        """Name of the tower of shapes that are looked for; None where there is none."""
+        name = list(self.towers)[-1]
+        return None if self.towers[name].takes == "image" else name
+
+    @property
+    def drawing(self) -> str | None:
+        """Name of the tower of drawings that are looked up among the shapes; None where there is none."""
+        name, tower = next(iter(self.towers.items()))
+        return name if self.gallery is not None and tower.takes == "image" and tower.seen else None
+
+    @property
+    def inputs(self) -> dict[str, Any] | None:
+        """How shapes and drawings are made ready, see `batchot.towers.inputs.Inputs`; None without shapes."""
+        if self.gallery is None or self.towers[self.gallery].seen is None:
+            return None
+        drawing = None if self.drawing is None else self.towers[self.drawing].seen
+        return {"shape": self.towers[self.gallery].seen, "drawing": drawing}
+
+    def to_json(self) -> dict[str, Any]:
+        """Give what JSON can hold."""
+        return {"format": FORMAT, **asdict(self)}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """Read what `to_json` gave, of this format or of an older one."""
+        if values.get("format") not in (1, FORMAT):
+            raise ValueError(f"format {values.get('format')!r} is not {FORMAT}, which this version reads")
+        try:
+            read = {field.name: values[field.name] for field in fields(cls) if field.name in values}
+            towers = read["towers"]
+            named = towers if isinstance(towers, Mapping) else {tower["name"]: tower for tower in towers}
+            read["towers"] = {name: TowerSpec.from_json(tower) for name, tower in named.items()}
+            return cls(**{**read, "classes": tuple(read["classes"])})
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"damaged: {error}") from error
+
+    def fingerprint(self, weights: Mapping[str, NDArray]) -> str:
+        """Give 64 hexadecimal digits that are the same for the same network, as a run and exported."""
+        digest = hashlib.sha256(json.dumps(self.inputs, sort_keys=True).encode())
+        weights = self.short_names(weights)
+        for name in sorted(weights):
+            value = np.ascontiguousarray(weights[name])
+            digest.update(f"\0{name}\0{value.dtype}\0{value.shape}\0".encode())
+            digest.update(value.tobytes())
+        return digest.hexdigest()
+
+    def short_names(self, weights: Mapping[str, Any]) -> dict[str, Any]:
+        """Give weights by their names in exports, where the only tower has no name."""
+        only = f"towers.{next(iter(self.towers))}." if len(self.towers) == 1 else ""
+        return {name.removeprefix(only): value for name, value in weights.items()}
+
+
+def full_names(weights: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Give weights by their names in an `Embedder`, from exports and from runs that were made before towers."""
+    old = f"{prefix}embedder."
+    return {
+        f"{prefix}towers.{ONLY}.{name.removeprefix(prefix)}" if name.startswith(old) else name: value
+        for name, value in weights.items()
+    }
