@@ -21,6 +21,14 @@ def accelerator_of(device: Device) -> str:
     return "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
 
 
+def has_bfloat16(accelerator: str) -> bool:
+    """Whether the device computes in bfloat16; a processor that does not takes ten times as long as in float32."""
+    if accelerator == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    ask = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)  # not in every build of PyTorch
+    return bool(ask is not None and ask())
+
+
 # of glibc's malloc.h
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 

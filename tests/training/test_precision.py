@@ -14,7 +14,7 @@ from batchot.models import LeNet5, MetricNet
 from batchot.towers.saved import load_run
 from batchot.training.losses import Objective
 from batchot.training.recipes import load_recipe
-from batchot.training.run import TrainedRun, train
+from batchot.training.run import Messages, TrainedRun, train
 
 Overrides = tuple[tuple[str, str], ...]
 HALF = (("precision", "bf16"), ("channels_last", "true"), ("loss.cross_entropy_weight", "0.2"))
@@ -59,6 +59,20 @@ def test_the_losses_of_towers_are_in_float32(
     recipe = load_recipe(str(digits_twice), [*HALF, ("epochs", "1")])
     train(recipe, tmp_path / "run", device="cpu")
     assert set(losses) == {(torch.float32, torch.float32, False, False)}
+
+
+@pytest.mark.parametrize("able", [False, True])
+def test_auto_is_bfloat16_where_the_device_computes_in_it(
+    able: bool, small: Overrides, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("batchot.training.run.has_bfloat16", lambda accelerator: able)
+    features: list[tuple[object, ...]] = []
+    noted(monkeypatch, LeNet5, features)
+    told: list[str] = []
+    recipe = load_recipe("digits", (*small, ("precision", "auto"), ("epochs", "1")))
+    train(recipe, tmp_path / "run", device="cpu", messages=Messages(note=told.append))
+    assert {dtype for _, dtype, *_ in features} == {torch.bfloat16 if able else torch.float32}
+    assert ("in float32: this device does not compute in bfloat16" in told) == (not able)
 
 
 @pytest.fixture(scope="module")

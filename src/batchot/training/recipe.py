@@ -646,7 +646,7 @@ class Recipe:
         about: one line on what the recipe does
         epochs: passes over the training samples
         seed: of the weights, the batches and the augmentation
-        precision: "32", or "bf16" for autocast to bfloat16
+        precision: "32", "bf16" for autocast to bfloat16, or "auto": bfloat16 where the device computes in it
         channels_last: keep images and views in channels-last order, which is faster for some networks
         checkpoint_minutes: minutes between checkpoints within an epoch (one is written at each epoch's end)
         first: settings of the run of the head where they differ, by dotted name, such as {epochs: 10, optim.lr: 0.001}
@@ -660,7 +660,7 @@ class Recipe:
     about: str = ""
     epochs: int = 5
     seed: int = 0
-    precision: Literal["32", "bf16"] = "32"
+    precision: Literal["32", "bf16", "auto"] = "32"
     channels_last: bool = False
     checkpoint_minutes: float = 5.0
     first: dict[str, bool | int | float | str] = field(default_factory=dict)

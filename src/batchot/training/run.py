@@ -24,7 +24,7 @@ from batchot.data import EvaluationBatches, Samples, Splits
 from batchot.data.batches.resumable import ResumableBatches
 from batchot.data.batches.samplers import generator_for
 from batchot.data.labels import Share
-from batchot.device import Device, accelerator_of, reuse_large_blocks
+from batchot.device import Device, accelerator_of, has_bfloat16, reuse_large_blocks
 from batchot.errors import RunError, RunInterrupted
 from batchot.files import RunFolder, write_text
 from batchot.models.sync import synchronise_dropout, synchronise_norms
@@ -275,6 +275,8 @@ def fit_run(
             synchronise_dropout(job.learner.network)
             messages.note(f"{rank_count()} processes, each with its part of every batch")
         messages.note(f"{job.about}; training on {'the GPU' if accelerator == 'cuda' else 'the CPU'}")
+        if recipe.precision == "auto" and not has_bfloat16(accelerator):
+            messages.note("in float32: this device does not compute in bfloat16")
         if checkpoint is not None:
             messages.note(f"resuming from {checkpoint}")
         if this_rank() == 0 and (not resume or not folder.config.exists()):
@@ -400,6 +402,7 @@ def _trainer(
         callbacks.append(Progress(history))
     callbacks.append(Checkpoints(folder, timedelta(minutes=recipe.checkpoint_minutes), history, stop))
     devices, nodes = placement()
+    half = recipe.precision == "bf16" or (recipe.precision == "auto" and has_bfloat16(accelerator))
     return Trainer(
         accelerator=accelerator,
         devices=devices,
@@ -407,7 +410,7 @@ def _trainer(
         strategy=strategy() if rank_count() > 1 else "auto",
         use_distributed_sampler=False,  # the batches are spread by batchot.data.Share
         max_epochs=recipe.epochs,
-        precision="bf16-mixed" if recipe.precision == "bf16" else "32-true",
+        precision="bf16-mixed" if half else "32-true",
         gradient_clip_val=recipe.optim.clip or None,
         # some CUDA kernels of the evaluation have no deterministic form, which must not stop a run
         deterministic=True if accelerator == "cpu" else "warn",
