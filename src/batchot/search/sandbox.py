@@ -22,7 +22,7 @@ from batchot.shapes.source import ShapeSource
 from batchot.shapes.views.render_all import usable_cores
 
 _MOST_ANSWER = 1 << 30
-_START_SECONDS = 120.0  # the first start on a machine compiles the renderer
+_START_SECONDS = 300.0  # the first start on a machine compiles readers and renderer
 _TRIES = 2
 
 
