@@ -131,6 +131,7 @@ class Sandbox:
         what: What = "any",
         *,
         up: Up = "auto",
+        tolerance: float | None = None,
         thumbnail: bool = False,
         preview: bool = False,
         seconds: float | None = None,
@@ -142,7 +143,14 @@ class Sandbox:
                 f"{shown} has {len(data):,} bytes, the limit is {self.limits.bytes:,}; simplify or shrink it",
                 "size",
             )
-        task = {"name": name[:500], "what": what, "up": up, "thumbnail": thumbnail, "preview": preview}
+        task = {
+            "name": name[:500],
+            "what": what,
+            "up": up,
+            "tolerance": tolerance,
+            "thumbnail": thumbnail,
+            "preview": preview,
+        }
         return self._prepare(task, (data,), shown, seconds)
 
     def prepare_sources(
@@ -201,6 +209,7 @@ class Sandbox:
             "path": str(source.path),
             "member": source.member,
             "up": source.up,
+            "tolerance": source.tolerance,
             "thumbnail": thumbnail,
             "preview": preview,
         }

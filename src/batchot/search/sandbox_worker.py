@@ -123,7 +123,9 @@ def _answer(
 
 def _prepare(task: dict[str, Any], blobs: list[bytes], inputs: Inputs, setup: dict[str, Any]) -> Prepared:
     if "path" in task:
-        source = ShapeSource(task["name"], Path(task["path"]), task["member"], up=task["up"])
+        source = ShapeSource(
+            task["name"], Path(task["path"]), task["member"], up=task["up"], tolerance=task["tolerance"]
+        )
         return prepare_source(source, inputs, thumbnail=task["thumbnail"], preview=task["preview"])
     return prepare_bytes(
         blobs[0],
@@ -131,6 +133,7 @@ def _prepare(task: dict[str, Any], blobs: list[bytes], inputs: Inputs, setup: di
         inputs,
         task["what"],
         up=task["up"],
+        tolerance=task["tolerance"],
         thumbnail=task["thumbnail"],
         preview=task["preview"],
         max_faces=int(setup["max_faces"]),
