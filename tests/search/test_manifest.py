@@ -96,7 +96,7 @@ def test_parts_and_tolerance_are_those_of_the_folder_until_others_are_given(
 
     one = built()
     assert set(one) == {"two.step", "ball.step"} and one["two.step"][1] == pytest.approx(10)
-    each = built("--parts", "--tolerance", "1e-4")
+    each = built("--parts", "--tolerance", "3e-4")
     assert set(each) == {"two.step#0", "two.step#1", "ball.step"}
     assert each["two.step#0"] == (12, pytest.approx(1)) and each["ball.step"][0] > 1.5 * one["ball.step"][0]
     assert built() == each and "3 as they were" in capsys.readouterr().out

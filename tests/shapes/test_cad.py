@@ -103,11 +103,11 @@ def test_curved_surfaces_come_as_fine_as_is_asked_for() -> None:
         CadSettings(tolerance=0.0)
     exact = 4 / 3 * np.pi * 5**3
     errors = []
-    for tolerance in (None, 1e-4, 1e-5):
+    for tolerance in (None, 3e-4):
         _, volume = area_and_volume(raw(files.ball(5), ".step", cad=CadSettings.of(tolerance)))
         assert volume is not None
         errors.append(1 - volume / exact)
-    assert 0.002 > errors[0] > 2 * errors[1] > 4 * errors[2] > 0
+    assert 0.002 > errors[0] > 3 * errors[1] > 0
 
 
 def test_nothing_is_printed(capfd: pytest.CaptureFixture[str]) -> None:
