@@ -12,11 +12,14 @@ import numpy as np
 import pytest
 
 from batchot.data import DataError
+from batchot.data.sets import shape_files
 from batchot.data.sets.collection import ShapeCollection
-from batchot.data.sets.shape_folder import load_shape_folder
+from batchot.data.sets.shape_folder import collection_of, load_shape_folder
 from batchot.data.sets.shapes_by_name import load_collection
+from batchot.shapes.shape import Mesh
 from batchot.shapes.source import ShapeSource
 from data.shape_formats import box_obj, cloud
+from oracles import cad_files
 
 
 @pytest.fixture(autouse=True)
@@ -230,6 +233,35 @@ def _only(root: Path, name: str) -> Path:
 def test_up_is_handed_on(tmp_path: Path) -> None:
     touch(tmp_path, "cup/a.off", "cup/b.off")
     assert {source.up for source in load_collection("folder", tmp_path, up="y").train} == {"y"}
+
+
+def test_parts_of_assemblies_are_shapes_where_it_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files that cannot be read, or bring their reader down, are one shape, which the reading of it says."""
+    pytest.importorskip("cascadio")
+    made = {"two": cad_files.step([(0, 0, 0), (9, 0, 0)]), "one": cad_files.step(), "cut": b"ISO-10303-21;"}
+    made["killer"] = made["two"].replace(b"two", b"die")
+    for name, content in made.items():
+        (tmp_path / "box").mkdir(exist_ok=True)
+        (tmp_path / "box" / f"{name}.step").write_bytes(content)
+    count = shape_files.count_parts
+    monkeypatch.setattr(
+        shape_files, "count_parts", lambda data, kind: os._exit(1) if b"'die'" in data else count(data, kind)
+    )
+    assert len(load_shape_folder(tmp_path).train) + len(load_shape_folder(tmp_path).test) == 4
+    found = collection_of(tmp_path, parts=True, tolerance=0.01)
+    sources = {source.name: source for source in (*found.train, *found.test)}
+    assert set(sources) == {"box/cut", "box/killer", "box/one", "box/two#0", "box/two#1"}
+    one, other = sources["box/two#0"], sources["box/two#1"]
+    assert one.ending == ".step" and one.tolerance == 0.01 and one.location.endswith("two.step#0")
+    assert one.sha256() != other.sha256()
+    for source in (one, other, sources["box/one"]):
+        shape = source.load()
+        assert isinstance(shape, Mesh) and len(shape.faces) == 12
+        np.testing.assert_allclose(
+            np.ptp(shape.vertices, axis=0), np.array([1, 2, 3]) * 2 / np.sqrt(14), atol=1e-6
+        )
 
 
 def test_nothing_there(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import zipfile
 from collections.abc import Sequence
 
@@ -103,6 +104,18 @@ def step(places: Sequence[Place] = ((0, 0, 0),), unit: str = "mm", extra: str = 
         "ISO-10303-21;\nHEADER;\nFILE_DESCRIPTION((''),'2;1');\nFILE_NAME('','',(''),(''),'','','');\n"
         f"FILE_SCHEMA(('AUTOMOTIVE_DESIGN'));\nENDSEC;\nDATA;\n{text}\n{extra}ENDSEC;\nEND-ISO-10303-21;\n"
     ).encode()
+
+
+def ball(radius: float) -> bytes:
+    """A solid ball in the middle, in millimetres."""
+    lines = (
+        f"CARTESIAN_POINT('',(0.,0.,0.)) DIRECTION('',(0.,0.,1.)) DIRECTION('',(1.,0.,0.)) "
+        f"AXIS2_PLACEMENT_3D('',#9000,#9001,#9002) SPHERICAL_SURFACE('',#9003,{float(radius)!r}) "
+        f"CARTESIAN_POINT('',(0.,0.,{float(radius)!r})) VERTEX_POINT('',#9005) VERTEX_LOOP('',#9006) "
+        "FACE_BOUND('',#9007,.T.) ADVANCED_FACE('',(#9008),#9004,.T.) CLOSED_SHELL('',(#9009))"
+    ).split()
+    extra = "".join(f"#{9000 + k}={line};\n" for k, line in enumerate(lines))
+    return re.sub(rb"FACETED_BREP\('',#\d+\)", b"MANIFOLD_SOLID_BREP('',#9010)", step(extra=extra))
 
 
 def iges(unit: str = "MM", flag: int = 2) -> bytes:

@@ -8,6 +8,7 @@ import pytest
 from batchot.cli import main
 from batchot.search.manifest import Manifest, Root
 from batchot.search.searcher import Searcher
+from oracles import cad_files
 
 
 def manifest(*roots: Root) -> Manifest:
@@ -17,13 +18,13 @@ def manifest(*roots: Root) -> Manifest:
 def test_the_axis_of_all_folders_is_that_of_queries() -> None:
     assert manifest().up == "auto"
     assert manifest(Root("/a", "", "y"), Root("/b", "b/", "y")).up == "y"
-    differing = manifest(Root("/a", "", "y"), Root("/a/b", "b/", "z"), Root("/c", "c/"))
+    differing = manifest(Root("/a", "", "y", False, 0.01), Root("/a/b", "b/", "z"), Root("/c", "c/"))
     assert differing.up == "auto"
-    assert [differing.up_of(Path(f"/{name}/1.off")) for name in ("a", "a/b", "c", "d")] == [
-        "y",
-        "z",
-        "auto",
-        "auto",
+    assert [differing.how_of(Path(f"/{name}/1.off")) for name in ("a", "a/b", "c", "d")] == [
+        ("y", 0.01),
+        ("z", None),
+        ("auto", None),
+        ("auto", None),
     ]
 
 
@@ -71,6 +72,33 @@ def test_an_index_finds_its_own_files_whatever_their_axis(
     ]
     assert main(stairs) == 0
     assert main(["index", "add", str(index), str(file), "--device=cpu", "--up", "z"]) == 1
-    assert "are in the index with --up y" in capsys.readouterr().err
+    assert "are in the index with other --up" in capsys.readouterr().err
     assert main(["search", str(index), str(file), "--up", "z", "-k", "1", "--json", "--device=cpu"]) == 0
     assert json.loads(capsys.readouterr().out)["hits"]
+
+
+def test_parts_and_tolerance_are_those_of_the_folder_until_others_are_given(
+    sketch_run: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("cascadio")
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts" / "two.step").write_bytes(cad_files.step([(0, 0, 0), (9, 0, 0)]))
+    (tmp_path / "parts" / "ball.step").write_bytes(cad_files.ball(5))
+    build = ["index", "build", str(sketch_run[0]), str(tmp_path / "parts"), "--out", str(tmp_path / "index")]
+
+    def built(*options: str) -> dict[str, tuple[int, float]]:
+        """What is in the index then: faces and length of each shape."""
+        assert main([*build, "--device=cpu", "--processes=1", *options]) == 0
+        with Searcher.open(tmp_path / "index", device="cpu") as searcher:
+            found = searcher.search_file(tmp_path / "parts" / "ball.step", k=9).hits
+            assert found[0].name == "ball.step" and found[0].distance < 1e-5
+            return {hit.name: (hit.faces, hit.size[0]) for hit in found}
+
+    one = built()
+    assert set(one) == {"two.step", "ball.step"} and one["two.step"][1] == pytest.approx(10)
+    each = built("--parts", "--tolerance", "3e-4")
+    assert set(each) == {"two.step#0", "two.step#1", "ball.step"}
+    assert each["two.step#0"] == (12, pytest.approx(1)) and each["ball.step"][0] > 1.5 * one["ball.step"][0]
+    assert built() == each and "3 as they were" in capsys.readouterr().out
+    assert built("--no-parts")["two.step"] == one["two.step"]
+    assert main([*build, "--tolerance", "0"]) == 2 and "--tolerance" in capsys.readouterr().err

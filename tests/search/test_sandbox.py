@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import resource
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -253,16 +255,62 @@ def test_frames_of_a_process_that_cannot_be_trusted() -> None:
         read_frame(io.BytesIO(whole), 2)  # more bytes than were agreed
 
 
-def test_what_was_never_compiled_on_a_machine_is_compiled_before_the_limits(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Compiled loops are kept in files, and the processes can write none once they read files of strangers."""
-    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "compiled"))
-    with Sandbox(INPUTS, processes=1) as fresh:
-        prepared = fresh.prepare_bytes(off_bytes("stairs"), "a.off", thumbnail=True, preview=True)
-        assert fresh.prepare_bytes(b"0 0 0\n1 1 1\n1 0 0\n", "a.xyz", thumbnail=True).kind == "cloud"
-    assert prepared.thumbnail and prepared.preview
-    assert any((tmp_path / "compiled").rglob("*.nbi"))
+_COMPILED = """
+import gc, sys, warnings
+from numba.core.dispatcher import Dispatcher
+from batchot.search.prepare import Inputs, prepare_bytes
+from batchot.search.sandbox_worker import _warm_up
+from oracles import cad_files, shape_files as files
+
+def loops():
+    found = [d for d in gc.get_objects() if isinstance(d, Dispatcher) and d.py_func.__module__.startswith("batchot.")]
+    return {(d.py_func.__module__, d.py_func.__name__, str(s)) for d in found for s in d.signatures}
+
+warnings.simplefilter("ignore")
+inputs = Inputs.from_json(eval(sys.argv[1]))
+_warm_up(inputs)
+before = loops()
+made = {"off": files.off(), "obj": files.obj(), "stl": files.stl_binary(), "text.stl": files.stl_text(),
+        "ply": files.ply_binary(), "big.ply": files.ply_binary(">"), "text.ply": files.ply_text(), "cloud.ply":
+        files.ply_cloud(), "glb": files.glb(), "pcd": files.pcd("ascii"), "binary.pcd": files.pcd("binary"),
+        "xyz": files.text_cloud(), "step": cad_files.step(), "two.step": cad_files.step([(0, 0, 0), (9, 0, 0)]),
+        "igs": cad_files.iges(), "3mf": cad_files.threemf(), "dae": cad_files.dae()}
+for name, content in made.items():
+    try:
+        prepare_bytes(content, f"a.{name}", inputs, thumbnail=True, preview=True)
+    except Exception as error:
+        assert "batchot[" in str(error), (name, error)  # the extra is missing
+    assert loops() == before, (name, loops() - before)
+print(len(before), "loops")
+"""
+
+
+def test_all_loops_of_the_readers_are_compiled_before_the_limits() -> None:
+    """What is compiled later is kept nowhere, and takes some of the seconds that a file has."""
+    ran = subprocess.run(
+        [sys.executable, "-c", _COMPILED, repr({"shape": VIEWS, "drawing": None})],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])},
+        capture_output=True,
+        text=True,
+    )
+    assert ran.returncode == 0 and ran.stdout.endswith(" loops\n"), ran.stderr[-2000:]
+
+
+def test_a_loop_that_cannot_be_kept_is_compiled_all_the_same(tmp_path: Path) -> None:
+    code = (
+        "import resource, numba; from batchot.search import sandbox_worker as w\n"
+        "@numba.njit(cache=True)\ndef f(x): return x + 1\n"
+        "w._limit({'files': False, 'memory_limit': 1 << 30}); print(f(1))"
+    )
+    script = tmp_path / "loop.py"
+    script.write_text(code)
+    environment = {
+        **os.environ,
+        "NUMBA_CACHE_DIR": str(tmp_path / "kept"),
+        "PYTHONPATH": os.pathsep.join(sys.path),
+    }
+    ran = subprocess.run([sys.executable, str(script)], env=environment, capture_output=True, text=True)
+    assert ran.stdout == "2\n", ran.stderr[-2000:]
 
 
 def test_hostile_files_of_cad_formats() -> None:

@@ -12,6 +12,7 @@ import pytest
 from batchot.shapes import Mesh, MissingExtraError, ShapeError, load_shape, read_shape
 from batchot.shapes.formats.cad import CadSettings
 from batchot.shapes.formats.read import kind_of
+from batchot.shapes.measure import area_and_volume
 from oracles import cad_files as files
 from oracles.shape_files import BOX
 
@@ -98,10 +99,15 @@ def test_an_assembly_is_one_shape_or_one_of_its_parts(tmp_path: Path) -> None:
 
 
 def test_curved_surfaces_come_as_fine_as_is_asked_for() -> None:
-    # a faceted box has nothing to refine: the settings are checked, and reach the reader
     with pytest.raises(ValueError, match="tolerance must lie in"):
         CadSettings(tolerance=0.0)
-    assert len(raw(files.step(), ".step", cad=CadSettings(0.01, 0.5)).faces) == 12
+    exact = 4 / 3 * np.pi * 5**3
+    errors = []
+    for tolerance in (None, 3e-4):
+        _, volume = area_and_volume(raw(files.ball(5), ".step", cad=CadSettings.of(tolerance)))
+        assert volume is not None
+        errors.append(1 - volume / exact)
+    assert 0.002 > errors[0] > 3 * errors[1] > 0
 
 
 def test_nothing_is_printed(capfd: pytest.CaptureFixture[str]) -> None:

@@ -190,6 +190,35 @@ def add_view_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_cad(parser: argparse.ArgumentParser, parts: bool | None) -> None:
+    """Add --parts and --tolerance."""
+    default = "no" if parts is not None else "what the folder has in the index, else no"
+    parser.add_argument(
+        "--parts",
+        action=argparse.BooleanOptionalAction,
+        default=parts,
+        help=f"each part of a STEP assembly is a shape of its own ({default})",
+    )
+    parser.add_argument(
+        "--tolerance",
+        type=float,
+        metavar="T",
+        help="of the triangles of STEP and IGES files: distance from their surface, as a part of the length of the "
+        "edges around it (0.001)",
+    )
+
+
+def checked_tolerance(options: argparse.Namespace) -> float | None:
+    """Give the tolerance of those options."""
+    from batchot.shapes.formats.cad import CadSettings
+
+    try:
+        CadSettings.of(options.tolerance)
+    except ValueError as error:
+        raise UsageError(f"--tolerance: {error}") from error
+    return None if options.tolerance is None else float(options.tolerance)
+
+
 def view_settings_of(options: argparse.Namespace) -> ViewSettings:
     """Give the settings of those options."""
     from batchot.shapes.views.settings import ViewSettings

@@ -13,9 +13,11 @@ from batchot.commands.common import (
     Parser,
     UsageError,
     add_allow_store,
+    add_cad,
     add_device,
     add_engine,
     check_engine,
+    checked_tolerance,
     engine_of,
     guarded,
     say,
@@ -122,6 +124,7 @@ def _add_common(action: Parser) -> None:
         default="auto",
         help="the axis that points up (what the folder has in the index, else what the formats say)",
     )
+    add_cad(action, None)
     action.add_argument(
         "--prune", action="store_true", help="take out shapes of the folder whose files are gone"
     )
@@ -173,6 +176,8 @@ def _how(options: argparse.Namespace) -> Iterator[Indexing]:
     with engine_of(options) as engine:
         yield Indexing(
             options.up,
+            options.parts,
+            checked_tolerance(options),
             options.prune,
             options.processes,
             options.device,

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 from batchot.commands.common import (
     Parser,
     UsageError,
+    add_cad,
     add_engine,
     add_view_options,
     check_engine,
+    checked_tolerance,
     engine_of,
     guarded,
     say,
@@ -54,9 +56,10 @@ def render(argv: list[str]) -> int:
     )
     add_engine(parser)
     add_view_options(parser)
+    add_cad(parser, False)
     options = parser.parse_args(argv)
     check_engine(options)
-    settings = view_settings_of(options)
+    settings, tolerance = view_settings_of(options), checked_tolerance(options)
     if (options.processes is not None and options.processes < 1) or not options.time_limit > 0:
         raise UsageError("--processes and --time-limit must be positive")
     if options.shard_mb is not None and (options.shards is None or options.shard_mb < 1):
@@ -69,7 +72,7 @@ def render(argv: list[str]) -> int:
         from batchot.shapes.views.render_all import render_collection
         from batchot.training.inputs import view_folder
 
-        collection = collection_of(options.path, options.up)
+        collection = collection_of(options.path, options.up, parts=options.parts, tolerance=tolerance)
         sources = (*collection.train, *collection.test)
         with engine_of(options) as engine:
             cache = render_collection(

@@ -188,7 +188,8 @@ def _fingerprint(sources: Sequence[ShapeSource], states: dict[Path, tuple[int, i
     for source in sources:
         if source.path not in states:
             states[source.path] = _state(source.path)
-        entry = repr((source.name, source.ending, source.member, source.up, states[source.path]))
+        said = (source.name, source.ending, source.member, source.up, states[source.path])
+        entry = repr(said if source.tolerance is None else (*said, source.tolerance))
         digest.update(entry.encode(errors="surrogateescape"))
     return digest.hexdigest()
 

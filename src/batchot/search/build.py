@@ -65,6 +65,10 @@ class Indexing:
     """How shapes are put into an index."""
 
     up: Up = "auto"  # the axis of the files that points up
+    # each part of a STEP assembly is a shape of its own; None: as the folder is in the index, else no
+    parts: bool | None = None
+    # of STEP and IGES files, see `CadSettings`; None: as the folder is in the index, else what that says
+    tolerance: float | None = None
     prune: bool = False  # take out shapes of the folder whose files are gone
     processes: int | None = None  # that read and draw; as many as there are cores if None
     device: Device = "auto"  # "auto" takes a GPU if there is one
@@ -188,16 +192,16 @@ def _put(
     index: IndexFolder, manifest: Manifest, path: Path, class_name: str | None, how: Indexing
 ) -> Indexed:
     progress = how.progress
-    root, known = _root(manifest, path if path.is_dir() else path.parent, how.up)
-    turned = known is not None and known.up != root.up
+    root, known = _root(manifest, path if path.is_dir() else path.parent, how)
+    turned = known is not None and known != root
     if known is not None and turned and path.is_file():
         raise SearchError(
-            f"the files of {path.parent} are in the index with --up {known.up}; put {path.name} into a folder of its "
-            f"own, or index the folder again with --up {root.up}"
+            f"the files of {path.parent} are in the index with other --up, --parts or --tolerance; put {path.name} "
+            "into a folder of its own, or index the folder again with these options"
         )
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*without a test shape")  # nothing is tested here
-        collection = collection_of(path, root.up)
+        collection = collection_of(path, root.up, parts=root.parts, tolerance=root.tolerance)
     if class_name is not None:
         collection = dataclasses.replace(
             collection,
@@ -258,20 +262,28 @@ def _encoder_of(index: IndexFolder, manifest: Manifest, device: Device) -> Encod
     return encoder
 
 
-def _root(manifest: Manifest, folder: Path, up: Up) -> tuple[Root, Root | None]:
+def _root(manifest: Manifest, folder: Path, how: Indexing) -> tuple[Root, Root | None]:
     """The folder as it will be in the index, with a prefix that no other has, and as it is there now."""
     path = str(folder.absolute())
     for root in manifest.roots:
         if root.path == path:
-            return (root if up == "auto" else dataclasses.replace(root, up=up)), root
+            asked = Root(
+                root.path,
+                root.prefix,
+                root.up if how.up == "auto" else how.up,
+                root.parts if how.parts is None else how.parts,
+                root.tolerance if how.tolerance is None else how.tolerance,
+            )
+            return asked, root
+    read = (how.up, bool(how.parts), how.tolerance)
     taken = {root.prefix for root in manifest.roots}
     if "" not in taken:
-        return Root(path, "", up), None
+        return Root(path, "", *read), None
     name = folder.absolute().name
     prefix, number = f"{name}/", 2
     while prefix in taken:
         prefix, number = f"{name}-{number}/", number + 1
-    return Root(path, prefix, up), None
+    return Root(path, prefix, *read), None
 
 
 def _finish(

@@ -34,6 +34,8 @@ class Root:
     path: str  # where it lay, absolute
     prefix: str = ""  # stands before the names of its shapes, "" or "NAME/"
     up: Up = "auto"  # the axis of its files that points up
+    parts: bool = False  # each part of a STEP assembly is a shape of its own
+    tolerance: float | None = None  # of its STEP and IGES files, see `CadSettings`; None: what that says
 
 
 @dataclass(frozen=True)
@@ -66,10 +68,17 @@ class Manifest:
         axes = {root.up for root in self.roots}
         return axes.pop() if len(axes) == 1 else "auto"
 
-    def up_of(self, path: Path) -> Up:
-        """The axis of a file: that of the folder of the index in which it lies, else that of all of them."""
+    @property
+    def tolerance(self) -> float | None:
+        """That of the STEP and IGES files of all its folders; None where they differ."""
+        tolerances = {root.tolerance for root in self.roots}
+        return tolerances.pop() if len(tolerances) == 1 else None
+
+    def how_of(self, path: Path) -> tuple[Up, float | None]:
+        """Axis and tolerance of a file: of the folder of the index in which it lies, else those of all of them."""
         around = [root for root in self.roots if path.absolute().is_relative_to(root.path)]
-        return max(around, key=lambda root: len(root.path)).up if around else self.up
+        of = max(around, key=lambda root: len(root.path)) if around else self
+        return of.up, of.tolerance
 
     @property
     def probing(self) -> Probing | None:

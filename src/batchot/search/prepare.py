@@ -18,6 +18,7 @@ from batchot.errors import DataError, ShapeError
 from batchot.search.preview import make_preview, make_thumbnail
 from batchot.search.query_kind import cleaned_photo, ending_of, is_line_drawing, query_kind, shown_name
 from batchot.search.records import QueryRefused
+from batchot.shapes.formats.cad import CadSettings
 from batchot.shapes.formats.read import MAX_FACES, load_shape, read_shape
 from batchot.shapes.measure import area_and_volume
 from batchot.shapes.normalize import face_normals, normalize_shape
@@ -107,6 +108,7 @@ def prepare_bytes(
     what: What = "any",
     *,
     up: Up = "auto",
+    tolerance: float | None = None,
     thumbnail: bool = False,
     preview: bool = False,
     max_faces: int = MAX_FACES,
@@ -122,7 +124,13 @@ def prepare_bytes(
         return _prepare_drawing(data, shown, inputs)
     try:
         raw = read_shape(
-            data, ending_of(name), shown, up=_axis(inputs, up), normalize=False, max_faces=max_faces
+            data,
+            ending_of(name),
+            shown,
+            up=_axis(inputs, up),
+            normalize=False,
+            cad=CadSettings.of(tolerance),
+            max_faces=max_faces,
         )
         if isinstance(raw, Mesh) and (layers := _layers(raw)) > _MOST_LAYERS:  # to draw it would take minutes
             raise QueryRefused(
@@ -155,7 +163,9 @@ def prepare_source(
         if source.member is None and source.ending == ".gltf":  # the numbers lie in other files beside it
             raw = load_shape(source.path, up=axis, normalize=False)
         else:
-            raw = read_shape(content, source.ending, source.location, up=axis, normalize=False)
+            raw = read_shape(
+                content, source.ending, source.location, up=axis, normalize=False, cad=source.cad
+            )
         return _prepare_shape(raw, content, source.location, inputs, thumbnail, preview)
     except ShapeError as error:
         text = str(error)

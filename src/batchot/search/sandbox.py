@@ -23,7 +23,7 @@ from batchot.shapes.views.render_all import usable_cores
 from batchot.towers.inputs import Inputs
 
 _MOST_ANSWER = 1 << 30
-_START_SECONDS = 120.0  # the first start on a machine compiles the renderer
+_START_SECONDS = 300.0  # the first start on a machine compiles readers and renderer
 _TRIES = 2
 
 
@@ -132,6 +132,7 @@ class Sandbox:
         what: What = "any",
         *,
         up: Up = "auto",
+        tolerance: float | None = None,
         thumbnail: bool = False,
         preview: bool = False,
         seconds: float | None = None,
@@ -143,7 +144,14 @@ class Sandbox:
                 f"{shown} has {len(data):,} bytes, the limit is {self.limits.bytes:,}; simplify or shrink it",
                 "size",
             )
-        task = {"name": name[:500], "what": what, "up": up, "thumbnail": thumbnail, "preview": preview}
+        task = {
+            "name": name[:500],
+            "what": what,
+            "up": up,
+            "tolerance": tolerance,
+            "thumbnail": thumbnail,
+            "preview": preview,
+        }
         return self._prepare(task, (data,), shown, seconds)
 
     def prepare_sources(
@@ -202,6 +210,7 @@ class Sandbox:
             "path": str(source.path),
             "member": source.member,
             "up": source.up,
+            "tolerance": source.tolerance,
             "thumbnail": thumbnail,
             "preview": preview,
         }

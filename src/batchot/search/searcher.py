@@ -311,6 +311,7 @@ class Searcher:
         *,
         kind: QueryKind = "auto",
         up: Up = "auto",
+        tolerance: float | None = None,
         picture: bool = False,
         seconds: float | None = None,
     ) -> Query:
@@ -321,6 +322,7 @@ class Searcher:
             name: see `search_bytes`
             kind: see `search_bytes`
             up: see `search_bytes`
+            tolerance: of STEP and IGES files, see `CadSettings`; None is that of the files of the index
             picture: make one of a shape
             seconds: that reading it may take; as many as the sandbox allows if None
 
@@ -330,7 +332,13 @@ class Searcher:
         start = time.perf_counter()
         axis = self.manifest.up if up == "auto" else up
         prepared = self.sandbox.prepare_bytes(
-            data, name, _wanted(kind), up=axis, thumbnail=picture, seconds=seconds
+            data,
+            name,
+            _wanted(kind),
+            up=axis,
+            tolerance=self.manifest.tolerance if tolerance is None else tolerance,
+            thumbnail=picture,
+            seconds=seconds,
         )
         return self._embed(prepared, time.perf_counter() - start)
 
@@ -381,7 +389,8 @@ class Searcher:
         if path.suffix.lower() == ".gltf" and kind in ("auto", "shape"):
             start = time.perf_counter()
             return self._embed(self._prepare_source(path, up), time.perf_counter() - start)
-        return self.embed_bytes(path.read_bytes(), str(path), kind=kind, up=self._axis(path, up))
+        axis, tolerance = self._how(path, up)
+        return self.embed_bytes(path.read_bytes(), str(path), kind=kind, up=axis, tolerance=tolerance)
 
     def picture(self, path: str | Path, *, up: Up = "auto") -> bytes:
         """Give what a query looks like: a shape's thumbnail, or a drawing as the network sees it.
@@ -390,11 +399,12 @@ class Searcher:
             QueryRefused: it cannot be taken
         """
         path = Path(path)
+        axis, tolerance = self._how(path, up)
         prepared = (
             self._prepare_source(path, up, thumbnail=True)
             if path.suffix.lower() == ".gltf"
             else self.sandbox.prepare_bytes(
-                path.read_bytes(), str(path), up=self._axis(path, up), thumbnail=True
+                path.read_bytes(), str(path), up=axis, tolerance=tolerance, thumbnail=True
             )
         )
         if prepared.what == "shape":
@@ -634,15 +644,17 @@ class Searcher:
             self._map = (key, points)
         return self._map[1]
 
-    def _axis(self, path: Path, up: Up) -> Up:
-        return self.manifest.up_of(path) if up == "auto" else up
+    def _how(self, path: Path, up: Up) -> tuple[Up, float | None]:
+        axis, tolerance = self.manifest.how_of(path)
+        return axis if up == "auto" else up, tolerance
 
     def _prepare_source(self, path: Path, up: Up, *, thumbnail: bool = False) -> Prepared:
         from batchot.shapes.source import ShapeSource
 
         # glTF names files beside it, which the sandbox for strangers does not open
         with Sandbox(self.encoder.inputs, processes=1, files=True) as sandbox:
-            source = ShapeSource(path.name, path, up=self._axis(path, up))
+            axis, tolerance = self._how(path, up)
+            source = ShapeSource(path.name, path, up=axis, tolerance=tolerance)
             for _, prepared in sandbox.prepare_sources([source], thumbnail=thumbnail, preview=False):
                 if isinstance(prepared, SearchError):
                     raise prepared

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from batchot.errors import ShapeError
 from batchot.shapes.formats.archives import HDF5_ENDINGS, hdf5_rows, read_member, read_row, split_row
+from batchot.shapes.formats.cad import CadSettings, part_content
 from batchot.shapes.formats.points import parse_npy
-from batchot.shapes.formats.read import MAX_BYTES, load_shape, read_shape
+from batchot.shapes.formats.read import ENDINGS, MAX_BYTES, load_shape, read_shape
 from batchot.shapes.shape import Shape, Up
 
 
@@ -25,10 +26,11 @@ class ShapeSource:
     name: str  # readable and unique in its collection, such as ``"chair/chair_0001"``
     path: Path  # the file; or the archive or HDF5 file that holds the shape
     # name of the file in a zip archive; number of the cloud in an HDF5 file (``"17"``); both, with ``#`` between,
-    # for an HDF5 file in an archive; ``None`` for a file of its own
+    # for an HDF5 file in an archive; number of the part of a STEP assembly; ``None`` for a file of its own
     member: str | None = None
     label: int = 0  # index of its class
     up: Up = "auto"  # the axis of the file that points up; ``"auto"`` is what its format says
+    tolerance: float | None = None  # of STEP and IGES files, see ``CadSettings``; ``None``: what that says
 
     @property
     def is_row(self) -> bool:
@@ -38,21 +40,38 @@ class ShapeSource:
         return self.path.suffix.lower() in HDF5_ENDINGS or "#" in self.member
 
     @property
+    def is_part(self) -> bool:
+        """Whether the shape is a part of a STEP assembly."""
+        return self.member is not None and ENDINGS.get(self.path.suffix.lower()) == "step"
+
+    @property
+    def cad(self) -> CadSettings:
+        """How fine the triangles of STEP and IGES files are."""
+        return CadSettings.of(self.tolerance)
+
+    @property
     def ending(self) -> str:
         """The ending that tells the format, in small letters, with its dot; rows of HDF5 are ``.npy``."""
         if self.is_row:
             return ".npy"
-        return (self.path if self.member is None else PurePosixPath(self.member)).suffix.lower()
+        in_archive = self.member is not None and not self.is_part
+        return (PurePosixPath(str(self.member)) if in_archive else self.path).suffix.lower()
 
     @property
     def location(self) -> str:
         """Path, and member if there is one, for messages."""
-        return str(self.path) if self.member is None else f"{self.path}/{self.member}"
+        return (
+            str(self.path)
+            if self.member is None
+            else f"{self.path}{'#' if self.is_part else '/'}{self.member}"
+        )
 
     def content(self) -> bytes:
         """The bytes of the file; of a row of an HDF5 file, those of an NPY file with its points and normals."""
         if self.member is None:
             return _read_file(self.path)
+        if self.is_part:
+            return part_content(_read_file(self.path), int(self.member))
         if self.is_row:
             file = io.BytesIO()
             np.save(file, read_row(self.path, self.member))
@@ -66,7 +85,7 @@ class ShapeSource:
     def load(self, up: Up = "auto") -> Shape:
         """The shape, upright, centred and in the unit sphere, as ``load_shape`` gives it."""
         if self.member is None:
-            return load_shape(self.path, up=self.up if up == "auto" else up)
+            return load_shape(self.path, up=self.up if up == "auto" else up, cad=self.cad)
         return self.parse(self.content(), up)
 
     def parse(self, content: bytes, up: Up = "auto") -> Shape:
@@ -74,7 +93,7 @@ class ShapeSource:
         axis = self.up if up == "auto" else up
         if self.member is None and self.ending == ".gltf":  # the numbers lie in other files beside it
             return load_shape(self.path, up=axis)
-        return read_shape(content, self.ending, self.location, up=axis)
+        return read_shape(content, self.ending, self.location, up=axis, cad=self.cad)
 
     def stored_points(self) -> NDArray[np.float32] | None:
         """The points as they are stored, float32 ``(p, 3)``, where they are a plain array; else ``None``."""

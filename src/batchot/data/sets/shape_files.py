@@ -7,14 +7,18 @@ import unicodedata
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from batchot.data.sets.collection import Kind
 from batchot.errors import DataError, ShapeError
 from batchot.shapes.formats.archives import HDF5_ENDINGS, count_rows
+from batchot.shapes.formats.cad import count_parts
 from batchot.shapes.formats.read import ENDINGS, FOREIGN_ENDINGS, plain_text
 from batchot.shapes.formats.read import kind_of as content_kind
 from batchot.shapes.formats.table import kind_of_text
@@ -32,6 +36,7 @@ NAMED = 5
 _PASSED_OVER = frozenset({"__MACOSX", MANIFEST})
 _PLY_HEADER_BYTES = 4096
 _HEAD_BYTES = 1 << 16
+_CORES = os.cpu_count() or 1
 
 
 @dataclass
@@ -90,15 +95,46 @@ def find_shape_files(folder: Path) -> FoundFiles:
     return found
 
 
-def sources_of(path: Path, name: str, up: Up) -> list[ShapeSource]:
-    """The shapes of a file: one, or each cloud of an HDF5 file of several."""
-    count = 1
-    if path.suffix.lower() in HDF5_ENDINGS:
-        with suppress(ShapeError, ImportError):  # said when it is read
-            count = count_rows(path)
-    if count < 2:
-        return [ShapeSource(name, path, up=up)]
-    return [ShapeSource(f"{name}#{k}", path, f"{k}", up=up) for k in range(count)]
+def sources_of(
+    paths: Sequence[Path], names: Sequence[str], up: Up, parts: bool = False, tolerance: float | None = None
+) -> list[list[ShapeSource]]:
+    """The shapes of each file: one, or each cloud of an HDF5 file, or, with ``parts``, each part of a STEP assembly."""
+    counts = [1] * len(paths)
+    for k, path in enumerate(paths):
+        if path.suffix.lower() in HDF5_ENDINGS:
+            with suppress(ShapeError, ImportError):  # said when it is read
+                counts[k] = count_rows(path)
+    if parts:
+        steps = [k for k, path in enumerate(paths) if ENDINGS.get(path.suffix.lower()) == "step"]
+        for k, count in zip(steps, _parts_of([paths[k] for k in steps]), strict=True):
+            counts[k] = count
+    shape = partial(ShapeSource, up=up, tolerance=tolerance)
+    return [
+        [shape(name, path)] if count < 2 else [shape(f"{name}#{k}", path, f"{k}") for k in range(count)]
+        for name, path, count in zip(names, paths, counts, strict=True)
+    ]
+
+
+def _parts_of(paths: Sequence[Path]) -> list[int]:
+    """How many parts each STEP file has, counted in processes, which damaged files may bring down."""
+    counts: list[int] = []
+    if paths:
+        with ProcessPoolExecutor(min(_CORES, len(paths))) as pool, suppress(BrokenProcessPool):
+            counts.extend(pool.map(_count_parts, paths, chunksize=8))
+    while len(counts) < len(paths):
+        with ProcessPoolExecutor(1) as pool:
+            try:
+                counts.extend(pool.map(_count_parts, paths[len(counts) :]))
+            except BrokenProcessPool:  # by the first that is not counted; said when it is read
+                counts.append(1)
+    return counts
+
+
+def _count_parts(path: Path) -> int:
+    try:
+        return count_parts(path.read_bytes(), "step")
+    except (ShapeError, ImportError, OSError, MemoryError):  # said when it is read
+        return 1
 
 
 def _found_as(path: Path) -> Literal["shapes", "unread", "others"]:

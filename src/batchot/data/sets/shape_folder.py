@@ -29,22 +29,23 @@ NO_CLASSES = ("shape",)
 """The classes of shapes that lie in no class folders."""
 
 
-def collection_of(path: Path, up: Up = "auto") -> ShapeCollection:
+def collection_of(
+    path: Path, up: Up = "auto", *, parts: bool = False, tolerance: float | None = None
+) -> ShapeCollection:
     """Give the shapes of class folders, or a single shape, or a folder without classes as one class."""
     if path.is_file():
-        sources = tuple(sources_of(path, path.stem, up))
+        sources = tuple(sources_of([path], [path.stem], up, parts, tolerance)[0])
         return ShapeCollection(path.name, NO_CLASSES, sources, (), kind_of(sources), path.parent)
     if not path.is_dir():
         raise DataError(f"{path} is neither a file nor a folder; give a shape or a folder of shapes")
     found = find_shape_files(path)
     if all(len(file.parts) > 1 for file in found.shapes):  # also where there are none, which is said there
-        return load_shape_folder(path, up=up)
+        return load_shape_folder(path, up=up, parts=parts, tolerance=tolerance)
     found.warn()
     names = name_shapes(found.shapes, [None] * len(found.shapes))
+    files = [path / file for file in found.shapes]
     sources = tuple(
-        source
-        for name, file in zip(names, found.shapes, strict=True)
-        for source in sources_of(path / file, name, up)
+        source for of_file in sources_of(files, names, up, parts, tolerance) for source in of_file
     )
     return ShapeCollection(path.name, NO_CLASSES, sources, (), kind_of(sources), path, found.left_out)
 
@@ -75,6 +76,8 @@ def load_shape_folder(
     test_fraction: float = 0.2,
     min_class: int = 1,
     up: Up = "auto",
+    parts: bool = False,
+    tolerance: float | None = None,
     name: str = "folder",
 ) -> ShapeCollection:
     """Load ``root/CLASS/train/*`` and ``root/CLASS/test/*``, ``root/train/CLASS/*`` and ``root/test/CLASS/*``, or
@@ -99,8 +102,12 @@ def load_shape_folder(
     names = name_shapes([path for path, _, _ in placed], [part for _, _, part in placed])
     shapes = [
         (class_name, part, source)
-        for (path, class_name, part), shape in zip(placed, names, strict=True)
-        for source in sources_of(root / path, shape, up)
+        for (_, class_name, part), of_file in zip(
+            placed,
+            sources_of([root / path for path, _, _ in placed], names, up, parts, tolerance),
+            strict=True,
+        )
+        for source in of_file
     ]
     found_shapes = divide(name, root, shapes, seed=seed, test_fraction=test_fraction, min_class=min_class)
     return replace(found_shapes, left_out=found.left_out)
@@ -134,9 +141,7 @@ def divide(
         in_test = choose_test(undecided, test_fraction, seed)
         for part, source in members:
             chosen: Part = part or ("test" if source.name in in_test else "train")
-            parts[chosen].append(
-                ShapeSource(source.name, source.path, source.member, label=label, up=source.up)
-            )
+            parts[chosen].append(replace(source, label=label))
     for part in PARTS:
         present = {source.label for source in parts[part]}
         if lacking := [class_name for label, class_name in enumerate(classes) if label not in present]:

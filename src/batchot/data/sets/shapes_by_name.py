@@ -25,6 +25,8 @@ def load_collection(
     min_class: int = 1,
     prefer: Prefer = "any",
     up: Up = "auto",
+    parts: bool = False,
+    tolerance: float | None = None,
     level: int | None = None,
     download: bool = True,
 ) -> ShapeCollection:
@@ -46,7 +48,15 @@ def load_collection(
             "the data set 'folder' needs --data-root: the folder with CLASS/FILE, CLASS/train/FILE and "
             "CLASS/test/FILE, or train/CLASS/FILE and test/CLASS/FILE"
         )
-    return load_shape_folder(root, seed=seed, test_fraction=test_fraction, min_class=min_class, up=up)
+    return load_shape_folder(
+        root,
+        seed=seed,
+        test_fraction=test_fraction,
+        min_class=min_class,
+        up=up,
+        parts=parts,
+        tolerance=tolerance,
+    )
 
 
 def _check_options(name: CollectionName, prefer: Prefer, level: int | None, min_class: int) -> None:

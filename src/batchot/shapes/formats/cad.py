@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, Literal
 
 from batchot.errors import ShapeError, require
@@ -45,6 +46,11 @@ class CadSettings:
                 f"tolerance must lie in 1e-6 .. 1 and angle in 0.005 .. 1.5, got {self.tolerance} and {self.angle}"
             )
 
+    @classmethod
+    def of(cls, tolerance: float | None) -> CadSettings:
+        """Those of a tolerance, or the default ones."""
+        return DEFAULT_CAD if tolerance is None else cls(tolerance)
+
 
 DEFAULT_CAD = CadSettings()
 
@@ -60,13 +66,17 @@ def read_cad(
     """The surface in the content of a STEP or IGES file, in millimetres, z up as it is in the file."""
     if marked := _PART.search(data):
         data, part = data[: marked.start()], int(marked[1])
-    tree, chunk = _converted(data, kind, settings)
+    tree, chunk = (_converted if part is None else _converted_last)(data, kind, settings)
     if part is not None:
         parts = _parts(tree)
-        if part >= len(parts):
+        if not 0 <= part < len(parts):
             raise ShapeError(f"has {len(parts)} parts, there is no part {part} (counted from 0)")
-        for i in set(parts) - {parts[part]}:
-            del tree["nodes"][i]["mesh"]
+        others = set(parts) - {parts[part]}
+        nodes = [
+            {name: value for name, value in node.items() if name != "mesh" or i not in others}
+            for i, node in enumerate(tree["nodes"])
+        ]
+        tree = {**tree, "nodes": nodes}
     mesh = read_gltf(_glb(tree, chunk), None, max_bytes, max_faces)
     assert isinstance(mesh, Mesh)
     return replace(mesh, vertices=mesh.vertices * _MM[kind], unit="mm")
@@ -74,6 +84,8 @@ def read_cad(
 
 def count_parts(data: bytes, kind: Literal["step", "iges"]) -> int:
     """How many parts an assembly has, each use of one counted; those of an IGES file are one."""
+    if kind == "iges" or data.count(b"SHAPE_DEFINITION_REPRESENTATION") < 2:  # one product has one shape
+        return 1
     tree, _ = _converted(data, kind, CadSettings(1.0, 1.5))
     return len(_parts(tree))
 
@@ -120,6 +132,9 @@ def _converted(data: bytes, kind: Literal["step", "iges"], settings: CadSettings
             f"is a {name} file without surfaces (curves, points or nothing); save solids or surfaces"
         )
     return tree, glb[20 + size + 8 :]
+
+
+_converted_last = lru_cache(maxsize=1)(_converted)  # parts of one file are read one after the other
 
 
 def _parts(tree: Any) -> list[int]:

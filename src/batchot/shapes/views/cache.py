@@ -136,7 +136,7 @@ def write_failures(path: Path, failures: Iterable[RenderFailure]) -> None:
         path.unlink(missing_ok=True)
 
 
-ViewId = tuple[str, str | None, str]
+ViewId = tuple[str, str | None, str, float | None]
 _NAMED = 5
 
 
@@ -232,15 +232,15 @@ def listed(title: str, items: Sequence[object]) -> list[str]:
 
 
 def view_id(source: ShapeSource) -> ViewId:
-    """What tells a source from others that look otherwise: its file, the member in it and its axis."""
-    return (*source_id(source), source.up)
+    """What tells a source from others that look otherwise: its file, the member in it, its axis and tolerance."""
+    return (*source_id(source), source.up, source.tolerance)
 
 
 def view_key(source: ShapeSource, sha256: str, settings: ViewSettings) -> str:
     """What the file of the views of a shape is called."""
-    if settings.up != "auto" or source.up == "auto":
-        return sha256
-    return hashlib.sha256(f"{sha256} up={source.up}".encode()).hexdigest()
+    turned = f" up={source.up}" if settings.up == "auto" and source.up != "auto" else ""
+    coarse = "" if source.tolerance is None else f" tolerance={source.tolerance:.9g}"
+    return hashlib.sha256(f"{sha256}{turned}{coarse}".encode()).hexdigest() if turned or coarse else sha256
 
 
 def view_path(folder: Path, key: str) -> Path:
