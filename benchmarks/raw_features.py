@@ -1,6 +1,6 @@
 """What the features of a recipe's pretrained backbone are worth before any training, by cosine.
 
-    python benchmarks/raw_features.py shape-folder --data-root psb_meshes shapes.min_class=20 shapes.up=y data.shots=5 seed=0
+    python benchmarks/raw_features.py shape-folder --data-root psb_meshes shapes.min_class=20 data.shots=5 seed=0
 
 mAP of the test samples among themselves, and the share of them whose nearest training sample is of their class: what
 `batchot train` with the same arguments begins with. The features are those that it keeps, so they are made once.
@@ -24,7 +24,7 @@ from batchot.training.recipes import load_recipe
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("recipe")
     parser.add_argument("--data-root", type=Path, required=True)
     parser.add_argument("settings", nargs="*", help="such as data.shots=5")
