@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from batchot.data import Images, Splits
+from batchot.data import Images, Samples, Splits
 from batchot.training.inputs import few_shots
 from batchot.training.recipe import RecipeError
 
@@ -20,8 +20,9 @@ def numbered(train: int, test: int) -> Splits[Images]:
     return Splits("numbered", part(0, train), part(train, test))
 
 
-def greys(samples: object) -> list[int]:
-    return samples.batch(torch.arange(len(samples)))[:, 0, 0, 0].tolist()  # type: ignore[attr-defined, arg-type]
+def greys(samples: Samples) -> list[int]:
+    values: list[int] = samples.batch(torch.arange(len(samples)))[:, 0, 0, 0].tolist()
+    return values
 
 
 @pytest.mark.parametrize("test", [6, 0])
