@@ -222,6 +222,8 @@ def load_own(
         splits = _sketches(recipe, data_root, tell)
     else:
         splits = _images(recipe, data_root)
+    if recipe.data.shots is not None:
+        splits = few_shots(splits, recipe.data.shots, recipe.seed)
     if recipe.data.validation > 0:
         splits = held_out(splits, recipe.data.validation)
     limit = recipe.data.limit
@@ -402,6 +404,23 @@ def view_settings(recipe: Recipe) -> Any:
 def view_folder() -> Path:
     """Give the folder in which rendered views are kept."""
     return cache_folder() / "views"
+
+
+def few_shots(splits: Splits[Any], shots: int, seed: int) -> Splits[Any]:
+    """Divide anew: so many samples of each class to train on, drawn by a seed, all others to measure on."""
+    whole: Samples = splits.train if len(splits.test) == 0 else Joined(splits.train, splits.test)
+    order = torch.randperm(len(whole), generator=generator_for("shots", seed))
+    chosen = torch.zeros(len(whole), dtype=torch.bool)
+    for label, name in enumerate(whole.classes):
+        members = order[whole.labels[order] == label]
+        if len(members) <= shots:
+            raise RecipeError(
+                f"data.shots: class {name} has {len(members)} samples, of which {shots} cannot be trained on with any "
+                "left to measure on; take fewer, or leave small classes out (shapes.min_class)"
+            )
+        chosen[members[:shots]] = True
+    numbers = torch.arange(len(whole))
+    return Splits(splits.name, whole.subset(numbers[chosen]), whole.subset(numbers[~chosen]))
 
 
 def draw(n: int, k: int, seed: int) -> Tensor:

@@ -114,6 +114,8 @@ class DataSettings:
         rename: for each source of sketches, what its classes are called here, such as
             {quickdraw: {mug: beer-mug}}; names that differ in case, spaces and hyphens only are the same anyway
         limit: use only so many training samples, drawn at random (null: all)
+        shots: train on so many samples of each class, drawn at random, and measure on all others, also those of a
+            training part that the data brings (null: divide as the data says)
         validation: measure on this share of the training samples, the last ones of each class, and train on the
             others, so that settings can be chosen without a look at the test set (0: measure on the test set)
     """
@@ -126,6 +128,7 @@ class DataSettings:
     per_class: int = 1000
     rename: dict[str, dict[str, str]] = field(default_factory=dict)
     limit: int | None = None
+    shots: int | None = None
     validation: float = 0.0
 
     def __post_init__(self) -> None:
@@ -138,6 +141,7 @@ class DataSettings:
             ">= 4 or null",
         )
         _require(self.limit is None or self.limit >= 2, "data.limit", self.limit, ">= 2 or null")
+        _require(self.shots is None or self.shots >= 2, "data.shots", self.shots, ">= 2 or null")
         _require(self.per_class >= 0, "data.per_class", self.per_class, ">= 0")
         shares = self.train_on if isinstance(self.train_on, dict) else {}
         for setting, names in (("data.train_on", shares), ("data.rename", self.rename)):
