@@ -530,6 +530,8 @@ def test_large_and_side_by_side(page) -> None:  # type: ignore[no-untyped-def]
     page.wait_for_function("() => document.querySelector('.stage canvas')?.width > 300")
     dialog = page.get_by_role("dialog")
     assert "in the units of its file, width" in dialog.inner_text()
+    size = page.locator(".card .size").first.inner_text()
+    assert size.count(chr(215)) == 2 and size in dialog.inner_text()
     start = page.evaluate(shot, 0)
     shoot(page, "large")
     for key in ("ArrowLeft", "+", "w"):

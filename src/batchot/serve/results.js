@@ -1,5 +1,6 @@
 // The shapes that were found, each of which can be turned where it is.
 import * as stage from "./stage.js";
+import { sizeOf } from "./viewer.js";
 
 const TURN = 0.12; // radians a key press
 
@@ -20,6 +21,7 @@ export default {
           <p class="name" :title="hit.name">{{ hit.name }}</p>
           <p class="facts"><span class="class">{{ hit.class ?? "no class" }}</span>
             <span v-if="hit.distance !== null" class="score" :title="'Euclidean distance ' + hit.distance.toFixed(4)">{{ score(hit) }}</span></p>
+          <p class="facts size" title="width × depth × height">{{ sizeOf(hit.size) }} {{ hit.unit }}</p>
           <div v-if="bar(hit) !== null" class="bar-of" aria-hidden="true"><div :style="{ width: bar(hit) + '%' }"></div></div>
         </div>
         <div class="actions">
@@ -57,6 +59,7 @@ export default {
     },
   },
   methods: {
+    sizeOf,
     // Calibrated where the index is: how probable it is that the shape is of the class of what was asked for.
     score(hit) {
       return hit.likeness === null ? `distance ${hit.distance.toFixed(3)}` : `${Math.round(100 * hit.likeness)} % same class`;

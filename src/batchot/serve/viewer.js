@@ -2,7 +2,7 @@
 import * as stage from "./stage.js";
 
 const TURN = 0.12; // radians a key press
-const sizeOf = (size) => size.map((x) => Number(x.toPrecision(4)).toLocaleString("en", { maximumSignificantDigits: 4 })).join(" × ");
+export const sizeOf = (size) => size.map((x) => Number(x.toPrecision(4)).toLocaleString("en", { maximumSignificantDigits: 4 })).join(" × ");
 
 export default {
   template: `
@@ -19,7 +19,7 @@ export default {
             <img v-if="flat" :src="'api/v1/shapes/' + hit.id + '/thumbnail'" alt=""></div>
           <figcaption>
             <p v-if="hits.length > 1" class="whole">{{ hit.name }}</p>
-            <p>{{ hit.class ?? "no class" }}; {{ sizeOf(hit.size) }} in the units of its file, width × depth × height;
+            <p>{{ hit.class ?? "no class" }}; {{ sizeOf(hit.size) }} {{ hit.unit || "in the units of its file" }}, width × depth × height;
               {{ hit.kind === "mesh" ? hit.faces.toLocaleString("en") + " faces" : hit.vertices.toLocaleString("en") + " points" }}</p>
           </figcaption>
         </figure>
