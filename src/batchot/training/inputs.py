@@ -336,6 +336,8 @@ def collection_of(
         min_class=settings.min_class if divided else 1,
         prefer=settings.prefer if name.startswith("modelnet") else "any",
         up=settings.up,
+        parts=settings.parts,
+        tolerance=settings.tolerance,
     )
     # Seen lying, 750 meshes of the Princeton benchmark are retrieved three points of mAP worse (docs/results.md).
     if (

@@ -212,6 +212,9 @@ class ShapeSettings:
         points: points of a cloud (splatted views and point networks); meshes are sampled
         prefer: where a data set is there both as meshes and as points, which of them
         up: the axis of the files that points up; "auto" is what the data set or the format says
+        parts: each part of a STEP assembly is a shape of its own (shape-folder)
+        tolerance: how far the triangles of a STEP or IGES file may be from its surfaces, as a share of its size; null:
+            that of the reader (shape-folder)
         min_class: leave out classes of fewer shapes
         test_fraction: share of each class that is kept for the test where the data has no division
         split_seed: of that division
@@ -227,6 +230,8 @@ class ShapeSettings:
     points: int = 1024
     prefer: Literal["any", "meshes", "points"] = "any"
     up: Literal["auto", "z", "y"] = "auto"
+    parts: bool = False
+    tolerance: float | None = None
     min_class: int = 1
     test_fraction: float = 0.2
     split_seed: int = 0
@@ -243,6 +248,12 @@ class ShapeSettings:
         _require(self.radius > 0, "shapes.radius", self.radius, "> 0 pixels")
         _require(self.margin >= 0, "shapes.margin", self.margin, ">= 0")
         _require(self.points >= 1, "shapes.points", self.points, ">= 1")
+        _require(
+            self.tolerance is None or 1e-6 <= self.tolerance <= 1,
+            "shapes.tolerance",
+            self.tolerance,
+            "between 1e-6 and 1",
+        )
         _require(self.min_class >= 1, "shapes.min_class", self.min_class, ">= 1")
         _require(0 < self.test_fraction < 1, "shapes.test_fraction", self.test_fraction, "between 0 and 1")
         _require(self.split_seed >= 0, "shapes.split_seed", self.split_seed, ">= 0")

@@ -452,6 +452,7 @@ def _where_effective(made: Recipe) -> list[tuple[str, bool, str]]:
         (("shapes.points",), clouds, "splatted views and point networks"),
         (("shapes.prefer",), made.data.name.startswith("modelnet"), "ModelNet"),
         (("shapes.up",), made.data.shapes, "shapes"),
+        (("shapes.parts", "shapes.tolerance"), made.data.name == "shape-folder", "shape-folder"),
         (("shapes.min_class",), divided and made.data.shapes, "psb and shape-folder"),
         (("shapes.test_fraction", "shapes.split_seed"), divided, "psb, shape-folder, sketches and quickdraw"),
         (("batch.chunk",), made.batch.chunk < made.batch.size, "batches that are larger than a chunk"),
