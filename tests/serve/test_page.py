@@ -207,9 +207,7 @@ def test_what_is_refused_is_told(page, tmp_path: Path) -> None:  # type: ignore[
 
 def test_pages_and_filters(page) -> None:  # type: ignore[no-untyped-def]
     draw(page, [[(0.3, 0.1), (0.3, 0.9), (0.7, 0.9), (0.7, 0.1)]])
-    page.wait_for_selector(".card", timeout=20_000)
-    page.wait_for_timeout(600)
-    first = names(page)
+    first = last_answer(page)
     if TRAINED is not None:
         page.get_by_role("button", name="Next").click()
         wait_for_other(page, first)
@@ -320,8 +318,12 @@ def test_by_keyboard_alone(page, tmp_path: Path) -> None:  # type: ignore[no-unt
 
 def ask_by_drawing(page) -> list[str]:  # type: ignore[no-untyped-def]
     draw(page, [[(0.3, 0.1), (0.3, 0.9), (0.7, 0.9)]])
+    return last_answer(page)
+
+
+def last_answer(page) -> list[str]:  # type: ignore[no-untyped-def]
+    """A slow machine pauses within the stroke, which is looked up before the whole is: wait for the last answer."""
     page.wait_for_selector(".card", timeout=20_000)
-    # A slow machine pauses within the stroke, which is looked up before the whole is: wait for the last answer.
     page.wait_for_function(
         """() => { const busy = document.querySelector('.answer').ariaBusy !== 'false';
         const now = [...document.querySelectorAll('.card .name')].map(e => e.innerText).join();
@@ -376,7 +378,7 @@ def test_a_lost_connection_takes_nothing_away(page) -> None:  # type: ignore[no-
     page.context.set_offline(False)
     page.wait_for_selector(".trouble", state="detached", timeout=20_000)
     wait_for_other(page, first)
-    now = names(page)
+    now = last_answer(page)
     page.reload()
     page.wait_for_selector(".card", timeout=20_000)
     assert names(page) == now
@@ -462,6 +464,54 @@ def word(page) -> str:  # type: ignore[no-untyped-def]
     """A class of the index, of which there are several shapes."""
     counts = page.request.get(f"{page.url.partition('#')[0]}api/v1/classes").json()
     return max(counts, key=lambda name: counts[name])
+
+
+def sizes(page) -> list[float]:  # type: ignore[no-untyped-def]
+    """The longest sides on the cards."""
+    texts = page.locator(".card .size").all_inner_texts()
+    return [max(float(x.replace(",", "")) for x in re.findall(r"[\d.,]+", text)) for text in texts]
+
+
+def test_sizes_filter_and_order_and_are_in_the_link(page) -> None:  # type: ignore[no-untyped-def]
+    page.get_by_label("Words of the name").fill(word(page))
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".card")
+    page.get_by_label("order").select_option("-size")
+    page.wait_for_function("document.querySelector('.answer').ariaBusy === 'false'")
+    page.wait_for_function("location.hash.includes('sort=-size')")
+    known = sizes(page)
+    assert len(known) > 1 and known == sorted(known, reverse=True)
+    middle = (known[0] + known[-1]) / 2
+    page.get_by_label("longest side").fill(f"{middle:.4g}..")
+    page.get_by_label("longest side").press("Enter")
+    few = sum(size >= float(f"{middle:.4g}") for size in known)
+    page.wait_for_function(
+        "few => document.querySelectorAll('.card').length === few", arg=few, timeout=20_000
+    )
+    assert sizes(page) == known[:few]
+    address = page.url
+    page.get_by_label("longest side").fill("wide")
+    page.get_by_label("longest side").press("Enter")
+    page.wait_for_selector(".answer.error")
+    assert "is no range of sizes" in page.locator(".answer").inner_text()
+    page.goto("about:blank")
+    page.goto(address)
+    page.wait_for_selector(".card")
+    assert sizes(page) == known[:few] and page.get_by_label("longest side").input_value() == f"{middle:.4g}.."
+
+
+def test_the_same_size_as_a_shape(page) -> None:  # type: ignore[no-untyped-def]
+    ask_by_drawing(page)
+    with page.expect_request("**/api/v1/queries/**") as again:
+        page.get_by_label("same size as the shape").check()
+    assert "same_size" not in again.value.url  # a drawing has none
+    page.wait_for_function("document.querySelector('.answer').ariaBusy === 'false'")
+    assert page.locator(".card").count()
+    with page.expect_response("**/similar?**same_size=true**") as found:
+        page.locator(".card").first.get_by_role("button", name="More like this").click()
+    hits = found.value.json()["hits"]
+    page.wait_for_function("n => document.querySelectorAll('.card').length === n", arg=len(hits))
+    assert len(hits) < page.request.get(found.value.url.replace("same_size=true", "")).json()["total"]
 
 
 def test_names_alone_and_the_back_button(page) -> None:  # type: ignore[no-untyped-def]

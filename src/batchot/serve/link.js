@@ -2,7 +2,10 @@
 // writes it into a log.
 const LONGEST = 6000; // characters of a drawing in a link
 
-export function linkOf({ asked, strokes, onlyClasses, onlyFolders, text, unlike, page }) {
+const MEASURED = ["size", "area", "volume"];
+
+export function linkOf({ asked, strokes, onlyClasses, onlyFolders, text, unlike, page, sameSize, sort, size, area, volume }) {
+  const measured = { size, area, volume };
   const link = new URLSearchParams();
   if (asked?.kind === "similar") link.set("like", asked.id);
   if (asked?.kind === "sketch") {
@@ -16,6 +19,9 @@ export function linkOf({ asked, strokes, onlyClasses, onlyFolders, text, unlike,
   for (const name of onlyClasses) link.append("class", name);
   for (const name of onlyFolders) link.append("folder", name);
   for (const { id, name } of unlike) link.append("not", `${id} ${name}`);
+  for (const name of MEASURED) if (measured[name]) link.set(name, measured[name]);
+  if (sameSize) link.set("same-size", 1);
+  if (sort !== "distance") link.set("sort", sort);
   if (page) link.set("page", page + 1);
   const made = link.toString();
   return made ? `#${made}` : "#";
@@ -29,12 +35,16 @@ export function askedIn(hash) {
   const onlyClasses = link.getAll("class");
   const onlyFolders = link.getAll("folder");
   const unlike = link.getAll("not").map((one) => ({ id: one.split(" ")[0], name: one.slice(one.indexOf(" ") + 1) }));
+  const measured = Object.fromEntries(MEASURED.map((name) => [name, link.get(name) ?? ""]));
+  const more = { ...measured, sameSize: link.has("same-size"), sort: link.get("sort") ?? "distance" };
   let asked = null;
   if (like) asked = { kind: "similar", id: like, name: name || "a shape" };
   else if (strokes.length) asked = { kind: "sketch", name: "your drawing" };
   else if (query) asked = { kind: "file", name: name || "a drawing", query };
-  else if (text || onlyClasses.length || onlyFolders.length) asked = { kind: "names", name: "names" };
-  return { asked, ...(strokes.length ? { strokes } : {}), text, onlyClasses, onlyFolders, unlike, page: Math.max(0, (Number(link.get("page")) || 1) - 1) };
+  else if (text || onlyClasses.length || onlyFolders.length || MEASURED.some((name) => measured[name]))
+    asked = { kind: "names", name: "names" };
+  return { asked, ...(strokes.length ? { strokes } : {}), text, onlyClasses, onlyFolders, unlike, ...more,
+    page: Math.max(0, (Number(link.get("page")) || 1) - 1) };
 }
 
 // Strokes as bytes: width (and 128 for the eraser), number of points in two bytes, x and y of each in 1/255 of the sheet.

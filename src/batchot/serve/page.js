@@ -12,10 +12,13 @@ const PAGE = 20; // results on a page
 const MOST_FILES = 8; // of one question
 const WRITTEN = 400; // milliseconds between two changes of the address
 const LISTED = 200; // in a list that is saved
-const QUESTION = ["asked", "answer", "page", "onlyClasses", "onlyFolders", "text", "unlike", "strokes"];
+const QUESTION = ["asked", "answer", "page", "onlyClasses", "onlyFolders", "text", "unlike", "strokes", "size", "area", "volume", "sameSize", "sort"];
 const MOST = 1000; // results that can be looked at
 const KEPT = `batchot ${location.pathname}`; // name in the session storage
 const PHONE = window.matchMedia("(max-width: 760px)");
+const MEASURES = [["size", "longest side", "100..140mm"], ["area", "surface", "30..40cm2"], ["volume", "volume", "..6000mm3"]];
+const SORTS = [["distance", "nearest first"], ["-size", "largest first"], ["size", "smallest first"], ["-area", "most surface first"],
+  ["area", "least surface first"], ["-volume", "most volume first"], ["volume", "least volume first"]];
 const DARK = ["auto", "dark", "light"];
 
 const Filter = {
@@ -87,10 +90,15 @@ const Page = {
             <select id="up" v-model="up" @change="turned"><option value="auto">as in the index</option>
               <option value="z">z</option><option value="y">y</option></select></div>
         </section>
-        <section class="box" v-if="classes.length || folders.length" aria-labelledby="only-title">
+        <section class="box" v-if="info" aria-labelledby="only-title">
           <h2 id="only-title">Filters</h2>
           <Filter label="classes" :counts="classCounts" :names="classes" :chosen="onlyClasses" @choose="filtered({ onlyClasses: $event })"></Filter>
           <Filter label="folders" :counts="folderCounts" :names="folders" :chosen="onlyFolders" @choose="filtered({ onlyFolders: $event })"></Filter>
+          <div class="filter" v-for="[name, label, example] in MEASURES" :key="name"><label :for="name">{{ label }}</label>
+            <input :id="name" :value="$data[name]" :placeholder="example" autocomplete="off" maxlength="100"
+              @change="filtered({ [name]: $event.target.value.trim() })"></div>
+          <label class="check"><input type="checkbox" :checked="sameSize" @change="filtered({ sameSize: $event.target.checked })">
+            same size as the shape that is asked for, within 10 %</label>
           <p class="hint">Alone, or together with words, and with what is drawn or given.</p>
         </section>
       </div>
@@ -115,6 +123,8 @@ const Page = {
               aria-hidden="true">✕</span><span class="unseen">: take it in again</span></button></li>
           </ul>
           <div class="actions" v-if="answer?.hits.length">
+            <label class="sort">order <select :value="sort" @change="filtered({ sort: $event.target.value })">
+              <option v-for="[value, label] in SORTS" :key="value" :value="value">{{ label }}</option></select></label>
             <button type="button" class="tool" @click="saveList">Save the list (CSV)</button>
             <a class="tool" :href="zipOf" download="shapes.zip">Save these files (zip)</a>
             <button v-if="canCopy" type="button" class="tool" @click="copyLink">{{ copied ? "Copied" : "Copy the link" }}</button>
@@ -139,6 +149,7 @@ const Page = {
   data() {
     return {
       info: null, classes: [], folders: [], onlyClasses: [], onlyFolders: [], strokes: [], text: "", typed: "",
+      size: "", area: "", volume: "", sameSize: false, sort: "distance",
       unlike: [], // shapes that are not wanted, { id, name }
       classCounts: {}, folderCounts: {}, // of the shapes that the other filters leave
       asked: null, // { kind: "sketch" | "file" | "similar" | "names", name, id of a shape, query: id of what was sent }
@@ -179,7 +190,7 @@ const Page = {
       return wordsOf(answer, this.asked);
     },
     filtering() {
-      return !!(this.text || this.onlyClasses.length || this.onlyFolders.length);
+      return !!(this.text || this.onlyClasses.length || this.onlyFolders.length || this.size || this.area || this.volume);
     },
     zipOf() {
       return `api/v1/shapes.zip?${new URLSearchParams(this.answer.hits.map(({ id }) => ["id", id]))}`;
@@ -187,6 +198,9 @@ const Page = {
     start() {
       return this.info && !this.info.takes_drawings ? "Give a file" : "Draw something, or give a file";
     },
+  },
+  created() {
+    Object.assign(this, { MEASURES, SORTS });
   },
   async mounted() {
     const scheme = window.matchMedia("(prefers-color-scheme: dark)");
@@ -233,21 +247,29 @@ const Page = {
         this.classes = Object.keys(this.classCounts).sort();
         const folders = Object.keys(this.folderCounts).sort();
         this.folders = folders.join("\n") === this.classes.join("\n") ? [] : folders;
-        if (this.filters().toString()) this.count();
+        if (this.counted().toString()) this.count();
       }
     },
     // How many shapes another choice of class or folder would leave.
     async count() {
-      const filters = this.filters().toString();
+      const filters = this.counted().toString();
       const [classes, folders] = [await this.get(`classes?${filters}`), await this.get(`folders?${filters}`)];
-      if (filters === this.filters().toString()) Object.assign(this, { classCounts: classes ?? {}, folderCounts: folders ?? {} });
+      if (filters === this.counted().toString()) Object.assign(this, { classCounts: classes ?? {}, folderCounts: folders ?? {} });
+    },
+    // The size of what is asked for is known to the question alone.
+    counted() {
+      const filters = this.filters();
+      filters.delete("same_size");
+      return filters;
     },
     filters() {
       const filters = new URLSearchParams();
       for (const name of this.onlyClasses) filters.append("class", name);
       for (const name of this.onlyFolders) filters.append("folder", name);
       for (const { id } of this.unlike) filters.append("not", id);
-      if (this.text) filters.set("text", this.text);
+      for (const name of ["text", "size", "area", "volume"]) if (this[name]) filters.set(name, this[name]);
+      // a drawing has no size
+      if (this.sameSize && (this.asked?.kind === "file" || this.asked?.kind === "similar")) filters.set("same_size", true);
       return filters;
     },
     async get(path) {
@@ -402,9 +424,10 @@ const Page = {
     async saveList() {
       const about = this.filters();
       about.set("k", LISTED);
+      about.set("sort", this.sort);
       const { value, error } = await ask(this.address(about), {}, (trouble) => this.troubled(trouble));
       if (!value) return (this.trouble = error || "the server does not remember this file; give it again");
-      const columns = ["name", "class", "distance", "likeness", "same_file", "nearly_same", "kind", "faces", "size", "id"];
+      const columns = ["name", "class", "distance", "likeness", "same_file", "nearly_same", "kind", "faces", "size", "area", "volume", "unit", "id"];
       const rows = value.hits.map((hit, k) => [k + 1, ...columns.map((name) => name === "size" ? hit.size.join(" x ") : hit[name])]);
       const text = [["rank", ...columns], ...rows].map((row) => row.map(cell).join(",")).join("\r\n");
       const link = document.createElement("a");
@@ -432,6 +455,7 @@ const Page = {
       const about = this.filters();
       about.set("k", PAGE);
       about.set("offset", this.page * PAGE);
+      about.set("sort", this.sort);
       this.busy = true;
       const told = (trouble) => stop.signal.aborted || this.troubled(trouble);
       let found = { missing: true };
