@@ -19,7 +19,7 @@ from batchot.data import Samples
 from batchot.evaluation import retrieval_scores
 from batchot.training.inputs import input_shape, load_splits, prepare
 from batchot.training.kept import keep
-from batchot.training.network import Network
+from batchot.training.network import make_network, seen_as
 from batchot.training.recipes import load_recipe
 
 
@@ -31,12 +31,14 @@ def main() -> None:
     options = parser.parse_intermixed_args()
     overrides = [(name, value) for name, _, value in (text.partition("=") for text in options.settings)]
     recipe = load_recipe(options.recipe, overrides)
-    splits = load_splits(recipe, options.data_root)
-    preparation = prepare(recipe, splits)
-    network = Network(recipe, input_shape(preparation, splits.train), len(splits.train.classes)).eval()
+    part = recipe.parts[recipe.query]
+    splits = load_splits(part, options.data_root)
+    preparation = prepare(part, splits)
+    seen = seen_as(input_shape(preparation, splits.train), preparation)
+    network = make_network(recipe, {recipe.query: seen}, splits.train.classes).eval().tower(recipe.query)
 
     def features(samples: Samples) -> Tensor:
-        kept = keep(network, recipe, preparation, samples, training=False, tell=print)
+        kept = keep(network, part, preparation, samples, training=False, tell=print)
         forms = [normalize(network._pooled(kept.values[:, k].float())) for k in range(kept.values.shape[1])]
         return normalize(torch.stack(forms).mean(0))
 
