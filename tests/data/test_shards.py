@@ -219,11 +219,7 @@ def test_training_on_them_is_training_on_the_folder(tmp_path: Path, monkeypatch:
 
 def test_its_recipe_is_that_of_a_folder() -> None:
     folder, shards = load_recipe("shape-folder-scratch"), load_recipe("shards")
-    same = replace(
-        shards,
-        name=folder.name,
-        about=folder.about,
-        data=folder.data,
-        shapes=replace(shards.shapes, min_class=folder.shapes.min_class),
-    )
+    shapes = replace(shards.shapes, min_class=folder.shapes.min_class)
+    tower = replace(shards.towers["model"], data=folder.data, shapes=shapes)
+    same = replace(shards, name=folder.name, about=folder.about, towers={"model": tower})
     assert same == folder
