@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import batchot
+from batchot.errors import RunError
 from batchot.models import BackboneError
 from batchot.training import RecipeError, load_recipe, load_run, train
 
@@ -91,7 +92,8 @@ def test_a_run_of_nothing_but_ones_own(tmp_path: Path, mine: Path) -> None:
 
     del sys.modules["mine.parts"]
     with pytest.raises(
-        ValueError, match=r"mine.parts is not imported; if you trust it, import mine.parts first"
+        RunError,
+        match=r"model.backbone: mine.parts:make: mine.parts is not imported; if you trust it, import mine.parts first",
     ):
         load_run(out)
     code = f"import mine.parts, batchot; batchot.load_run({str(out)!r})"

@@ -174,7 +174,9 @@ def _features(spec: TowerSpec, shape: tuple[int, ...], pretrained: str | None) -
     except (ValueError, OSError, ImportError) as error:
         if spec.network not in ("cnn", "mvcnn"):  # the others have no backbone that could be at fault
             raise
-        raise models.BackboneError(f"{spec.backbone}: {error}") from error
+        said = str(error)
+        named = said if said.startswith(spec.backbone) else f"{spec.backbone}: {said}"
+        raise models.BackboneError(named) from error
 
 
 def _built(spec: TowerSpec, made: Callable[[str], tuple[nn.Module, int]]) -> tuple[nn.Module, int]:
