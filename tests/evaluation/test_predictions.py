@@ -89,12 +89,24 @@ def test_svm_thins_out_by_seed():
     assert torch.equal(some[0], svm_predictions(train[kept], labels[kept], test, max_train=None))
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_a_subset_has_the_asked_size_and_the_proportions_of_the_whole(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    counts = random.integers(1, 40, 7)
+    labels = torch.from_numpy(random.permutation(np.repeat(np.arange(7), counts)))
+    size = int(random.integers(7, len(labels)))
+    kept = labels[stratified_subset(labels, size, seed)].bincount(minlength=7).numpy()
+    assert kept.sum() == size  # the places of the largest remainders are filled, one each
+    assert (kept >= 1).all() and (kept <= np.maximum(np.ceil(counts * size / len(labels)), 1)).all()
+
+
 def test_svm_bad_input():
     train, labels = blobs(20, 0)
     with pytest.raises(ValueError, match="two classes or more; all train_labels are 3"):
         svm_predictions(train, torch.full((20,), 3), train)
     with pytest.raises(ValueError, match="max_train must be positive or None, got 0"):
         svm_predictions(train, labels, train, max_train=0)
+    assert len(svm_predictions(train, labels, train, max_train=1)) == 20  # one a class
     with pytest.raises(ValueError, match="train_labels has 19 entries but train_emb has 20"):
         svm_predictions(train, labels[:19], train)
 

@@ -44,6 +44,8 @@ def test_no_numbers_at_all() -> None:
 
 def test_not_finite_is_a_number_that_is_not_finite() -> None:
     assert np.isnan(read_rows(b"nan").values).all() and np.isinf(read_rows(b"-inf 1e999").values).all()
+    np.testing.assert_array_equal(read_rows(b"1, nan\n2, NaN\n").values.ravel(), [1, np.nan, 2, np.nan])
+    np.testing.assert_array_equal(read_rows(b"1, inf\n2, INF\n").values.ravel(), [1, np.inf, 2, np.inf])
 
 
 @pytest.mark.parametrize("word", ["x", "1x", "1_0", "--1", "1e", "1.2.3", "0x10", "-", "1#c", "\x01", "1e5e"])
