@@ -131,7 +131,9 @@ def test_embed(
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / name))
         out = tmp_path / f"{name}.npz"
         assert main(["embed", str(run), str(folder), "--out", str(out), "--device=cpu", *how]) == 1
-        told[name] = capsys.readouterr().out.replace(name, "").replace("2 Ray workers on this machine\n", "")
+        said = capsys.readouterr()
+        assert out.is_file(), said  # why Ray had no workers, or lost them
+        told[name] = said.out.replace(name, "").replace("2 Ray workers on this machine\n", "")
     assert (tmp_path / "spread.npz").read_bytes() == (tmp_path / "alone.npz").read_bytes()
     assert told["spread"] == told["alone"] and "bad.off" in told["alone"]
 
