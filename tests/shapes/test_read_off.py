@@ -21,6 +21,11 @@ def test_box() -> None:
     assert np.array_equal(mesh.vertices, BOX) and np.array_equal(mesh.faces, TRIANGLES)
 
 
+def test_a_face_without_corners_is_none() -> None:
+    mesh = read_off(f"OFF\n5 3 0\n{POINTS}3 0 1 2\n0\n3 0 2 3\n".encode())
+    assert mesh.faces.tolist() == [[0, 1, 2], [0, 2, 3]]
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -218,7 +218,8 @@ def test_checkpoint_of_another_network_is_refused_before_training(
     last = out / "checkpoints" / "last.ckpt"
     last.write_bytes((undisturbed[0] / "checkpoints" / "last.ckpt").read_bytes())
     with pytest.raises(
-        RunError, match=r"of another network: network.towers.model.embedder.head.* is \(8, 16\) there and \(12, 16\)"
+        RunError,
+        match=r"of another network: network.towers.model.embedder.head.* is \(8, 16\) there and \(12, 16\)",
     ):
         train(wider, out, device="cpu", resume=True)
 
