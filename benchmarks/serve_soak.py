@@ -48,7 +48,7 @@ def visitor(address: str, stop: float, seed: int, meshes: list[Path], sketches: 
     # an address of its own, as if they came through a proxy that says whose they are
     headers = {"x-forwarded-for": f"10.0.{seed // 250}.{seed % 250 + 1}"}
     with httpx.Client(base_url=address, timeout=120, headers=headers) as client:
-        ids = [point["id"] for point in client.get("/api/v1/map").json()[:500]]
+        ids = [hit["id"] for hit in client.get("/api/v1/search", params={"k": 200}).json()["hits"]]
         last = None
         while time.perf_counter() < stop:
             kind = rng.choices(KINDS, (30, 15, 20, 25, 4, 2, 4))[0]
@@ -79,7 +79,8 @@ def visitor(address: str, stop: float, seed: int, meshes: list[Path], sketches: 
 def heavy(address: str, stop: float, seed: int, log: Log) -> None:
     """One who sends large files, and leaves before every third answer."""
     rng = np.random.default_rng(seed)
-    triangles = rng.uniform(-1, 1, (60_000, 9))
+    # small ones: what covers itself thousands of times over is refused at once
+    triangles = (rng.uniform(-1, 1, (60_000, 1, 3)) + rng.uniform(-0.05, 0.05, (60_000, 3, 3))).reshape(-1, 9)
     lines = [f"v {x[0]:.4f} {x[1]:.4f} {x[2]:.4f}" for x in triangles.reshape(-1, 3)]
     lines += [f"f {3 * k + 1} {3 * k + 2} {3 * k + 3}" for k in range(len(triangles))]
     data = "\n".join(lines).encode()
