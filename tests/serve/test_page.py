@@ -12,6 +12,7 @@ import re
 import shutil
 import zipfile
 from collections.abc import Iterator
+from importlib.resources import files
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -426,8 +427,7 @@ def test_long_shapes_are_not_cut_off_in_3d(page) -> None:  # type: ignore[no-unt
 
 @pytest.mark.parametrize("page", [LIGHT, DARK, PHONE, {**PHONE, **DARK}], indirect=True)
 def test_axe_finds_nothing(page, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
-    package = pytest.importorskip("axe_playwright_python").__path__[0]
-    axe = (Path(package) / "axe.min.js").read_text()
+    axe = (files("axe_playwright_python") / "axe.min.js").read_text()
 
     def findings() -> list[str]:
         page.evaluate(axe)
