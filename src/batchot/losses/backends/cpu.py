@@ -292,8 +292,11 @@ def scale_at_once(
     small = min(n, m) <= NEWTON_SIZE
     steps = min(max_iterations, _FLOAT32_STEPS) if small else max_iterations
     if itself:  # both marginals of a symmetric plan are wrong where one is
-        room = kernels.room(n)
-        error: float = 2.0 * kernels.symmetric_sinkhorn(K, a, 0.5 * tolerance, steps, u, *room)
+        x, r = np.empty((2, n))
+        u[:] = 1.0
+        error: float = 2.0 * kernels.symmetric_sinkhorn(
+            K, x, r, a, 0.5 * tolerance, -1, steps, u, *kernels.room(n)
+        )
         v[:] = u
     else:
         r, part = np.empty(n), np.empty(m, np.float32)

@@ -207,7 +207,7 @@ def kernel_sums(G, x2, y2, lx, ly, margin, pos_margin, gamma, lam, diagonal, u, 
                 part[j] = _ZERO
 
 
-@njit(nogil=True, cache=True, no_cfunc_wrapper=True, no_cpython_wrapper=True, _nrt=False, error_model="numpy")
+@njit(inline="always", error_model="numpy")
 def accelerate(x, g, step, P, A):  # type: ignore[no-untyped-def]
     """Anderson's acceleration of x <- g(x) in place of x."""
     n = x.shape[0]
@@ -253,33 +253,15 @@ def accelerate(x, g, step, P, A):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True, no_cfunc_wrapper=True, _nrt=False, error_model="numpy")
-def symmetric_step(x, r, a, tolerance, step, P, A, u):  # type: ignore[no-untyped-def]
-    """From r = K u with u = exp(x) to the next x and u; returns the row error of diag(u) K diag(u) before the step."""
+def symmetric_sinkhorn(K, x, r, a, tolerance, step, stop, u, P, A):  # type: ignore[no-untyped-def]
+    """Steps (-1: a first guess) that scale a symmetric K on both sides by u = exp(x) so that all rows sum to a; returns
+    the row error before the last one. A K without rows takes one step from r = K u."""
     n = x.shape[0]
-    error = 0.0
-    for i in range(n):
-        mass = np.float64(u[i]) * r[i]
-        error += abs(mass - a)
-        r[i] = x[i] + 0.5 * np.log(a / mass)
-    if error <= tolerance or not np.isfinite(error):
-        return error
-    accelerate(x, r, step, P, A)
-    for i in range(n):
-        u[i] = np.exp(x[i])
-    return error
-
-
-@njit(nogil=True, cache=True, no_cfunc_wrapper=True, _nrt=False, error_model="numpy")
-def symmetric_sinkhorn(K, a, tolerance, max_iterations, u, W, A):  # type: ignore[no-untyped-def]
-    """Scale a symmetric K on both sides by u so that all rows sum to a; returns the row error left."""
-    n = K.shape[0]
-    x, r = W[_X], W[_R]
-    for i in range(n):
-        u[i] = _ONE
     error = np.inf
-    for step in range(-1, max_iterations):
-        matvec_rows(K, u, 0, n, r)
-        if step < 0:
+    for at in range(step, stop):
+        if K.shape[0] > 0:
+            matvec_rows(K, u, 0, n, r)
+        if at < 0:
             total = 0.0
             for i in range(n):
                 total += r[i]
@@ -288,9 +270,16 @@ def symmetric_sinkhorn(K, a, tolerance, max_iterations, u, W, A):  # type: ignor
                 x[i] = start
                 u[i] = np.float32(np.exp(start))
             continue
-        error = symmetric_step(x, r, a, tolerance, step, W, A, u)
+        error = 0.0
+        for i in range(n):
+            mass = np.float64(u[i]) * r[i]
+            error += abs(mass - a)
+            r[i] = x[i] + 0.5 * np.log(a / mass)
         if error <= tolerance or not np.isfinite(error):
             break
+        accelerate(x, r, at, P, A)
+        for i in range(n):
+            u[i] = np.exp(x[i])
     return error
 
 

@@ -77,11 +77,12 @@ def _symmetric(block: RowBlock, exchange: Exchange) -> tuple[Scalings, np.ndarra
     x = np.full(n, 0.5 * np.log(n * a / r.sum()))
     u[:] = np.exp(x)
     P, A = kernels.room(n)
+    none = np.empty((0, n), u.dtype)  # of K
     kept, error, watch = u, np.inf, _Watch(x)
     for step in range(rows.settings.max_iterations):
         r = exchange.all_rows(block.row_sums(u))
         kept, at = u.copy(), x.copy()
-        error = 2.0 * kernels.symmetric_step(x, r, a, 0.5 * tolerance, step, P, A, u)
+        error = 2.0 * kernels.symmetric_sinkhorn(none, x, r, a, 0.5 * tolerance, step, step + 1, u, P, A)
         if error <= tolerance or watch.stalls(at, error):
             break
     return Scalings(kept[first : first + len(rows.x)], kept, error), watch.x
