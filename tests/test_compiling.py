@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from batchot import compiling
-from batchot.shapes.child_process import ChildProcess, compiled_once
+from batchot.workers.process import ChildProcess, compiled_once
 
 
 def events(teller: Any, clock: list[float], module: str) -> Callable[[float], None]:

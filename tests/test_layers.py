@@ -10,7 +10,7 @@ import batchot
 
 SRC = Path(batchot.__file__).parent
 LAYERS = (
-    ("errors", "files", "device", "compiling", "ranks", "named", "engine"),
+    ("errors", "files", "device", "compiling", "ranks", "named", "workers"),
     ("transport", "evaluation"),
     ("losses", "models", "shapes", "pml", "learner"),
     ("data",),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,7 @@ from batchot.data.cloud_reading import CloudReader, CloudSettings, attempt, read
 from batchot.shapes import ShapeError, farthest_points, load_shape
 from batchot.shapes.source import ShapeSource
 from data.shape_formats import box_off, cloud
+from oracles.shape_sources import HostileSource
 
 
 def npy(path: Path, seed: int, points: int = 32) -> ShapeSource:
@@ -152,24 +152,24 @@ def test_several_processes_give_the_same(tmp_path: Path, monkeypatch: pytest.Mon
         np.testing.assert_array_equal(result, alone)
 
 
-@pytest.mark.skipif(os.name != "posix", reason="needs a fork and a signal")
+@pytest.mark.skipif(os.name != "posix", reason="needs a signal")
 def test_process_that_dies_takes_only_its_shape_along(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cloud_reading, "_PARALLEL_ABOVE", 2)
     sources = [box(tmp_path / f"{k}.off", 1 + k) for k in range(6)]
-    read = cloud_reading.read_cloud
-
-    def read_or_die(source: ShapeSource, settings: CloudSettings) -> np.ndarray:
-        if source.name == "3":
-            os.kill(os.getpid(), signal.SIGKILL)
-        return read(source, settings)
-
-    monkeypatch.setattr(cloud_reading, "read_cloud", read_or_die)
+    sources[3] = HostileSource("3", sources[3].path, deed="killed")
+    once = box(tmp_path / "once.off")
+    sources[4] = HostileSource("once", once.path, deed="killed once")
     with CloudReader(CloudSettings(points=8), processes=2) as reader:
         results = reader.read(sources)
+        again = reader.read(sources[:1])  # the processes stay for the next ones
     assert [isinstance(result, str) for result in results] == [False, False, False, True, False, False]
-    assert "3.off: the process that read it died, perhaps for lack of memory" in str(results[3])
+    assert "3.off: the process that had it died, it was ended by SIGKILL, perhaps for lack of memory" in str(
+        results[3]
+    )
+    np.testing.assert_array_equal(again[0], results[0])
+    np.testing.assert_array_equal(results[4], attempt(once, CloudSettings(points=8)))
 
 
 def test_missing_package_is_no_fault_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

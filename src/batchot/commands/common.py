@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
-    from batchot.engine.engine import Engine
     from batchot.shapes.views.settings import ViewSettings
+    from batchot.workers.pool import Engine
 
 USAGE_ERROR, FAILURE, INTERRUPTED = 2, 1, 130
 
@@ -82,10 +82,10 @@ def data_root_of(run: Path | None) -> Path | None:
 
 def guarded(work: Callable[[], int], resume: str = "") -> int:
     """Turn the errors that a user can mend into one message."""
-    from batchot.engine.engine import EngineError
     from batchot.errors import DataError, ExportError, RunError, RunInterrupted, ShapeError, extras_named
     from batchot.files import ViewCacheError
     from batchot.search.records import SearchError
+    from batchot.workers.pool import EngineError
 
     try:
         with extras_named():
@@ -163,8 +163,8 @@ def engine_of(options: argparse.Namespace) -> Iterator[Engine | None]:
     if options.engine == "local":
         yield None
         return
-    from batchot.engine.ray_engine import ray_engine
     from batchot.shapes.views.render_all import usable_cores
+    from batchot.workers.ray import ray_engine
 
     address = options.ray_address or os.environ.get("RAY_ADDRESS") or None
     address = None if address == "local" else address

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from batchot.data.sets.collection import ShapeCollection
-    from batchot.engine.engine import Engine
     from batchot.shapes.source import ShapeSource
     from batchot.shapes.views.cache import ViewCache
+    from batchot.workers.pool import Engine
 
 
 def render(argv: list[str]) -> int:

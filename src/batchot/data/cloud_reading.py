@@ -4,31 +4,29 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal, Self, get_args
+from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from batchot.engine.engine import Lost
 from batchot.errors import ShapeError
 from batchot.shapes.normalize import normalize_shape
 from batchot.shapes.sample import farthest_points, sample_surface
 from batchot.shapes.shape import Mesh, PointCloud, Shape, Up, finite_cloud
 from batchot.shapes.source import ShapeSource
+from batchot.workers.pool import Lost, ProcessPool
 
 if TYPE_CHECKING:
-    from batchot.engine.engine import Engine, Pool
+    from batchot.workers.pool import Engine, Pool
 
 
 class CloudSeat:
-    """Reads shapes as clouds; one on which it dies is tried by others and then named, which the engine sees to."""
+    """Reads shapes as clouds; one on which it dies is tried by others and then named, which the pool sees to."""
 
     def __init__(self, settings: CloudSettings) -> None:
         self.settings = settings
@@ -121,10 +119,9 @@ class CloudReader:
     ) -> None:
         self.settings = settings
         self.engine = engine
-        self._workers: Pool | None = None
-        self._held = ExitStack()
         self.processes = processes or _cores()
-        self._pool: ProcessPoolExecutor | None = None
+        self._pool: Pool | None = None
+        self._held = ExitStack()
 
     def __enter__(self) -> Self:
         return self
@@ -132,7 +129,8 @@ class CloudReader:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._close()
+        self._held.close()
+        self._pool = None
 
     def read(
         self, sources: Sequence[ShapeSource], tick: Callable[[], object] = lambda: None
@@ -147,57 +145,21 @@ class CloudReader:
         for k in sorted(set(range(len(sources))) - set(slow)):
             results[k] = attempt(sources[k], self.settings)
             tick()
-        for k, result in zip(slow, self._in_processes([sources[k] for k in slow], tick), strict=True):
-            results[k] = result
-        return [results[k] for k in range(len(sources))]
-
-    def _in_processes(
-        self, sources: Sequence[ShapeSource], tick: Callable[[], object]
-    ) -> list[NDArray[np.float32] | str]:
-        if self.engine is not None:
-            return self._on_workers(self.engine, sources, tick)
-        futures = [self._submit(source, self.processes) for source in sources]
-        results: list[NDArray[np.float32] | str] = []
-        for source, future in zip(sources, futures, strict=True):
-            try:
-                results.append(future.result())
-            except BrokenProcessPool:
-                results.append(self._alone(source))
-            tick()
-        return results
-
-    def _on_workers(
-        self, engine: Engine, sources: Sequence[ShapeSource], tick: Callable[[], object]
-    ) -> list[NDArray[np.float32] | str]:
-        if self._workers is None and sources:
-            pool = engine.pool(partial(CloudSeat, self.settings), shared=(sources[0].path.parent,))
-            self._workers = self._held.enter_context(pool)
-        results: dict[int, NDArray[np.float32] | str] = {}
-        for k, answer in self._workers.run(sources) if self._workers is not None else ():
-            results[k] = f"{sources[k].location}: {answer}" if isinstance(answer, Lost) else answer
+        for i, answer in self._workers([sources[k] for k in slow]):
+            lost = isinstance(answer, Lost)
+            results[slow[i]] = f"{sources[slow[i]].location}: {answer}" if lost else answer
             tick()
         return [results[k] for k in range(len(sources))]
 
-    def _alone(self, source: ShapeSource) -> NDArray[np.float32] | str:
-        """Retry alone a shape whose worker died, to find the bad file."""
-        self._close()
-        try:
-            return self._submit(source, 1).result()
-        except BrokenProcessPool:
-            self._close()
-            return f"{source.location}: the process that read it died, perhaps for lack of memory"
-
-    def _submit(self, source: ShapeSource, processes: int) -> Future[NDArray[np.float32] | str]:
-        if self._pool is None:
-            self._pool = ProcessPoolExecutor(processes)
-        return self._pool.submit(attempt, source, self.settings)
-
-    def _close(self) -> None:
-        self._held.close()
-        self._workers = None
-        if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
-            self._pool = None
+    def _workers(self, sources: Sequence[ShapeSource]) -> Iterator[tuple[int, Any | Lost]]:
+        if self._pool is None and sources:
+            make = partial(CloudSeat, self.settings)
+            self._pool = self._held.enter_context(
+                ProcessPool(make, self.processes)
+                if self.engine is None
+                else self.engine.pool(make, shared=(sources[0].path.parent,))
+            )
+        return self._pool.run(sources) if self._pool is not None else iter(())
 
 
 def attempt(source: ShapeSource, settings: CloudSettings) -> NDArray[np.float32] | str:

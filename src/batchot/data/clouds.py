@@ -31,7 +31,7 @@ from batchot.shapes.shape import Up
 from batchot.shapes.source import ShapeSource
 
 if TYPE_CHECKING:
-    from batchot.engine.engine import Engine
+    from batchot.workers.pool import Engine
 
 _NAMED = 5
 _QUICK_SECONDS = 1.0

@@ -21,7 +21,7 @@ from batchot.shapes.views.render_all import render_collection
 from batchot.shapes.views.settings import ViewSettings
 
 if TYPE_CHECKING:
-    from batchot.engine.engine import Engine
+    from batchot.workers.pool import Engine
 
 MEMORY_BUDGET = 2 << 30
 """Bytes of views that are held in memory unless another number is asked for."""

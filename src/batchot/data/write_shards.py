@@ -22,15 +22,15 @@ from batchot.data.shard_file import (
     Written,
     sample_bytes,
 )
-from batchot.engine.engine import EngineError, Lost
 from batchot.errors import DataError
 from batchot.shapes.views.cache import view_id
+from batchot.workers.pool import EngineError, Lost
 
 if TYPE_CHECKING:
     from batchot.data.sets.collection import ShapeCollection
-    from batchot.engine.engine import Engine
     from batchot.shapes.source import ShapeSource
     from batchot.shapes.views.cache import ViewCache
+    from batchot.workers.pool import Engine
 
 SHARD_BYTES = 256 << 20
 """Of a shard, about."""

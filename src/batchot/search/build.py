@@ -44,8 +44,8 @@ from batchot.towers.saved import save_slim
 
 if TYPE_CHECKING:
     from batchot.device import Device
-    from batchot.engine.engine import Engine
     from batchot.shapes.shape import Up
+    from batchot.workers.pool import Engine
 
 Tell = Callable[[str], None]
 _SPARE = 4 << 20  # bytes of a file that is given up when shapes are taken out on a full disk

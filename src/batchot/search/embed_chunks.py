@@ -16,17 +16,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from batchot.engine.engine import Lost
 from batchot.search.encoder import Encoder, load_encoder
 from batchot.search.prepare import Prepared
 from batchot.search.records import QueryRefused
 from batchot.search.sandbox import Sandbox
 from batchot.shapes.views.content import source_id
+from batchot.workers.pool import Lost
 
 if TYPE_CHECKING:
     from batchot.device import Device
-    from batchot.engine.engine import Engine
     from batchot.shapes.source import ShapeSource
+    from batchot.workers.pool import Engine
 
 CHUNK = 16
 """Shapes that are embedded at once."""

@@ -25,7 +25,7 @@ from batchot.shapes.views.content import ContentIndex, source_id
 
 if TYPE_CHECKING:
     from batchot.device import Device
-    from batchot.engine.engine import Engine
+    from batchot.workers.pool import Engine
 
 STORE_BATCH, STORE_SECONDS = 256, 10.0
 """Stored after so many shapes or seconds: a killed process loses no more."""

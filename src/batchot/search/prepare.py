@@ -33,7 +33,7 @@ MOST_HEADER = 1 << 20
 """Bytes of JSON in a message."""
 
 
-class FrameError(Exception):
+class FrameError(EOFError):
     """The other side has ended, or does not say what was agreed."""
 
 

@@ -12,15 +12,15 @@ from typing import Any, Self, get_args
 
 import numpy as np
 
-from batchot.search.prepare import FrameError, Prepared, What, read_frame, write_frame
+from batchot.search.prepare import Prepared, What, read_frame, write_frame
 from batchot.search.query_kind import shown_name
 from batchot.search.records import QueryRefused, Reason, Unavailable, plain
 from batchot.search.sandbox_worker import MAIN
-from batchot.shapes.child_process import ChildDied, ChildProcess, compiled_once
 from batchot.shapes.shape import Up
 from batchot.shapes.source import ShapeSource
 from batchot.shapes.views.render_all import usable_cores
 from batchot.towers.inputs import Inputs
+from batchot.workers.process import ChildDied, ChildProcess, Late, compiled_once
 
 _MOST_ANSWER = 1 << 30
 _START_SECONDS = 300.0  # the first start on a machine compiles readers and renderer
@@ -62,24 +62,9 @@ class _Worker(ChildProcess):
         self, task: dict[str, Any], blobs: Sequence[bytes], seconds: float
     ) -> tuple[dict[str, Any], list[bytes]]:
         """Give it a task and wait for the answer."""
-        late = threading.Event()
-
-        def stop() -> None:
-            late.set()
-            self.kill()
-
-        timer = threading.Timer(seconds, stop)
-        timer.daemon = True
-        timer.start()
-        try:
+        with self.answering(seconds):
             write_frame(self.stdin, task, blobs)
             return read_frame(self.stdout, _MOST_ANSWER)
-        except (OSError, FrameError, ValueError) as error:
-            if late.is_set():
-                raise TimeoutError from error
-            raise ChildDied(self.last_words()) from error
-        finally:
-            timer.cancel()
 
 
 class Sandbox:
@@ -227,7 +212,7 @@ class Sandbox:
             worker = self._take()
             try:
                 answer, parts = worker.ask(task, blobs, seconds)
-            except TimeoutError:
+            except Late:
                 self._drop(worker)
                 raise QueryRefused(f"{shown} takes longer than {seconds:g} s; simplify it", "time") from None
             except ChildDied as death:
@@ -320,7 +305,7 @@ class Sandbox:
         try:
             with compiled_once(MAIN):
                 worker = _Worker(self.inputs, self.limits, self.files)
-        except (ChildDied, TimeoutError, OSError) as error:
+        except (ChildDied, OSError) as error:
             raise Unavailable(f"no process that reads files could be started: {error}") from error
         with self._lock:
             if not self._closed:

@@ -10,7 +10,6 @@ import contextlib
 import importlib
 import os
 import resource
-import signal
 import struct
 import sys
 import warnings
@@ -37,6 +36,7 @@ from batchot.shapes.shape import Mesh
 from batchot.shapes.source import ShapeSource
 from batchot.shapes.views.settings import ViewSettings
 from batchot.towers.inputs import Inputs
+from batchot.workers.process import end_after, end_me_first, own_stdout
 
 MAIN = "from batchot.search.sandbox_worker import main; main()"
 _GRACE_SECONDS = 5
@@ -59,8 +59,7 @@ _SAMPLES = (
 
 def main() -> None:
     """Serve until the input ends."""
-    replies = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a library prints must not get among the answers
+    replies = own_stdout()
     warnings.simplefilter("ignore", ShapeWarning)  # they go with the answers
     stream = sys.stdin.buffer
     setup, _ = read_frame(stream, 0)
@@ -73,9 +72,9 @@ def main() -> None:
             task, blobs = read_frame(stream, int(setup["max_bytes"]))
         except FrameError:
             return
-        signal.setitimer(signal.ITIMER_REAL, float(setup["time_limit"]) + _GRACE_SECONDS)
+        end_after(float(setup["time_limit"]) + _GRACE_SECONDS)
         answer, parts = _answer(task, blobs, inputs, setup)
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        end_after(None)
         del blobs
         try:
             write_frame(replies, answer, parts)
@@ -171,8 +170,7 @@ def _warm_up(inputs: Inputs) -> None:
 
 
 def _limit(setup: dict[str, Any]) -> None:
-    with contextlib.suppress(OSError):  # where memory runs out, this process goes first
-        Path("/proc/self/oom_score_adj").write_text("1000")
+    end_me_first()
     limits = [(resource.RLIMIT_CORE, 0)]
     if not setup["files"]:  # then nothing has to be written, and little opened
         limits.append((resource.RLIMIT_NOFILE, _FILES))

@@ -22,7 +22,6 @@ from batchot.data.sets.shape_folder import collection_of
 from batchot.data.sets.sketch_image import read_sketch
 from batchot.data.views import Views
 from batchot.device import Device, accelerator_of
-from batchot.engine.engine import EngineError, Lost
 from batchot.errors import RunError
 from batchot.files import write_atomically, write_text
 from batchot.towers.saved import load_run
@@ -30,14 +29,15 @@ from batchot.training.inputs import renders, view_folder, view_settings
 from batchot.training.learner import gather
 from batchot.training.recipes import recipe_of
 from batchot.training.run import embed_samples
+from batchot.workers.pool import EngineError, Lost
 
 if TYPE_CHECKING:
     from batchot.data import Samples
     from batchot.data.sets.collection import ShapeCollection
-    from batchot.engine.engine import Engine
     from batchot.shapes.shape import Up
     from batchot.training.recipe import Recipe
     from batchot.training.scores import Embedded
+    from batchot.workers.pool import Engine
 
 
 class EmbedSeat:

@@ -6,6 +6,7 @@ import json
 import os
 import random
 import time
+import uuid
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -15,7 +16,6 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from batchot.engine.engine import Lost
 from batchot.files import ViewCacheError, write_whole
 from batchot.shapes.views.cache import (
     RenderFailure,
@@ -29,12 +29,13 @@ from batchot.shapes.views.cache import (
     write_failures,
 )
 from batchot.shapes.views.content import Content, ContentIndex, SourceId, source_id
-from batchot.shapes.views.pool import Outcome, Renderer, Task, render_tasks
+from batchot.shapes.views.render_one import Outcome, ShapeRenderer, Task
 from batchot.shapes.views.settings import ViewSettings
+from batchot.workers.pool import Apart, EngineError, Lost, ProcessPool
 
 if TYPE_CHECKING:
-    from batchot.engine.engine import Engine
     from batchot.shapes.source import ShapeSource
+    from batchot.workers.pool import Engine
 
 # A file that is being written is done within seconds: an older one is what a killed process has left.
 _LEFT_BEHIND_SECONDS = 3600.0
@@ -185,16 +186,9 @@ def render_collection(
     tasks = list(work.tasks.values())
     if tasks:
         say(f"{len(tasks):,} of {len(sources):,} shapes are to be rendered")
-    if engine is None:
-        outcomes = render_tasks(
-            _shuffled(tasks),
-            settings,
-            work.parts,
-            processes=usable_cores() if processes is None else processes,
-            time_limit=time_limit,
-        )
-    else:
-        outcomes = render_tasks_on(engine, _shuffled(tasks), settings, work.parts, time_limit=time_limit)
+    outcomes = _render_tasks(
+        _shuffled(tasks), settings, work.parts, processes=processes, time_limit=time_limit, engine=engine
+    )
     try:
         with (
             closing(outcomes),
@@ -230,23 +224,39 @@ def _shuffled(tasks: Sequence[Task]) -> list[Task]:
     return [task for group in groups for task in group]
 
 
-def render_tasks_on(
-    engine: Engine,
+def _render_tasks(
     tasks: Sequence[Task],
     settings: ViewSettings,
     parts: Path,
     *,
+    processes: int | None,
     time_limit: float | None,
+    engine: Engine | None,
 ) -> Generator[Outcome, None, None]:
-    """Render shapes on the workers of an engine, which write the views themselves."""
+    """Render shapes in processes here, or in one of each worker of an engine, which write the views themselves."""
     if not tasks:
         return
+    begin = f"{uuid.uuid4().hex}-"
+    make = partial(ShapeRenderer, settings, f"{parts.absolute()}{os.sep}{begin}")
     shared = (parts.parent / "settings.json", parts, tasks[0].source.path.parent)
-    make = partial(Renderer, settings, parts.absolute(), time_limit)
-    with engine.pool(make, shared=shared) as pool:
-        for number, answer in pool.run(tasks):
-            if isinstance(answer, Lost):
-                task = tasks[number]
-                yield Outcome(task, "crash", f"{task.source.path}: {answer}")
-            else:
-                yield answer
+    pool = (
+        ProcessPool(make, usable_cores() if processes is None else processes, time_limit)
+        if engine is None
+        else engine.pool(partial(Apart, make, time_limit), shared=shared)
+    )
+    try:
+        with pool as workers, closing(workers.run(tasks)) as answers:
+            for number, answer in answers:
+                if isinstance(answer, Lost):
+                    path, text = tasks[number].source.path, str(answer)
+                    text = text if str(path) in text else f"{path}: {text}"
+                    yield Outcome(tasks[number], "time" if answer.kind == "time" else "crash", text)
+                else:
+                    yield answer
+    except EngineError as error:
+        if engine is not None:
+            raise
+        raise ViewCacheError(f"no process that renders could be started: {error.__cause__}") from error
+    finally:
+        for part in parts.glob(f"{begin}*"):  # of processes that died or were ended
+            part.unlink(missing_ok=True)

@@ -20,11 +20,11 @@ from batchot.cli import main
 from batchot.data.clouds import Clouds, load_clouds
 from batchot.data.sets.collection import ShapeCollection
 from batchot.data.sets.shapes_by_name import load_collection
-from batchot.engine.ray_engine import ray_engine
 from batchot.search.store import ShapeStore
 from batchot.shapes.views.cache import ViewCache
 from batchot.shapes.views.render_all import render_collection
 from batchot.shapes.views.settings import ViewSettings
+from batchot.workers.ray import ray_engine
 from oracles.shape_sources import HostileSource, write_tetrahedra
 from shape_folders import SMALL_RUN, write_folder
 

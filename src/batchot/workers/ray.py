@@ -9,16 +9,17 @@ import socket
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib import import_module
 from itertools import islice
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from batchot.engine.engine import EngineError, Lost, Worker, this_build
-from batchot.engine.ray_seat import Place, Seat, Seen
+from batchot.workers.pool import EngineError, Lost, Worker, answer_of, difference, this_build
+from batchot.workers.process import end_me_first
 
 OBJECT_STORE_BYTES = 200 << 20
 """Shared memory of a cluster on this machine: answers on their way, a few a worker."""
@@ -112,6 +113,68 @@ def _first_line(error: BaseException) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
+@dataclass(frozen=True)
+class Seen:
+    """A path as the process sees it that hands out the work."""
+
+    path: str  # absolute
+    size: int | None  # of a file, bytes; None: it is a folder
+
+    @classmethod
+    def of(cls, path: Path) -> Seen:
+        """The path as it is seen here."""
+        path = path.absolute()
+        return cls(str(path), None if path.is_dir() else path.stat().st_size)
+
+    def is_seen(self) -> bool:
+        """Say whether it is seen here, too."""
+        try:
+            path = Path(self.path)
+            return path.is_dir() if self.size is None else path.stat().st_size == self.size
+        except OSError:
+            return False
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a worker sits."""
+
+    host: str
+    pid: int
+
+    def __str__(self) -> str:
+        return f"{self.host}, process {self.pid}"
+
+
+class Seat:
+    """A worker: `start` once, then `work` for each task."""
+
+    def start(
+        self, build: dict[str, str], folder: str, shared: Sequence[Seen], make: bytes
+    ) -> tuple[bool, Place | str]:
+        """Take a seat: (True, where it is) or (False, what is wrong)."""
+        place = Place(socket.gethostname(), os.getpid())
+        if (differs := difference(build, this_build())) is not None:
+            return False, (
+                f"the worker at {place.host} has {differs}; results would not be those of one machine, install the "
+                "same versions everywhere"
+            )
+        if unseen := [seen.path for seen in shared if not seen.is_seen()]:
+            return False, (
+                f"the worker at {place.host} does not see {unseen[0]} as this machine does; put it where all machines "
+                "see it under the same path (the cache folder is set by XDG_CACHE_HOME)"
+            )
+        if os.path.isdir(folder):
+            os.chdir(folder)
+        end_me_first()
+        self._worker = pickle.loads(make)()
+        return True, place
+
+    def work(self, task: bytes) -> bytes:
+        """Do a task; the answer is (True, what is wanted) or (False, an error), pickled."""
+        return answer_of(lambda: self._worker(pickle.loads(task)))
+
+
 TRIES = 3
 """Workers that a task may end."""
 _START_SECONDS = 120.0
@@ -136,7 +199,7 @@ def ray_engine(
 
 
 class RayEngine:
-    """Workers of a Ray cluster, one CPU each; see `batchot.engine.engine.Engine`."""
+    """Workers of a Ray cluster, one CPU each; see `batchot.workers.pool.Engine`."""
 
     def __init__(
         self, ray: ModuleType, workers: int, tell: Callable[[str], None] = lambda text: None
@@ -148,7 +211,7 @@ class RayEngine:
     def pool(
         self, make: Callable[[], Worker], *, shared: Sequence[Path] = (), gpu: bool = False
     ) -> Iterator[RayPool]:
-        """Start workers, see `batchot.engine.engine.Engine`."""
+        """Start workers, see `batchot.workers.pool.Engine`."""
         if gpu and not self.ray.cluster_resources().get("GPU", 0):
             raise EngineError("the Ray cluster has no GPU; give --device cpu")
         pool = RayPool(self, make, [Seen.of(path) for path in shared], gpu)
@@ -159,7 +222,7 @@ class RayEngine:
 
 
 class RayPool:
-    """Workers made alike; see `batchot.engine.engine.Pool`. They are started when there is work for them."""
+    """Workers made alike; see `batchot.workers.pool.Pool`. They are started when there is work for them."""
 
     def __init__(
         self, engine: RayEngine, make: Callable[[], Worker], shared: Sequence[Seen], gpu: bool
@@ -172,7 +235,7 @@ class RayPool:
         self._busy: dict[Any, tuple[Any, Place, int, Any, int]] = {}  # actor, place, number, task, attempt
         self._deaths = 0  # of workers at their start, one after another
 
-    def run(self, tasks: Iterable[Any]) -> Iterator[tuple[int, Any | Lost]]:
+    def run(self, tasks: Iterable[Any]) -> Generator[tuple[int, Any | Lost], None, None]:
         """Do tasks, each on the next worker that is free."""
         try:
             yield from self._run(enumerate(tasks))
@@ -206,7 +269,7 @@ class RayPool:
                 self._seated(done[0])
                 continue
             number, task, attempt, answer = self._answered(done[0])
-            if not isinstance(answer, Lost):
+            if not (isinstance(answer, Lost) and answer.kind == "worker"):
                 yield number, answer
                 last_sign = time.monotonic()  # the caller's time is not the workers'
             elif attempt < TRIES:

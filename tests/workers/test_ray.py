@@ -15,11 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from batchot.engine import ray_engine
-from batchot.engine import ray_engine as ray_cluster
-from batchot.engine.engine import EngineError, Lost, this_build
-from batchot.engine.ray_engine import TRIES, check_address, import_ray
-from batchot.engine.ray_seat import Seat, Seen
+from batchot.workers import ray as ray_cluster
+from batchot.workers import ray as ray_engine
+from batchot.workers.pool import EngineError, Lost, this_build
+from batchot.workers.ray import TRIES, Seat, Seen, check_address, import_ray
 from oracles.engine_workers import Doubler
 
 
@@ -58,8 +57,8 @@ TWO_MACHINES = """
 import time
 from functools import partial
 from importlib.util import find_spec
-from batchot.engine.ray_engine import import_ray
-from batchot.engine.ray_engine import ray_engine
+from batchot.workers.ray import import_ray
+from batchot.workers.ray import ray_engine
 from oracles.engine_workers import Doubler
 ray = import_ray()
 from ray.cluster_utils import Cluster

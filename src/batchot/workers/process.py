@@ -9,7 +9,9 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from pickle import UnpicklingError
 from typing import IO
 
 _ONE_THREAD = ("OMP", "NUMBA", "OPENBLAS", "MKL", "VECLIB_MAXIMUM", "NUMEXPR")
@@ -22,6 +24,29 @@ _compiling = threading.Lock()
 
 class ChildDied(Exception):
     """The process is no more; the message says what is known of its end."""
+
+
+def end_me_first() -> None:
+    """Where memory runs out, the kernel is to end this process, and not the one that knows what is left to do."""
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000")
+
+
+class Late(ChildDied):
+    """It was ended, as it took too long."""
+
+
+def own_stdout() -> IO[bytes]:
+    """In a child: where its answers go; what a library prints must not get among them."""
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    return answers
+
+
+def end_after(seconds: float | None) -> None:
+    """In a child: whoever waits for it ends it when its time is over; where nobody waits any more the kernel does."""
+    if hasattr(signal, "setitimer"):
+        signal.setitimer(signal.ITIMER_REAL, seconds or 0.0)
 
 
 @contextmanager
@@ -67,20 +92,36 @@ class ChildProcess:
         assert self.process.stdout is not None
         return self.process.stdout
 
-    def kill(self) -> None:
-        """Stop the process, from any thread."""
-        self.process.kill()
+    @contextmanager
+    def answering(self, seconds: float | None = None) -> Iterator[None]:
+        """Around a message and its answer: `ChildDied` where none comes, `Late` where it takes too long."""
+        late = threading.Event()
+
+        def stop() -> None:
+            late.set()
+            self.process.kill()
+
+        timer = threading.Timer(seconds or 0.0, stop)
+        timer.daemon = True
+        if seconds is not None:
+            timer.start()
+        try:
+            yield
+        except (OSError, EOFError, ValueError, UnpicklingError) as error:
+            if late.is_set():
+                raise Late(self.last_words()) from error
+            raise ChildDied(self.last_words()) from error
+        finally:
+            timer.cancel()
 
     def close(self) -> None:
         """Stop the process and close its streams."""
         self.process.kill()
         self.process.wait()
         for stream in (self.process.stdin, self.process.stdout, self._stderr):
-            try:
+            with suppress(OSError):  # what was still to be sent to it
                 if stream is not None:
                     stream.close()
-            except OSError:  # what was still to be sent to it
-                continue
 
     def last_words(self) -> str:
         """Stop the process and return how it ended."""

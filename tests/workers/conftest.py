@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from batchot.engine.ray_engine import joined
+from batchot.workers.ray import joined
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,324 @@
+"""Workers: what they are, and a pool of them in processes of this machine."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+import platform
+import queue
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Protocol, Self
+
+from batchot.workers.process import (
+    ChildDied,
+    ChildProcess,
+    Late,
+    compiled_once,
+    end_after,
+    end_me_first,
+    own_stdout,
+)
+
+TRIES = 2
+"""Processes that a task may end, or that may have too little memory for it."""
+_GRACE_SECONDS = 5.0
+_MAIN = "from batchot.workers.pool import serve; serve()"
+
+
+class EngineError(RuntimeError):
+    """Workers cannot be had or used; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Lost:
+    """What is answered for a task that ended every worker that took it, or took too long."""
+
+    tries: int  # workers that were lost with it
+    reason: str  # what is known of the last one's end
+    # a worker with its machine or alone, a process that died or had too little memory, or was ended as it was late
+    kind: Literal["worker", "process", "memory", "time"] = "worker"
+
+    def __str__(self) -> str:
+        if self.kind == "worker":
+            return f"the worker that had it was lost {self.tries} times, {self.reason}"
+        if self.kind == "time":
+            return self.reason
+        died = "the process that had it died, " if self.kind == "process" else ""
+        return f"{died}{self.reason} ({self.tries} tries)"
+
+
+class Worker(Protocol):
+    """What a worker does: made once on its machine, then called for each task."""
+
+    def __call__(self, task: Any, /) -> Any:
+        """Do a task; what is raised ends the whole work."""
+
+    def close(self) -> None:
+        """Let go of what it holds."""
+
+
+class Pool(Protocol):
+    """Workers that are all made alike."""
+
+    def run(self, tasks: Iterable[Any]) -> Generator[tuple[int, Any | Lost], None, None]:
+        """Do tasks; the number of each with its answer is given as they are done, in any order."""
+
+
+class Engine(Protocol):
+    """Gives workers."""
+
+    @property
+    def workers(self) -> int:
+        """How many there are to be."""
+
+    def pool(
+        self, make: Callable[[], Worker], *, shared: Sequence[Path] = (), gpu: bool = False
+    ) -> AbstractContextManager[Pool]:
+        """Start workers, and end them when the context is left, however it is left."""
+
+
+def answer_of(do: Callable[[], Any]) -> bytes:
+    """What comes of it as a message: (True, what is wanted) or (False, an error), pickled."""
+    answer: tuple[bool, Any]
+    try:
+        answer = True, do()
+    except Exception as error:  # as itself, so that its message is the user's
+        answer = False, error
+    return pickle.dumps(answer)
+
+
+def serve() -> None:
+    """In the child: make the worker that the first message names, then do tasks until the input ends."""
+    replies = own_stdout()
+    end_me_first()
+    tasks = sys.stdin.buffer
+    worker: Any = None
+    time_limit: float | None = None
+
+    def do() -> Any:
+        nonlocal worker, time_limit
+        if worker is not None:
+            return worker(message)
+        make, time_limit = message
+        worker = make()
+
+    while True:
+        try:
+            message = pickle.load(tasks)
+        except EOFError:
+            return
+        end_after(None if time_limit is None else time_limit + _GRACE_SECONDS)
+        answer = answer_of(do)
+        end_after(None)
+        try:
+            replies.write(answer)
+            replies.flush()
+        except BrokenPipeError:  # nobody waits for it any more
+            os._exit(0)
+
+
+class Apart:
+    """A worker whose tasks are done in a process of its own, which is started anew where it dies or is late."""
+
+    def __init__(self, make: Callable[[], Worker], time_limit: float | None = None) -> None:
+        self._setup = pickle.dumps((make, time_limit))
+        self._code = (
+            f"{_MAIN}  # {getattr(make, 'func', make).__qualname__}"  # as the list of processes shows it
+        )
+        self._time_limit = time_limit  # for one task, seconds; ``None``: none
+        self._process: ChildProcess | None = None
+        self._lock = threading.Lock()
+        self._closed = False
+
+    def __call__(self, task: Any) -> Any | Lost:
+        """Do a task; what takes the process along is tried once more."""
+        for _ in range(TRIES):
+            answer = self.attempt(task)
+            if not isinstance(answer, Lost) or answer.kind == "time":
+                return answer
+        return replace(answer, tries=TRIES)
+
+    def attempt(self, task: Any) -> Any | Lost:
+        """Do a task, or say what the process came to."""
+        message = pickle.dumps(task)
+        process = self._started()
+        try:
+            return _ask(process, message, self._time_limit)
+        except MemoryError as error:
+            return Lost(1, str(error) or "there is not enough memory for it", "memory")
+        except ChildDied as death:
+            self.end()
+            if self._closed:
+                raise
+            late = isinstance(death, Late)
+            reason = f"it took longer than {self._time_limit:g} s" if late else str(death)
+            return Lost(1, reason, "time" if late else "process")
+
+    def end(self) -> None:
+        """End the process, from any thread; the next task starts another one."""
+        with self._lock:
+            process, self._process = self._process, None
+        if process is not None:
+            process.close()
+
+    def close(self) -> None:
+        """End the process, from any thread, and start no other."""
+        self._closed = True
+        self.end()
+
+    def _started(self) -> ChildProcess:
+        if self._process is not None:
+            return self._process
+        for tries in range(1, TRIES + 1):
+            try:
+                with compiled_once(self._code):
+                    with self._lock:
+                        if self._closed:
+                            raise ChildDied("it was closed")
+                        process = self._process = ChildProcess(self._code)
+                    _ask(process, self._setup)
+                return process
+            except ChildDied as death:
+                self.end()
+                if self._closed:
+                    raise
+                if tries == TRIES:
+                    raise EngineError(f"no process could be started: {death}") from death
+            except BaseException:  # what it could not be made for
+                self.end()
+                raise
+        raise AssertionError
+
+
+def _ask(process: ChildProcess, message: bytes, seconds: float | None = None) -> Any:
+    with process.answering(seconds):
+        process.stdin.write(message)
+        process.stdin.flush()
+        fine, answer = pickle.load(process.stdout)
+    if not fine:
+        raise answer
+    return answer
+
+
+class ProcessPool:
+    """Workers in processes of this machine, one thread each; see `Pool`. They stay for the next tasks."""
+
+    def __init__(self, make: Callable[[], Worker], processes: int, time_limit: float | None = None) -> None:
+        self._make, self._processes, self._time_limit = make, processes, time_limit
+        self._workers: list[Apart] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End all processes, whatever they are at."""
+        for worker in self._workers:
+            worker.close()
+        self._workers = []
+
+    def run(self, tasks: Iterable[Any]) -> Generator[tuple[int, Any | Lost], None, None]:
+        """Do tasks; one that takes its process along is tried once more, last, and then lost."""
+        left = deque((number, task, 1) for number, task in enumerate(tasks))
+        n = len(left)
+        results: queue.SimpleQueue[tuple[int, Any] | BaseException] = queue.SimpleQueue()
+        idle: list[Apart] = []
+        short = threading.Event()  # of memory, perhaps: who has nothing to do makes room
+
+        def serve(worker: Apart) -> None:
+            try:
+                while True:
+                    try:
+                        number, task, tries = left.popleft()
+                    except IndexError:
+                        break
+                    answer = worker.attempt(task)
+                    if isinstance(answer, Lost) and answer.kind != "time":
+                        if tries < TRIES:
+                            left.append((number, task, tries + 1))
+                            short.set()
+                            for other in list(idle):
+                                other.end()
+                            continue
+                        answer = replace(answer, tries=tries)
+                    results.put((number, answer))
+            except BaseException as error:
+                results.put(error)
+            idle.append(worker)
+            if short.is_set():
+                worker.end()
+
+        self._workers += [
+            Apart(self._make, self._time_limit) for _ in range(len(self._workers), min(n, self._processes))
+        ]
+        threads = [
+            threading.Thread(target=serve, args=(worker,), daemon=True) for worker in self._workers[:n]
+        ]
+        done = 0
+        try:
+            for thread in threads:
+                thread.start()
+            while done < n:
+                result = results.get()
+                if isinstance(result, BaseException):
+                    raise result
+                done += 1
+                yield result
+        finally:
+            if done < n:
+                left.clear()
+                self.close()
+            for thread in threads:
+                if thread.ident is not None:
+                    thread.join()
+
+
+_COMPUTING = ("numpy", "numba", "torch")
+
+
+def this_build() -> dict[str, str]:
+    """Give the versions that must agree on all machines for equal results."""
+    libraries = {name: _version(name) for name in _COMPUTING}
+    return {
+        "python": platform.python_version(),
+        "batchot": f"{_version('batchot')}, code {_code()}",
+        **libraries,
+    }
+
+
+def difference(here: dict[str, str], there: dict[str, str]) -> str | None:
+    """Say in words in what a worker's build differs; None where it does not."""
+    found = [f"{name} {there.get(name, 'missing')}, not {value}" for name, value in here.items()]
+    return (
+        "; ".join(text for text, name in zip(found, here, strict=True) if there.get(name) != here[name])
+        or None
+    )
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def _code() -> str:
+    root = Path(__file__).parent.parent
+    digest = hashlib.sha256()
+    for file in sorted(root.rglob("*.py")):
+        digest.update(f"{file.relative_to(root).as_posix()}\0".encode())
+        digest.update(hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()[:12]
