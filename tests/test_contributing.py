@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from batchot.benchmark.contenders import SPACES
+from batchot.cli import COMMANDS, main
 from batchot.data.sets.by_name import load_dataset
 from batchot.models import backbones
 from batchot.training import load_recipe, recipe
@@ -49,12 +50,31 @@ def test_network_loss_and_data_set_of_the_examples_train_together(
     assert run.splits.name == "stripes" and len(run.rows) == 1
 
 
+def test_a_network_and_a_command_of_the_examples_are_one_line_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names: dict[str, object] = {}
+    for code in PYTHON:
+        exec(compile(code, "CONTRIBUTING.md", "exec"), names)
+    [entry] = re.findall(r'`(r"tiny[^`]*)`', TEXT)
+    monkeypatch.setattr(backbones, "OURS", {**backbones.OURS, **eval("{" + entry + "}", names)})
+    assert backbones.make_backbone("tiny-w4", image_size=8).out_features == 4
+    with pytest.raises(ValueError, match="at least 3 x 3"):
+        backbones.make_backbone("tiny-w4", image_size=2)
+    module = types.ModuleType("batchot.commands.classes")
+    vars(module)["classes"] = names["classes"]
+    monkeypatch.setitem(sys.modules, "batchot.commands.classes", module)
+    monkeypatch.setitem(COMMANDS, "classes", "classes RUN    print the classes of a run")
+    assert main(["classes", str(tmp_path / "none")]) == 1
+    assert "has no config.yaml" in capsys.readouterr().err
+
+
 def test_files_and_names_that_it_points_to_are_there() -> None:
     files = re.findall(r"`((?:src|docs|tests)/[\w./-]+)`", TEXT)
     assert len(files) >= 8
     for file in files:
         assert file == "tests/x/test_y.py" or "/x/" in file or (ROOT / file).exists(), file
-    assert "circle" in LOSSES and SPACES and callable(load_dataset) and callable(backbones._ours)
+    assert "circle" in LOSSES and SPACES and callable(load_dataset) and backbones.OURS and COMMANDS
     assert recipe.IMAGE_SETS and recipe.LossName
 
 

@@ -9,53 +9,23 @@ from types import ModuleType
 
 
 class ShapeError(ValueError):
-    """A shape cannot be read or used; the message says which file, what is wrong with it and what to do.
-
-    Example:
-        >>> from batchot.shapes import ShapeError
-        >>> issubclass(ShapeError, ValueError)
-        True
-    """
+    """A shape cannot be read or used; the message says which file, what is wrong with it and what to do."""
 
 
 class ShapeWarning(UserWarning):
-    """A shape was read, but something of it was left out or will hardly be seen; the message says what.
-
-    Example:
-        >>> from batchot.shapes import ShapeWarning
-        >>> issubclass(ShapeWarning, UserWarning)
-        True
-    """
+    """A shape was read, but something of it was left out or will hardly be seen; the message says what."""
 
 
 class MissingExtraError(ImportError):
-    """A package that only some features need is not installed; the message says how to install it.
-
-    Example:
-        >>> from batchot.errors import MissingExtraError
-        >>> issubclass(MissingExtraError, ImportError)
-        True
-    """
+    """A package that only some features need is not installed; the message says how to install it."""
 
 
 class DataError(ValueError):
-    """Data on disk cannot be used; the message says which file, what was expected, what to do.
-
-    Example:
-        >>> from batchot.data import DataError
-        >>> issubclass(DataError, ValueError)
-        True
-    """
+    """Data on disk cannot be used; the message says which file, what was expected, what to do."""
 
 
 class DownloadError(DataError):
-    """A file could not be downloaded from any of its addresses, each of which is named in the message.
-
-    Example:
-        >>> from batchot.errors import DataError, DownloadError
-        >>> issubclass(DownloadError, DataError)
-        True
-    """
+    """A file could not be downloaded from any of its addresses, each of which is named in the message."""
 
 
 class RunError(RuntimeError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from batchot.commands.common import Parser, UsageError, add_view_options, guarded, say, view_settings_of
+from batchot.commands.common import VIEWS, Parser, UsageError, add, guarded, say, view_settings_of
 
 
 def audit(argv: list[str]) -> int:
@@ -15,7 +15,6 @@ def audit(argv: list[str]) -> int:
         description="Look for leaks of the class in views: a classifier on the pixels in which no shape can be, "
         "and on the cameras, must be at chance; one shape under several names must give one picture. "
         "Exit status 1 says that there is a leak.",
-        allow_abbrev=False,
     )
     parser.add_argument(
         "path", type=Path, metavar="FOLDER", help="class folders of shapes, or, with --images, of pictures"
@@ -30,7 +29,7 @@ def audit(argv: list[str]) -> int:
     )
     parser.add_argument("--max-shapes", type=int, default=1000, help="look at no more than these (1000)")
     parser.add_argument("--seed", type=int, default=0, help="of all choices (0)")
-    add_view_options(parser)
+    add(parser, *VIEWS)
     options = parser.parse_args(argv)
     if options.camera_table is not None and not options.images:
         raise UsageError("--camera-table belongs to --images; the cameras of our own views are known")

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from batchot.evaluation import ClassMeans, RetrievalScores
 from batchot.reporting.analysis import Analysis
-from batchot.reporting.confusion import confusion_view
 from batchot.reporting.embedding import draw_shared_map
+from batchot.reporting.measures import confusion_view, draw_precision_recall
 from batchot.reporting.neighbours import Pair, nearest_of
 from batchot.reporting.plan import (
     BatchPlan,
@@ -23,7 +23,6 @@ from batchot.reporting.plan import (
     heaviest_pairs,
     solve_items,
 )
-from batchot.reporting.retrieval import draw_precision_recall
 from batchot.reporting.sections import map_view, mass_words, plan_card, query_row, settings_words
 from batchot.reporting.sheet import Cell, draw_rows
 from batchot.reporting.style import (

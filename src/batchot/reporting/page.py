@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from batchot.files import page_style
 from batchot.reporting import across
 from batchot.reporting.analysis import Analysis
+from batchot.reporting.curves import plan_history_section
 from batchot.reporting.material import ReportMaterial, Side
-from batchot.reporting.plan_history import plan_history_section
 from batchot.reporting.sections import (
     confusion_section,
     curves_section,

@@ -9,6 +9,7 @@ from typing import Any
 
 from batchot.errors import RunError
 from batchot.files import page_style
+from batchot.search.about import problems_of_store
 from batchot.search.confidence import Calibration
 from batchot.search.encoder import load_encoder
 from batchot.search.known_queries import read_queries
@@ -17,7 +18,6 @@ from batchot.search.map import read_map
 from batchot.search.records import Hit, SearchError, printable, size_in_words
 from batchot.search.searcher import Answer, Searcher
 from batchot.search.store import ShapeStore
-from batchot.search.store_check import problems_of_store
 
 _NAMED = 12
 

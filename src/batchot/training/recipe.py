@@ -8,8 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
 from batchot.named import is_own
-from batchot.towers.describe import SKETCH_SETS, SKETCH_SIDE
-from batchot.towers.spec import ONLY
+from batchot.towers.spec import ONLY, SKETCH_SETS, SKETCH_SIDE
 
 LossName = Literal[
     "batch-ot",

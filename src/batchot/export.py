@@ -1,4 +1,4 @@
-"""Export a run as ONNX and safetensors."""
+"""Trained networks as ONNX and safetensors, and back."""
 
 from __future__ import annotations
 
@@ -23,11 +23,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from batchot.errors import ExportError, require
-from batchot.export.model_card import Described, described, model_card
 from batchot.models import MVCNN
 from batchot.towers.embedder import Embedder
-from batchot.towers.saved import load_run
+from batchot.towers.model_card import Described, described, model_card
+from batchot.towers.saved import load_exported, load_run
 from batchot.towers.spec import ABOUT_FORMAT, ARCHITECTURE, EXPORTED, WEIGHTS
+
+__all__ = ["ExportError", "Exported", "export_run", "load_exported"]
 
 OPSET = 18
 """The first in which a scatter takes the maximum, by which clouds become views."""
