@@ -140,17 +140,13 @@ TOLERANCE = 1e-4
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written.
+    """What was written."""
 
-    Args:
-        folder: in which it lies
-        files: names and sizes in bytes
-        differences: largest difference of an embedding by onnxruntime and by torch, for each tower
-    """
-
-    folder: Path
-    files: dict[str, int]
-    differences: dict[str, float]
+    folder: Path  # in which it lies
+    files: dict[str, int]  # names and sizes in bytes
+    differences: dict[
+        str, float
+    ]  # largest difference of an embedding by onnxruntime and by torch, for each tower
 
 
 def export_run(
@@ -164,16 +160,7 @@ def export_run(
 ) -> Exported:
     """Write a trained network as ONNX and safetensors with a model card, whole or not at all.
 
-    Args:
-        run: run folder of ``batchot train``
-        out: folder to write
-        formats: which of the two
-        checkpoint: "last", whose measures are in metrics.json, or "best"
-        force: replace an older export in `out`
-        tell: told in sentences what is done
-
-    Returns:
-        What was written; the ONNX files have been run, and give the embeddings of the run.
+    The ONNX files have been run, and give the embeddings of the run, before `out` is there.
 
     Raises:
         ExportError: `out` is in use, the network cannot be written, or gives other embeddings

@@ -5,7 +5,17 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from batchot.commands.common import VIEWS, Parser, UsageError, add, guarded, say, view_settings_of
+from batchot.commands.common import (
+    FAILURE,
+    VIEWS,
+    Parser,
+    UsageError,
+    add,
+    fail,
+    guarded,
+    say,
+    view_settings_of,
+)
 
 
 def audit(argv: list[str]) -> int:
@@ -61,8 +71,6 @@ def audit(argv: list[str]) -> int:
                     sources, cache, max_shapes=options.max_shapes, seed=options.seed, progress=bar
                 )
         except ValueError as error:
-            from batchot.commands.common import FAILURE, fail
-
             return fail(str(error), FAILURE)
         print("\n".join(found.lines()))
         return 1 if found.leak else 0

@@ -65,11 +65,7 @@ _SHARED: dict[str, dict[str, Any]] = {
         "help": "the axis that points up (what the format says)",
     },
     "--processes": {"type": int, "metavar": "N", "help": "that read and draw (one a core)"},
-    "--model": {
-        "type": Path,
-        "metavar": "DIR",
-        "help": "run or exported model to embed with (the index's)",
-    },
+    "--model": {"type": Path, "metavar": "DIR", "help": "run or exported model to embed with (the index's)"},
     "--store": {"metavar": "URI", "help": "address of the store, where it has moved"},
     "--allow-store": {
         "action": "store_true",

@@ -26,9 +26,7 @@ def export(argv: list[str]) -> int:
         help="default: both",
     )
     add(
-        parser,
-        "--checkpoint",
-        help="the last epoch (default), or that of the highest mean average precision",
+        parser, "--checkpoint", help="the last epoch (default), or that of the highest mean average precision"
     )
     parser.add_argument("--force", action="store_true", help="replace an older export in DIR")
     options = parser.parse_args(argv)

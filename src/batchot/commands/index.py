@@ -196,7 +196,7 @@ def _remove(options: argparse.Namespace) -> int:
 
 
 def _info(options: argparse.Namespace) -> int:
-    from batchot.search.answer_page import describe, describe_in_words
+    from batchot.search.about import describe, describe_in_words
     from batchot.search.records import printable
 
     if options.json:
@@ -210,7 +210,7 @@ def _info(options: argparse.Namespace) -> int:
 
 
 def _verify(options: argparse.Namespace) -> int:
-    from batchot.search.answer_page import problems_of
+    from batchot.search.about import problems_of
     from batchot.search.records import printable
 
     problems = problems_of(options.index, allow_store=options.allow_store)

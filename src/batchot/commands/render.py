@@ -55,12 +55,7 @@ def render(argv: list[str]) -> int:
     )
     add(parser, *ENGINE)
     add(parser, *VIEWS)
-    add(
-        parser,
-        "--parts",
-        default=False,
-        help="each part of a STEP assembly is a shape of its own (no)",
-    )
+    add(parser, "--parts", default=False, help="each part of a STEP assembly is a shape of its own (no)")
     add(parser, "--tolerance")
     options = parser.parse_args(argv)
     check_engine(options)

@@ -149,12 +149,7 @@ def _lines(
         points = [(row["step"], v) for row in rows if (v := value(row)) is not None]
         colour, dash = theme.series[index // 2], ("-", "--")[index % 2]
         axes.plot(
-            [x or 0 for x, _ in points],
-            [y for _, y in points],
-            dash,
-            marker=".",
-            color=colour,
-            label=name,
+            [x or 0 for x, _ in points], [y for _, y in points], dash, marker=".", color=colour, label=name
         )
     axes.set(title=title, xlabel="step", ylabel=unit, xscale="log")
     axes.legend(fontsize=8)

@@ -52,10 +52,7 @@ def class_rows(analysis: Analysis) -> list[ClassRow]:
         )
 
     def worst_first(row: ClassRow) -> tuple[float, float]:
-        return (
-            2.0 if row.map is None else row.map,
-            2.0 if row.accuracy is None else row.accuracy,
-        )
+        return (2.0 if row.map is None else row.map, 2.0 if row.accuracy is None else row.accuracy)
 
     return sorted(rows, key=worst_first)
 

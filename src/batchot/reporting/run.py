@@ -18,11 +18,10 @@ from batchot.reporting.across import draw_retrieved
 from batchot.reporting.analysis import Analysis
 from batchot.reporting.curves import draw_curves
 from batchot.reporting.embedding import draw_plane_map, draw_shared_map
-from batchot.reporting.material import Items, ReportMaterial, shrink
+from batchot.reporting.material import Items, ReportMaterial, shrink, thumbnails_of
 from batchot.reporting.neighbours import draw_neighbours
 from batchot.reporting.page import make_page
 from batchot.reporting.style import figure_png
-from batchot.reporting.thumbnails import thumbnails_of
 from batchot.towers.saved import cross_material_file, material_file, read_archive, write_archive
 from batchot.training.losses import transport_settings
 from batchot.training.plan_history import read_plans

@@ -22,7 +22,7 @@ from batchot.search.map import MapPoints, read_map
 from batchot.search.records import Filters, Hit, NotThere, QueryRefused, SearchError, Unavailable
 from batchot.search.sandbox import Sandbox
 from batchot.search.store import ShapeStore, by_relevance, no_such_name
-from batchot.towers.inputs import Inputs, ViewsInput
+from batchot.towers.spec import Inputs, ViewsInput
 
 if TYPE_CHECKING:
     from batchot.device import Device
