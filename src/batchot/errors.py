@@ -48,44 +48,18 @@ class ExportError(RuntimeError):
     """A network cannot be exported, or an export cannot be read; the message says why and what to do."""
 
 
-EXTRAS = {
-    "PIL": "train",
-    "docstring_parser": "train",
-    "jsonargparse": "train",
-    "lightning": "train",
-    "matplotlib": "train",
-    "pooch": "train",
-    "scipy": "train",
-    "sklearn": "train",
-    "tensorboard": "train",
-    "tqdm": "train",
-    "yaml": "train",
-    "h5py": "shapes",
-    "transformers": "shapes",
-    "trimesh": "shapes",
-    "cascadio": "cad",
-    "collada": "cad",
-    "lib3mf": "cad",
+_PACKAGES = {
+    "train": "PIL docstring_parser jsonargparse lightning matplotlib pooch scipy sklearn tensorboard tqdm yaml",
+    "shapes": "h5py transformers trimesh",
+    "cad": "cascadio collada lib3mf",
     "timm": "timm",
-    "fast_simplification": "search",
-    "fastapi": "search",
-    "filelock": "search",
-    "lancedb": "search",
-    "multipart": "search",
-    "nicegui": "search",
-    "pyarrow": "search",
-    "starlette": "search",
-    "swagger_ui_bundle": "search",
-    "uvicorn": "search",
-    "onnx": "export",
-    "onnxruntime": "export",
-    "onnxscript": "export",
-    "safetensors": "export",
-    "optuna": "compare",
-    "ot": "compare",
-    "pytorch_metric_learning": "compare",
+    "search": "fast_simplification fastapi filelock lancedb multipart nicegui pyarrow starlette swagger_ui_bundle "
+    "uvicorn",
+    "export": "onnx onnxruntime onnxscript safetensors",
+    "compare": "optuna ot pytorch_metric_learning",
     "ray": "ray",
 }
+EXTRAS = {package: extra for extra, packages in _PACKAGES.items() for package in packages.split()}
 """Import names of packages, and the extra of batchot that installs each."""
 
 
