@@ -6,10 +6,10 @@ import dataclasses
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 from batchot.losses.settings import PRESETS
-from batchot.training.recipe import LossName, Recipe, RecipeError
+from batchot.training.recipe import LOSSES, Recipe, RecipeError
 from batchot.training.settings import suggestion
 
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ def contender(text: str, *, joint: bool = False) -> Contender:
             raise RecipeError(f"--losses: {text}: cross-entropy has no settings")
         fixed = (("loss.weight", "0"), ("loss.cross_entropy_weight", "1"))
         return Contender(text, fixed, dict(SPACES["cross-entropy"]))
-    names = (*get_args(LossName), "cross-entropy")
+    names = (*LOSSES, "cross-entropy")
     if name not in names:
         raise RecipeError(
             f"--losses: unknown loss {name!r}{suggestion(name, names)} There are {', '.join(names)}"

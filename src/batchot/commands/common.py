@@ -102,7 +102,7 @@ ENGINE = ("--engine", "--workers", "--ray-address")
 VIEWS = ("--cameras", "--size", "--channels", "--antialias", "--up")
 
 
-def add(parser: argparse.ArgumentParser, *names: str, **otherwise: Any) -> None:
+def add(parser: argparse._ActionsContainer, *names: str, **otherwise: Any) -> None:
     """Add arguments that several commands take, with what is otherwise here."""
     for name in names:
         parser.add_argument(name, **{**_SHARED[name], **otherwise})
