@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from batchot.search.about import problems_of_store
 from batchot.search.records import Filters, SearchError, record_id
 from batchot.search.store import ShapeStore
-from batchot.search.store_check import problems_of_store
 from search_support import make_record, unit_vectors
 
 WRITER = """

@@ -14,15 +14,7 @@ import sys
 from pathlib import Path
 from urllib.parse import quote
 
-from batchot.commands.common import (
-    FAILURE,
-    Parser,
-    UsageError,
-    add_allow_store,
-    add_device,
-    fail,
-    guarded,
-)
+from batchot.commands.common import FAILURE, Parser, UsageError, add, fail, guarded
 
 _END_SECONDS = 2  # for answers that are being given when the server is told to end
 
@@ -64,7 +56,6 @@ def _parser() -> Parser:
         description="Search an index in a web page: by drawing, by file, by what was found. The same as an HTTP API "
         "under /api/v1, described at /api/docs. Only this machine can reach it, unless --host says otherwise; then "
         "every request needs a token. docs/operator.md has how to run it for others.",
-        allow_abbrev=False,
     )
     parser.add_argument("index", type=Path, metavar="INDEX", help="folder made by batchot index build")
     place = parser.add_argument_group("where it is reached")
@@ -96,12 +87,10 @@ def _parser() -> Parser:
         help="tokens, one a line, any of which is good; read again when it changes",
     )
     model = parser.add_argument_group("what is asked")
-    model.add_argument(
-        "--model", type=Path, metavar="DIR", help="run or exported model to embed with (the index's)"
-    )
-    model.add_argument("--store", metavar="URI", help="address of the store, where it has moved")
-    add_allow_store(parser)
-    add_device(parser)
+    add(model, "--model")
+    add(model, "--store")
+    add(parser, "--allow-store")
+    add(parser, "--device")
     limits = parser.add_argument_group("limits")
     limits.add_argument(
         "--processes",

@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchot.errors import SearchError, require
-from batchot.towers.inputs import Inputs
-from batchot.towers.spec import ABOUT_FORMAT, EXPORTED
+from batchot.towers.spec import ABOUT_FORMAT, EXPORTED, Inputs
 
 if TYPE_CHECKING:
     from batchot.device import Device

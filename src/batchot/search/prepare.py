@@ -25,7 +25,7 @@ from batchot.shapes.normalize import face_normals, normalize_shape
 from batchot.shapes.shape import Mesh, Shape, Up
 from batchot.shapes.source import ShapeSource
 from batchot.shapes.views.settings import render_shape
-from batchot.towers.inputs import Inputs, ViewsInput
+from batchot.towers.spec import Inputs, ViewsInput
 
 _HEAD = struct.Struct("<4sIQ")  # magic, bytes of JSON, bytes of blobs
 _MAGIC = b"BOT1"

@@ -20,7 +20,7 @@ from batchot.shapes.child_process import ChildDied, ChildProcess, compiled_once
 from batchot.shapes.shape import Up
 from batchot.shapes.source import ShapeSource
 from batchot.shapes.views.render_all import usable_cores
-from batchot.towers.inputs import Inputs
+from batchot.towers.spec import Inputs
 
 _MOST_ANSWER = 1 << 30
 _START_SECONDS = 300.0  # the first start on a machine compiles readers and renderer

@@ -36,7 +36,7 @@ from batchot.shapes.measure import area_and_volume
 from batchot.shapes.shape import Mesh
 from batchot.shapes.source import ShapeSource
 from batchot.shapes.views.settings import ViewSettings
-from batchot.towers.inputs import Inputs
+from batchot.towers.spec import Inputs
 
 MAIN = "from batchot.search.sandbox_worker import main; main()"
 _GRACE_SECONDS = 5

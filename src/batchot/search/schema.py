@@ -28,6 +28,7 @@ _CARD = (
     "volume",
     "unit",
 )
+_TEXTS = ("id", "name", "folder", "class_name", "path", "content", "card")
 SIZES = {name: pa.float64() for name in ("longest", "middle", "shortest", "area", "volume")} | {
     "unit": pa.string()
 }
@@ -36,16 +37,9 @@ SIZES = {name: pa.float64() for name in ("longest", "middle", "shortest", "area"
 
 def table_schema(dimensions: int) -> pa.Schema:
     """Give the columns of the table."""
-    text = pa.string()
     return pa.schema(
         [
-            pa.field("id", text, nullable=False),
-            pa.field("name", text, nullable=False),
-            pa.field("folder", text, nullable=False),
-            pa.field("class_name", text, nullable=False),
-            pa.field("path", text, nullable=False),
-            pa.field("content", text, nullable=False),
-            pa.field("card", text, nullable=False),
+            *(pa.field(name, pa.string(), nullable=False) for name in _TEXTS),
             *(pa.field(name, kind) for name, kind in SIZES.items()),
             pa.field("vector", pa.list_(pa.float32(), dimensions), nullable=False),
             pa.field("thumbnail", pa.large_binary(), nullable=False),

@@ -19,11 +19,10 @@ from batchot.search.confidence import NEIGHBOURS, Calibration
 from batchot.search.encoder import Encoder, load_encoder
 from batchot.search.manifest import IndexFolder, Manifest
 from batchot.search.map import MapPoints, read_map
-from batchot.search.names import by_relevance, no_such_name
 from batchot.search.records import Filters, Hit, NotThere, QueryRefused, SearchError, Unavailable
 from batchot.search.sandbox import Sandbox
-from batchot.search.store import ShapeStore
-from batchot.towers.inputs import Inputs, ViewsInput
+from batchot.search.store import ShapeStore, by_relevance, no_such_name
+from batchot.towers.spec import Inputs, ViewsInput
 
 if TYPE_CHECKING:
     from batchot.device import Device

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 import time
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
@@ -25,7 +23,8 @@ from batchot.data.batches.samplers import generator_for
 from batchot.data.samples import Samples
 from batchot.data.sets.places import cache_folder
 from batchot.device import reuse_large_blocks
-from batchot.errors import DataError
+from batchot.errors import DataError, RunError
+from batchot.files import write_atomically
 from batchot.models.efficientnet_lite import EfficientNetLite
 
 _FORMAT = 1  # raised when the features of the same samples would come out otherwise
@@ -277,19 +276,11 @@ class _Store:
         name = hashlib.sha256("".join(keys).encode()).hexdigest()[:32]
         path = self.folder / f"{name}.npz"
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=self.folder, suffix=".part", delete=False) as file:
-                try:
-                    np.savez(file, keys=np.array(keys), features=features)
-                    file.close()
-                    os.replace(file.name, path)
-                except BaseException:
-                    os.unlink(file.name)
-                    raise
-        except OSError as error:
+            write_atomically(path, lambda file: np.savez(file, keys=np.array(keys), features=features))
+        except RunError as error:
             raise DataError(
-                f"cannot write in {self.folder}: {error.strerror or error}; make room on that disk, or set "
-                "XDG_CACHE_HOME to a folder on another one"
+                f"cannot write in {self.folder} ({error}); make room on that disk, or set XDG_CACHE_HOME to a folder "
+                "on another one"
             ) from error
         self.known |= {key: (path, row) for row, key in enumerate(keys)}
         self._pending = []

@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from batchot import models
 from batchot.models import MVCNN, MetricNet
+from batchot.models.backbones import make_features
 from batchot.models.efficientnet_lite import EfficientNetLite
-from batchot.models.features import make_features
-from batchot.models.huggingface import HuggingFaceBackbone
+from batchot.models.hubs import HuggingFaceBackbone
 from batchot.shapes.render.cameras import make_cameras
 from batchot.towers.spec import TowerSpec
 

@@ -218,7 +218,7 @@ def test_a_failure_leaves_what_was_there(
     run, exported = digits
     older = shutil.copytree(exported, tmp_path / "older")
     before = (older / "batchot.json").read_bytes()
-    monkeypatch.setattr("batchot.export.folder.TOLERANCE", -1.0)
+    monkeypatch.setattr("batchot.export.TOLERANCE", -1.0)
     with pytest.raises(ExportError, match=r"model.onnx: onnxruntime gives embeddings that differ by"):
         export_run(run, older, force=True)
     assert (older / "batchot.json").read_bytes() == before

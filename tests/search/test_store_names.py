@@ -9,10 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from batchot.search.names import no_such_name
 from batchot.search.records import Filters
 from batchot.search.searcher import NEAR, Query, Searcher
-from batchot.search.store import ShapeStore
+from batchot.search.store import ShapeStore, no_such_name
 from search.test_searcher import make, networks
 from search_support import make_record, unit_vectors
 

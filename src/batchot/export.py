@@ -1,4 +1,4 @@
-"""Export a run as ONNX and safetensors."""
+"""Trained networks as ONNX and safetensors, and back."""
 
 from __future__ import annotations
 
@@ -23,11 +23,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from batchot.errors import ExportError, require
-from batchot.export.model_card import Described, described, model_card
 from batchot.models import MVCNN
 from batchot.towers.embedder import Embedder
-from batchot.towers.saved import load_run
+from batchot.towers.model_card import Described, described, model_card
+from batchot.towers.saved import load_exported, load_run
 from batchot.towers.spec import ABOUT_FORMAT, ARCHITECTURE, EXPORTED, WEIGHTS
+
+__all__ = ["ExportError", "Exported", "export_run", "load_exported"]
 
 OPSET = 18
 """The first in which a scatter takes the maximum, by which clouds become views."""
@@ -138,17 +140,13 @@ TOLERANCE = 1e-4
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written.
+    """What was written."""
 
-    Args:
-        folder: in which it lies
-        files: names and sizes in bytes
-        differences: largest difference of an embedding by onnxruntime and by torch, for each tower
-    """
-
-    folder: Path
-    files: dict[str, int]
-    differences: dict[str, float]
+    folder: Path  # in which it lies
+    files: dict[str, int]  # names and sizes in bytes
+    differences: dict[
+        str, float
+    ]  # largest difference of an embedding by onnxruntime and by torch, for each tower
 
 
 def export_run(
@@ -162,16 +160,7 @@ def export_run(
 ) -> Exported:
     """Write a trained network as ONNX and safetensors with a model card, whole or not at all.
 
-    Args:
-        run: run folder of ``batchot train``
-        out: folder to write
-        formats: which of the two
-        checkpoint: "last", whose measures are in metrics.json, or "best"
-        force: replace an older export in `out`
-        tell: told in sentences what is done
-
-    Returns:
-        What was written; the ONNX files have been run, and give the embeddings of the run.
+    The ONNX files have been run, and give the embeddings of the run, before `out` is there.
 
     Raises:
         ExportError: `out` is in use, the network cannot be written, or gives other embeddings

@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import math
 
-from batchot.benchmark.contenders import Contender, contender
-from batchot.benchmark.tuning import best_of, tune
+from batchot.benchmark.contenders import Contender, best_of, contender, tune
 from batchot.training.recipes import load_recipe
 
 BASE = load_recipe("digits")

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from batchot.models import point_ops
-from batchot.models.point_ops import PointLayer, check_clouds, nearest_neighbours
+from batchot.models import points
+from batchot.models.points import PointLayer, check_clouds, nearest_neighbours
 from oracles.point_networks import neighbours
 
 
@@ -22,7 +22,7 @@ def test_neighbours_against_loops(p: int, k: int) -> None:
 def test_neighbours_are_the_same_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     x = torch.randn(5, 10, 3)
     whole = nearest_neighbours(x, 3).sort(dim=2).values
-    monkeypatch.setattr(point_ops, "_PAIRS_AT_ONCE", 200)
+    monkeypatch.setattr(points, "_PAIRS_AT_ONCE", 200)
     assert torch.equal(nearest_neighbours(x, 3).sort(dim=2).values, whole)
 
 

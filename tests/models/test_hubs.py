@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from batchot.models import MVCNN, BackboneError, make_backbone
-from batchot.models.huggingface import adapt_stem
+from batchot.models.hubs import adapt_stem
 
 transformers = pytest.importorskip("transformers", reason="the extra `shapes` is not installed")
 

@@ -7,7 +7,7 @@ import torch
 
 from batchot.reporting import ReportMaterial
 from batchot.reporting.analysis import Analysis
-from batchot.reporting.confusion import Confusion, confusion_table, most_confused, shown_classes
+from batchot.reporting.measures import Confusion, confusion_table, most_confused, shown_classes
 
 
 def test_cells_hold_the_counts_of_a_naive_loop(

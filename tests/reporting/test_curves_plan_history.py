@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from batchot import plan_report
-from batchot.reporting.plan_history import (
+from batchot.reporting.curves import (
     draw_effective_pairs,
     draw_gradients,
     draw_histograms,

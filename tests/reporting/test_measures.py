@@ -8,7 +8,7 @@ import torch
 import batchot
 from batchot.reporting import ReportMaterial
 from batchot.reporting.analysis import Analysis
-from batchot.reporting.retrieval import class_rows, draw_precision_recall
+from batchot.reporting.measures import class_rows, draw_precision_recall
 
 
 def test_curves_are_those_of_the_scores(make_material: Callable[..., ReportMaterial]) -> None:

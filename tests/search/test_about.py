@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from batchot.cli import main
-from batchot.search.duplicates import duplicates
+from batchot.search.about import duplicates
 from batchot.search.store import ShapeStore
 from search.test_searcher import make, networks
 from search_support import make_record, unit_vectors

@@ -9,7 +9,7 @@ import pytest
 from batchot.errors import RunError
 from batchot.files import write_csv
 from batchot.reporting import ReportMaterial
-from batchot.reporting.history import read_history
+from batchot.reporting.run import read_history
 
 
 def test_rows_come_back_as_they_were(make_material: Callable[..., ReportMaterial], tmp_path: Path) -> None:

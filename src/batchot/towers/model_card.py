@@ -12,8 +12,7 @@ from torch import Tensor
 
 from batchot.files import RunFolder
 from batchot.towers.embedder import Embedder
-from batchot.towers.inputs import CloudInput, Inputs, ViewsInput
-from batchot.towers.spec import EmbedderSpec
+from batchot.towers.spec import CloudInput, EmbedderSpec, Inputs, ViewsInput
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from batchot.models.normalise import with_channels_last
+from batchot.models.layers import with_channels_last
 
 
 @pytest.mark.parametrize("channels", [1, 2])

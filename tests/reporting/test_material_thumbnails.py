@@ -5,7 +5,7 @@ import torch
 from batchot.data import Images
 from batchot.data.batches.joined import Joined
 from batchot.data.clouds import Clouds
-from batchot.reporting.thumbnails import thumbnails_of
+from batchot.reporting.material import thumbnails_of
 
 
 def test_images_are_their_own_thumbnails() -> None:
