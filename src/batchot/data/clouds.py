@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from batchot.data.cache import cached_array
 from batchot.data.cloud_reading import (
     READING_VERSION,
     Choice,
@@ -23,8 +22,9 @@ from batchot.data.cloud_reading import (
     CloudSettings,
     TooFew,
 )
-from batchot.data.labels import check_labels
+from batchot.data.samples import check_labels
 from batchot.data.sets.collection import ShapeCollection
+from batchot.data.sets.places import cached_array
 from batchot.errors import DataError
 from batchot.shapes.formats.archives import forget_rows
 from batchot.shapes.shape import Up

@@ -20,8 +20,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from batchot.data.batches.samplers import generator_for
-from batchot.data.cache import cached_array
 from batchot.data.images import Images, Splits
+from batchot.data.sets.places import cached_array
 from batchot.errors import DataError
 
 PROGRESS_ABOVE = 5_000

@@ -16,11 +16,19 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from batchot.data.cache import cached_array
 from batchot.data.images import Images, Splits
-from batchot.data.sets.layout import LAYOUTS, PARTS, Part, choose_test, place_files
 from batchot.data.sets.pictures import IMAGE_ENDINGS
-from batchot.data.sets.shape_files import find_shape_files, name_shapes, shorten
+from batchot.data.sets.places import cached_array
+from batchot.data.sets.shape_files import (
+    LAYOUTS,
+    PARTS,
+    Part,
+    choose_test,
+    find_shape_files,
+    name_shapes,
+    place_files,
+    shorten,
+)
 from batchot.data.sets.sketch_image import read_sketch
 from batchot.errors import DataError, ShapeError
 from batchot.shapes.formats.archives import read_member
