@@ -103,6 +103,16 @@ def is_clutter(place: PurePath) -> bool:
     return any(part.startswith(".") or part == "__MACOSX" for part in place.parts)
 
 
+def file_state(path: Path) -> tuple[int, int, int] | None:
+    """Size and times of a file, which tell whether it has changed; ``None`` where it cannot be seen."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    # The last of these changes even where a program sets the other two back.
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
 Scalar = TypeVar("Scalar", bound=np.generic)
 
 

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from batchot.data.images import Images, Splits
 from batchot.data.sets.pictures import IMAGE_ENDINGS
-from batchot.data.sets.places import cached_array
+from batchot.data.sets.places import cached_array, file_state
 from batchot.data.sets.shape_files import (
     LAYOUTS,
     PARTS,
@@ -168,19 +168,10 @@ def _fingerprint(files: Sequence[SketchFile]) -> str:
     states: dict[Path, tuple[int, int, int] | None] = {}
     for file in files:
         if file.path not in states:
-            states[file.path] = _state(file.path)
+            states[file.path] = file_state(file.path)
         entry = repr((file.name, file.member, file.path.suffix, states[file.path]))
         digest.update(entry.encode(errors="surrogateescape"))
     return digest.hexdigest()
-
-
-def _state(path: Path) -> tuple[int, int, int] | None:
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    # The last of these changes even where a program sets the other two back.
-    return status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def load_sketch_folder(
