@@ -3,7 +3,7 @@ from __future__ import annotations
 import torch
 
 from batchot.data import Images
-from batchot.data.batches.joined import Joined
+from batchot.data.batches.loader import Joined
 from batchot.data.clouds import Clouds
 from batchot.reporting.material import thumbnails_of
 

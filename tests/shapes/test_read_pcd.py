@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from batchot.shapes import ShapeError
-from batchot.shapes.formats.pcd import read_pcd
+from batchot.shapes.formats.points import read_pcd
 from oracles.shape_files import cloud, lzf, pcd
 
 ENCODINGS = ("ascii", "binary", "binary_compressed")

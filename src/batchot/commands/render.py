@@ -102,7 +102,7 @@ def render(argv: list[str]) -> int:
 def _write_shards(
     collection: ShapeCollection, cache: ViewCache, options: argparse.Namespace, engine: Engine | None
 ) -> None:
-    from batchot.data.write_shards import SHARD_BYTES, write_shards
+    from batchot.data.shards import SHARD_BYTES, write_shards
 
     size = SHARD_BYTES if options.shard_mb is None else options.shard_mb << 20
     progress = sys.stderr.isatty()

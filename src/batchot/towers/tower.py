@@ -66,7 +66,7 @@ class Tower(nn.Module):
         if torch.compiler.is_compiling():  # tensor operations alone can be exported
             views: Tensor = self.splat(clouds)
             return views
-        from batchot.data.augment.views import Splat  # the same pixels, by compiled loops
+        from batchot.data.augment.images import Splat  # the same pixels, by compiled loops
 
         seen = self.spec.projection
         return Splat(seen.cameras, seen.size, seen.radius, seen.margin)(clouds).float()
