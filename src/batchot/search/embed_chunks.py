@@ -38,7 +38,9 @@ class Embedding:
 
     prepared: Prepared  # what is known of it, without the sample
     vector: NDArray[np.float32]  # (d,)
-    photo: NDArray[np.float32] | None = None  # (f,), with which photos are compared; None: it was not asked for
+    photo: NDArray[np.float32] | None = (
+        None  # (f,), with which photos are compared; None: it was not asked for
+    )
 
 
 @dataclass(frozen=True)

@@ -178,7 +178,8 @@ class PhotoFeatures:
         x = torch.from_numpy(np.array(pictures)).flatten(0, 1)
         with torch.inference_mode():
             parts = [
-                self._network((part.to(self.device).float() / 255).expand(-1, 3, -1, -1)) for part in x.split(_AT_ONCE)
+                self._network((part.to(self.device).float() / 255).expand(-1, 3, -1, -1))
+                for part in x.split(_AT_ONCE)
             ]
             features = torch.nn.functional.normalize(torch.cat(parts), dim=1).unflatten(0, pictures.shape[:2])
             return torch.nn.functional.normalize(features.mean(1), dim=1).float().cpu().numpy()
@@ -222,7 +223,9 @@ class OnnxEncoder:
 
     def photos(self, samples: NDArray) -> NDArray[np.float32]:
         """Refuse: an export has no ImageNet weights."""
-        raise SearchError(f"{self.path} is an export, which takes no photos; build the index with the run itself")
+        raise SearchError(
+            f"{self.path} is an export, which takes no photos; build the index with the run itself"
+        )
 
     seen_as_photos = photos
 

@@ -258,7 +258,9 @@ class Sandbox:
                 raise QueryRefused(str(answer.get("message", shown))[:2000], reason)
         try:
             what = answer["what"]
-            expected = {"drawing": self.inputs.drawing, "photo": self.inputs.photo}.get(what, self.inputs.shape)
+            expected = {"drawing": self.inputs.drawing, "photo": self.inputs.photo}.get(
+                what, self.inputs.shape
+            )
             shape, dtype = tuple(answer["shape"]), np.dtype(str(answer["dtype"]))
             assert expected is not None and shape == expected.sample_shape and dtype in (np.uint8, np.float32)
             sample = np.frombuffer(parts[0], dtype).reshape(shape)
