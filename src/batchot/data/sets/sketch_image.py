@@ -42,6 +42,11 @@ def readable_image(name: object) -> Iterator[None]:
 
 def read_sketch(file: Path | bytes, size: int, name: str = "") -> NDArray[np.uint8] | None:
     """A drawing from an image file, as :func:`~batchot.data.sets.sketch_image.canonical` gives it."""
+    return canonical(on_white_paper(read_colours(file, size, name)), size)
+
+
+def read_colours(file: Path | bytes, size: int, name: str = "") -> NDArray[np.uint8]:
+    """Channels of 8 bits of an image file, ``(h, w, 1 or 3)``, no finer than a square of ``size`` pixels needs."""
     if size < 1:
         raise ValueError(f"size must be at least 1 pixel, got {size}")
     name = name or (str(file) if isinstance(file, Path) else "the image")
@@ -49,8 +54,7 @@ def read_sketch(file: Path | bytes, size: int, name: str = "") -> NDArray[np.uin
         readable_image(name),
         Image.open(io.BytesIO(file) if isinstance(file, bytes) else file) as opened,
     ):
-        colours = _colours(opened, size, name)
-    return canonical(on_white_paper(colours), size)
+        return _colours(opened, size, name)
 
 
 def _colours(opened: Image.Image, size: int, name: str) -> NDArray[np.uint8]:
