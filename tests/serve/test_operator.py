@@ -241,6 +241,9 @@ def at_address(index: Path, host: str, port: int) -> Iterator[None]:
         (["--allow-host", "https://a.example"], "a name without port"),
         (["--allow-host", "*"], "a name without port"),
         (["--request-seconds", "0"], "must be positive"),
+        (["--wait-seconds", "-1"], "must be positive"),
+        (["--port", "-1"], "0 .. 65535"),
+        (["--port", "65536"], "0 .. 65535"),
     ],
 )
 def test_options_that_are_none(

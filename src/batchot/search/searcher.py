@@ -131,7 +131,6 @@ class Searcher:
         self._opened = load(None)
         self._sandbox: Sandbox | None = None
         self._lock = threading.RLock()
-        self._embedding = threading.Lock()
         self._about: tuple[tuple[object, ...], IndexAbout] | None = None
         self._map: tuple[tuple[object, ...], MapPoints] | None = None
 
@@ -664,9 +663,8 @@ class Searcher:
     def _embed(self, prepared: Prepared, took: float) -> Query:
         start = time.perf_counter()
         encoder = self._now().encoder
-        with self._embedding:  # one at a time: the network's own threads share the cores
-            embed = encoder.drawings if prepared.what == "drawing" else encoder.shapes
-            vector = embed(prepared.sample[None])[0]
+        embed = encoder.drawings if prepared.what == "drawing" else encoder.shapes
+        vector = embed(prepared.sample[None])[0]
         return Query(
             vector,
             prepared.what,
