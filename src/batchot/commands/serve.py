@@ -247,7 +247,7 @@ def _run(options: argparse.Namespace, tokens: object, listener: socket.socket, o
 
 
 def _share_cores(workers: int) -> None:
-    """Let each file that is embedded have its part of the cores: threads that wait for each other on busy cores spin."""
+    """Let each file that is embedded have its part of the cores: threads of one that wait for each other spin."""
     if importlib.util.find_spec("torch") is None:  # an export needs none
         return
     import torch

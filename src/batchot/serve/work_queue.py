@@ -54,8 +54,9 @@ class _Job(Generic[T]):
 class WorkQueue:
     """Runs work in threads, for each of which the sandbox has a process.
 
-    Next is the file with the least of: when it came, plus a few times the seconds that it and those of its client before
-    it are expected to take. Short ones pass long ones for a while, a client with many files lets others in between.
+    Next is the file with the least of: when it came, plus a few times the seconds that it and those of its client
+    before it are expected to take. Short ones pass long ones for a while, and a client with many files lets others in
+    between.
     """
 
     def __init__(
