@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from batchot.cli import main
+from batchot.commands.serve import _share_cores
 from search_support import off_bytes
 from serve_support import free_port, serving
 
@@ -251,6 +252,26 @@ def test_options_that_are_none(
 ) -> None:
     assert main(["serve", str(small_index), *options]) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("workers", "threads"), [(1, 8), (3, 2), (8, 1), (20, 1)])
+def test_files_that_are_embedded_share_the_cores(
+    workers: int, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[int] = []
+    monkeypatch.setattr("batchot.shapes.views.render_all.usable_cores", lambda: 8)
+    monkeypatch.setattr("torch.get_num_threads", lambda: 8)
+    monkeypatch.setattr("torch.set_num_threads", given.append)
+    _share_cores(workers)
+    assert given == [threads]
+
+
+def test_a_free_port_is_taken_and_told(small_index: Path) -> None:
+    with serving(small_index, "--processes", "1", "--port=0") as (address, printed):
+        assert (
+            not address.endswith(":0") and f"open {address}/" in printed and f"{address}/api/docs" in printed
+        )
+        assert "\nbatchot_queue_wait_seconds 0.0\n" in httpx.get(f"{address}/metrics").text
 
 
 def test_a_log_that_nobody_reads_stops_nothing(small_index: Path) -> None:
