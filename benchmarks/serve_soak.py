@@ -6,8 +6,8 @@
 Without --index it makes one of the built-in shapes, with a network that was trained for one epoch on drawings of them:
 enough to be asked, not to be right. Works on a copy of the index.
 
-Prints errors, p50 and p99 of each kind of question, and the memory of server and readers at the start, every minute, and
-at the end. 503 is counted on its own: the server says that it has no room.
+Prints errors, p50 and p99 of each kind of question, and the memory of server and readers at the start, every minute,
+and at the end. 503 is counted on its own: the server says that it has no room.
 """
 
 from __future__ import annotations

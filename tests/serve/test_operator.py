@@ -13,7 +13,9 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.client import HTTPConnection
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -252,6 +254,21 @@ def test_options_that_are_none(
 ) -> None:
     assert main(["serve", str(small_index), *options]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_head_leaves_the_connection_as_it_was(server: str) -> None:
+    connection = HTTPConnection(urlsplit(server).netloc, timeout=20)
+    connection.connect()
+    connection.auto_open = 0  # a second one would hide that the first was cut
+    for path in ("/", "/health", "/api/v1/info", "/static/page/page.js", "/api/nothing"):
+        lengths = []
+        for method in ("HEAD", "GET"):
+            connection.request(method, path)
+            answer = connection.getresponse()
+            lengths.append(answer.headers["content-length"])
+            assert len(answer.read()) == (0 if method == "HEAD" else int(lengths[0]))
+        assert lengths[0] == lengths[1]
+    connection.close()
 
 
 @pytest.mark.parametrize(("workers", "threads"), [(1, 8), (3, 2), (8, 1), (20, 1)])

@@ -129,6 +129,7 @@ class Guard:
         """Answer, or pass on."""
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
+        method, scope = scope["method"], dict(scope)  # uvicorn's own stays: by it a HEAD may go without its body
         client = scope["client"][0] if scope.get("client") else "local"
         answer = _Answer(scope, send)
         start = time.perf_counter()
@@ -144,7 +145,8 @@ class Guard:
             if not answer.started:
                 await _refuse(answer, Refused(500, "internal", "the server failed; its log says why"))
         finally:
-            self.record(scope, client, answer.status or 499, answer.bytes, time.perf_counter() - start)
+            seconds = time.perf_counter() - start
+            self.record({**scope, "method": method}, client, answer.status or 499, answer.bytes, seconds)
 
     async def _answer(self, scope: Scope, receive: Receive, answer: _Answer, client: str) -> None:
         headers = {key.decode("latin-1").lower(): value.decode("latin-1") for key, value in scope["headers"]}
