@@ -144,7 +144,6 @@ class Searcher:
         self._opened = load(None)
         self._sandbox: Sandbox | None = None
         self._lock = threading.RLock()
-        self._embedding = threading.Lock()
         self._about: tuple[tuple[object, ...], IndexAbout] | None = None
         self._map: tuple[tuple[object, ...], MapPoints] | None = None
 
@@ -685,9 +684,8 @@ class Searcher:
     def _embed(self, prepared: Prepared, took: float) -> Query:
         start = time.perf_counter()
         encoder = self._now().encoder
-        with self._embedding:  # one at a time: the network's own threads share the cores
-            embeds = {"shape": encoder.shapes, "drawing": encoder.drawings, "photo": encoder.photos}
-            vector = embeds[prepared.what](prepared.sample[None])[0]
+        embeds = {"shape": encoder.shapes, "drawing": encoder.drawings, "photo": encoder.photos}
+        vector = embeds[prepared.what](prepared.sample[None])[0]
         return Query(
             vector,
             prepared.what,

@@ -176,7 +176,7 @@ def _search_routes(searcher: Searcher, queue: WorkQueue) -> APIRouter:
             def embed(seconds: float | None, data: bytes = data, named: str = name or named) -> search.Query:
                 return searcher.embed_bytes(data, named, kind=kind, up=up, picture=True, seconds=seconds)
 
-            part = await _unless_left(request, queue.run(client, data, embed))
+            part = await _unless_left(request, queue.run(client, data, embed, admitted=bool(parts)))
             parts.append(part)
             key += f"{part.fingerprint} {part.what} {part.content} {up} {name or named} "
         query = searcher.fuse(parts)
@@ -370,7 +370,8 @@ def add_health(app: FastAPI, searcher: Searcher, queue: WorkQueue) -> None:
     def look() -> bool:
         try:
             searcher.sandbox.check()
-            return len(searcher.store) >= 0 and queue.places.has("health")
+            searcher.search_names(Filters(), k=1)  # reads a row: the count is known without looking
+            return queue.expected_wait("", "drawing") <= queue.wait_seconds
         except SearchError as error:
             _LOG.warning("not ready: %s", error)
             return False
