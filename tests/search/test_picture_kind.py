@@ -119,14 +119,15 @@ def test_a_photo_is_cut_to_its_object_where_what_is_behind_is_plain() -> None:
 def test_a_photo_is_told_from_a_drawing_and_refused_where_there_is_no_place_for_it(tmp_path) -> None:  # type: ignore[no-untyped-def]
     inputs = Inputs(ViewsInput(ViewSettings(size=32)), DrawingInput(32), PhotoInput(32))
     drawing = draw_sketch(tmp_path / "a.png", "bottle", 3).read_bytes()
-    noise = Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 80, 3)).astype(np.uint8))
+    small = Image.fromarray(np.random.default_rng(0).integers(0, 255, (6, 6, 3)).astype(np.uint8))
+    photo = small.resize((300, 200), Image.Resampling.BICUBIC)
     assert prepare_bytes(drawing, "a.png", inputs).what == "drawing"
-    prepared = prepare_bytes(saved(noise), "b.png", inputs)
+    prepared = prepare_bytes(saved(photo), "b.png", inputs)
     assert prepared.what == "photo" and prepared.sample.shape == (3, 32, 32) and not prepared.note
     assert prepare_bytes(drawing, "a.png", inputs, "photo").what == "photo"
-    assert prepare_bytes(saved(noise), "b.png", inputs, "drawing").what == "drawing"
-    assert Inputs.from_json(inputs.to_json()) == inputs
+    assert prepare_bytes(saved(photo), "b.png", inputs, "drawing").what == "drawing"
+    assert Inputs.from_json(inputs.to_json()).photo == inputs.photo
     old = replace(inputs, photo=None)
-    assert prepare_bytes(saved(noise), "b.png", old).note  # as before: a drawing, doubted
+    assert prepare_bytes(saved(photo), "b.png", old).note  # as before: a drawing, doubted
     with pytest.raises(QueryRefused, match="not made for photos"):
-        prepare_bytes(saved(noise), "b.png", old, "photo")
+        prepare_bytes(saved(photo), "b.png", old, "photo")
