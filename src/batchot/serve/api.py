@@ -169,7 +169,7 @@ def _search_routes(searcher: Searcher, queue: WorkQueue) -> APIRouter:
         """Find the shapes nearest to a mesh, a point cloud, a picture or a drawing."""
         files = await _files_of(request)
         client = request.client.host if request.client else "local"
-        parts = []
+        parts: list[search.Query] = []
         key = ""
         for data, named in files:
 

@@ -97,16 +97,16 @@ class WorkQueue:
         new = _Job(client, kind, now, lambda seconds: None, result=None)  # type: ignore[arg-type]
         waiting = self._in_order([*self._waiting, new], now)
         while True:
-            job = self._next(waiting, len(ends), slow)
-            if job is new:
+            following = self._next(waiting, len(ends), slow)
+            if following is new:
                 return passed
-            if job is None:
+            if following is None:
                 passed, large = heapq.heappop(ends)
                 slow -= large
             else:
-                waiting.remove(job)
-                heapq.heappush(ends, (passed + self.seconds[job.kind], job.kind == "large"))
-                slow += job.kind == "large"
+                waiting.remove(following)
+                heapq.heappush(ends, (passed + self.seconds[following.kind], following.kind == "large"))
+                slow += following.kind == "large"
 
     async def run(
         self, client: str, data: bytes, work: Callable[[float | None], T], *, admitted: bool = False
@@ -158,7 +158,7 @@ class WorkQueue:
     def _in_order(self, jobs: list[_Job[Any]], now: float) -> list[_Job[Any]]:
         """Waiting files as they would be begun, were all threads free for all of them."""
         before: dict[str, float] = defaultdict(float)
-        turns = []
+        turns: list[tuple[float, int, _Job[Any]]] = []
         for job in sorted(jobs, key=lambda job: job.since + _PATIENCE * self.seconds[job.kind]):
             before[job.client] += self.seconds[job.kind]
             patience = _PATIENCE * (before[job.client] + self._used_by(job.client, now))
