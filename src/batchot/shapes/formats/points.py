@@ -183,7 +183,8 @@ def _pcd_header(data: bytes) -> tuple[_Layout, int]:
     except (KeyError, ValueError, IndexError):
         right = False
     if not right or encoding not in ("ascii", "binary", "binary_compressed") or sum(counts) > 10_000:
-        shown = {key: " ".join(words)[:40] for key, words in entries.items() if key != "VIEWPOINT"}
+        said = ("VERSION", "FIELDS", "SIZE", "TYPE", "COUNT", "WIDTH", "HEIGHT", "POINTS", "DATA")
+        shown = {key: " ".join(entries[key])[:40] for key in said if key in entries}
         raise ShapeError(f"the header of the PCD file is not understood: {shown}; restore the file")
     return _Layout(names, types, counts, points, encoding), start
 
