@@ -5,7 +5,7 @@ import struct
 import numpy as np
 import pytest
 
-from batchot.shapes import ShapeError
+from batchot.shapes import ShapeError, read_shape
 from batchot.shapes.formats.points import read_pcd
 from oracles.shape_files import cloud, lzf, pcd
 
