@@ -211,6 +211,11 @@ def _make(
     def job(form: str, part: list[int]) -> tuple[str, list[int], NDArray[np.float16]]:
         return form, part, extractor(samples, part, [keys[k] for k in part], form)
 
+    def keep(future: Future[tuple[str, list[int], NDArray[np.float16]]]) -> None:
+        form, part, made = future.result()
+        stores[form].add([keys[k] for k in part], made)
+        bar.update(len(part))
+
     total = sum(len(missing) for _, missing in work)
     written = time.monotonic()
     # Batches side by side, each on one core, keep the cores busier than all cores on each operation in turn.
@@ -228,17 +233,16 @@ def _make(
                         exhausted = True
                     else:
                         running.add(pool.submit(job, *following))
-                done, running = wait(running, return_when=FIRST_COMPLETED)
-                for future in done:
-                    form, part, made = future.result()
-                    stores[form].add([keys[k] for k in part], made)
-                    bar.update(len(part))
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    keep(future)
+                    running.remove(future)
                 if time.monotonic() - written > _PACK_SECONDS:
                     _flush(stores)
                     written = time.monotonic()
         finally:
-            for future in running:
-                future.cancel()
+            for future in [each for each in running if not each.cancel()]:  # what is being made is kept too
+                if future.exception() is None:
+                    keep(future)
             torch.set_num_threads(threads)
             _flush(stores)
 
