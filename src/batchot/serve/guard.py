@@ -129,10 +129,8 @@ class Guard:
         """Answer, or pass on."""
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
-        method, scope = (
-            scope["method"],
-            dict(scope),
-        )  # uvicorn's own stays: by it a HEAD may go without its body
+        # uvicorn's own scope stays: by it a HEAD may go without its body
+        method, scope = scope["method"], dict(scope)
         client = scope["client"][0] if scope.get("client") else "local"
         answer = _Answer(scope, send)
         start = time.perf_counter()
