@@ -6,12 +6,24 @@ import argparse
 import os
 import shlex
 import sys
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from batchot.commands.common import Parser, UsageError, data_root_of, guarded, recipe_named, say
+from batchot.commands.common import (
+    FAILURE,
+    INTERRUPTED,
+    Parser,
+    UsageError,
+    add,
+    data_root_of,
+    fail,
+    guarded,
+    recipe_named,
+    say,
+)
 from batchot.training.launch import Processes, ProcessesError, check_parts, processes_of
 from batchot.training.recipe import Recipe
 from batchot.training.recipes import load_recipe
@@ -49,7 +61,6 @@ def _train_parser() -> Parser:
         description="Train by a recipe and fill a run folder: config.yaml, metrics.json, history.csv, "
         "checkpoints, figures and report.html.",
         add_help=False,
-        allow_abbrev=False,
     )
     parser.add_argument(
         "recipe",
@@ -58,13 +69,9 @@ def _train_parser() -> Parser:
         help=f"{', '.join(recipe_names())}; folder, which is shape-folder or image-folder by what lies in "
         "--data-root; or a YAML file",
     )
-    parser.add_argument(
-        "--data-root", type=Path, help="where the data lies (default: $BATCHOT_DATA, else downloads)"
-    )
+    add(parser, "--data-root")
     parser.add_argument("--out", type=Path, help="run folder (default: runs/RECIPE-LOSS-seedS)")
-    parser.add_argument(
-        "--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: a GPU if any"
-    )
+    add(parser, "--device")
     parser.add_argument(
         "--devices",
         type=int,
@@ -135,14 +142,7 @@ def _type_of(name: str) -> Any:
 
 
 def train(argv: list[str]) -> int:
-    """Run the command.
-
-    Args:
-        argv: its arguments
-
-    Returns:
-        Exit status.
-    """
+    """Run the command."""
     split = _split(argv)
     parser = _train_parser()
     options = parser.parse_args(split.rest)
@@ -172,8 +172,6 @@ def train(argv: list[str]) -> int:
     }
     resume = f"go on with: batchot train --resume --out {shlex.quote(str(out))}"
     if processes.rank is not None:
-        from batchot.commands.train_rank import run_rank
-
         return run_rank(processes, options.device, lambda: _fit(recipe, out, where), _finish, resume)
 
     def work() -> int:
@@ -260,3 +258,51 @@ def _in_words(row: Any) -> str:
     names = {"map": "mAP"}
     text = ", ".join(f"{names.get(m, m.upper())} {100 * getattr(row, m):.2f}" for m in measures)
     return f"{text} %; accuracy {100 * row.accuracy:.2f} % ({row.accuracy_by})"
+
+
+R = TypeVar("R")
+
+
+def run_rank(
+    processes: Processes, device: str, train: Callable[[], R], finish: Callable[[R], None], resume: str
+) -> int:
+    """Train as a rank, with the others that were started."""
+    # before torch: it would warn that it looks in vain for parameters without a gradient
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+    from batchot.device import accelerator_of
+    from batchot.training.distributed import ToldByAnother, end_with_launcher, joined
+
+    end_with_launcher()
+    first = processes.rank == 0
+    if not first:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115, until the process ends
+        warnings.simplefilter("ignore")
+
+    def work() -> int:
+        try:
+            with joined(processes, accelerator_of(device)):  # type: ignore[arg-type]
+                run = train()
+        except ToldByAnother as told:
+            return told.status
+        if first:
+            finish(run)
+        return 0
+
+    status = guarded(work, resume) if first else _without_a_word(work, processes)
+    if status:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)  # whatever threads of the communication still wait for
+    return 0
+
+
+def _without_a_word(work: Callable[[], int], processes: Processes) -> int:
+    """Say only what the first rank cannot know."""
+    from batchot.errors import DataError, RunError, RunInterrupted, ShapeError
+
+    try:
+        return work()
+    except (RunInterrupted, KeyboardInterrupt):
+        return INTERRUPTED
+    except (DataError, RunError, ShapeError, ImportError, OSError) as error:
+        return fail(f"rank {processes.rank}: {error}", FAILURE)

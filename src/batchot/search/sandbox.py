@@ -19,7 +19,7 @@ from batchot.search.sandbox_worker import MAIN
 from batchot.shapes.shape import Up
 from batchot.shapes.source import ShapeSource
 from batchot.shapes.views.render_all import usable_cores
-from batchot.towers.inputs import Inputs
+from batchot.towers.spec import Inputs
 from batchot.workers.process import ChildDied, ChildProcess, Late, compiled_once
 
 _MOST_ANSWER = 1 << 30
@@ -243,13 +243,15 @@ class Sandbox:
                 raise QueryRefused(str(answer.get("message", shown))[:2000], reason)
         try:
             what = answer["what"]
-            expected = self.inputs.drawing if what == "drawing" else self.inputs.shape
+            expected = {"drawing": self.inputs.drawing, "photo": self.inputs.photo}.get(
+                what, self.inputs.shape
+            )
             shape, dtype = tuple(answer["shape"]), np.dtype(str(answer["dtype"]))
             assert expected is not None and shape == expected.sample_shape and dtype in (np.uint8, np.float32)
             sample = np.frombuffer(parts[0], dtype).reshape(shape)
             size = tuple(float(x) for x in answer["size"])
             assert len(size) == 3 and all(math.isfinite(x) for x in size) and np.isfinite(sample).all()
-            assert what in ("shape", "drawing") and answer["kind"] in ("mesh", "cloud", None)
+            assert what in ("shape", "drawing", "photo") and answer["kind"] in ("mesh", "cloud", None)
             return Prepared(
                 what,
                 sample,

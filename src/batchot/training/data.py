@@ -20,10 +20,9 @@ from batchot.data import (
     Splits,
     TrainingBatches,
 )
-from batchot.data.batches.joined import sources_of
+from batchot.data.batches.loader import ResumableBatches, sources_of
 from batchot.data.batches.paired import PairedBatches, pair_classes
-from batchot.data.batches.resumable import ResumableBatches
-from batchot.data.labels import Share
+from batchot.data.samples import Share
 from batchot.ranks import rank_count, this_rank
 from batchot.towers.spec import ONLY
 from batchot.training.inputs import (
@@ -93,6 +92,8 @@ def _load_several(
             rest = "only negatives" if negative else "left out of the loss"
             kept = "kept in the gallery" if name == recipe.target else "still asked as queries"
             tell(f"{len(only)} classes of {name} alone, {rest} and {kept}: {shown}")
+    if recipe.together.negatives and not paired.only[recipe.target]:
+        tell(f"together.negatives: every class of {recipe.target} is asked for, so there are none to add")
     everything = recipe.together.gallery == "all"
     train = {name: part.train for name, part in paired.parts.items()}
     targets = paired.parts[recipe.target]
@@ -187,7 +188,8 @@ def paired_batches(recipe: Recipe, data: RunData) -> PairedBatches:
     first = recipe.towers[recipe.query].batch
     # two samples of a class and tower at least, or there would be no positive pair within it
     classes = min(first.classes_per_batch or min(sizes.values()) // 2, len(shared))
-    extra = {recipe.target: recipe.together.negatives} if recipe.together.negatives else None
+    others = set(data.train[recipe.target].labels.tolist()) - set(shared)
+    extra = {recipe.target: recipe.together.negatives} if others else None
     try:
         return PairedBatches(
             labels,
