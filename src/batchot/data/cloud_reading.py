@@ -146,8 +146,9 @@ class CloudReader:
             results[k] = attempt(sources[k], self.settings)
             tick()
         for i, answer in self._workers([sources[k] for k in slow]):
-            lost = isinstance(answer, Lost)
-            results[slow[i]] = f"{sources[slow[i]].location}: {answer}" if lost else answer
+            results[slow[i]] = (
+                f"{sources[slow[i]].location}: {answer}" if isinstance(answer, Lost) else answer
+            )
             tick()
         return [results[k] for k in range(len(sources))]
 
