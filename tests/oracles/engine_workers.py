@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import time
+from pathlib import Path
+
+from batchot.data.sets.shape_files import PartCounter
 
 
 class Doubler:
@@ -22,5 +25,12 @@ class Doubler:
             raise LookupError("this task cannot be done")
         return task * 2  # type: ignore[operator]
 
-    def close(self) -> None:
-        """Nothing is held."""
+
+class FragileCounter(PartCounter):
+    """Counts parts, and is brought down by a file that says "die"."""
+
+    def __call__(self, path: Path) -> int:
+        """How many parts there are."""
+        if b"'die'" in path.read_bytes():
+            os._exit(1)
+        return super().__call__(path)

@@ -295,7 +295,7 @@ def test_files_that_are_embedded_share_the_cores(
     workers: int, threads: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given: list[int] = []
-    monkeypatch.setattr("batchot.shapes.views.render_all.usable_cores", lambda: 8)
+    monkeypatch.setattr("batchot.workers.process.usable_cores", lambda: 8)
     monkeypatch.setattr("torch.get_num_threads", lambda: 8)
     monkeypatch.setattr("torch.set_num_threads", given.append)
     _share_cores(workers)

@@ -39,8 +39,6 @@ class Deeds:
             os.write(1, b"a library says hello\n")
         return os.getpid()
 
-    def close(self) -> None: ...
-
 
 def test_what_dies_is_late_or_too_large_costs_itself_alone(tmp_path: Path) -> None:
     tasks = [1, "die", 2, "hang", 3, "memory", f"once {tmp_path / 'mark'}", "print", 4]

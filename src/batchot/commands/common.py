@@ -188,7 +188,7 @@ def engine_of(options: argparse.Namespace) -> Iterator[Engine | None]:
     if options.engine == "local":
         yield None
         return
-    from batchot.shapes.views.render_all import usable_cores
+    from batchot.workers.process import usable_cores
     from batchot.workers.ray import ray_engine
 
     address = options.ray_address or os.environ.get("RAY_ADDRESS") or None

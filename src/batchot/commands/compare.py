@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import os
 import shlex
 from pathlib import Path
 
 from batchot.commands.common import Parser, UsageError, add, guarded, recipe_named, say
+from batchot.workers.process import usable_cores
 
 _EPILOG = """a loss is a loss.name of `batchot train --help`, with a preset or settings of its own after a colon:
   batch-ot   uniform   supcon   batch-ot:paper   batch-ot:lam=3,gamma=1   supcon:options.temperature=0.2
@@ -88,7 +88,7 @@ def compare(argv: list[str]) -> int:
         data_root=options.data_root,
         device=options.device,
         processes=processes,
-        threads=max(1, _cores() // max(1, processes)),
+        threads=max(1, usable_cores() // max(1, processes)),
         keep=options.keep,
         command=command,
         **({"losses": tuple(options.losses)} if options.losses else {}),
@@ -119,14 +119,10 @@ def _setting(text: str) -> tuple[str, str]:
     return name, value
 
 
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def _processes(device: str) -> int:
     if device != "cpu":
         import torch
 
         if torch.cuda.is_available():
             return 1
-    return _cores()
+    return usable_cores()

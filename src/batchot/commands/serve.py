@@ -175,7 +175,7 @@ def _run(options: argparse.Namespace, tokens: object, listener: socket.socket, o
     from batchot.serve.guard import Protection, Tokens, cookie_name
     from batchot.serve.record import log_to_stderr
     from batchot.serve.work_queue import WorkQueue
-    from batchot.shapes.views.render_all import usable_cores
+    from batchot.workers.process import usable_cores
 
     uvicorn = require("uvicorn", "search")
     assert isinstance(tokens, Tokens)
@@ -241,7 +241,7 @@ def _share_cores(workers: int) -> None:
         return
     import torch
 
-    from batchot.shapes.views.render_all import usable_cores
+    from batchot.workers.process import usable_cores
 
     torch.set_num_threads(min(torch.get_num_threads(), max(1, usable_cores() // workers)))
 

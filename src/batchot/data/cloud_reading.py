@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from batchot.shapes.sample import farthest_points, sample_surface
 from batchot.shapes.shape import Mesh, PointCloud, Shape, Up, finite_cloud
 from batchot.shapes.source import ShapeSource
 from batchot.workers.pool import Lost, ProcessPool
+from batchot.workers.process import usable_cores
 
 if TYPE_CHECKING:
     from batchot.workers.pool import Engine, Pool
@@ -34,9 +34,6 @@ class CloudSeat:
     def __call__(self, source: ShapeSource) -> NDArray[np.float32] | str:
         """The points ``(points, 3)``, or why they cannot be had."""
         return attempt(source, self.settings)
-
-    def close(self) -> None:
-        """Nothing is held."""
 
 
 Choice = Literal["first", "farthest"]
@@ -119,7 +116,7 @@ class CloudReader:
     ) -> None:
         self.settings = settings
         self.engine = engine
-        self.processes = processes or _cores()
+        self.processes = processes or usable_cores()
         self._pool: Pool | None = None
         self._held = ExitStack()
 
@@ -174,7 +171,3 @@ def attempt(source: ShapeSource, settings: CloudSettings) -> NDArray[np.float32]
     except Exception as error:  # whatever a damaged file makes a reader do, the others go on
         text = str(error) or type(error).__name__
         return text if str(source.path) in text else f"{source.location}: {text}"
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -172,9 +172,6 @@ class ShardWriter:
             temporary.unlink(missing_ok=True)
         return Written(n_bytes, tuple(offsets), tuple(checksums))
 
-    def close(self) -> None:
-        """Nothing is held."""
-
 
 def _write(file: io.BufferedWriter, task: ShardTask) -> tuple[list[int], list[bytes]]:
     offsets, checksums = [], []

@@ -41,6 +41,7 @@ from batchot.search.map import (
 from batchot.search.records import Filters, SearchError, Unavailable, printable
 from batchot.search.store import EXACT_BELOW, ShapeStore
 from batchot.towers.saved import save_slim
+from batchot.workers.process import import_path
 
 if TYPE_CHECKING:
     from batchot.device import Device
@@ -328,7 +329,7 @@ def _spread(vectors: NDArray[np.float32], pairs: int = 4096) -> float | None:
 def _in_background(index: IndexFolder, manifest: Manifest) -> None:
     command = [sys.executable, "-m", "batchot", "index", "map", str(index.root.absolute())]
     command += ["--allow-store"] if manifest.store != "shapes" else []
-    paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
+    paths = import_path()
     with contextlib.suppress(OSError):  # the next change tries again
         subprocess.Popen(
             command,

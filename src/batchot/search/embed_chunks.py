@@ -7,7 +7,6 @@ the network sees has `CHUNK` rows: so an index holds the same numbers whoever ma
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -89,18 +88,13 @@ class ChunkSeat:
 
         torch.set_num_threads(threads)
         self._encoder, self._photos = load_encoder(model, device), photos
-        self._held = ExitStack()
-        self._sandbox = self._held.enter_context(Sandbox(self._encoder.inputs, processes=1, files=True))
+        self._sandbox = Sandbox(self._encoder.inputs, processes=1, files=True)
 
     def __call__(self, sources: Sequence[ShapeSource]) -> list[Embedding | str]:
         """The embeddings of a chunk; where there is none, why not."""
         found = dict(_numbered(sources, self._sandbox))
         results = _embedded([found[k] for k in range(len(sources))], self._encoder, self._photos)
         return [str(result) if isinstance(result, QueryRefused) else result for result in results]
-
-    def close(self) -> None:
-        """End the process that reads."""
-        self._held.close()
 
 
 def _here(

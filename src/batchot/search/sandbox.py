@@ -18,13 +18,12 @@ from batchot.search.records import QueryRefused, Reason, Unavailable, plain
 from batchot.search.sandbox_worker import MAIN
 from batchot.shapes.shape import Up
 from batchot.shapes.source import ShapeSource
-from batchot.shapes.views.render_all import usable_cores
 from batchot.towers.spec import Inputs
-from batchot.workers.process import ChildDied, ChildProcess, Late, compiled_once
+from batchot.workers.pool import TRIES
+from batchot.workers.process import ChildDied, ChildProcess, Late, compiled_once, usable_cores
 
 _MOST_ANSWER = 1 << 30
 _START_SECONDS = 300.0  # the first start on a machine compiles readers and renderer
-_TRIES = 2
 
 
 @dataclass(frozen=True)
@@ -208,7 +207,7 @@ class Sandbox:
         self, task: dict[str, Any], blobs: Sequence[bytes], shown: str, seconds: float | None = None
     ) -> Prepared:
         seconds = seconds or self.limits.time
-        for attempt in range(1, _TRIES + 1):
+        for attempt in range(1, TRIES + 1):
             worker = self._take()
             try:
                 answer, parts = worker.ask(task, blobs, seconds)
@@ -219,7 +218,7 @@ class Sandbox:
                 self._drop(worker)
                 if self._closed:
                     raise Unavailable("the search was closed while a file was read") from death
-                if attempt == _TRIES:
+                if attempt == TRIES:
                     raise QueryRefused(
                         f"{shown} cannot be read: it brings its reader down ({plain(str(death))}); repair it, or save "
                         "it in another format",

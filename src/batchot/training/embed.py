@@ -53,9 +53,6 @@ class EmbedSeat:
         out = self._outputs(samples.batch(torch.arange(len(samples))))
         return out.embeddings.cpu(), None if out.logits is None else out.logits.cpu()
 
-    def close(self) -> None:
-        """Nothing is held but memory."""
-
 
 def embed_over(
     engine: Engine,

@@ -57,13 +57,10 @@ class Lost:
 
 
 class Worker(Protocol):
-    """What a worker does: made once on its machine, then called for each task."""
+    """What a worker does: made once on its machine, then called for each task, until its process is ended."""
 
     def __call__(self, task: Any, /) -> Any:
         """Do a task; what is raised ends the whole work."""
-
-    def close(self) -> None:
-        """Let go of what it holds."""
 
 
 class Pool(Protocol):

@@ -26,6 +26,16 @@ class ChildDied(Exception):
     """The process is no more; the message says what is known of its end."""
 
 
+def usable_cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def import_path() -> str:
+    """What a child needs as PYTHONPATH to find what this process can import."""
+    return os.pathsep.join(path or os.getcwd() for path in sys.path)
+
+
 def end_me_first() -> None:
     """Where memory runs out, the kernel is to end this process, and not the one that knows what is left to do."""
     with suppress(OSError):
@@ -147,7 +157,6 @@ def _own_stderr() -> tuple[int, ...]:
 
 
 def _environment(notes: tuple[int, ...]) -> dict[str, str]:
-    # It finds what this process can import, and does not fight over the cores with threads of its own.
-    paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
+    # It does not fight over the cores with threads of its own.
     threads = {f"{library}_NUM_THREADS": "1" for library in _ONE_THREAD}
-    return {**os.environ, **threads, "PYTHONPATH": paths, _NOTES: "".join(map(str, notes))}
+    return {**os.environ, **threads, "PYTHONPATH": import_path(), _NOTES: "".join(map(str, notes))}

@@ -6,7 +6,6 @@ import os
 import pickle
 import shutil
 import socket
-import sys
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -19,7 +18,7 @@ from types import ModuleType
 from typing import Any
 
 from batchot.workers.pool import EngineError, Lost, Worker, answer_of, difference, this_build
-from batchot.workers.process import end_me_first
+from batchot.workers.process import end_me_first, import_path
 
 OBJECT_STORE_BYTES = 200 << 20
 """Shared memory of a cluster on this machine: answers on their way, a few a worker."""
@@ -64,7 +63,7 @@ def joined(address: str | None, cpus: int) -> Iterator[ModuleType]:
                 num_cpus=cpus,
                 include_dashboard=False,
                 object_store_memory=OBJECT_STORE_BYTES,
-                runtime_env={"env_vars": {"PYTHONPATH": _import_path()}},
+                runtime_env={"env_vars": {"PYTHONPATH": import_path()}},
                 **quiet,
             )
             logs = context.address_info["session_dir"]
@@ -103,10 +102,6 @@ def check_address(address: str) -> None:
         raise EngineError(f"there is no Ray cluster at {address} ({reason}); {what}") from error
     if len(answer) < 4 or answer[3] != 4:
         raise EngineError(f"there is no Ray cluster at {address} (something else listens there); {what}")
-
-
-def _import_path() -> str:
-    return os.pathsep.join(path or os.getcwd() for path in sys.path)
 
 
 def _first_line(error: BaseException) -> str:

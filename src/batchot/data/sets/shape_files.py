@@ -8,8 +8,6 @@ import unicodedata
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -26,6 +24,8 @@ from batchot.shapes.formats.table import kind_of_text
 from batchot.shapes.library.generate import MANIFEST
 from batchot.shapes.shape import Up
 from batchot.shapes.source import ShapeSource
+from batchot.workers.pool import Lost, ProcessPool
+from batchot.workers.process import usable_cores
 
 SHAPE_ENDINGS = frozenset(ENDINGS)  # what a single file may end in
 # Of these only files that begin as points do are shapes; others tell what the shapes are.
@@ -37,7 +37,6 @@ NAMED = 5
 _PASSED_OVER = frozenset({"__MACOSX", MANIFEST})
 _PLY_HEADER_BYTES = 4096
 _HEAD_BYTES = 1 << 16
-_CORES = os.cpu_count() or 1
 
 
 @dataclass
@@ -118,24 +117,21 @@ def sources_of(
 
 def _parts_of(paths: Sequence[Path]) -> list[int]:
     """How many parts each STEP file has, counted in processes, which damaged files may bring down."""
-    counts: list[int] = []
-    if paths:
-        with ProcessPoolExecutor(min(_CORES, len(paths))) as pool, suppress(BrokenProcessPool):
-            counts.extend(pool.map(_count_parts, paths, chunksize=8))
-    while len(counts) < len(paths):
-        with ProcessPoolExecutor(1) as pool:
-            try:
-                counts.extend(pool.map(_count_parts, paths[len(counts) :]))
-            except BrokenProcessPool:  # by the first that is not counted; said when it is read
-                counts.append(1)
-    return counts
+    with ProcessPool(PartCounter, usable_cores()) as pool:
+        found = dict(pool.run(paths))
+    counts = (found[k] for k in range(len(paths)))
+    return [1 if isinstance(count, Lost) else count for count in counts]  # why is said when it is read
 
 
-def _count_parts(path: Path) -> int:
-    try:
-        return count_parts(path.read_bytes(), "step")
-    except (ShapeError, ImportError, OSError, MemoryError):  # said when it is read
-        return 1
+class PartCounter:
+    """Counts the parts of STEP files."""
+
+    def __call__(self, path: Path) -> int:
+        """How many there are, 1 where the file cannot be read, which is said when it is read."""
+        try:
+            return count_parts(path.read_bytes(), "step")
+        except (ShapeError, ImportError, OSError):
+            return 1
 
 
 def _found_as(path: Path) -> Literal["shapes", "unread", "others"]:

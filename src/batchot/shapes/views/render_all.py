@@ -32,6 +32,7 @@ from batchot.shapes.views.content import Content, ContentIndex, SourceId, source
 from batchot.shapes.views.render_one import Outcome, ShapeRenderer, Task
 from batchot.shapes.views.settings import ViewSettings
 from batchot.workers.pool import Apart, EngineError, Lost, ProcessPool
+from batchot.workers.process import usable_cores
 
 if TYPE_CHECKING:
     from batchot.shapes.source import ShapeSource
@@ -202,13 +203,6 @@ def render_collection(
     finally:
         work.write_report()
     return work.cache(time.monotonic() - started)
-
-
-def usable_cores() -> int:
-    """How many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _shuffled(tasks: Sequence[Task]) -> list[Task]:

@@ -73,6 +73,3 @@ class ShapeRenderer:
                 raise MemoryError(text) from error
             return Outcome(task, "shape", text if str(path) in text else f"{path}: {text}")
         return Outcome(task, "rendered", notes=shape.notes)
-
-    def close(self) -> None:
-        """Nothing is held."""
