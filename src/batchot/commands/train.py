@@ -6,12 +6,23 @@ import argparse
 import os
 import shlex
 import sys
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from batchot.commands.common import Parser, UsageError, data_root_of, guarded, recipe_named, say
+from batchot.commands.common import (
+    FAILURE,
+    INTERRUPTED,
+    Parser,
+    UsageError,
+    data_root_of,
+    fail,
+    guarded,
+    recipe_named,
+    say,
+)
 from batchot.training.launch import Processes, ProcessesError, check_parts, processes_of
 from batchot.training.recipe import Recipe
 from batchot.training.recipes import load_recipe
@@ -26,6 +37,7 @@ from batchot.training.settings import (
 )
 
 if TYPE_CHECKING:
+    from batchot.device import Device
     from batchot.files import RunFolder
     from batchot.training.callbacks import Row
     from batchot.training.run import TrainedRun
@@ -172,9 +184,7 @@ def train(argv: list[str]) -> int:
     }
     resume = f"go on with: batchot train --resume --out {shlex.quote(str(out))}"
     if processes.rank is not None:
-        from batchot.commands.train_rank import run_rank
-
-        return run_rank(processes, options.device, lambda: _fit(recipe, out, where), _finish, resume)
+        return _rank(processes, options.device, lambda: _fit(recipe, out, where), resume)
 
     def work() -> int:
         _finish(_fit(recipe, out, where))
@@ -189,11 +199,49 @@ def _launch(processes: Processes, argv: list[str]) -> int:
 
     # as a script does: what lies in the working folder is not imported
     safe = ["-P"] if getattr(__main__, "__spec__", None) is None else []
-    return launch(
-        processes,
-        [sys.executable, *safe, "-m", "batchot", "train", *argv],
-        lambda text: print(f"batchot: {text}", file=sys.stderr, flush=True),
-    )
+    command = [sys.executable, *safe, "-m", "batchot", "train", *argv]
+    return launch(processes, command, lambda text: print(f"batchot: {text}", file=sys.stderr, flush=True))
+
+
+def _rank(processes: Processes, device: Device, train: Callable[[], TrainedRun], resume: str) -> int:
+    """Train as one of several ranks: the first one speaks, and all end together."""
+    # before torch: it would warn that it looks in vain for parameters without a gradient
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes.devices)))
+    if sys.platform == "linux" and processes.nodes == 1:  # nothing is to be reached from elsewhere
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+    from batchot.device import accelerator_of
+    from batchot.errors import DataError, RunError, RunInterrupted, ShapeError
+    from batchot.training.distributed import ToldByAnother, end_with_launcher, joined
+
+    end_with_launcher()
+
+    def work() -> int:
+        try:
+            with joined(processes, accelerator_of(device)):
+                run = train()
+        except ToldByAnother as told:
+            return told.status
+        if processes.rank == 0:
+            _finish(run)
+        return 0
+
+    if processes.rank == 0:
+        status = guarded(work, resume)
+    else:  # say only what the first rank cannot know
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115, until the process ends
+        warnings.simplefilter("ignore")
+        try:
+            status = work()
+        except (RunInterrupted, KeyboardInterrupt):
+            status = INTERRUPTED
+        except (DataError, RunError, ShapeError, ImportError, OSError) as error:
+            status = fail(f"rank {processes.rank}: {error}", FAILURE)
+    if status:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)  # whatever threads of the communication still wait for
+    return 0
 
 
 def _fit(recipe: Recipe, out: Path, where: dict[str, Any]) -> TrainedRun:
