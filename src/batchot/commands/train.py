@@ -12,17 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from batchot.commands.common import (
-    FAILURE,
-    INTERRUPTED,
-    Parser,
-    UsageError,
-    data_root_of,
-    fail,
-    guarded,
-    recipe_named,
-    say,
-)
+from batchot.commands.common import Parser, UsageError, data_root_of, guarded, recipe_named, say
 from batchot.training.launch import Processes, ProcessesError, check_parts, processes_of
 from batchot.training.recipe import Recipe
 from batchot.training.recipes import load_recipe
@@ -210,6 +200,7 @@ def _rank(processes: Processes, device: Device, train: Callable[[], TrainedRun],
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes.devices)))
     if sys.platform == "linux" and processes.nodes == 1:  # nothing is to be reached from elsewhere
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+    from batchot.commands.common import FAILURE, INTERRUPTED, fail
     from batchot.device import accelerator_of
     from batchot.errors import DataError, RunError, RunInterrupted, ShapeError
     from batchot.training.distributed import ToldByAnother, end_with_launcher, joined
