@@ -25,7 +25,7 @@ from batchot.data.sets.shape_folder import collection_of
 from batchot.export import export_run, load_exported
 from batchot.search.encoder import Encoder, load_encoder
 from batchot.search.prepare import prepare_bytes, prepare_source
-from batchot.towers.inputs import Inputs
+from batchot.towers.spec import Inputs
 
 
 def spread(items: list, n: int) -> list:

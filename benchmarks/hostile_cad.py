@@ -20,7 +20,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from batchot.search.records import QueryRefused
 from batchot.search.sandbox import Limits, Sandbox
-from batchot.towers.inputs import Inputs
+from batchot.towers.spec import Inputs
 from oracles import cad_files as files
 
 SOUND = {

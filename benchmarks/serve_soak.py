@@ -1,9 +1,13 @@
 """What a served index bears for half an hour: clients, slow ones, heavy files, reloads, an index that grows meanwhile.
 
-    python benchmarks/serve_soak.py INDEX --meshes FOLDER --sketches FOLDER --minutes 30 --clients 50
+    python benchmarks/serve_soak.py --minutes 30 --clients 50
+    python benchmarks/serve_soak.py --index INDEX --meshes FOLDER --sketches FOLDER
 
-Works on a copy of the index. Prints errors, p50 and p99 of each kind of question, and the memory of server and readers
-at the start, every minute, and at the end. 503 is counted on its own: the server says that it has no room.
+Without --index it makes one of the built-in shapes, with a network that was trained for one epoch on drawings of them:
+enough to be asked, not to be right. Works on a copy of the index.
+
+Prints errors, p50 and p99 of each kind of question, and the memory of server and readers at the start, every minute,
+and at the end. 503 is counted on its own: the server says that it has no room.
 """
 
 from __future__ import annotations
@@ -12,6 +16,7 @@ import argparse
 import os
 import platform
 import random
+import re
 import shutil
 import socket
 import subprocess
@@ -173,18 +178,58 @@ def memory(pid: int) -> tuple[float, float]:
     return of(pid), sum(of(int(child)) for child in set(children))
 
 
+def small_index(root: Path, threads: int) -> tuple[Path, Path, Path]:
+    """An index of the built-in shapes; gives it with folders of meshes and drawings."""
+    from PIL import Image
+
+    from batchot import render_views
+    from batchot.shapes.library import CLASS_NAMES, generate_shape, write_library
+
+    sketches, shapes, out = root / "data" / "sketches", root / "data" / "shapes", root / "index"
+    write_library(shapes, per_class=6)
+    for class_name in CLASS_NAMES:
+        for k in range(6):
+            path = sketches / class_name / ("train" if k < 4 else "test") / f"{k}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            views = render_views(generate_shape(class_name, 1000 + k), "box-6", size=256, channels=("lines",))
+            Image.fromarray(views[k, 0]).save(path)
+    train = ["train", "sketch-folder-scratch", "--data-root", str(root / "data"), "--out", str(root / "run")]
+    train += ["--device=cpu", "epochs=1", "precision=32"]
+    for command in (
+        train,
+        ["index", "build", str(root / "run"), str(shapes), "--out", str(out), "--device=cpu"],
+    ):
+        env = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+        subprocess.run([sys.executable, "-m", "batchot", *command], env=env, check=True, stdout=sys.stderr)
+    return out, shapes, sketches
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("index", type=Path)
-    parser.add_argument("--meshes", type=Path, required=True)
-    parser.add_argument("--sketches", type=Path, required=True)
+    parser.add_argument(
+        "--index", type=Path, help="with --meshes and --sketches (one of the built-in shapes)"
+    )
+    parser.add_argument("--meshes", type=Path)
+    parser.add_argument("--sketches", type=Path)
     parser.add_argument("--minutes", type=float, default=30.0)
     parser.add_argument("--clients", type=int, default=50)
     parser.add_argument("--slow", type=int, default=20)
     parser.add_argument("--heavy", type=int, default=3)
     options = parser.parse_args()
+    if (options.index is None) != (options.meshes is None) or (options.index is None) != (
+        options.sketches is None
+    ):
+        parser.error("--index, --meshes and --sketches go together")
+    with tempfile.TemporaryDirectory() as scratch:
+        soak(options, Path(scratch))
+
+
+def soak(options: argparse.Namespace, scratch: Path) -> None:
+    """Start a server, let all ask it, print what came of it."""
+    if options.index is None:
+        options.index, options.meshes, options.sketches = small_index(scratch, 1)
     rng = random.Random(0)
     meshes = sorted(options.meshes.rglob("*.obj")) + sorted(options.meshes.rglob("*.off"))
     sketches = sorted(options.sketches.rglob("*.png"))
@@ -192,61 +237,49 @@ def main() -> None:
         rng.sample(meshes, min(300, len(meshes))),
         rng.sample(sketches, min(300, len(sketches))),
     )
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    address, log = f"http://127.0.0.1:{port}", Log()
+    log = Log()
     print(f"{datetime.now(UTC):%Y-%m-%d}, {platform.machine()}, {len(os.sched_getaffinity(0))} cores, for server "
           f"and clients together; {options.clients} clients, {options.slow} slow, {options.heavy} heavy; seed 0",
           flush=True)  # fmt: skip
-    with tempfile.TemporaryDirectory() as scratch:
-        index = Path(shutil.copytree(options.index, Path(scratch) / "index"))
-        command = [
-            sys.executable,
-            "-m",
-            "batchot",
-            "serve",
-            str(index),
-            "--port",
-            str(port),
-            "--log-level",
-            "warning",
+    index = Path(shutil.copytree(options.index, scratch / "served"))
+    command = [sys.executable, "-m", "batchot", "serve", str(index), "--port=0", "--log-level=warning"]
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert server.stdout is not None
+        said = ""
+        while "Ctrl-C" not in said:
+            said += (line := server.stdout.readline())
+            assert line, "the server did not start"
+        address = re.findall(r"http://[\d.]+:\d+", said)[0]
+        port = int(address.rpartition(":")[2])
+        begin = time.perf_counter()
+        stop = begin + 60 * options.minutes
+        work = [
+            threading.Thread(target=visitor, args=(address, stop, k, meshes, sketches, log))
+            for k in range(options.clients)
         ]
-        server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        try:
-            assert server.stdout is not None
-            while "Ctrl-C" not in (line := server.stdout.readline()):
-                assert line, "the server did not start"
-            begin = time.perf_counter()
-            stop = begin + 60 * options.minutes
-            work = [
-                threading.Thread(target=visitor, args=(address, stop, k, meshes, sketches, log))
-                for k in range(options.clients)
-            ]
-            work += [threading.Thread(target=slow, args=(port, stop, k, log)) for k in range(options.slow)]
-            work += [
-                threading.Thread(target=heavy, args=(address, stop, k, log)) for k in range(options.heavy)
-            ]
-            work += [threading.Thread(target=grow, args=(index, stop, meshes, log))]
-            first = memory(server.pid)
-            for thread in work:
-                thread.start()
-            while time.perf_counter() < stop:
-                time.sleep(min(60.0, max(0.1, stop - time.perf_counter())))
-                ours, readers = memory(server.pid)
-                answers = sum(len(times) for times in log.times.values())
-                print(f"{(time.perf_counter() - begin) / 60:5.1f} min: server {ours:.0f} MB, readers {readers:.0f} MB, "
-                      f"{answers:,} answers", flush=True)  # fmt: skip
-            for thread in work:
-                thread.join(200)
-            assert server.poll() is None, "the server ended"
-            last = memory(server.pid)
-            start = time.perf_counter()
-            server.terminate()
-            server.wait(30)
-            print(f"SIGTERM: ended with {server.returncode} after {time.perf_counter() - start:.1f} s")
-        finally:
-            server.kill()
+        work += [threading.Thread(target=slow, args=(port, stop, k, log)) for k in range(options.slow)]
+        work += [threading.Thread(target=heavy, args=(address, stop, k, log)) for k in range(options.heavy)]
+        work += [threading.Thread(target=grow, args=(index, stop, meshes, log))]
+        first = memory(server.pid)
+        for thread in work:
+            thread.start()
+        while time.perf_counter() < stop:
+            time.sleep(min(60.0, max(0.1, stop - time.perf_counter())))
+            ours, readers = memory(server.pid)
+            answers = sum(len(times) for times in log.times.values())
+            print(f"{(time.perf_counter() - begin) / 60:5.1f} min: server {ours:.0f} MB, readers {readers:.0f} MB, "
+                  f"{answers:,} answers", flush=True)  # fmt: skip
+        for thread in work:
+            thread.join(200)
+        assert server.poll() is None, "the server ended"
+        last = memory(server.pid)
+        start = time.perf_counter()
+        server.terminate()
+        server.wait(30)
+        print(f"SIGTERM: ended with {server.returncode} after {time.perf_counter() - start:.1f} s")
+    finally:
+        server.kill()
     print(f"memory of the server: {first[0]:.0f} MB at the start, {last[0]:.0f} MB at the end")
     print("| question | answers | p50 ms | p99 ms | other outcomes |\n|---|---|---|---|---|")
     for kind in (*KINDS, "heavy", "slow", "index add"):

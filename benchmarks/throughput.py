@@ -30,8 +30,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from batchot.towers.describe import Samples
 from batchot.towers.embedder import Outputs
+from batchot.towers.spec import Samples
 from batchot.towers.tower import channels_last
 from batchot.training.data import load_data, preparations, sampler_of, training_batches
 from batchot.training.inputs import input_shape

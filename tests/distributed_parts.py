@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from batchot.errors import RunError, RunInterrupted
 from batchot.losses.joint import mean_cross_entropy
-from batchot.models.dgcnn import EdgeConv
-from batchot.models.sync import synchronise_dropout, synchronise_norms
+from batchot.models.layers import synchronise_dropout, synchronise_norms
+from batchot.models.points import EdgeConv
 from batchot.ranks import (
     from_first,
     of_all,

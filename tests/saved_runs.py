@@ -11,8 +11,8 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from batchot.files import RunFolder
-from batchot.towers.describe import Samples
 from batchot.towers.embedder import Embedder
+from batchot.towers.spec import Samples
 from batchot.training.network import make_network
 from batchot.training.recipe import Recipe
 from batchot.training.recipes import to_mapping

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import subprocess
 import sys
@@ -20,15 +21,13 @@ def free_port() -> int:
 @contextmanager
 def serving(index: Path, *options: str) -> Iterator[tuple[str, str]]:
     """Start batchot serve; gives its address and what it printed."""
-    port = free_port()
     command = [
         sys.executable,
         "-m",
         "batchot",
         "serve",
         str(index),
-        "--port",
-        str(port),
+        "--port=0",
         "--device=cpu",
         *options,
     ]
@@ -39,6 +38,7 @@ def serving(index: Path, *options: str) -> Iterator[tuple[str, str]]:
         while "Ctrl-C" not in printed and process.poll() is None and time.monotonic() < deadline:
             printed += process.stdout.readline()
         assert "Ctrl-C" in printed, printed + process.stderr.read()
+        port = int(re.findall(r"http://[\d.]+:(\d+)", printed)[0])  # the free one that it took
         while time.monotonic() < deadline:  # it listens a moment later
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", port)) == 0:

@@ -12,11 +12,13 @@ import pytest
 import yaml
 
 from batchot.benchmark.contenders import SPACES
+from batchot.cli import COMMANDS, main
 from batchot.data.sets.by_name import load_dataset
 from batchot.models import backbones
 from batchot.training import load_recipe, recipe
 from batchot.training import run as recipe_run
-from batchot.training.losses import LOSSES
+from batchot.training.losses import make_loss
+from batchot.training.recipe import LOSSES, LossSettings
 
 ROOT = Path(__file__).resolve().parents[1]
 TEXT = (ROOT / "CONTRIBUTING.md").read_text() + (ROOT / "docs/measures.md").read_text()
@@ -49,13 +51,38 @@ def test_network_loss_and_data_set_of_the_examples_train_together(
     assert run.splits.name == "stripes" and len(run.rows) == 1
 
 
+def test_a_loss_a_network_and_a_command_of_the_examples_are_one_line_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names: dict[str, object] = {}
+    for code in PYTHON:
+        exec(compile(code, "CONTRIBUTING.md", "exec"), names)
+    [(name, where)] = re.findall(r'`"(pull)": "(.*?)"`', TEXT)
+    monkeypatch.setitem(LOSSES, name, where)
+    module = types.ModuleType(where.partition(":")[0])
+    vars(module)["PullLoss"] = names["PullLoss"]
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    assert type(make_loss(LossSettings(name=name), 2, 4)) is names["PullLoss"]
+    [entry] = re.findall(r'`(r"tiny[^`]*)`', TEXT)
+    monkeypatch.setattr(backbones, "OURS", {**backbones.OURS, **eval("{" + entry + "}", names)})
+    assert backbones.make_backbone("tiny-w4", image_size=8).out_features == 4
+    with pytest.raises(ValueError, match="at least 3 x 3"):
+        backbones.make_backbone("tiny-w4", image_size=2)
+    module = types.ModuleType("batchot.commands.classes")
+    vars(module)["classes"] = names["classes"]
+    monkeypatch.setitem(sys.modules, "batchot.commands.classes", module)
+    monkeypatch.setitem(COMMANDS, "classes", "classes RUN    print the classes of a run")
+    assert main(["classes", str(tmp_path / "none")]) == 1
+    assert "has no config.yaml" in capsys.readouterr().err
+
+
 def test_files_and_names_that_it_points_to_are_there() -> None:
     files = re.findall(r"`((?:src|docs|tests)/[\w./-]+)`", TEXT)
     assert len(files) >= 8
     for file in files:
         assert file == "tests/x/test_y.py" or "/x/" in file or (ROOT / file).exists(), file
-    assert "circle" in LOSSES and SPACES and callable(load_dataset) and callable(backbones._ours)
-    assert recipe.IMAGE_SETS and recipe.LossName
+    assert "circle" in LOSSES and SPACES and callable(load_dataset) and backbones.OURS and COMMANDS
+    assert recipe.IMAGE_SETS and LOSSES
 
 
 def test_versions_agree() -> None:

@@ -9,53 +9,23 @@ from types import ModuleType
 
 
 class ShapeError(ValueError):
-    """A shape cannot be read or used; the message says which file, what is wrong with it and what to do.
-
-    Example:
-        >>> from batchot.shapes import ShapeError
-        >>> issubclass(ShapeError, ValueError)
-        True
-    """
+    """A shape cannot be read or used; the message says which file, what is wrong with it and what to do."""
 
 
 class ShapeWarning(UserWarning):
-    """A shape was read, but something of it was left out or will hardly be seen; the message says what.
-
-    Example:
-        >>> from batchot.shapes import ShapeWarning
-        >>> issubclass(ShapeWarning, UserWarning)
-        True
-    """
+    """A shape was read, but something of it was left out or will hardly be seen; the message says what."""
 
 
 class MissingExtraError(ImportError):
-    """A package that only some features need is not installed; the message says how to install it.
-
-    Example:
-        >>> from batchot.errors import MissingExtraError
-        >>> issubclass(MissingExtraError, ImportError)
-        True
-    """
+    """A package that only some features need is not installed; the message says how to install it."""
 
 
 class DataError(ValueError):
-    """Data on disk cannot be used; the message says which file, what was expected, what to do.
-
-    Example:
-        >>> from batchot.data import DataError
-        >>> issubclass(DataError, ValueError)
-        True
-    """
+    """Data on disk cannot be used; the message says which file, what was expected, what to do."""
 
 
 class DownloadError(DataError):
-    """A file could not be downloaded from any of its addresses, each of which is named in the message.
-
-    Example:
-        >>> from batchot.errors import DataError, DownloadError
-        >>> issubclass(DownloadError, DataError)
-        True
-    """
+    """A file could not be downloaded from any of its addresses, each of which is named in the message."""
 
 
 class RunError(RuntimeError):
@@ -78,44 +48,18 @@ class ExportError(RuntimeError):
     """A network cannot be exported, or an export cannot be read; the message says why and what to do."""
 
 
-EXTRAS = {
-    "PIL": "train",
-    "docstring_parser": "train",
-    "jsonargparse": "train",
-    "lightning": "train",
-    "matplotlib": "train",
-    "pooch": "train",
-    "scipy": "train",
-    "sklearn": "train",
-    "tensorboard": "train",
-    "tqdm": "train",
-    "yaml": "train",
-    "h5py": "shapes",
-    "transformers": "shapes",
-    "trimesh": "shapes",
-    "cascadio": "cad",
-    "collada": "cad",
-    "lib3mf": "cad",
+_PACKAGES = {
+    "train": "PIL docstring_parser jsonargparse lightning matplotlib pooch scipy sklearn tensorboard tqdm yaml",
+    "shapes": "h5py transformers trimesh",
+    "cad": "cascadio collada lib3mf",
     "timm": "timm",
-    "fast_simplification": "search",
-    "fastapi": "search",
-    "filelock": "search",
-    "lancedb": "search",
-    "multipart": "search",
-    "nicegui": "search",
-    "pyarrow": "search",
-    "starlette": "search",
-    "swagger_ui_bundle": "search",
-    "uvicorn": "search",
-    "onnx": "export",
-    "onnxruntime": "export",
-    "onnxscript": "export",
-    "safetensors": "export",
-    "optuna": "compare",
-    "ot": "compare",
-    "pytorch_metric_learning": "compare",
+    "search": "fast_simplification fastapi filelock lancedb multipart nicegui pyarrow starlette swagger_ui_bundle "
+    "uvicorn",
+    "export": "onnx onnxruntime onnxscript safetensors",
+    "compare": "optuna ot pytorch_metric_learning",
     "ray": "ray",
 }
+EXTRAS = {package: extra for extra, packages in _PACKAGES.items() for package in packages.split()}
 """Import names of packages, and the extra of batchot that installs each."""
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
 import os
-import tempfile
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
@@ -27,55 +27,42 @@ class ViewCacheError(RuntimeError):
 
 def write_whole(path: Path, parts: Sequence[bytes | memoryview], temporary: Path | None = None) -> None:
     """Write a file whole or not at all: into a temporary file, on to the disk, then renamed."""
-    temporary = temporary or path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
+    temporary = temporary or _beside(path)
     try:
-        for folder in (path.parent, temporary.parent):
-            folder.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "wb") as file:
-            for part in parts:
-                file.write(part)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        temporary.parent.mkdir(parents=True, exist_ok=True)
+        _write(path, temporary, lambda file: file.writelines(parts))
     except OSError as error:
-        _remove(temporary)
         raise ViewCacheError(
             f"cannot write in the folder {path.parent}: {error.strerror or error}; make room on that disk or "
             "choose another folder (what was kept there before is untouched)"
         ) from error
-    except BaseException:
-        _remove(temporary)
-        raise
-
-
-def _remove(path: Path) -> None:
-    # On a disk that has gone or is read-only this fails too, and it is the first error that tells more.
-    try:
-        path.unlink(missing_ok=True)
-    except OSError:
-        return
 
 
 def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     """Write a file whole or not at all: into a temporary file beside it, then renamed over it."""
-    temporary: str | None = None
+    try:
+        _write(path, _beside(path), write)
+    except OSError as error:
+        kept = f"; the previous {path.name} is untouched" if path.exists() else ""
+        raise RunError(f"cannot write {path}: {error.strerror or error}{kept}") from error
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
+
+
+def _write(path: Path, temporary: Path, write: Callable[[IO[bytes]], object]) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-        with os.fdopen(handle, "wb") as file:
+        with open(temporary, "wb") as file:
             write(file)
             file.flush()
             os.fsync(file.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)  # mkstemp's file is its owner's alone
         os.replace(temporary, path)
-    except BaseException as error:
-        if temporary is not None and os.path.exists(temporary):
-            os.unlink(temporary)
-        if isinstance(error, OSError):
-            kept = f"; the previous {path.name} is untouched" if path.exists() else ""
-            raise RunError(f"cannot write {path}: {error.strerror or error}{kept}") from error
+    except BaseException:
+        # On a disk that has gone or is read-only this fails too, and it is the first error that tells more.
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
         raise
 
 

@@ -6,8 +6,7 @@ from typing import get_args
 import pytest
 
 from batchot.benchmark.compare import Comparison
-from batchot.benchmark.contenders import DEFAULT, SPACES, contender
-from batchot.benchmark.tuning import as_overrides, with_start
+from batchot.benchmark.contenders import DEFAULT, SPACES, as_overrides, contender, with_start
 from batchot.losses import PRESETS
 from batchot.training.losses import batch_ot_settings, make_loss
 from batchot.training.recipe import LossName, RecipeError

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from batchot.data import CloudAugmentation
-from batchot.data.augment.views import Splat
+from batchot.data.augment.images import Splat
 
 
 def generator(seed: int = 0) -> torch.Generator:

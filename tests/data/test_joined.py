@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from batchot.data import DataError, Images
-from batchot.data.batches.joined import Joined
+from batchot.data.batches.loader import Joined
 
 
 def images(values: list[int], labels: list[int], side: int = 4, names: tuple[str, ...] = ()) -> Images:

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from batchot.data.batches.resumable import prefetch
+from batchot.data.batches.loader import prefetch
 
 
 def test_order_and_how_far_ahead() -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from batchot.data import DataError
+from batchot.data.sets.by_name import load_collection
 from batchot.data.sets.psb import load_psb
-from batchot.data.sets.shapes_by_name import load_collection
 from batchot.shapes import Mesh
 from data.shape_formats import box_obj, box_off, cla_text, write_psb_models
 

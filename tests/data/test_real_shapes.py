@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from batchot.data.clouds import load_clouds
+from batchot.data.sets.by_name import load_collection
 from batchot.data.sets.modelnet import CLASSES
-from batchot.data.sets.shapes_by_name import load_collection
 from data.shape_formats import cla_text
 
 

@@ -7,7 +7,7 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchot.data.sets.layout import choose_test
+from batchot.data.sets.shape_files import choose_test
 
 names = st.sets(st.text(min_size=1), min_size=1, max_size=60).map(sorted)
 fractions = st.floats(0.01, 0.99)

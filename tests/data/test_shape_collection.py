@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from batchot.data import DataError
+from batchot.data.sets.by_name import load_collection
 from batchot.data.sets.collection import ShapeCollection
-from batchot.data.sets.shapes_by_name import load_collection
 from batchot.shapes.source import ShapeSource
 
 

@@ -13,9 +13,9 @@ import pytest
 
 from batchot.data import DataError
 from batchot.data.sets import shape_files
+from batchot.data.sets.by_name import load_collection
 from batchot.data.sets.collection import ShapeCollection
 from batchot.data.sets.shape_folder import collection_of, load_shape_folder
-from batchot.data.sets.shapes_by_name import load_collection
 from batchot.shapes.shape import Mesh
 from batchot.shapes.source import ShapeSource
 from data.shape_formats import box_obj, cloud

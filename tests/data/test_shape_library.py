@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from batchot.data import DataError
-from batchot.data.sets.library import load_library
+from batchot.data.sets.by_name import load_collection
 from batchot.data.sets.places import cache_folder
-from batchot.data.sets.shapes_by_name import load_collection
+from batchot.data.sets.shape_folder import load_library
 from batchot.shapes.library import CLASS_NAMES, write_library
 
 

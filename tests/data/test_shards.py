@@ -16,9 +16,8 @@ from batchot.data import BalancedBatches, DataError, PlainBatches, Preparation, 
 from batchot.data.sets.collection import ShapeCollection
 from batchot.data.sets.shape_folder import load_shape_folder
 from batchot.data.shard_file import ShardIndex
-from batchot.data.shards import ShardedViews, load_shards
+from batchot.data.shards import ShardedViews, load_shards, write_shards
 from batchot.data.views import Views, load_views
-from batchot.data.write_shards import write_shards
 from batchot.shapes.views.settings import ViewSettings
 from batchot.training.recipes import load_recipe
 from batchot.training.run import train

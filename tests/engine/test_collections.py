@@ -18,8 +18,8 @@ import pytest
 
 from batchot.cli import main
 from batchot.data.clouds import Clouds, load_clouds
+from batchot.data.sets.by_name import load_collection
 from batchot.data.sets.collection import ShapeCollection
-from batchot.data.sets.shapes_by_name import load_collection
 from batchot.engine.ray_engine import ray_engine
 from batchot.search.store import ShapeStore
 from batchot.shapes.views.cache import ViewCache

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from batchot.errors import ExportError
-from batchot.export.folder import OneTower, largest_difference, write_onnx
+from batchot.export import OneTower, largest_difference, write_onnx
 from batchot.towers.saved import load_exported
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from batchot.data.augment.views import Splat
+from batchot.data.augment.images import Splat
 from batchot.towers.tower import SplatViews
 
 

@@ -18,3 +18,12 @@ def test_joint_loss_is_the_sum(batch) -> None:
         JointLoss(BatchOTLoss(), -1)
     with pytest.raises(ValueError, match=r"logits must have shape \(24, classes\), got \(3, 5\)"):
         joint(x, logits[:3], labels)
+
+
+def test_doubles_stay_doubles(batch) -> None:
+    x, labels = batch
+    logits = torch.randn(24, 5, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    joint = JointLoss(BatchOTLoss(), 1.0)(x.double(), logits, labels)
+    entropy = joint - batch_ot_loss(x.double(), labels)
+    right = torch.nn.functional.cross_entropy(logits, labels)
+    torch.testing.assert_close(entropy, right, rtol=0, atol=1e-13)

@@ -15,7 +15,6 @@ from batchot.reporting.across import (
     queries_of_class,
     retrieved_section,
 )
-from batchot.reporting.material import Side
 from batchot.reporting.style import Thumbnails
 
 
@@ -40,9 +39,7 @@ def test_classes_come_worst_first_and_those_without_a_shape_not_at_all(
     x = torch.eye(4, 6)
     material.gallery.embeddings.copy_(x[[0, 0, 1, 3]])
     material.query.embeddings.copy_(x[[0, 3, 1, 1, 2]])  # the second of class 0 is where class 3 is
-    queries, gallery = (
-        Thumbnails(Side(items, material.classes)) for items in (material.query, material.gallery)
-    )
+    queries, gallery = (Thumbnails(items, material.classes) for items in (material.query, material.gallery))
     page = retrieved_section(Analysis(material), queries, gallery)
     first, second = page.index("<b>class-0</b>"), page.index("<b>class-1</b>")
     assert first < second

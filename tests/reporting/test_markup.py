@@ -29,14 +29,15 @@ def test_caption_is_the_part_that_tells_items_apart(
     material = make_material(
         [0, 0, 0, 0], classes=("chair",), names=("chair/chair_0893", "a b.obj", "chair", "x/")
     )
-    shown = [read_page(Thumbnails(material).figure(i)) for i in range(4)]
+    shown = [read_page(Thumbnails(material.query, material.classes).figure(i)) for i in range(4)]
     assert [seen.text for seen in shown] == ["0893chair", "a b.objchair", "chairchair", "xchair"]
     assert shown[0].tags[0][1]["title"] == "chair/chair_0893, chair"
 
 
 def test_large_pictures_are_embedded_small(make_material: Callable[..., ReportMaterial]) -> None:
     noise = torch.randint(0, 256, (1, 3, 512, 512), dtype=torch.uint8)
-    assert len(Thumbnails(make_material([0], thumbnails=noise)).figure(0)) < 20_000
+    noisy = make_material([0], thumbnails=noise)
+    assert len(Thumbnails(noisy.query, noisy.classes).figure(0)) < 20_000
 
 
 def test_tables_escape_their_header_and_mark_names(read_page: Callable[[str], Any]) -> None:

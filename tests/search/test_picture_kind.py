@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
 from batchot.data.sets.sketch_image import read_sketch
+from batchot.search.prepare import prepare_bytes
 from batchot.search.preview import make_thumbnail
-from batchot.search.query_kind import cleaned_photo, is_line_drawing
+from batchot.search.query_kind import cleaned_photo, is_line_drawing, photo_of_object
+from batchot.search.records import QueryRefused
 from batchot.shapes.library import generate_shape
 from batchot.shapes.normalize import normalize_shape
+from batchot.shapes.views.settings import ViewSettings
+from batchot.towers.spec import DrawingInput, Inputs, PhotoInput, ViewsInput
 from search_support import draw_sketch
 
 
@@ -94,3 +99,35 @@ def test_what_is_no_photo_of_a_drawing_is_not_cleaned() -> None:
         assert cleaned_photo(saved(picture, "jpeg")) is None
     mesh = normalize_shape(generate_shape("bottle", 1), "z")
     assert cleaned_photo(make_thumbnail(mesh)) is None
+
+
+def test_a_photo_is_cut_to_its_object_where_what_is_behind_is_plain() -> None:
+    photo = Image.new("RGB", (300, 200), (200, 210, 220))
+    ImageDraw.Draw(photo).rectangle((20, 20, 59, 39), fill=(255, 0, 0))
+    seen = photo_of_object(saved(photo), 100)
+    assert seen.shape == (3, 100, 100) and seen.dtype == np.uint8
+    red = (seen[0] > 230) & (seen[1] < 40)
+    rows, columns = np.flatnonzero(red.any(1)), np.flatnonzero(red.any(0))
+    assert abs(len(columns) - 90) <= 2 and abs(len(rows) - 45) <= 2  # 40 x 20 pixels, nine tenths of the side
+    assert abs(rows.mean() - 49.5) <= 1 and abs(columns.mean() - 49.5) <= 1
+    assert tuple(seen[:, 0, 0]) == (200, 210, 220)
+    noise = np.random.default_rng(0).integers(0, 255, (40, 80, 3)).astype(np.uint8)
+    whole = photo_of_object(saved(Image.fromarray(noise)), 80)
+    np.testing.assert_array_equal(whole[:, 20:60], noise.transpose(2, 0, 1))
+
+
+def test_a_photo_is_told_from_a_drawing_and_refused_where_there_is_no_place_for_it(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    inputs = Inputs(ViewsInput(ViewSettings(size=32)), DrawingInput(32), PhotoInput(32))
+    drawing = draw_sketch(tmp_path / "a.png", "bottle", 3).read_bytes()
+    small = Image.fromarray(np.random.default_rng(0).integers(0, 255, (6, 6, 3)).astype(np.uint8))
+    photo = small.resize((300, 200), Image.Resampling.BICUBIC)
+    assert prepare_bytes(drawing, "a.png", inputs).what == "drawing"
+    prepared = prepare_bytes(saved(photo), "b.png", inputs)
+    assert prepared.what == "photo" and prepared.sample.shape == (3, 32, 32) and not prepared.note
+    assert prepare_bytes(drawing, "a.png", inputs, "photo").what == "photo"
+    assert prepare_bytes(saved(photo), "b.png", inputs, "drawing").what == "drawing"
+    assert Inputs.from_json(inputs.to_json()).photo == inputs.photo
+    old = replace(inputs, photo=None)
+    assert prepare_bytes(saved(photo), "b.png", old).note  # as before: a drawing, doubted
+    with pytest.raises(QueryRefused, match="not made for photos"):
+        prepare_bytes(saved(photo), "b.png", old, "photo")

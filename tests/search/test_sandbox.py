@@ -19,7 +19,7 @@ from batchot.search.records import QueryRefused, SearchError
 from batchot.search.sandbox import Limits, Sandbox
 from batchot.shapes.library import generate_shape
 from batchot.shapes.source import ShapeSource
-from batchot.towers.inputs import Inputs
+from batchot.towers.spec import Inputs
 from search_support import fuzzed, made_to_harm, off_bytes
 from shape_folders import write_off
 
@@ -78,7 +78,7 @@ def test_the_extents_are_those_of_the_file() -> None:
 def test_a_file_gives_what_the_data_sets_give(tmp_path: Path, inputs: Inputs) -> None:
     from batchot.data.cloud_reading import read_cloud
     from batchot.shapes.views.settings import render_source
-    from batchot.towers.inputs import ViewsInput
+    from batchot.towers.spec import ViewsInput
 
     write_off(tmp_path / "a.off", "airplane", 3)
     np.save(tmp_path / "b.npy", np.random.default_rng(0).normal(size=(100, 3)).astype(np.float32))

@@ -23,7 +23,7 @@ from batchot.search.map import Mapped, new_map, read_map, renewed_map
 from batchot.search.records import NotThere, SearchError, Unavailable, plain, printable, record_id
 from batchot.search.searcher import Query, Searcher
 from batchot.search.store import ShapeStore
-from batchot.towers.inputs import Inputs
+from batchot.towers.spec import Inputs
 from search_support import make_record, unit_vectors
 
 INPUTS = {"shape": {"points": 8}, "drawing": None}

@@ -22,7 +22,7 @@ from batchot.search.searcher import Searcher
 from batchot.search.store import ShapeStore
 from batchot.shapes.measure import area_and_volume
 from batchot.shapes.shape import Mesh
-from batchot.towers.inputs import Inputs
+from batchot.towers.spec import Inputs
 from oracles import cad_files
 from oracles.shape_files import BOX, TRIANGLES
 from oracles.solids import cube, sphere

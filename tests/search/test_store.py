@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from batchot.search.about import problems_of_store
 from batchot.search.records import Filters, SearchError, record_id
 from batchot.search.store import ShapeStore
-from batchot.search.store_check import problems_of_store
 from search_support import make_record, unit_vectors
 
 WRITER = """
@@ -270,3 +270,16 @@ def test_cloud_needs_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("LANCEDB_API_KEY", raising=False)
     with pytest.raises(SearchError, match="LANCEDB_API_KEY"):
         ShapeStore.open("db://shapes")
+
+
+def test_photos_are_compared_with_a_column_of_their_own(tmp_path: Path) -> None:
+    vectors, photos = unit_vectors(3), unit_vectors(3, 4, seed=1)
+    with ShapeStore.create(str(tmp_path / "s"), 8, photo_dimensions=4) as store:
+        store.add([make_record(f"{k}.off", vectors[k], photo=photos[2 - k]) for k in range(3)])
+        assert store.photo_dimensions == 4
+        hits = store.search(photos[0], 1, photo=True)
+        assert [hit.name for hit in hits] == ["2.off"] and hits[0].distance < 1e-3
+        assert store.search(vectors[0], 1)[0].name == "0.off"
+    with ShapeStore.create(str(tmp_path / "old"), 8) as store:
+        store.add([make_record("a.off", vectors[0], photo=photos[0])])
+        assert store.photo_dimensions == 0

@@ -19,10 +19,10 @@ import numpy as np
 import pytest
 
 from batchot.cli import main
+from batchot.search.about import problems_of_store
 from batchot.search.records import Filters, SearchError, record_id
 from batchot.search.searcher import Searcher
 from batchot.search.store import ShapeStore
-from batchot.search.store_check import problems_of_store
 from search_support import make_record, unit_vectors
 
 MOTO = os.environ.get("BATCHOT_MOTO") or shutil.which("moto_server")

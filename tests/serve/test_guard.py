@@ -50,7 +50,7 @@ async def told(scope, receive, send) -> None:  # type: ignore[no-untyped-def]
     await send({"type": "http.response.body", "body": text})
 
 
-def guard(protection: Protection, admit=lambda client: None) -> Guard:  # type: ignore[no-untyped-def]
+def guard(protection: Protection, admit=lambda client, n: None) -> Guard:  # type: ignore[no-untyped-def]
     return Guard(told, protection, Record(), admit)
 
 
@@ -171,7 +171,8 @@ def test_a_line_a_request_without_secrets(caplog: pytest.LogCaptureFixture) -> N
 
 
 def test_files_are_refused_before_they_arrive_when_nobody_could_read_them() -> None:
-    def admit(client: str) -> None:
+    def admit(client: str, n: int) -> None:
+        assert n == 1  # bytes that will come
         raise Refused(503, "busy", "much to do", 7)
 
     async def once():  # type: ignore[no-untyped-def]

@@ -13,11 +13,14 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.client import HTTPConnection
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
 from batchot.cli import main
+from batchot.commands.serve import _share_cores
 from search_support import off_bytes
 from serve_support import free_port, serving
 
@@ -241,6 +244,9 @@ def at_address(index: Path, host: str, port: int) -> Iterator[None]:
         (["--allow-host", "https://a.example"], "a name without port"),
         (["--allow-host", "*"], "a name without port"),
         (["--request-seconds", "0"], "must be positive"),
+        (["--wait-seconds", "-1"], "must be positive"),
+        (["--port", "-1"], "0 .. 65535"),
+        (["--port", "65536"], "0 .. 65535"),
     ],
 )
 def test_options_that_are_none(
@@ -248,6 +254,60 @@ def test_options_that_are_none(
 ) -> None:
     assert main(["serve", str(small_index), *options]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_head_leaves_the_connection_as_it_was(server: str) -> None:
+    connection = HTTPConnection(urlsplit(server).netloc, timeout=20)
+    connection.connect()
+    connection.auto_open = 0  # a second one would hide that the first was cut
+    for path in ("/", "/health", "/api/v1/info", "/static/page/page.js", "/api/nothing"):
+        lengths = []
+        for method in ("HEAD", "GET"):
+            connection.request(method, path)
+            answer = connection.getresponse()
+            lengths.append(answer.headers["content-length"])
+            assert len(answer.read()) == (0 if method == "HEAD" else int(lengths[0]))
+        assert lengths[0] == lengths[1]
+    connection.close()
+
+
+def test_a_store_that_is_gone_is_not_ready(small_index: Path, tmp_path: Path) -> None:
+    index = Path(shutil.copytree(small_index, tmp_path / "index"))
+    with (
+        serving(index, "--processes", "1") as (address, _),
+        httpx.Client(base_url=address, timeout=20) as client,
+    ):
+        assert client.get("/health").status_code == 200
+        (index / "shapes").rename(tmp_path / "gone")
+        answer = client.get("/health")
+        assert answer.status_code == 503 and answer.json() == {
+            "status": "failing",
+            "live": True,
+            "ready": False,
+        }
+        assert client.get("/health/live").status_code == 200
+        (tmp_path / "gone").rename(index / "shapes")
+        assert client.get("/health").status_code == 200
+
+
+@pytest.mark.parametrize(("workers", "threads"), [(1, 8), (3, 2), (8, 1), (20, 1)])
+def test_files_that_are_embedded_share_the_cores(
+    workers: int, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[int] = []
+    monkeypatch.setattr("batchot.shapes.views.render_all.usable_cores", lambda: 8)
+    monkeypatch.setattr("torch.get_num_threads", lambda: 8)
+    monkeypatch.setattr("torch.set_num_threads", given.append)
+    _share_cores(workers)
+    assert given == [threads]
+
+
+def test_a_free_port_is_taken_and_told(small_index: Path) -> None:
+    with serving(small_index, "--processes", "1", "--port=0") as (address, printed):
+        assert (
+            not address.endswith(":0") and f"open {address}/" in printed and f"{address}/api/docs" in printed
+        )
+        assert "\nbatchot_queue_wait_seconds 0.0\n" in httpx.get(f"{address}/metrics").text
 
 
 def test_a_log_that_nobody_reads_stops_nothing(small_index: Path) -> None:

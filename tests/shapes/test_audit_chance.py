@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from batchot.audit.chance import chance_test
+from batchot.audit.audit import chance_test
 
 
 def labels_of(n: int, seed: int, n_classes: int = 4) -> np.ndarray:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from batchot.data.augment.views import mirror_views
+from batchot.data.augment.images import mirror_views
 from batchot.shapes.render.cameras import make_cameras, mirror_order
 from batchot.shapes.render.cloud import splat_depth
 

@@ -5,8 +5,8 @@ import struct
 import numpy as np
 import pytest
 
-from batchot.shapes import ShapeError
-from batchot.shapes.formats.pcd import read_pcd
+from batchot.shapes import ShapeError, read_shape
+from batchot.shapes.formats.points import read_pcd
 from oracles.shape_files import cloud, lzf, pcd
 
 ENCODINGS = ("ascii", "binary", "binary_compressed")
@@ -83,3 +83,11 @@ def test_lzf_that_claims_four_gigabytes() -> None:
     header = b"FIELDS x y z\nSIZE 4 4 4\nTYPE F F F\nWIDTH 357913941\nDATA binary_compressed\n"
     with pytest.raises(ShapeError, match="damaged"):
         read_pcd(header + struct.pack("<II", 3, 357913941 * 12) + b"\x00ab")
+
+
+def test_stray_lines_of_a_header_do_not_fill_the_message() -> None:
+    stray = b"".join(b"%d -0.5089038610458374 1.25 3.5 7.75 0.125\n" % i for i in range(12))
+    head = b"VERSION 0.7\nFIELDS x y z\nSIZE 4 4\nTYPE F F F\n" + stray + b"POINTS 3\nDATA ascii\n"
+    with pytest.raises(ShapeError, match="is not understood") as caught:
+        read_shape(head, ".pcd", "a.pcd")
+    assert "0.508" not in str(caught.value) and "x y z" in str(caught.value)

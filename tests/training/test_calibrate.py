@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from batchot.models.dgcnn import EdgeConv
+from batchot.models.points import EdgeConv
 from batchot.training.calibrate import recalibrate
 
 

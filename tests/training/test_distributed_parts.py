@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 import distributed_parts as parts
 from batchot.data import load_digits
-from batchot.data.labels import Share
+from batchot.data.samples import Share
 from batchot.errors import RunInterrupted
-from batchot.models.sync import SyncBatchNorm, local_statistics, synchronise_norms
+from batchot.models.layers import SyncBatchNorm, local_statistics, synchronise_norms
 from batchot.training import load_run
 from batchot.training.callbacks import StopRequest
 from batchot.training.recipes import load_recipe

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from batchot.errors import RunError
-from batchot.export.folder import export_run
+from batchot.export import export_run
 from batchot.towers.saved import load_exported, load_run
 from batchot.towers.tower import backbone_of
 from batchot.training.evaluate import evaluate

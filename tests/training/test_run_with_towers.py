@@ -13,7 +13,7 @@ from batchot.errors import RunError, RunInterrupted
 from batchot.towers.embedder import tie
 from batchot.training import load_run
 from batchot.training.evaluate import evaluate
-from batchot.training.recipe import Recipe, RecipeError
+from batchot.training.recipe import Recipe
 from batchot.training.recipes import load_recipe
 from batchot.training.run import Messages, TrainedRun, train
 from saved_runs import make_untrained
@@ -112,7 +112,9 @@ def test_other_losses_train_too(loss: str, four_terms: str, digits_twice: Path, 
     assert run.rows[-1].map is not None
 
 
-def test_without_classes_of_the_gallery_alone_there_are_no_negatives(digits_twice: Path, tmp_path: Path) -> None:
+def test_without_classes_of_the_gallery_alone_there_are_no_negatives(
+    digits_twice: Path, tmp_path: Path
+) -> None:
     told: list[str] = []
     recipe = read(digits_twice, ("together.negatives", "3"), ("epochs", "1"), ("data.limit", "60"))
     train(recipe, tmp_path / "run", device="cpu", messages=Messages(note=told.append))

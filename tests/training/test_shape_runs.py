@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from batchot.data.sets.shapes_by_name import load_collection
+from batchot.data.sets.by_name import load_collection
 from batchot.reporting import write_report
 from batchot.towers.saved import load_run
 from batchot.training.embed import embed_files

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from batchot.data import DataError, Images, Splits
-from batchot.data.batches.joined import Joined, mix
+from batchot.data.batches.loader import Joined, mix
 from batchot.data.batches.paired import PairedBatches
 from batchot.data.batches.samplers import BalancedBatches, PlainBatches, Sources
 from batchot.data.sets.quickdraw import Drawings

@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from batchot.audit.audit import AuditCheck, AuditReport, chance_check
-from batchot.audit.chance import chance_test
+from batchot.audit.audit import AuditCheck, AuditReport, chance_check, chance_test
 
 IMAGE_ENDINGS = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 VIEW_PATTERN = r"(?P<shape>.+)_v?(?P<view>\d{1,3})"

@@ -12,11 +12,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from batchot.benchmark.contenders import DEFAULT, WITH_TOWERS, Contender, contender
+from batchot.benchmark.contenders import (
+    DEFAULT,
+    WITH_TOWERS,
+    Contender,
+    Trial,
+    as_overrides,
+    best_of,
+    contender,
+    tune,
+)
 from batchot.benchmark.job import Job
 from batchot.benchmark.machine import commit
 from batchot.benchmark.runner import Outcome, Runner
-from batchot.benchmark.tuning import Trial, as_overrides, best_of, tune
 from batchot.device import Device
 from batchot.errors import RunError, RunInterrupted
 from batchot.files import RunFolder, write_json

@@ -6,17 +6,13 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from batchot.device import Device
 from batchot.errors import RunError
 from batchot.files import write_text
 from batchot.training.recipe import Recipe
 from batchot.training.recipes import make_recipe, to_mapping
-
-if TYPE_CHECKING:
-    pass
-
 
 JOB, DIVERGED, FINISHED, MEASURED = "job.json", "diverged.txt", "finished", "measured.json"
 

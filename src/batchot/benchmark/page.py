@@ -15,7 +15,6 @@ from matplotlib.ticker import MaxNLocator
 from batchot.benchmark.compare import Compared, Result
 from batchot.benchmark.results import (
     MEASURES,
-    cell,
     chosen_text,
     commits,
     diverged_notes,
@@ -24,8 +23,7 @@ from batchot.benchmark.results import (
     lead,
     lead_text,
     machines,
-    reached,
-    reached_text,
+    measured_cells,
     seconds_at,
     shown_epochs,
 )
@@ -155,14 +153,7 @@ def _table_section(compared: Compared, values: dict[str, Any]) -> str:
     shown, last, goal = shown_epochs(epochs), epochs[-1], values["target"]
     header = ["loss", *(f"mAP, epoch {e}" for e in shown), f"NN, epoch {last}", f"accuracy, epoch {last}"]
     header += [f"epochs (seconds) to {100 * goal:.2f}"] if goal is not None else []
-    rows = []
-    for result in results:
-        cells = [escape(result.contender.name)]
-        cells += [cell(interval_at(result, e, "map")) for e in shown]
-        cells += [cell(interval_at(result, last, m)) for m in ("nn", "accuracy")]
-        if goal is not None:
-            cells.append(reached_text(reached(result, goal)))
-        rows.append(cells)
+    rows = [[escape(r.contender.name), *measured_cells(r, shown, goal)] for r in results]
     return (
         table(header, rows, names=1)
         + '<p class="muted">Mean over the seeds ± half the 95 % interval by Student\'s t, in percent, on the test '

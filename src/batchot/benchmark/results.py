@@ -262,12 +262,7 @@ def markdown(compared: Compared, target: float | None = None) -> str:
         heads.append(f"epochs (seconds) to mAP {100 * goal:.2f}")
     lines = [_line(heads), _line(["---"] * len(heads))]
     for result in results:
-        cells = [_bold(result, results[0])]
-        cells += [cell(interval_at(result, e, "map")) for e in shown]
-        cells += [cell(interval_at(result, last, m)) for m in ("nn", "accuracy")]
-        if goal is not None:
-            cells.append(reached_text(reached(result, goal)))
-        lines.append(_line(cells))
+        lines.append(_line([_bold(result, results[0]), *measured_cells(result, shown, goal)]))
     for note in diverged_notes(results):
         lines += ["", note]
     lines += ["", f"Lead of {results[0].contender.name} in mAP, paired by seed:", ""]
@@ -311,6 +306,13 @@ def chosen_text(result: Result) -> str:
 def _goal(compared: Compared, target: float | None) -> float | None:
     epochs = evaluated_epochs(compared.results)
     return target if target is not None or not epochs else target_of(compared, epochs[-1])
+
+
+def measured_cells(result: Result, shown: Sequence[int], goal: float | None) -> list[str]:
+    """Give mAP after the shown epochs, NN and accuracy after the last, and when the goal was reached."""
+    asked = [*((epoch, "map") for epoch in shown), (shown[-1], "nn"), (shown[-1], "accuracy")]
+    cells = [cell(interval_at(result, epoch, measure)) for epoch, measure in asked]
+    return cells if goal is None else [*cells, reached_text(reached(result, goal))]
 
 
 def cell(interval: Interval | None) -> str:

@@ -18,7 +18,7 @@ from batchot.benchmark.job import DIVERGED, FINISHED, MEASURED, Job, key_of, rea
 from batchot.benchmark.worker import DIVERGED_STATUS, TOLD
 from batchot.errors import RunError, RunInterrupted
 from batchot.files import RunFolder
-from batchot.reporting.history import read_history
+from batchot.reporting.run import read_history
 from batchot.training.callbacks import Row
 
 _PATIENCE = 120.0  # seconds that a process may take to write its checkpoint

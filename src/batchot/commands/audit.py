@@ -5,7 +5,17 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from batchot.commands.common import Parser, UsageError, add_view_options, guarded, say, view_settings_of
+from batchot.commands.common import (
+    FAILURE,
+    VIEWS,
+    Parser,
+    UsageError,
+    add,
+    fail,
+    guarded,
+    say,
+    view_settings_of,
+)
 
 
 def audit(argv: list[str]) -> int:
@@ -15,7 +25,6 @@ def audit(argv: list[str]) -> int:
         description="Look for leaks of the class in views: a classifier on the pixels in which no shape can be, "
         "and on the cameras, must be at chance; one shape under several names must give one picture. "
         "Exit status 1 says that there is a leak.",
-        allow_abbrev=False,
     )
     parser.add_argument(
         "path", type=Path, metavar="FOLDER", help="class folders of shapes, or, with --images, of pictures"
@@ -30,7 +39,7 @@ def audit(argv: list[str]) -> int:
     )
     parser.add_argument("--max-shapes", type=int, default=1000, help="look at no more than these (1000)")
     parser.add_argument("--seed", type=int, default=0, help="of all choices (0)")
-    add_view_options(parser)
+    add(parser, *VIEWS)
     options = parser.parse_args(argv)
     if options.camera_table is not None and not options.images:
         raise UsageError("--camera-table belongs to --images; the cameras of our own views are known")
@@ -62,8 +71,6 @@ def audit(argv: list[str]) -> int:
                     sources, cache, max_shapes=options.max_shapes, seed=options.seed, progress=bar
                 )
         except ValueError as error:
-            from batchot.commands.common import FAILURE, fail
-
             return fail(str(error), FAILURE)
         print("\n".join(found.lines()))
         return 1 if found.leak else 0

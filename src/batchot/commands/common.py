@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     from batchot.engine.engine import Engine
@@ -22,7 +22,10 @@ class UsageError(Exception):
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that raises `UsageError` instead of ending the process."""
+    """A parser that raises `UsageError` instead of ending the process, and takes no abbreviations."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings, allow_abbrev=False)
 
     def error(self, message: str) -> NoReturn:
         """Refuse the command line."""
@@ -50,21 +53,59 @@ def say(text: str) -> None:
         print(_shown(text), flush=True)
 
 
-def add_device(parser: argparse.ArgumentParser) -> None:
-    """Add --device."""
-    parser.add_argument(
-        "--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: a GPU if any"
-    )
-
-
-def add_allow_store(parser: argparse.ArgumentParser) -> None:
-    """Add --allow-store."""
-    parser.add_argument(
-        "--allow-store",
-        action="store_true",
-        help="ask the store that the index names (s3://, az://, hf://) with the keys of the environment; only "
+_SHARED: dict[str, dict[str, Any]] = {
+    "run": {"type": Path, "metavar": "RUN", "help": "run folder of batchot train"},
+    "index": {"type": Path, "metavar": "INDEX", "help": "folder of the index"},
+    "--device": {"choices": ("auto", "cpu", "cuda"), "default": "auto", "help": "default: a GPU if any"},
+    "--data-root": {"type": Path, "help": "where the data lies (default: $BATCHOT_DATA, else downloads)"},
+    "--checkpoint": {"choices": ("last", "best"), "default": "last", "help": "default: last"},
+    "--up": {
+        "choices": ("auto", "z", "y"),
+        "default": "auto",
+        "help": "the axis that points up (what the format says)",
+    },
+    "--processes": {"type": int, "metavar": "N", "help": "that read and draw (one a core)"},
+    "--model": {"type": Path, "metavar": "DIR", "help": "run or exported model to embed with (the index's)"},
+    "--store": {"metavar": "URI", "help": "address of the store, where it has moved"},
+    "--allow-store": {
+        "action": "store_true",
+        "help": "ask the store that the index names (s3://, az://, hf://) with the keys of the environment; only "
         "for an index that you trust",
-    )
+    },
+    "--engine": {
+        "choices": ("local", "ray"),
+        "default": "local",
+        "help": "processes of this machine (default), or the workers of a Ray cluster",
+    },
+    "--workers": {"type": int, "metavar": "N", "help": "of --engine ray (one a CPU of the cluster)"},
+    "--ray-address": {
+        "metavar": "HOST:PORT",
+        "help": "head of a Ray cluster that is there (default: $RAY_ADDRESS, else workers on this machine)",
+    },
+    # what determines the pixels of views
+    "--cameras": {"default": "circle-12", "help": "circle-12 (default), dodecahedron-20, box-6"},
+    "--size": {"type": int, "default": 224, "help": "height and width in pixels (224)"},
+    "--channels": {"default": "shaded", "help": "one or more of shaded,depth,silhouette,lines (shaded)"},
+    "--antialias": {"type": int, "default": 2, "help": "samples a pixel in each direction (2)"},
+    "--parts": {
+        "action": argparse.BooleanOptionalAction,
+        "help": "each part of a STEP assembly is a shape of its own (what the folder has in the index, else no)",
+    },
+    "--tolerance": {
+        "type": float,
+        "metavar": "T",
+        "help": "of the triangles of STEP and IGES files: distance from their surface, as a part of the length of the "
+        "edges around it (0.001)",
+    },
+}
+ENGINE = ("--engine", "--workers", "--ray-address")
+VIEWS = ("--cameras", "--size", "--channels", "--antialias", "--up")
+
+
+def add(parser: argparse._ActionsContainer, *names: str, **otherwise: Any) -> None:
+    """Add arguments that several commands take, with what is otherwise here."""
+    for name in names:
+        parser.add_argument(name, **{**_SHARED[name], **otherwise})
 
 
 def data_root_of(run: Path | None) -> Path | None:
@@ -129,22 +170,6 @@ def recipe_named(recipe: str, data_root: Path | None) -> str:
     return f"{kind}-folder"
 
 
-def add_engine(parser: argparse.ArgumentParser) -> None:
-    """Add --engine, --workers and --ray-address."""
-    parser.add_argument(
-        "--engine",
-        choices=("local", "ray"),
-        default="local",
-        help="processes of this machine (default), or the workers of a Ray cluster",
-    )
-    parser.add_argument("--workers", type=int, metavar="N", help="of --engine ray (one a CPU of the cluster)")
-    parser.add_argument(
-        "--ray-address",
-        metavar="HOST:PORT",
-        help="head of a Ray cluster that is there (default: $RAY_ADDRESS, else workers on this machine)",
-    )
-
-
 def check_engine(options: argparse.Namespace) -> None:
     """Refuse options that the chosen engine would not look at."""
     ray = options.engine == "ray"
@@ -172,40 +197,6 @@ def engine_of(options: argparse.Namespace) -> Iterator[Engine | None]:
         place = "this machine" if address is None else f"the cluster at {address}"
         say(f"{engine.workers} Ray workers on {place}")
         yield engine
-
-
-def add_view_options(parser: argparse.ArgumentParser) -> None:
-    """Add what determines the pixels of views."""
-    parser.add_argument("--cameras", default="circle-12", help="circle-12 (default), dodecahedron-20, box-6")
-    parser.add_argument("--size", type=int, default=224, help="height and width in pixels (224)")
-    parser.add_argument(
-        "--channels", default="shaded", help="one or more of shaded,depth,silhouette,lines (shaded)"
-    )
-    parser.add_argument("--antialias", type=int, default=2, help="samples a pixel in each direction (2)")
-    parser.add_argument(
-        "--up",
-        choices=("auto", "z", "y"),
-        default="auto",
-        help="the axis that points up (what the format says)",
-    )
-
-
-def add_cad(parser: argparse.ArgumentParser, parts: bool | None) -> None:
-    """Add --parts and --tolerance."""
-    default = "no" if parts is not None else "what the folder has in the index, else no"
-    parser.add_argument(
-        "--parts",
-        action=argparse.BooleanOptionalAction,
-        default=parts,
-        help=f"each part of a STEP assembly is a shape of its own ({default})",
-    )
-    parser.add_argument(
-        "--tolerance",
-        type=float,
-        metavar="T",
-        help="of the triangles of STEP and IGES files: distance from their surface, as a part of the length of the "
-        "edges around it (0.001)",
-    )
 
 
 def checked_tolerance(options: argparse.Namespace) -> float | None:

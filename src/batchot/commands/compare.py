@@ -7,7 +7,7 @@ import os
 import shlex
 from pathlib import Path
 
-from batchot.commands.common import Parser, UsageError, add_device, guarded, recipe_named, say
+from batchot.commands.common import Parser, UsageError, add, guarded, recipe_named, say
 
 _EPILOG = """a loss is a loss.name of `batchot train --help`, with a preset or settings of its own after a colon:
   batch-ot   uniform   supcon   batch-ot:paper   batch-ot:lam=3,gamma=1   supcon:options.temperature=0.2
@@ -29,7 +29,6 @@ def _parser() -> Parser:
         "is there.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     parser.add_argument(
         "recipe", metavar="RECIPE", help="name of a recipe; folder, as in `batchot train`; or a YAML file"
@@ -55,11 +54,9 @@ def _parser() -> Parser:
         "--joint", action="store_true", help="keep the cross-entropy of the recipe beside each loss"
     )
     parser.add_argument("--target", type=float, help="mAP in %% whose first epoch is looked for")
-    parser.add_argument(
-        "--data-root", type=Path, help="where the data lies (default: $BATCHOT_DATA, else downloads)"
-    )
+    add(parser, "--data-root")
     parser.add_argument("--out", type=Path, help="folder of the comparison (default: runs/compare-RECIPE)")
-    add_device(parser)
+    add(parser, "--device")
     parser.add_argument("--processes", type=int, help="runs at once (default: one a core, one with a GPU)")
     parser.add_argument("--keep", action="store_true", help="keep the trained networks")
     return parser

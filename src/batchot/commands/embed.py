@@ -5,16 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from batchot.commands.common import (
-    Parser,
-    UsageError,
-    add_device,
-    add_engine,
-    check_engine,
-    engine_of,
-    guarded,
-    say,
-)
+from batchot.commands.common import ENGINE, Parser, UsageError, add, check_engine, engine_of, guarded, say
 
 
 def embed(argv: list[str]) -> int:
@@ -24,24 +15,18 @@ def embed(argv: list[str]) -> int:
         description="Embed shapes with a trained run, and say of each which class its classifier reads off. "
         "The file holds names, embeddings, predictions and probabilities. "
         "Exit status 1 says that some shapes were left out.",
-        allow_abbrev=False,
     )
-    parser.add_argument("run", type=Path, metavar="RUN", help="run folder of batchot train")
+    add(parser, "run")
     parser.add_argument("path", type=Path, metavar="PATH", help="a shape or a drawing, or a folder of them")
     parser.add_argument(
         "--out", type=Path, default=Path("embeddings.npz"), help=".npz (default) or .csv file"
     )
-    parser.add_argument(
-        "--up",
-        choices=("auto", "z", "y"),
-        default="auto",
-        help="the axis that points up (what the format says)",
-    )
+    add(parser, "--up")
     parser.add_argument(
         "--tower", help="which tower of a cross-modal run, such as sketch (default: that of the targets)"
     )
-    add_engine(parser)
-    add_device(parser)
+    add(parser, *ENGINE)
+    add(parser, "--device")
     options = parser.parse_args(argv)
     check_engine(options)
     if options.out.suffix not in (".npz", ".csv"):

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from batchot.commands.common import Parser, add_device, data_root_of, guarded
+from batchot.commands.common import Parser, add, data_root_of, guarded
 
 
 def evaluate(argv: list[str]) -> int:
     """Run the command."""
-    parser = Parser(
-        prog="batchot evaluate", description="Measure a trained run on the test samples.", allow_abbrev=False
-    )
-    parser.add_argument("run", type=Path, metavar="RUN", help="run folder of batchot train")
+    parser = Parser(prog="batchot evaluate", description="Measure a trained run on the test samples.")
+    add(parser, "run")
     parser.add_argument("--data-root", type=Path, help="where the data lies (default: as in training)")
-    parser.add_argument("--checkpoint", choices=("last", "best"), default="last", help="default: last")
-    add_device(parser)
+    add(parser, "--checkpoint")
+    add(parser, "--device")
     options = parser.parse_args(argv)
 
     def work() -> int:

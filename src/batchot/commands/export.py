@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from batchot.commands.common import Parser, guarded, say
+from batchot.commands.common import Parser, add, guarded, say
 
 
 def export(argv: list[str]) -> int:
@@ -14,9 +14,8 @@ def export(argv: list[str]) -> int:
         description="Write a trained network, with all that is done to its samples, as ONNX and as safetensors, with a "
         "model card. The ONNX files are run and compared with the run before the folder is there. "
         "batchot index and search take the folder in the place of a run.",
-        allow_abbrev=False,
     )
-    parser.add_argument("run", type=Path, metavar="RUN", help="run folder of batchot train")
+    add(parser, "run")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write")
     parser.add_argument(
         "--format",
@@ -26,17 +25,14 @@ def export(argv: list[str]) -> int:
         default=["onnx", "safetensors"],
         help="default: both",
     )
-    parser.add_argument(
-        "--checkpoint",
-        choices=("last", "best"),
-        default="last",
-        help="the last epoch (default), or that of the highest mean average precision",
+    add(
+        parser, "--checkpoint", help="the last epoch (default), or that of the highest mean average precision"
     )
     parser.add_argument("--force", action="store_true", help="replace an older export in DIR")
     options = parser.parse_args(argv)
 
     def work() -> int:
-        from batchot.export.folder import export_run
+        from batchot.export import export_run
 
         done = export_run(
             options.run,

@@ -10,12 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from batchot.commands.common import (
+    ENGINE,
     Parser,
     UsageError,
-    add_allow_store,
-    add_cad,
-    add_device,
-    add_engine,
+    add,
     check_engine,
     checked_tolerance,
     engine_of,
@@ -35,7 +33,6 @@ def index(argv: list[str]) -> int:
     parser = Parser(
         prog="batchot index",
         description="Make an index of shapes with a trained run, so that batchot search and batchot serve find them.",
-        allow_abbrev=False,
     )
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION", parser_class=Parser)
     _add_build(actions)
@@ -47,11 +44,9 @@ def index(argv: list[str]) -> int:
         ("map", "lay the map of an index out anew"),
         ("duplicates", "find what is in an index more than once"),
     ):
-        action = actions.add_parser(
-            name, help=text, description=f"{text[0].upper()}{text[1:]}.", allow_abbrev=False
-        )
-        action.add_argument("index", type=Path, metavar="INDEX", help="folder of the index")
-        add_allow_store(action)
+        action = actions.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
+        add(action, "index")
+        add(action, "--allow-store")
         if name in ("info", "duplicates"):
             action.add_argument("--json", action="store_true", help="print it as JSON")
         if name == "duplicates":
@@ -86,7 +81,6 @@ def _add_build(actions: argparse._SubParsersAction[Parser]) -> None:
         description="Embed every shape of a folder and put it into an index. Shapes that are in it and have not "
         "changed are passed over, so that the same command goes on after an interruption. "
         "Exit status 1 says that some shapes could not be read.",
-        allow_abbrev=False,
     )
     build.add_argument("run", type=Path, metavar="RUN", help="run folder of batchot train or batchot export")
     build.add_argument(
@@ -103,35 +97,33 @@ def _add_build(actions: argparse._SubParsersAction[Parser]) -> None:
 
 
 def _add_add(actions: argparse._SubParsersAction[Parser]) -> None:
-    add = actions.add_parser(
+    further = actions.add_parser(
         "add",
         help="put further shapes into an index",
         description="Put a shape, or the shapes of a further folder, into an index.",
-        allow_abbrev=False,
     )
-    add.add_argument("index", type=Path, metavar="INDEX", help="folder of the index")
-    add.add_argument("path", type=Path, metavar="PATH", help="a shape or a folder of them")
-    add.add_argument(
+    add(further, "index")
+    further.add_argument("path", type=Path, metavar="PATH", help="a shape or a folder of them")
+    further.add_argument(
         "--class", dest="class_name", metavar="NAME", help="their class (default: their folders')"
     )
-    _add_common(add)
+    _add_common(further)
 
 
 def _add_common(action: Parser) -> None:
-    action.add_argument(
+    add(
+        action,
         "--up",
-        choices=("auto", "z", "y"),
-        default="auto",
         help="the axis that points up (what the folder has in the index, else what the formats say)",
     )
-    add_cad(action, None)
+    add(action, "--parts", "--tolerance")
     action.add_argument(
         "--prune", action="store_true", help="take out shapes of the folder whose files are gone"
     )
-    action.add_argument("--processes", type=int, metavar="N", help="that read and draw (one a core)")
-    add_allow_store(action)
-    add_engine(action)
-    add_device(action)
+    add(action, "--processes")
+    add(action, "--allow-store")
+    add(action, *ENGINE)
+    add(action, "--device")
 
 
 def _add_remove(actions: argparse._SubParsersAction[Parser]) -> None:
@@ -139,15 +131,14 @@ def _add_remove(actions: argparse._SubParsersAction[Parser]) -> None:
         "remove",
         help="take shapes out of an index",
         description="Take shapes out of an index; their files stay where they are.",
-        allow_abbrev=False,
     )
-    remove.add_argument("index", type=Path, metavar="INDEX", help="folder of the index")
+    add(remove, "index")
     remove.add_argument("names", nargs="*", metavar="NAME", help="names or patterns, such as 'chair/*'")
     remove.add_argument(
         "--class", dest="classes", action="append", default=[], metavar="NAME", help="all of a class"
     )
     remove.add_argument("--folder", dest="folders", action="append", default=[], help="all below a folder")
-    add_allow_store(remove)
+    add(remove, "--allow-store")
 
 
 def _build(options: argparse.Namespace) -> int:
@@ -205,7 +196,7 @@ def _remove(options: argparse.Namespace) -> int:
 
 
 def _info(options: argparse.Namespace) -> int:
-    from batchot.search.answer_page import describe, describe_in_words
+    from batchot.search.about import describe, describe_in_words
     from batchot.search.records import printable
 
     if options.json:
@@ -219,7 +210,7 @@ def _info(options: argparse.Namespace) -> int:
 
 
 def _verify(options: argparse.Namespace) -> int:
-    from batchot.search.answer_page import problems_of
+    from batchot.search.about import problems_of
     from batchot.search.records import printable
 
     problems = problems_of(options.index, allow_store=options.allow_store)
@@ -244,7 +235,7 @@ def _map(options: argparse.Namespace) -> int:
 
 def _duplicates(options: argparse.Namespace) -> int:
     from batchot.files import write_csv
-    from batchot.search.duplicates import duplicates
+    from batchot.search.about import duplicates
     from batchot.search.records import printable
 
     try:

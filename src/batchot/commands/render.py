@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from batchot.commands.common import (
+    ENGINE,
+    VIEWS,
     Parser,
     UsageError,
-    add_cad,
-    add_engine,
-    add_view_options,
+    add,
     check_engine,
     checked_tolerance,
     engine_of,
@@ -37,7 +37,6 @@ def render(argv: list[str]) -> int:
         description="Render the views of shapes, in parallel, into the cache from which training reads them; "
         "with --out as PNG files too. What is there already is not rendered again. "
         "Exit status 1 says that some shapes could not be rendered; they are named.",
-        allow_abbrev=False,
     )
     parser.add_argument("path", type=Path, metavar="PATH", help="a shape, or a folder of shapes")
     parser.add_argument("--out", type=Path, help="write PNG files into this folder, one a view and channel")
@@ -54,9 +53,10 @@ def render(argv: list[str]) -> int:
     parser.add_argument(
         "--retry", action="store_true", help="try again what took too long or killed its process before"
     )
-    add_engine(parser)
-    add_view_options(parser)
-    add_cad(parser, False)
+    add(parser, *ENGINE)
+    add(parser, *VIEWS)
+    add(parser, "--parts", default=False, help="each part of a STEP assembly is a shape of its own (no)")
+    add(parser, "--tolerance")
     options = parser.parse_args(argv)
     check_engine(options)
     settings, tolerance = view_settings_of(options), checked_tolerance(options)
@@ -102,7 +102,7 @@ def render(argv: list[str]) -> int:
 def _write_shards(
     collection: ShapeCollection, cache: ViewCache, options: argparse.Namespace, engine: Engine | None
 ) -> None:
-    from batchot.data.write_shards import SHARD_BYTES, write_shards
+    from batchot.data.shards import SHARD_BYTES, write_shards
 
     size = SHARD_BYTES if options.shard_mb is None else options.shard_mb << 20
     progress = sys.stderr.isatty()

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from batchot.commands.common import Parser, guarded
+from batchot.commands.common import Parser, add, guarded
 
 
 def report(argv: list[str]) -> int:
@@ -13,9 +11,8 @@ def report(argv: list[str]) -> int:
         prog="batchot report",
         description="Make figures and report.html of a finished run again, from what its folder holds; "
         "the data is not needed.",
-        allow_abbrev=False,
     )
-    parser.add_argument("run", type=Path, metavar="RUN", help="run folder of batchot train")
+    add(parser, "run")
     options = parser.parse_args(argv)
 
     def work() -> int:

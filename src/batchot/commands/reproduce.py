@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from batchot.commands.common import Parser, UsageError, add_device, guarded, say
+from batchot.commands.common import Parser, UsageError, add, guarded, say
 
 
 def reproduce(argv: list[str]) -> int:
@@ -14,7 +14,6 @@ def reproduce(argv: list[str]) -> int:
         description="Show the six benchmarks of the paper: its figures, what was reached here, the settings, and "
         "how to run each. With --run, train those whose data is here and which were not run; the same command goes on "
         "after an interruption.",
-        allow_abbrev=False,
     )
     parser.add_argument(
         "benchmarks",
@@ -33,7 +32,7 @@ def reproduce(argv: list[str]) -> int:
         default=Path("runs/reproduce"),
         help="folder of the runs (default: runs/reproduce)",
     )
-    add_device(parser)
+    add(parser, "--device")
     options = parser.parse_args(argv)
     if options.seeds < 1:
         raise UsageError(f"--seeds: {options.seeds} is not allowed; it must be >= 1")

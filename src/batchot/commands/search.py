@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from batchot.commands.common import Parser, UsageError, add_allow_store, add_device, guarded
+from batchot.commands.common import Parser, UsageError, add, guarded
 
 if TYPE_CHECKING:
     from batchot.search.records import Filters
@@ -25,7 +25,6 @@ def search(argv: list[str]) -> int:
         "every file is asked for, and what is found is written as a table: the same command goes on after an "
         "interruption, and exit status 1 says that some files could not be taken. Without a file, --text and the "
         "filters say what is listed.",
-        allow_abbrev=False,
     )
     parser.add_argument("index", type=Path, metavar="INDEX", help="folder made by batchot index build")
     parser.add_argument(
@@ -46,27 +45,20 @@ def search(argv: list[str]) -> int:
     add_sizes(parser)
     parser.add_argument(
         "--kind",
-        choices=("auto", "shape", "picture", "sketch"),
+        choices=("auto", "shape", "picture", "sketch", "photo"),
         default="auto",
-        help="of the query (its content says)",
+        help="of the query (its content says): a photo shows an object, other pictures are drawings",
     )
-    parser.add_argument(
-        "--up",
-        choices=("auto", "z", "y"),
-        default="auto",
-        help="the axis of the query that points up (the index's)",
-    )
-    parser.add_argument(
-        "--model", type=Path, metavar="DIR", help="run or exported model to embed with (the index's)"
-    )
-    parser.add_argument("--store", metavar="URI", help="address of the store, where it has moved")
-    add_allow_store(parser)
+    add(parser, "--up", help="the axis of the query that points up (the index's)")
+    add(parser, "--model")
+    add(parser, "--store")
+    add(parser, "--allow-store")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write a page with pictures")
     parser.add_argument(
         "--csv", type=Path, metavar="FILE", help="write a table, of a folder a row for each result"
     )
-    add_device(parser)
+    add(parser, "--device")
     options = parser.parse_args(argv)
     if not 1 <= options.k <= 1000:
         raise UsageError(f"-k must lie in 1 .. 1000, got {options.k}")

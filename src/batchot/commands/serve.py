@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib.util
 import ipaddress
 import os
 import secrets
@@ -14,15 +15,7 @@ import sys
 from pathlib import Path
 from urllib.parse import quote
 
-from batchot.commands.common import (
-    FAILURE,
-    Parser,
-    UsageError,
-    add_allow_store,
-    add_device,
-    fail,
-    guarded,
-)
+from batchot.commands.common import FAILURE, Parser, UsageError, add, fail, guarded
 
 _END_SECONDS = 2  # for answers that are being given when the server is told to end
 
@@ -52,6 +45,8 @@ def serve(argv: list[str]) -> int:
             return fail(
                 f"cannot listen at {where}: {error.strerror or error}; another server may run there", FAILURE
             )
+        if options.uds is None:
+            options.port = listener.getsockname()[1]  # 0 was any free one
         with contextlib.closing(listener):
             return _run(options, tokens, listener, others)
 
@@ -64,14 +59,13 @@ def _parser() -> Parser:
         description="Search an index in a web page: by drawing, by file, by what was found. The same as an HTTP API "
         "under /api/v1, described at /api/docs. Only this machine can reach it, unless --host says otherwise; then "
         "every request needs a token. docs/operator.md has how to run it for others.",
-        allow_abbrev=False,
     )
     parser.add_argument("index", type=Path, metavar="INDEX", help="folder made by batchot index build")
     place = parser.add_argument_group("where it is reached")
     place.add_argument(
         "--host", default="127.0.0.1", help="address to listen on (127.0.0.1: this machine alone)"
     )
-    place.add_argument("--port", type=int, default=8080, help="port to listen on (8080)")
+    place.add_argument("--port", type=int, default=8080, help="port to listen on (8080); 0 takes a free one")
     place.add_argument(
         "--uds", type=Path, metavar="SOCKET", help="listen on a Unix socket instead, for a proxy"
     )
@@ -96,12 +90,10 @@ def _parser() -> Parser:
         help="tokens, one a line, any of which is good; read again when it changes",
     )
     model = parser.add_argument_group("what is asked")
-    model.add_argument(
-        "--model", type=Path, metavar="DIR", help="run or exported model to embed with (the index's)"
-    )
-    model.add_argument("--store", metavar="URI", help="address of the store, where it has moved")
-    add_allow_store(parser)
-    add_device(parser)
+    add(model, "--model")
+    add(model, "--store")
+    add(parser, "--allow-store")
+    add(parser, "--device")
     limits = parser.add_argument_group("limits")
     limits.add_argument(
         "--processes",
@@ -117,6 +109,13 @@ def _parser() -> Parser:
     limits.add_argument(
         "--request-seconds", type=float, default=60.0, metavar="S", help="in which a request must arrive (60)"
     )
+    limits.add_argument(
+        "--wait-seconds",
+        type=float,
+        default=10.0,
+        metavar="S",
+        help="that a file may be expected to wait for others; one that would wait longer is refused at once (10)",
+    )
     parser.add_argument(
         "--log-level",
         choices=("debug", "info", "warning", "error"),
@@ -127,9 +126,9 @@ def _parser() -> Parser:
 
 
 def _check(options: argparse.Namespace) -> None:
-    if not 0 < options.port < 65536:
-        raise UsageError(f"--port must lie in 1 .. 65535, got {options.port}")
-    for name in ("upload_mb", "upload_seconds", "upload_memory_mb", "request_seconds"):
+    if not 0 <= options.port < 65536:
+        raise UsageError(f"--port must lie in 0 .. 65535, got {options.port}")
+    for name in ("upload_mb", "upload_seconds", "upload_memory_mb", "request_seconds", "wait_seconds"):
         if getattr(options, name) <= 0:
             raise UsageError(f"--{name.replace('_', '-')} must be positive, got {getattr(options, name)}")
     if options.processes is not None and options.processes < 1:
@@ -175,6 +174,7 @@ def _run(options: argparse.Namespace, tokens: object, listener: socket.socket, o
     from batchot.serve.door import Door
     from batchot.serve.guard import Protection, Tokens, cookie_name
     from batchot.serve.record import log_to_stderr
+    from batchot.serve.work_queue import WorkQueue
     from batchot.shapes.views.render_all import usable_cores
 
     uvicorn = require("uvicorn", "search")
@@ -184,6 +184,7 @@ def _run(options: argparse.Namespace, tokens: object, listener: socket.socket, o
         time=options.upload_seconds, memory=options.upload_memory_mb << 20, bytes=options.upload_mb << 20
     )
     workers = options.processes or usable_cores()
+    _share_cores(workers)
     with Searcher.open(
         options.index,
         model=options.model,
@@ -200,7 +201,7 @@ def _run(options: argparse.Namespace, tokens: object, listener: socket.socket, o
             limits.bytes + (1 << 20),  # a form has some bytes around the file
         )
         door = Door(arrive_seconds=options.request_seconds)
-        app = make_app(searcher, protection, door, workers)
+        app = make_app(searcher, protection, door, WorkQueue(workers, options.wait_seconds))
         searcher.warm_up()
         _tell(options, tokens, searcher.about.count)
         config = uvicorn.Config(
@@ -232,6 +233,17 @@ def _run(options: argparse.Namespace, tokens: object, listener: socket.socket, o
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)
+
+
+def _share_cores(workers: int) -> None:
+    """Let each file that is embedded have its part of the cores: threads of one that wait for each other spin."""
+    if importlib.util.find_spec("torch") is None:  # an export needs none
+        return
+    import torch
+
+    from batchot.shapes.views.render_all import usable_cores
+
+    torch.set_num_threads(min(torch.get_num_threads(), max(1, usable_cores() // workers)))
 
 
 def _tell(options: argparse.Namespace, tokens: object, count: int) -> None:

@@ -12,7 +12,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from batchot.commands.common import Parser, UsageError, data_root_of, guarded, recipe_named, say
+from batchot.commands.common import (
+    FAILURE,
+    INTERRUPTED,
+    Parser,
+    UsageError,
+    add,
+    data_root_of,
+    fail,
+    guarded,
+    recipe_named,
+    say,
+)
 from batchot.training.launch import Processes, ProcessesError, check_parts, processes_of
 from batchot.training.recipe import Recipe
 from batchot.training.recipes import load_recipe
@@ -51,7 +62,6 @@ def _train_parser() -> Parser:
         description="Train by a recipe and fill a run folder: config.yaml, metrics.json, history.csv, "
         "checkpoints, figures and report.html.",
         add_help=False,
-        allow_abbrev=False,
     )
     parser.add_argument(
         "recipe",
@@ -60,13 +70,9 @@ def _train_parser() -> Parser:
         help=f"{', '.join(recipe_names())}; folder, which is shape-folder or image-folder by what lies in "
         "--data-root; or a YAML file",
     )
-    parser.add_argument(
-        "--data-root", type=Path, help="where the data lies (default: $BATCHOT_DATA, else downloads)"
-    )
+    add(parser, "--data-root")
     parser.add_argument("--out", type=Path, help="run folder (default: runs/RECIPE-LOSS-seedS)")
-    parser.add_argument(
-        "--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: a GPU if any"
-    )
+    add(parser, "--device")
     parser.add_argument(
         "--devices",
         type=int,
@@ -137,14 +143,7 @@ def _type_of(name: str) -> Any:
 
 
 def train(argv: list[str]) -> int:
-    """Run the command.
-
-    Args:
-        argv: its arguments
-
-    Returns:
-        Exit status.
-    """
+    """Run the command."""
     split = _split(argv)
     parser = _train_parser()
     options = parser.parse_args(split.rest)
@@ -200,7 +199,6 @@ def _rank(processes: Processes, device: Device, train: Callable[[], TrainedRun],
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes.devices)))
     if sys.platform == "linux" and processes.nodes == 1:  # nothing is to be reached from elsewhere
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
-    from batchot.commands.common import FAILURE, INTERRUPTED, fail
     from batchot.device import accelerator_of
     from batchot.errors import DataError, RunError, RunInterrupted, ShapeError
     from batchot.training.distributed import ToldByAnother, end_with_launcher, joined

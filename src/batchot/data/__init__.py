@@ -18,13 +18,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from batchot.data.augment.clouds import CloudAugmentation
-    from batchot.data.augment.images import Augmentation, Normalization
+    from batchot.data.augment.images import Augmentation, Normalization, ViewAugmentation
     from batchot.data.augment.sketches import SketchAugmentation
-    from batchot.data.augment.views import ViewAugmentation
     from batchot.data.batches.loader import EvaluationBatches, Preparation, TrainingBatches
     from batchot.data.batches.paired import Paired, PairedBatches, PairedTrainingBatches, pair_classes
     from batchot.data.batches.samplers import BalancedBatches, BatchSampler, PlainBatches
-    from batchot.data.images import Images, Splits
+    from batchot.data.images import Images, Splits, held_out
     from batchot.data.samples import Samples
     from batchot.data.sets.by_name import DatasetName, load_dataset
     from batchot.data.sets.cifar10 import load_cifar10
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
     from batchot.data.sets.pictures import load_image_folder
     from batchot.data.sets.shrec import load_shrec_shapes, load_shrec_sketches
     from batchot.data.sets.sketches import load_sketch_folder
-    from batchot.data.sets.validation import held_out
     from batchot.errors import DataError, DownloadError
 
 _HOMES = {
@@ -56,8 +54,8 @@ _HOMES = {
     "SketchAugmentation": "batchot.data.augment.sketches",
     "Splits": "batchot.data.images",
     "TrainingBatches": "batchot.data.batches.loader",
-    "ViewAugmentation": "batchot.data.augment.views",
-    "held_out": "batchot.data.sets.validation",
+    "ViewAugmentation": "batchot.data.augment.images",
+    "held_out": "batchot.data.images",
     "load_cifar10": "batchot.data.sets.cifar10",
     "load_dataset": "batchot.data.sets.by_name",
     "load_digits": "batchot.data.sets.digits",

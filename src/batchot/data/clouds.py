@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from batchot.data.cache import cached_array
 from batchot.data.cloud_reading import (
     READING_VERSION,
     Choice,
@@ -23,8 +22,9 @@ from batchot.data.cloud_reading import (
     CloudSettings,
     TooFew,
 )
-from batchot.data.labels import check_labels
+from batchot.data.samples import check_labels
 from batchot.data.sets.collection import ShapeCollection
+from batchot.data.sets.places import cached_array, file_state
 from batchot.errors import DataError
 from batchot.shapes.formats.archives import forget_rows
 from batchot.shapes.shape import Up
@@ -187,17 +187,8 @@ def _fingerprint(sources: Sequence[ShapeSource], states: dict[Path, tuple[int, i
     digest = hashlib.sha256(str(READING_VERSION).encode())
     for source in sources:
         if source.path not in states:
-            states[source.path] = _state(source.path)
+            states[source.path] = file_state(source.path)
         said = (source.name, source.ending, source.member, source.up, states[source.path])
         entry = repr(said if source.tolerance is None else (*said, source.tolerance))
         digest.update(entry.encode(errors="surrogateescape"))
     return digest.hexdigest()
-
-
-def _state(path: Path) -> tuple[int, int, int] | None:
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    # The last of these changes even where a program sets the other two back.
-    return status.st_size, status.st_mtime_ns, status.st_ctime_ns

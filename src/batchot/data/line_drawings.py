@@ -12,7 +12,7 @@ from torch import Tensor
 
 from batchot.data.augment.trace import trace
 from batchot.data.images import Splits
-from batchot.data.labels import check_labels
+from batchot.data.samples import check_labels
 from batchot.data.sets.collection import ShapeCollection
 from batchot.data.sets.quickdraw import RECORDED, Hand, chances, draw_strokes
 from batchot.data.sets.sketch_image import MARGIN

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from batchot.data.labels import check_labels
+from batchot.data.samples import check_labels
 from batchot.data.sets.collection import ShapeCollection
 from batchot.errors import DataError
 from batchot.shapes.source import ShapeSource

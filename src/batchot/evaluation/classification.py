@@ -10,8 +10,15 @@ import torch
 from torch import Tensor
 
 from batchot.errors import require
-from batchot.evaluation.checks import as_tensor, checked_embeddings, checked_labels, checked_same_dimension
-from batchot.evaluation.distances import Distance, comparable_items, full_precision
+from batchot.evaluation.distances import (
+    Distance,
+    as_tensor,
+    checked_embeddings,
+    checked_labels,
+    checked_same_dimension,
+    comparable_items,
+    full_precision,
+)
 
 _BYTES_PER_PAIR = 16  # a key, and what the selection of the nearest holds beside it
 

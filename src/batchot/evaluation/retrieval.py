@@ -8,8 +8,13 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from batchot.evaluation.checks import checked_embeddings, checked_labels, checked_same_dimension
-from batchot.evaluation.distances import Distance, full_precision
+from batchot.evaluation.distances import (
+    Distance,
+    checked_embeddings,
+    checked_labels,
+    checked_same_dimension,
+    full_precision,
+)
 from batchot.evaluation.ranking import Engine, Ties, count_relevant, relevant_ranks
 from batchot.evaluation.scores import ApConvention, RetrievalScores, Totals
 

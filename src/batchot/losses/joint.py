@@ -51,11 +51,10 @@ class JointLoss(nn.Module):
 
 
 def mean_cross_entropy(logits: Tensor, labels: Tensor, label_smoothing: float = 0.0) -> Tensor:
-    """The cross-entropy in float32, its mean taken over the samples of all ranks, see `batchot.ranks.mean_of_all`."""
+    """The cross-entropy in float32 or float64, the mean over the samples of all ranks (`batchot.ranks.mean_of_all`)."""
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     with torch.autocast(logits.device.type, enabled=False):
         if rank_count() == 1:
-            return nn.functional.cross_entropy(logits.float(), labels, label_smoothing=label_smoothing)
-        total = nn.functional.cross_entropy(
-            logits.float(), labels, label_smoothing=label_smoothing, reduction="sum"
-        )
+            return nn.functional.cross_entropy(logits, labels, label_smoothing=label_smoothing)
+        total = nn.functional.cross_entropy(logits, labels, label_smoothing=label_smoothing, reduction="sum")
         return mean_of_all(total, len(labels))

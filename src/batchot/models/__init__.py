@@ -1,13 +1,18 @@
 """Networks from images, views and point clouds to embeddings."""
 
-from batchot.models.alexnet import AlexNet
 from batchot.models.backbones import list_backbones, make_backbone
-from batchot.models.dgcnn import DGCNN
-from batchot.models.embedder import Embedder
-from batchot.models.heads import PAPER_WIDTHS, Activation, CosineHead, MetricNet, modern_head, paper_head
-from batchot.models.lenet import LeNet5
+from batchot.models.heads import (
+    PAPER_WIDTHS,
+    Activation,
+    CosineHead,
+    Embedder,
+    MetricNet,
+    modern_head,
+    paper_head,
+)
 from batchot.models.mvcnn import MVCNN, Pooling, ViewPooling
-from batchot.models.pointnet import PointNet, orthogonality_penalty
+from batchot.models.plain import AlexNet, LeNet5
+from batchot.models.points import DGCNN, PointNet, orthogonality_penalty
 from batchot.models.pretrained import BackboneError
 from batchot.models.resnet import ResNet
 

@@ -1,8 +1,9 @@
-"""Image networks by name."""
+"""Networks by name, up to the feature vector."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from fnmatch import fnmatchcase
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,16 +11,28 @@ from typing import Literal, cast
 
 from torch import nn
 
-from batchot.models.alexnet import AlexNet
 from batchot.models.efficientnet_lite import EfficientNetLite, load_package_weights
-from batchot.models.huggingface import HuggingFaceBackbone
+from batchot.models.heads import HasOutFeatures
+from batchot.models.hubs import HuggingFaceBackbone, TimmBackbone
+from batchot.models.mvcnn import MVCNN, Pooling
+from batchot.models.plain import AlexNet, LeNet5
+from batchot.models.points import DGCNN, PointNet
 from batchot.models.pretrained import BackboneError, load_weights
-from batchot.models.resnet import ResNet, ResNetDepth
-from batchot.models.timm_backbone import TimmBackbone
+from batchot.models.resnet import ResNet
 from batchot.named import is_own, own
 
-_LITE = re.compile(r"efficientnet-lite([012])")
-_RESNET = re.compile(r"resnet(10|18|34)-w(\d{1,4})(?:-s([24]))?")
+_LITE = r"efficientnet-lite([012])"
+OURS: dict[str, Callable[[re.Match[str], int], nn.Module]] = {
+    "alexnet": lambda name, channels: AlexNet(channels),
+    _LITE: lambda name, channels: EfficientNetLite(int(name[1]), channels),
+    r"resnet(10|18|34)-w(\d{1,4})(?:-s([24]))?": lambda name, channels: ResNet(
+        int(name[1]),  # type: ignore[arg-type]
+        int(name[2]),
+        channels,
+        int(name[3] or 1),  # type: ignore[arg-type]
+    ),
+}
+"""Networks of this package by a pattern of their names, each with the attribute `smallest`, its least image."""
 
 
 def make_backbone(
@@ -70,7 +83,7 @@ def make_backbone(
     if is_own(name):
         return _own(name, in_channels, image_size, pretrained)
     ours = _ours(name, in_channels)
-    if pretrained == "package" and not _LITE.fullmatch(name):
+    if pretrained == "package" and not re.fullmatch(_LITE, name):
         raise BackboneError(
             f"{name}: there is no package with weights of it; pretrained='package' goes with efficientnet-lite0, "
             "efficientnet-lite1 and efficientnet-lite2"
@@ -79,13 +92,13 @@ def make_backbone(
         if name.startswith("timm/"):
             return TimmBackbone(name.removeprefix("timm/"), in_channels, image_size, pretrained)
         return HuggingFaceBackbone(name, in_channels, image_size, pretrained)
-    network, smallest = ours
-    if image_size < smallest:
+    network, smallest = ours, ours.smallest
+    if image_size < smallest:  # type: ignore[operator]
         raise ValueError(f"{name} needs images of at least {smallest} x {smallest}, got {image_size}")
     if pretrained == "hub":
         raise BackboneError(
             f"{name}: there are no published weights of it; give the path of a .safetensors file, "
-            "or pretrained=None" + (", or 'package'" if _LITE.fullmatch(name) else "")
+            "or pretrained=None" + (", or 'package'" if re.fullmatch(_LITE, name) else "")
         )
     if pretrained == "package":
         assert isinstance(network, EfficientNetLite)
@@ -146,16 +159,42 @@ def _own(name: str, in_channels: int, image_size: int, pretrained: str | Path | 
     return network
 
 
-def _ours(name: str, in_channels: int) -> tuple[nn.Module, int] | None:
-    """A network of this package and the smallest image it takes, None where the name is none of ours."""
-    if name == "alexnet":
-        alexnet = AlexNet(in_channels)
-        return alexnet, alexnet.smallest
-    if match := _LITE.fullmatch(name):
-        return EfficientNetLite(int(match[1]), in_channels), EfficientNetLite.smallest
-    if match := _RESNET.fullmatch(name):
-        depth = cast(ResNetDepth, int(match[1]))
-        stem_stride = cast(Literal[1, 2, 4], int(match[3] or 1))
-        resnet = ResNet(depth, int(match[2]), in_channels, stem_stride)
-        return resnet, resnet.stride
-    return None
+def _ours(name: str, in_channels: int) -> nn.Module | None:
+    """A network of this package, None where the name is none of ours."""
+    found = ((re.fullmatch(pattern, name), make) for pattern, make in OURS.items())
+    return next((make(match, in_channels) for match, make in found if match is not None), None)
+
+
+NetworkName = Literal["lenet", "cnn", "mvcnn", "pointnet", "dgcnn"]
+
+
+def make_features(
+    name: NetworkName,
+    input_shape: tuple[int, ...],
+    *,
+    channels: tuple[int, int] = (32, 64),
+    batch_norm: bool = False,
+    backbone: str = "resnet18-w16",
+    pretrained: str | None = None,
+    pooling: Pooling = "max",
+    channels_apart: bool = False,
+    views_at_once: int | None = None,
+) -> tuple[nn.Module, int]:
+    """Make a network from samples to feature vectors."""
+    features: nn.Module
+    if name == "lenet":
+        features = LeNet5(input_shape[0], input_shape[1], channels, batch_norm)
+    elif name == "pointnet":
+        features = PointNet()
+    elif name == "dgcnn":
+        features = DGCNN()
+    else:
+        c, h = input_shape[-3:-1]
+        apart = channels_apart and name == "mvcnn"
+        features = make_backbone(backbone, in_channels=1 if apart else c, image_size=h, pretrained=pretrained)
+        if name == "mvcnn":
+            views = input_shape[0] * (c if apart else 1)
+            features = MVCNN(
+                features, pooling, n_views=views, channels_apart=apart, views_at_once=views_at_once
+            )
+    return features, cast(HasOutFeatures, features).out_features

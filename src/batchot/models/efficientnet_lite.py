@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from batchot.models.normalise import Normalise, with_channels_last
+from batchot.models.layers import Normalise, check_least, with_channels_last
 from batchot.models.pretrained import BackboneError
 
 # kernel, stride, expansion, output channels, layers of each stage of EfficientNet-B0
@@ -64,11 +64,7 @@ class EfficientNetLite(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Features ``(n, 1280)`` of images ``(n, in_channels, h, w)``, values in [0, 1]."""
-        if x.ndim != 4 or x.shape[1] != self.in_channels or min(x.shape[2:]) < self.smallest:
-            raise ValueError(
-                f"expected images of shape (n, {self.in_channels}, h, w), h and w at least {self.smallest}, "
-                f"got {tuple(x.shape)}"
-            )
+        check_least(x, self.in_channels, self.smallest)
         n = len(self.layers())
         return self.upper(self.lower(x, n), n)
 

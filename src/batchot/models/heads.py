@@ -1,8 +1,8 @@
-"""Metric network and heads on top of backbones."""
+"""Metric network, heads, and backbone and head as one."""
 
 from __future__ import annotations
 
-from typing import Final, Literal, get_args
+from typing import Final, Literal, Protocol, cast, get_args
 
 import torch
 from torch import Tensor, nn
@@ -11,34 +11,12 @@ Activation = Literal["sigmoid", "relu"]
 
 
 class MetricNet(nn.Module):
-    r"""Fully connected layers with an activation between them, and none after the last.
+    r"""Fully connected layers with an activation between them, and none after the last (section 4 of the paper).
 
     .. math:: f(x) = W_K\,\sigma(W_{K-1} \cdots \sigma(W_1 x + b_1) \cdots + b_{K-1}) + b_K
 
-    Args:
-        in_features: length of the feature vector.
-        widths: length after each layer; the last is the dimension of the embedding.
-        activation: ``"sigmoid"``, the paper's, or ``"relu"``.
-        batch_norm: normalise over the batch before each activation.
-        dropout: share of the values after each activation that is set to 0 in training, in [0, 1).
-
-    Attributes:
-        out_features: dimension of the embedding, ``widths[-1]``.
-
-    Raises:
-        ValueError: on no width, a size below 1, an unknown activation, a share out of range, and in ``forward``
-            on another shape.
-
-    Source:
-        Xu, Sun, Liu, "Learning with Batch-wise Optimal Transport Loss for 3D Shape Recognition", CVPR 2019,
-        section 4.
-
-    Example:
-        >>> import torch
-        >>> from batchot.models import MetricNet
-        >>> head = MetricNet(in_features=3136, widths=(512, 256))
-        >>> head(torch.zeros(2, 3136)).shape, head.out_features
-        (torch.Size([2, 256]), 256)
+    The paper's activation is a sigmoid. With ``batch_norm`` it is normalised over the batch before each; ``dropout``
+    is the share of the values after each that is set to 0 in training.
     """
 
     def __init__(
@@ -93,16 +71,7 @@ def _widen_for_sigmoid(linear: nn.Linear) -> None:
 
 
 class CosineHead(nn.Module):
-    r"""Scaled cosine of an embedding to one direction a class: :math:`s \cos(x, w_c)`.
-
-    Args:
-        in_features: d, width of the embeddings
-        n_classes: number of classes
-        scale: s
-
-    >>> CosineHead(4, 3, scale=10.0)(torch.ones(2, 4)).shape
-    torch.Size([2, 3])
-    """
+    r"""Scaled cosine of an embedding to one direction a class: :math:`s \cos(x, w_c)`."""
 
     def __init__(self, in_features: int, n_classes: int, scale: float) -> None:
         super().__init__()
@@ -121,19 +90,7 @@ PAPER_WIDTHS: Final = (2048, 512, 128)
 
 
 def paper_head(in_features: int) -> MetricNet:
-    """The paper's metric network for sketches and shapes: 2048-512-128 with sigmoids between.
-
-    Args:
-        in_features: length of the feature vector, 4096 in the paper.
-
-    Source:
-        Xu, Sun, Liu, CVPR 2019, section 4.
-
-    Example:
-        >>> from batchot.models import paper_head
-        >>> paper_head(4096).out_features
-        128
-    """
+    """The paper's metric network for sketches and shapes: 2048-512-128 with sigmoids between."""
     return MetricNet(in_features, PAPER_WIDTHS, activation="sigmoid")
 
 
@@ -142,21 +99,37 @@ def modern_head(
 ) -> MetricNet:
     """One hidden layer with batch normalisation, ReLU and dropout, then a linear layer.
 
-    Args:
-        in_features: length of the feature vector.
-        embedding_dim: dimension of the embedding.
-        hidden: width of the hidden layer.
-        dropout: share of the hidden layer that is set to 0 in training.
-
-    Source:
-        The projection head of T. Chen et al., "A simple framework for contrastive learning of visual
-        representations" (SimCLR), ICML 2020, and the dropout of the heads of PointNet and DGCNN (0.3 and 0.5).
-
-    Example:
-        >>> from batchot.models import modern_head
-        >>> modern_head(128, dropout=0.3).out_features
-        256
+    That is the projection head of SimCLR (T. Chen et al., ICML 2020) with the dropout of PointNet and DGCNN (0.3 and
+    0.5).
     """
     return MetricNet(
         in_features, (hidden, embedding_dim), activation="relu", batch_norm=True, dropout=dropout
     )
+
+
+class HasOutFeatures(Protocol):
+    """A network that knows the length of the feature vectors ``(n, out_features)`` it gives."""
+
+    out_features: int
+
+
+class Embedder(nn.Module):
+    r"""The network up to the embedding, :math:`f = f_\mathrm{metric} \circ f_\mathrm{CNN}`."""
+
+    def __init__(self, backbone: nn.Module, head: MetricNet) -> None:
+        super().__init__()
+        if not hasattr(backbone, "out_features"):
+            raise ValueError(
+                f"{type(backbone).__name__} has no attribute out_features, the length of its feature vector"
+            )
+        out_features = cast(HasOutFeatures, backbone).out_features
+        if out_features != head.in_features:
+            raise ValueError(f"the backbone gives {out_features} features, the head takes {head.in_features}")
+        self.backbone = backbone
+        self.head = head
+        self.embedding_dim = head.out_features
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Embeddings ``(n, embedding_dim)`` of a batch of ``n`` inputs as the backbone takes them."""
+        embeddings: Tensor = self.head(self.backbone(x))
+        return embeddings

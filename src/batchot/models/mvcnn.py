@@ -7,45 +7,23 @@ from typing import Literal, cast, get_args
 import torch
 from torch import Tensor, nn
 
-from batchot.models.embedder import HasOutFeatures
+from batchot.models.heads import HasOutFeatures
 
 Pooling = Literal["max", "mean", "max-mean", "attention", "concat"]
 
 
 class ViewPooling(nn.Module):
-    r"""One feature vector from those of ``v`` views.
+    r"""One feature vector from those of ``v`` views, ``(b, v, f)``.
 
     .. math::
         z = \max_k h_k, \qquad z = \frac 1 v \sum_k h_k, \qquad
         z = \Big(\max_k h_k, \frac 1 v \sum_k h_k\Big), \qquad
         z = \sum_k a_k h_k, \qquad z = (h_1, \dots, h_v)
 
-    for ``"max"`` (element-wise, the paper's), ``"mean"``, ``"max-mean"``, ``"attention"`` (weights of
-    ``GatedAttention``) and ``"concat"``. All but the last do not depend on the order of the views and take any number
-    of them. ``"concat"`` is for cameras that stand at the same places around every (aligned) shape: it alone knows
-    which view is which.
-
-    Args:
-        pooling: one of the five.
-        in_features: length ``f`` of the feature vector of a view.
-        n_views: number of views, needed by ``"concat"``; where it is given, another number is refused.
-
-    Attributes:
-        out_features: ``f``, ``2 * f`` for ``"max-mean"`` and ``v * f`` for ``"concat"``.
-
-    Raises:
-        ValueError: on an unknown pooling, sizes below 1, ``"concat"`` without ``n_views``, and in ``forward`` on
-            another shape or no view.
-
-    Source:
-        max: H. Su et al., "Multi-view convolutional neural networks for 3D shape recognition", ICCV 2015.
-        concat: A. Goyal et al. (SimpleView), ICML 2021.
-
-    Example:
-        >>> import torch
-        >>> from batchot.models import ViewPooling
-        >>> ViewPooling("max", 2)(torch.tensor([[[1.0, 0.0], [0.0, 3.0]]]))
-        tensor([[1., 3.]])
+    for ``"max"`` (element-wise; H. Su et al., MVCNN, ICCV 2015), ``"mean"``, ``"max-mean"``, ``"attention"`` (weights
+    of ``GatedAttention``) and ``"concat"`` (A. Goyal et al., SimpleView, ICML 2021). All but the last do not depend
+    on the order of the views and take any number of them, unless ``n_views`` is given. ``"concat"`` needs it: it is
+    for cameras that stand at the same places around every (aligned) shape, and alone knows which view is which.
     """
 
     def __init__(self, pooling: Pooling, in_features: int, n_views: int | None = None) -> None:
@@ -105,43 +83,19 @@ class GatedAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Weights ``(b, v)``, with sum 1 over the views, of features ``(b, v, f)``."""
         scores = self.score(torch.tanh(self.value(x)) * torch.sigmoid(self.gate(x)))  # (b, v, 1)
-        return torch.softmax(scores.squeeze(2).float(), dim=1).to(x.dtype)
+        wide = torch.promote_types(
+            x.dtype, torch.float32
+        )  # half precision is too coarse for weights, double stays
+        return torch.softmax(scores.squeeze(2), dim=1, dtype=wide).to(x.dtype)
 
 
 class MVCNN(nn.Module):
-    r"""The same backbone for every view of a shape, then view pooling.
+    r"""The same backbone for every view of a shape, then view pooling: :math:`f(x) = \mathrm{pool}_k\, g(x_k)`.
 
-    .. math:: f_\mathrm{CNN}(x) = \mathrm{pool}_k\, g(x_k)
-
-    Views whose channels lie last in memory (``images.contiguous(memory_format=torch.channels_last)`` unflattened
-    into ``(b, v, c, h, w)``) reach the backbone so, without a copy.
-
-    Args:
-        backbone: ``g``, an image network with the attribute ``out_features``.
-        pooling: ``"max"`` (the paper's), ``"mean"``, ``"max-mean"``, ``"attention"`` or ``"concat"``, see
-            ``ViewPooling``.
-        n_views: number of views of a shape; needed by ``"concat"``, else any number is taken.
-        channels_apart: each channel of a view is a picture of its own, so that views of c channels are c times as
-            many pictures of one channel, which is what a backbone that was trained on photos takes best.
-        views_at_once: in eval mode, views (of all shapes together) that go through the backbone at a time, which
-            bounds the memory; None takes all. In training batch normalisation needs them all at once.
-
-    Attributes:
-        out_features: length of the feature vector of a shape.
-
-    Raises:
-        ValueError: on a backbone without ``out_features``, settings out of range, and in ``forward`` on another
-            number of dimensions, views or channels, or an empty batch.
-
-    Source:
-        H. Su et al., "Multi-view convolutional neural networks for 3D shape recognition", ICCV 2015.
-
-    Example:
-        >>> import torch
-        >>> from batchot.models import MVCNN, make_backbone
-        >>> network = MVCNN(make_backbone("resnet10-w4", in_channels=1, image_size=32))
-        >>> network(torch.zeros(2, 12, 1, 32, 32)).shape, network.out_features
-        (torch.Size([2, 32]), 32)
+    H. Su et al., ICCV 2015. With ``channels_apart`` each channel of a view is a picture of its own, which is what a
+    backbone that was trained on photos takes best. In eval mode ``views_at_once`` views (of all shapes together) go
+    through the backbone at a time, which bounds the memory; in training batch normalisation needs them all at once.
+    Views whose channels lie last in memory reach the backbone so, without a copy.
     """
 
     def __init__(
@@ -172,10 +126,7 @@ class MVCNN(nn.Module):
         return features
 
     def view_features(self, x: Tensor) -> Tensor:
-        """Features ``(b, v, f)`` of the single views ``(b, v, c, h, w)``, before they are pooled.
-
-        With ``channels_apart`` there are v c pictures of each shape.
-        """
+        """Features ``(b, v, f)`` of views ``(b, v, c, h, w)``; of v c pictures with ``channels_apart``."""
         if self.channels_apart and x.ndim == 5:
             x = x.flatten(1, 2).unsqueeze(2)  # (b, v c, 1, h, w)
         channels = getattr(self.backbone, "in_channels", None)

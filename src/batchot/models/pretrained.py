@@ -13,13 +13,7 @@ from batchot.errors import require
 
 
 class BackboneError(ValueError):
-    """A backbone cannot be had; the message says which, what was looked for and where, and what to do.
-
-    Example:
-        >>> from batchot.models import BackboneError
-        >>> issubclass(BackboneError, ValueError)
-        True
-    """
+    """A backbone cannot be had; the message says which, what was looked for and where, and what to do."""
 
 
 def load_weights(network: nn.Module, path: Path, *, leave_out: tuple[str, ...] = ()) -> None:

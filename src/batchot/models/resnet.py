@@ -6,49 +6,25 @@ from typing import Literal, get_args
 
 from torch import Tensor, nn
 
-from batchot.models.normalise import with_channels_last
+from batchot.models.layers import check_least, with_channels_last
 
 ResNetDepth = Literal[10, 18, 34]
 _BLOCKS: dict[int, tuple[int, int, int, int]] = {10: (1, 1, 1, 1), 18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}
 
 
 class ResNet(nn.Module):
-    r"""Residual network of any width that keeps the resolution of small pictures.
+    r"""Residual network (K. He et al., CVPR 2016) of any width that keeps the resolution of small pictures.
 
     .. math:: x_{l+1} = \mathrm{relu}(x_l + W_2 * \mathrm{relu}(W_1 * x_l))
 
-    with batch normalisation after each convolution, four stages of ``width * (1, 2, 4, 8)`` maps, and the mean
-    over the last maps. The stem is one 3 x 3 convolution without pooling: the stem of the ImageNet networks
-    (7 x 7, stride 2, then pooling) leaves 16 x 16 of a picture of 64 x 64 before the first block.
+    with batch normalisation after each convolution, four stages of ``width * (1, 2, 4, 8)`` maps, and the mean over
+    the last maps. The stem is one convolution without pooling: that of the ImageNet networks leaves 16 x 16 of a
+    picture of 64 x 64 before the first block. ``stem_stride`` 1 keeps the whole resolution in the first stage, 2
+    takes about a quarter of the time, 4 a quarter of that; its kernel is 5 x 5, so that neighbouring windows overlap.
     Maps lie in memory with their channels last, which halves the time of a step on a CPU.
 
-    Args:
-        depth: layers with weights, counted as usual: 10, 18 or 34.
-        width: maps of the first stage.
-        in_channels: channels of the images.
-        stem_stride: 1 keeps the whole resolution in the first stage, 2 takes about a quarter of the time, 4 again
-            a quarter of that; its kernel is 5 x 5, so that neighbouring windows overlap.
-
-    Attributes:
-        out_features: ``8 * width``.
-        stride: factor by which the last maps are smaller than the image, ``8 * stem_stride``.
-
-    Raises:
-        ValueError: on an unknown depth or stride, sizes below 1, and in ``forward`` on images with other
-            channels or smaller than ``stride``.
-
-    Source:
-        K. He et al., "Deep residual learning for image recognition", CVPR 2016. Width 16 and this stem: A. Goyal
-        et al., "Revisiting point cloud shape classification with a simple and effective baseline" (SimpleView),
-        ICML 2021; their residual branches start at 0, ours do not: in runs of a few epochs that costs more
-        than it gives (docs/shapes.md).
-
-    Example:
-        >>> import torch
-        >>> from batchot.models import ResNet
-        >>> backbone = ResNet(10, width=4)
-        >>> backbone(torch.zeros(2, 1, 32, 32)).shape, backbone.out_features
-        (torch.Size([2, 32]), 32)
+    Width 16 and this stem are those of A. Goyal et al. (SimpleView), ICML 2021; their residual branches start at 0,
+    ours do not: in runs of a few epochs that costs more than it gives (docs/shapes.md).
     """
 
     def __init__(
@@ -68,7 +44,7 @@ class ResNet(nn.Module):
         if stem_stride not in (1, 2, 4):
             raise ValueError(f"stem_stride must be 1, 2 or 4, got {stem_stride}")
         self.in_channels = in_channels
-        self.stride = 8 * stem_stride
+        self.smallest = self.stride = 8 * stem_stride
         self.out_features = 8 * width
         self.stem = nn.Sequential(
             _convolution(in_channels, width, 5 if stem_stride == 4 else 3, stem_stride),
@@ -86,11 +62,7 @@ class ResNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Features ``(n, out_features)`` of images ``(n, in_channels, h, w)``."""
-        if x.ndim != 4 or x.shape[1] != self.in_channels or min(x.shape[2:]) < self.stride:
-            raise ValueError(
-                f"expected images of shape (n, {self.in_channels}, h, w) with h, w >= {self.stride}, "
-                f"got {tuple(x.shape)}"
-            )
+        check_least(x, self.in_channels, self.smallest)
         maps: Tensor = self.blocks(self.stem(with_channels_last(x)))  # (n, 8 width, h / stride, w / stride)
         return maps.mean(dim=(2, 3))
 

@@ -5,8 +5,7 @@ from batchot.reporting.embedding import draw_embedding
 from batchot.reporting.material import Items, ReportMaterial
 from batchot.reporting.neighbours import draw_neighbours, hardest_pairs, nearest
 from batchot.reporting.page import make_page
-from batchot.reporting.run import rebuild_report, write_pages, write_report
-from batchot.reporting.saved import load_material, save_material
+from batchot.reporting.run import load_material, rebuild_report, save_material, write_pages, write_report
 from batchot.reporting.sheet import draw_contact_sheet
 
 __all__ = [

@@ -13,26 +13,12 @@ from torch import Tensor
 
 from batchot.evaluation import ClassMeans, RetrievalScores
 from batchot.reporting.analysis import Analysis
-from batchot.reporting.confusion import confusion_view
 from batchot.reporting.embedding import draw_shared_map
-from batchot.reporting.neighbours import Pair, nearest_of
-from batchot.reporting.plan import (
-    BatchPlan,
-    draw_heat_map,
-    draw_shares,
-    heaviest_pairs,
-    solve_items,
-)
-from batchot.reporting.retrieval import draw_precision_recall
+from batchot.reporting.measures import confusion_view, draw_precision_recall
+from batchot.reporting.neighbours import Pair, draw_found, nearest_of, one_of_each_class
+from batchot.reporting.plan import BatchPlan, draw_heat_map, draw_shares, heaviest_pairs, solve_items
 from batchot.reporting.sections import map_view, mass_words, plan_card, query_row, settings_words
-from batchot.reporting.sheet import Cell, draw_rows
-from batchot.reporting.style import (
-    Thumbnails,
-    bar_cell,
-    percent,
-    table,
-    themed_figure,
-)
+from batchot.reporting.style import Thumbnails, bar_cell, percent, table, themed_figure
 
 _MEASURES = ("nn", "ft", "st", "e", "dcg", "map")
 _HEADER = ("NN", "FT", "ST", "E", "DCG", "mAP")
@@ -49,10 +35,7 @@ def measures_section(analysis: Analysis) -> str:
         )
     lines = [
         [name, *(percent(getattr(averages, m)) for m in _MEASURES), percent(other.map)]
-        for name, averages, other in (
-            ("micro", scores, padded),
-            ("macro", scores.macro, padded.macro),
-        )
+        for name, averages, other in (("micro", scores, padded), ("macro", scores.macro, padded.macro))
     ]
     averages = table(["mean", *_HEADER, "padded mAP"], lines, names=1)
     plot = themed_figure(lambda theme: draw_precision_recall(scores, theme), "precision against recall")
@@ -225,24 +208,12 @@ def _row(
 def draw_retrieved(analysis: Analysis, *, title: str, rows: int = 16) -> bytes:
     """Draw one query of each class (of the first so many) and what it finds; wrong ones are marked."""
     material = analysis.material
-    order = torch.randperm(len(material.query), generator=torch.Generator().manual_seed(0))
-    labels = analysis.labels
-    chosen = torch.cat([order[labels[order] == label][:1] for label in labels.unique()[:rows]])  # (q,)
+    chosen = one_of_each_class(analysis.labels, rows)
     found = nearest_of(analysis.x[chosen], analysis.gallery, min(10, len(material.sought)))
-    sketches, shapes = material.query.thumbnails, material.sought.thumbnails
-    lines = [
-        (
-            material.classes[int(labels[query])],
-            [Cell(sketches[query].numpy())]
-            + [
-                Cell(shapes[item].numpy(), wrong=bool(analysis.gallery_labels[item] != labels[query]))
-                for item in row
-            ],
-        )
-        for query, row in zip(chosen, found, strict=True)
-    ]
     told = f"left: {material.query_name}; right of it: the nearest {material.targets}, wrong ones crossed"
-    return draw_rows(lines, title=f"{title}\n{told}")
+    asked = (material.query.thumbnails, analysis.labels)
+    sought = (material.sought.thumbnails, analysis.gallery_labels)
+    return draw_found(asked, sought, chosen, found, material.classes, title=f"{title}\n{told}")
 
 
 _PAIRS = 8

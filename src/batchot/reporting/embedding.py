@@ -142,12 +142,7 @@ def lay_out_both(
 
 
 def draw_shared_map(
-    plane: SharedMap,
-    classes: Sequence[str],
-    names: tuple[str, str],
-    *,
-    title: str = "",
-    theme: Theme = LIGHT,
+    plane: SharedMap, classes: Sequence[str], names: tuple[str, str], *, title: str = "", theme: Theme = LIGHT
 ) -> Figure:
     """Draw both modalities: hollow queries and filled items of the gallery, in the colour and shape of the class."""
     figure = new_figure(7.6, 6.4, theme)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from batchot.data import Images, Samples
 from batchot.losses import BatchOTSettings
 
 if TYPE_CHECKING:
@@ -126,35 +127,6 @@ class ReportMaterial:
         present, elsewhere = items.labels.unique().tolist(), set(others.labels.tolist())
         return tuple(self.classes[label] for label in present if label not in elsewhere)
 
-    def name(self, item: int) -> str:
-        """Give the name of an item, or its number where items have no names."""
-        return f"#{item}" if self.names is None else self.names[item]
-
-    def class_of(self, item: int) -> str:
-        """Give the name of the class of an item."""
-        return self.classes[int(self.labels[item])]
-
-
-@dataclass(frozen=True, eq=False)
-class Side:
-    """The items of one modality with the names of their classes, for `batchot.reporting.style.Thumbnails`."""
-
-    items: Items
-    classes: tuple[str, ...]
-
-    @property
-    def thumbnails(self) -> Tensor:
-        """uint8, (n, c, h, w)."""
-        return self.items.thumbnails
-
-    def name(self, item: int) -> str:
-        """Give the name of an item."""
-        return self.items.name(item)
-
-    def class_of(self, item: int) -> str:
-        """Give the name of the class of an item."""
-        return self.classes[int(self.items.labels[item])]
-
 
 def plural(noun: str) -> str:
     """Give the plural of an English noun."""
@@ -202,3 +174,45 @@ def shrink(pictures: Tensor, *, side: int = 96, full: int = 2500, least: int = 2
         for part in pictures.split(256)  # floats are four times as large
     ]
     return torch.cat(parts) if parts else pictures
+
+
+_EYE = (1.0, -0.8, 0.7)  # from the front, the right and above, where chairs and cars show most of themselves
+_SIDE = 96
+_AT_ONCE = 100
+
+
+def thumbnails_of(samples: Samples) -> Tensor:
+    """Give a small picture of each sample: the image, one view of the views, a drawing of the cloud."""
+    if isinstance(samples, Images):
+        return samples.images
+    parts = []
+    for indices in torch.arange(len(samples)).split(_AT_ONCE):
+        batch = samples.batch(indices)
+        if batch.ndim == 4:  # pictures already, such as drawings
+            parts.append(shrink(batch, side=_SIDE))
+        else:
+            parts.append(_of_clouds(batch) if batch.ndim == 3 else _of_views(batch))
+    return torch.cat(parts)
+
+
+def _of_views(views: Tensor) -> Tensor:
+    # of a ring of cameras around the shape the second one sees it from the front and the side
+    return shrink(views[:, min(1, views.shape[1] - 1), :1].contiguous(), side=_SIDE)
+
+
+def _of_clouds(points: Tensor) -> Tensor:
+    from batchot.shapes.render.cameras import cameras_from_eyes
+    from batchot.shapes.render.cloud import splat_depth
+
+    camera = cameras_from_eyes([_EYE])
+    depth = splat_depth(
+        points.numpy(),
+        camera.rotations,
+        distance=camera.distance,
+        extent=camera.extent,
+        size=_SIDE,
+        radius=1.8,
+    )
+    grey = torch.from_numpy(depth)
+    # near points dark, as on paper, and the background white
+    return torch.where(grey == 0, torch.full_like(grey, 255), (225 - 0.8 * grey.float()).to(torch.uint8))

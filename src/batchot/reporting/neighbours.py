@@ -58,9 +58,6 @@ def hardest_pairs(
     return pairs
 
 
-_CHUNK = 2**22  # distances at once
-
-
 @dataclass(frozen=True)
 class Query:
     """An item that is looked for, and why it is shown."""
@@ -73,7 +70,7 @@ def nearest(embeddings: Tensor, queries: Tensor, k: int) -> Tensor:
     """Give the indices of the k nearest items to each query, itself left out."""
     x = embeddings.double()
     found = []
-    for part in queries.split(max(1, _CHUNK // len(x))):
+    for part in queries.split(max(1, _PAIRS_AT_ONCE // len(x))):
         distances = torch.cdist(x[part], x)  # (q, n)
         distances[torch.arange(len(part)), part] = torch.inf
         if k == 1:
@@ -88,7 +85,7 @@ def nearest_of(queries: Tensor, gallery: Tensor, k: int) -> Tensor:
     y = gallery.double()
     found = [
         torch.cdist(part, y).argsort(dim=1, stable=True)[:, :k]
-        for part in queries.double().split(max(1, _CHUNK // len(y)))
+        for part in queries.double().split(max(1, _PAIRS_AT_ONCE // len(y)))
     ]
     return torch.cat(found)
 
@@ -133,17 +130,33 @@ def draw_neighbours(
     seed: int = 0,
 ) -> bytes:
     """Draw one query of each class (of the first so many) and its nearest neighbours; wrong ones are marked."""
-    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
-    queries = torch.cat([order[labels[order] == label][:1] for label in labels.unique()[:rows]])  # (q,)
+    queries = one_of_each_class(labels, rows, seed)
     found = nearest(embeddings, queries, min(columns, len(labels) - 1))  # (q, k)
-    lines = [
-        (
-            classes[int(labels[query])],
-            [Cell(images[query].numpy())]
-            + [Cell(images[item].numpy(), wrong=bool(labels[item] != labels[query])) for item in neighbours],
-        )
-        for query, neighbours in zip(queries, found, strict=True)
-    ]
-    return draw_rows(
-        lines, title=f"{title}\nleft: query; right of it: the nearest of the test set, wrong ones crossed"
-    )
+    told = "left: query; right of it: the nearest of the test set, wrong ones crossed"
+    items = (images, labels)
+    return draw_found(items, items, queries, found, classes, title=f"{title}\n{told}")
+
+
+def one_of_each_class(labels: Tensor, rows: int, seed: int = 0) -> Tensor:
+    """Draw an item of each class, of the first so many, (q,)."""
+    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
+    return torch.cat([order[labels[order] == label][:1] for label in labels.unique()[:rows]])
+
+
+def draw_found(
+    asked: tuple[Tensor, Tensor],
+    sought: tuple[Tensor, Tensor],
+    queries: Tensor,
+    found: Tensor,
+    classes: Sequence[str],
+    *,
+    title: str,
+) -> bytes:
+    """Draw queries and what they find, from the pictures and labels of both; wrong ones are marked."""
+    (query_pictures, query_labels), (pictures, labels) = asked, sought
+    lines = []
+    for query, row in zip(queries, found, strict=True):
+        label = query_labels[query]
+        cells = [Cell(pictures[item].numpy(), wrong=bool(labels[item] != label)) for item in row]
+        lines.append((classes[int(label)], [Cell(query_pictures[query].numpy()), *cells]))
+    return draw_rows(lines, title=title)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from batchot.files import page_style
 from batchot.reporting import across
 from batchot.reporting.analysis import Analysis
-from batchot.reporting.material import ReportMaterial, Side
-from batchot.reporting.plan_history import plan_history_section
+from batchot.reporting.curves import plan_history_section
+from batchot.reporting.material import ReportMaterial
 from batchot.reporting.sections import (
     confusion_section,
     curves_section,
@@ -37,7 +37,7 @@ def make_page(material: ReportMaterial, analysis: Analysis | None = None) -> str
 
 
 def _among_themselves(analysis: Analysis) -> list[tuple[str, str, str]]:
-    material, thumbnails = analysis.material, Thumbnails(analysis.material)
+    material, thumbnails = analysis.material, Thumbnails(analysis.material.query, analysis.material.classes)
     trained = plan_history_section(material.plans)
     over_training = (("plan-history", "Plan over the training", trained),) if trained else ()
     return [
@@ -55,8 +55,8 @@ def _among_themselves(analysis: Analysis) -> list[tuple[str, str, str]]:
 def _in_gallery(analysis: Analysis) -> list[tuple[str, str, str]]:
     material = analysis.material
     side = 96 if len(analysis.labels.unique()) <= _MANY else 56
-    queries = Thumbnails(Side(material.query, material.classes), side=side)
-    gallery = Thumbnails(Side(material.sought, material.classes), side=side)
+    queries = Thumbnails(material.query, material.classes, side=side)
+    gallery = Thumbnails(material.sought, material.classes, side=side)
     found = f"{material.queries} and what they find"
     sections = [
         ("curves", "Curves", curves_section(material.rows)),

@@ -1,25 +1,33 @@
-"""Figures and page of a finished run."""
+"""Figures and page of a finished run, and what they are made from, kept in the run folder."""
 
 from __future__ import annotations
 
+import csv
+import dataclasses
+import typing
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from torch import Tensor
+
+from batchot.errors import RunError
 from batchot.files import RunFolder, write_bytes, write_text
+from batchot.losses import BatchOTSettings
 from batchot.reporting.across import draw_retrieved
 from batchot.reporting.analysis import Analysis
 from batchot.reporting.curves import draw_curves
 from batchot.reporting.embedding import draw_plane_map, draw_shared_map
-from batchot.reporting.material import Items, ReportMaterial
+from batchot.reporting.material import Items, ReportMaterial, shrink, thumbnails_of
 from batchot.reporting.neighbours import draw_neighbours
 from batchot.reporting.page import make_page
-from batchot.reporting.saved import load_material, save_material
 from batchot.reporting.style import figure_png
-from batchot.reporting.thumbnails import thumbnails_of
+from batchot.towers.saved import cross_material_file, material_file, read_archive, write_archive
 from batchot.training.losses import transport_settings
 from batchot.training.plan_history import read_plans
 
 if TYPE_CHECKING:
+    from batchot.training.callbacks import Row
     from batchot.training.run import TrainedRun
 
 
@@ -83,3 +91,96 @@ def material_of_run(run: TrainedRun) -> ReportMaterial:
         query_name=recipe.query,
         gallery_name=recipe.target,
     )
+
+
+_TEXTS = ("title", "about", "predicted_by", "items")
+_ACROSS = ("title", "about", "query_name", "gallery_name")
+
+
+def save_material(root: Path, material: ReportMaterial) -> Path:
+    """Write the test items into a run folder: embeddings, labels, names and thumbnails of at most 96 pixels."""
+    across = material.gallery is not None
+    about: dict[str, Any] = {name: getattr(material, name) for name in (_ACROSS if across else _TEXTS)}
+    about |= {
+        "classes": material.classes,
+        "normalized": material.normalized,
+        "loss": None if material.loss is None else dataclasses.asdict(material.loss),
+    }
+    if across:
+        path, sides = cross_material_file(root), {"query_": material.query, "gallery_": material.sought}
+    else:
+        path, sides = material_file(root), {"": material.query}
+    arrays: dict[str, Tensor] = {}
+    for side, items in sides.items():
+        arrays[f"{side}embeddings"], arrays[f"{side}labels"] = items.embeddings, items.labels
+        arrays[f"{side}thumbnails"] = shrink(items.thumbnails)
+        about[f"{side}names"] = items.names
+    if not across:
+        optional = {"logits": material.logits, "predictions": material.predictions}
+        arrays |= {name: value for name, value in optional.items() if value is not None}
+    write_archive(path, arrays, about)
+    return path
+
+
+def load_material(root: Path) -> ReportMaterial:
+    """Read the material of a report from a run folder."""
+    across = cross_material_file(root).is_file()
+    path = cross_material_file(root) if across else material_file(root)
+    with read_archive(path) as (about, arrays):
+        folder, loss = RunFolder(root), about["loss"]
+        fields: dict[str, Any] = {name: about[name] for name in (_ACROSS if across else _TEXTS)} | {
+            "config": folder.config.read_text(encoding="utf-8") if folder.config.is_file() else "",
+            "rows": read_history(folder.history),
+            "classes": tuple(about["classes"]),
+            "normalized": bool(about["normalized"]),
+            "loss": None if loss is None else BatchOTSettings(**loss),
+        }
+        if not across:
+            return ReportMaterial(
+                **(fields | arrays), names=_names(about, ""), plans=read_plans(folder.plans)
+            )
+        query, gallery = (_side(about, arrays, side) for side in ("query_", "gallery_"))
+        return ReportMaterial(**fields, **query, gallery=Items(**gallery))
+
+
+def _side(about: Mapping[str, Any], arrays: Mapping[str, Tensor], side: str) -> dict[str, Any]:
+    found: dict[str, Any] = {name: arrays[f"{side}{name}"] for name in ("embeddings", "labels", "thumbnails")}
+    return found | {"names": _names(about, side)}
+
+
+def _names(about: Mapping[str, Any], side: str) -> tuple[str, ...] | None:
+    names = about[f"{side}names"]
+    return None if names is None else tuple(names)
+
+
+def read_history(path: Path) -> tuple[Row, ...]:
+    """Read the rows of a history.csv."""
+    from batchot.training.callbacks import Row
+
+    if not path.is_file():
+        return ()
+    types = typing.get_type_hints(Row)
+    rows = []
+    with path.open(newline="", encoding="utf-8") as file:
+        for number, cells in enumerate(csv.DictReader(file), start=2):
+            values: dict[str, int | float | str | None] = {}
+            for field in dataclasses.fields(Row):
+                text = cells.get(field.name)
+                try:
+                    values[field.name] = _value(text, types[field.name])
+                except ValueError as error:
+                    raise RunError(
+                        f"{path}, line {number}: {field.name} is {text!r}, which is no number; "
+                        "the file was changed or damaged"
+                    ) from error
+            rows.append(Row(**values))  # type: ignore[arg-type]
+    return tuple(rows)
+
+
+def _value(text: str | None, kind: object) -> int | float | str | None:
+    kinds = typing.get_args(kind) or (kind,)
+    if text is None or text == "":
+        return None
+    if int in kinds:
+        return int(text)
+    return float(text) if float in kinds else text

@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 
 from batchot.losses import BatchOTSettings
 from batchot.reporting.analysis import Analysis
-from batchot.reporting.confusion import confusion_view
 from batchot.reporting.curves import curve_panels, draw_panel
 from batchot.reporting.embedding import class_symbol, draw_plane_map
+from batchot.reporting.measures import class_rows, confusion_view, draw_precision_recall
 from batchot.reporting.neighbours import Pair, Query, choose_queries, hardest_pairs, nearest
 from batchot.reporting.plan import (
     BatchPlan,
@@ -25,7 +25,6 @@ from batchot.reporting.plan import (
     mass_shares,
     solve_batch,
 )
-from batchot.reporting.retrieval import class_rows, draw_precision_recall
 from batchot.reporting.style import DARK, LIGHT, Theme, Thumbnails, bar_cell, percent, table, themed_figure
 
 if TYPE_CHECKING:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from html import escape
-from typing import Protocol
 
 import matplotlib as mpl
 import numpy as np
@@ -17,9 +16,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ft2font import FT2Font
 from PIL import Image
-from torch import Tensor
 
-from batchot.reporting.material import shrink
+from batchot.reporting.material import Items, shrink
 from batchot.reporting.sheet import picture
 
 # Okabe and Ito's colours, told apart with every kind of colour vision; the first two are the strongest
@@ -149,34 +147,19 @@ def bar_cell(value: float | None) -> str:
     return f'<td class="bar" style="--share:{100 * value:.1f}%">{percent(value)}</td>'
 
 
-class Pictured(Protocol):
-    """Items with a small picture, a name and a class each, as `ReportMaterial` has them."""
-
-    @property
-    def thumbnails(self) -> Tensor:
-        """uint8, (n, c, h, w)."""
-
-    def name(self, item: int) -> str:
-        """Give the name of an item."""
-
-    def class_of(self, item: int) -> str:
-        """Give the name of the class of an item."""
-
-
 class Thumbnails:
     """Small pictures of items as figure elements; each is encoded once."""
 
-    def __init__(self, material: Pictured, *, side: int = 96) -> None:
-        self.material = material
-        self.side = side
+    def __init__(self, items: Items, classes: Sequence[str], *, side: int = 96) -> None:
+        self.items, self.classes, self.side = items, classes, side
         self._encoded: dict[int, str] = {}
 
     def figure(self, item: int, note: str = "", *, wrong: bool = False) -> str:
         """Make the figure of an item, its name and class below it."""
-        name, of_class = self.material.name(item), self.material.class_of(item)
+        name, of_class = self.items.name(item), self.classes[int(self.items.labels[item])]
         short = _last_part(name, of_class)
         told = f"{name}, {of_class}" + (f", {note}" if note else "") + (", wrong" if wrong else "")
-        _, _, h, w = self.material.thumbnails.shape
+        _, _, h, w = self.items.thumbnails.shape
         tiny = ' class="tiny"' if max(h, w) < _TINY else ""
         marked = ' class="wrong"' if wrong else ""
         return (
@@ -188,7 +171,7 @@ class Thumbnails:
 
     def _uri(self, item: int) -> str:
         if item not in self._encoded:
-            pixels = shrink(self.material.thumbnails[item : item + 1].cpu(), side=self.side)[0].numpy()
+            pixels = shrink(self.items.thumbnails[item : item + 1].cpu(), side=self.side)[0].numpy()
             self._encoded[item] = data_uri(thumbnail_png(pixels))
         return self._encoded[item]
 

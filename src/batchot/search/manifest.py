@@ -13,9 +13,9 @@ from typing import Any
 
 from batchot.errors import RunError
 from batchot.files import write_json
-from batchot.search.approximate import Probing
 from batchot.search.confidence import Calibration
 from batchot.search.records import SearchError, printable
+from batchot.search.store import Probing
 from batchot.shapes.shape import Up
 
 FORMAT = 1

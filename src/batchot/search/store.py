@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from batchot.errors import require
-from batchot.search.approximate import (
-    EXACT_BELOW,
-    ApproximateReport,
-    Probing,
-    build_index,
-    choose_probing,
-)
 from batchot.search.records import (
     Filters,
     Hit,
@@ -29,6 +26,7 @@ from batchot.search.records import (
     ids,
     plain,
     quoted,
+    words_of,
 )
 
 if TYPE_CHECKING:
@@ -49,9 +47,18 @@ class ShapeStore:
         self.uri, self._table = uri, table
         self.probing = probing or Probing()
         self.dimensions = int(table.schema.field("vector").type.list_size)
+        photo = "photo" in table.schema.names
+        self.photo_dimensions = int(table.schema.field("photo").type.list_size) if photo else 0
 
     @classmethod
-    def create(cls, uri: str, dimensions: int, *, storage_options: Mapping[str, str] | None = None) -> Self:
+    def create(
+        cls,
+        uri: str,
+        dimensions: int,
+        *,
+        photo_dimensions: int = 0,
+        storage_options: Mapping[str, str] | None = None,
+    ) -> Self:
         """Make an empty store, or open the one that is there."""
         from batchot.search.schema import TABLE, table_schema
 
@@ -60,7 +67,7 @@ class ShapeStore:
             if TABLE in database.list_tables().tables:
                 table = database.open_table(TABLE)
             else:
-                table = database.create_table(TABLE, schema=table_schema(dimensions))
+                table = database.create_table(TABLE, schema=table_schema(dimensions, photo_dimensions))
         store = cls(uri, table)
         if store.dimensions != dimensions:
             raise SearchError(f"{uri} holds embeddings of {store.dimensions} dimensions, not {dimensions}")
@@ -238,21 +245,27 @@ class ShapeStore:
         )
 
     def search(
-        self, vector: NDArray[np.float32], k: int, *, filters: Filters | None = None, exact: bool = False
+        self,
+        vector: NDArray[np.float32],
+        k: int,
+        *,
+        filters: Filters | None = None,
+        exact: bool = False,
+        photo: bool = False,
     ) -> list[Hit]:
-        """Find the shapes with the nearest embeddings."""
+        """Find the shapes with the nearest embeddings, or the nearest to a photo."""
         from batchot.search.schema import HIT_COLUMNS, hit_of
 
-        if vector.shape != (self.dimensions,) or not np.isfinite(vector).all():
-            raise SearchError(
-                f"an embedding must be {self.dimensions} finite numbers, got shape {vector.shape}"
-            )
+        d = self.photo_dimensions if photo else self.dimensions
+        if vector.shape != (d,) or not np.isfinite(vector).all():
+            raise SearchError(f"an embedding must be {d} finite numbers, got shape {vector.shape}")
         with _named(self.uri):
-            query = self._table.search(np.ascontiguousarray(vector, np.float32), vector_column_name="vector")
+            column = "photo" if photo else "vector"
+            query = self._table.search(np.ascontiguousarray(vector, np.float32), vector_column_name=column)
             query = query.distance_type("l2").select([*HIT_COLUMNS, "_distance"]).limit(k)
             if (where := (filters or Filters()).where()) is not None:
                 query = query.where(where, prefilter=True)
-            query = query.bypass_vector_index() if exact else query.nprobes(self.probing.probes)
+            query = query.bypass_vector_index() if exact or photo else query.nprobes(self.probing.probes)
             rows = query.to_arrow().to_pylist()
         return sorted((hit_of(row) for row in rows), key=lambda hit: (hit.distance, hit.id))
 
@@ -357,3 +370,93 @@ def _named(uri: str) -> Iterator[None]:
         text = plain((str(error).strip().splitlines() or [""])[0])[:500] or type(error).__name__
         hint = "" if "://" in uri else "; batchot index verify says more, batchot index build makes it anew"
         raise Unavailable(f"{uri}: {text}{hint}") from error
+
+
+EXACT_BELOW = 50_000
+"""With fewer shapes search is exact: comparing with all takes a few milliseconds (benchmarks/search_speed.py)."""
+RECALL = 0.97
+"""Recall@10 that is asked for of stored vectors, which are found a little better than fresh ones: of these, 0.95."""
+_K = 10
+_QUERIES = 200
+_STEPS = (8, 16, 32, 64, 128, 256, 512)
+
+
+@dataclass(frozen=True)
+class Probing:
+    """How an approximate index is searched."""
+
+    probes: int = 32  # cells that are looked into
+
+
+@dataclass(frozen=True)
+class ApproximateReport:
+    """What was built, and how well it finds."""
+
+    kind: str  # of the index
+    recall: float  # share of the ten nearest that are found, over 200 stored shapes as queries, themselves left out
+    probes: int  # see `Probing`
+    shapes: int  # how many there were
+    queries: int  # by how many the recall was measured
+    seconds: float  # that building took
+
+
+def build_index(table: Any, n: int) -> float:
+    """Build the index of a table of n rows, cells of whole vectors (IVF_FLAT), and give the seconds that it took."""
+    from lancedb.index import BTree, IvfFlat
+
+    start = time.perf_counter()
+    partitions = int(min(max(np.sqrt(n), 1), n // 20 or 1))
+    # Vectors that are quantised (IVF_PQ) must be compared again with the stored ones, whose reading takes longer than
+    # scanning whole ones: benchmarks/search_speed.py.
+    config = IvfFlat(distance_type="l2", num_partitions=partitions, max_iterations=20)
+    table.create_index("vector", config=config, replace=True)
+    table.create_index("id", config=BTree(), replace=True)  # previews and thumbnails are looked up by it
+    return time.perf_counter() - start
+
+
+def choose_probing(store: Any, seconds: float) -> ApproximateReport:
+    """Find how little has to be looked at for the recall that is asked for."""
+    n = len(store)
+    rng = np.random.default_rng(0)
+    names = store.ids_at(np.sort(rng.choice(n, min(_QUERIES, n), replace=False)))
+    queries = [(name, store.vector(name)) for name in names]
+
+    def found(exact: bool) -> list[set[str]]:
+        results = []
+        for name, vector in queries:
+            hits = [hit.id for hit in store.search(vector, _K + 1, exact=exact) if hit.id != name]
+            results.append(set(hits[:_K]))
+        return results
+
+    truth = found(True)
+    recall = 0.0
+    for probes in _STEPS:
+        store.probing = Probing(probes)
+        hits = found(False)
+        recall = float(np.mean([len(a & b) / max(len(b), 1) for a, b in zip(hits, truth, strict=True)]))
+        if recall >= RECALL:
+            break
+    return ApproximateReport("IVF_FLAT", recall, probes, n, len(queries), seconds)
+
+
+def by_relevance(names: Mapping[str, str], words: Sequence[str]) -> list[str]:
+    """Order shapes whose names hold words: those of which more are whole words of the name come first."""
+    wanted = set(words)
+
+    def key(id: str) -> tuple[int, list[tuple[int, str]]]:
+        name = names[id].lower()
+        parts = [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]
+        return -len(wanted.intersection(words_of(name))), parts
+
+    return sorted(names, key=key)
+
+
+def no_such_name(words: Sequence[str], store: ShapeStore) -> str:
+    """Say which word no name holds, and which one may be meant; "" where each is held by some."""
+    for word in words:
+        if store.count(Filters(text=word)):
+            continue
+        there = {other for name in (*store.names().values(), *store.classes()) for other in words_of(name)}
+        closest = get_close_matches(word, sorted(there), 1)
+        return f"no name and no class holds {word!r}" + (f"; did you mean {closest[0]!r}?" if closest else "")
+    return ""

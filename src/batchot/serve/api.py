@@ -158,7 +158,7 @@ def _search_routes(searcher: Searcher, queue: WorkQueue) -> APIRouter:
         k: Count = 20,
         offset: Offset = 0,
         filters: Filters = chosen,
-        kind: Literal["auto", "shape", "picture", "sketch"] = "auto",
+        kind: search.QueryKind = "auto",
         up: Annotated[
             Literal["auto", "z", "y"],
             Query(description="the axis of the file that points up; auto: that of the files of the index"),
@@ -169,14 +169,14 @@ def _search_routes(searcher: Searcher, queue: WorkQueue) -> APIRouter:
         """Find the shapes nearest to a mesh, a point cloud, a picture or a drawing."""
         files = await _files_of(request)
         client = request.client.host if request.client else "local"
-        parts = []
+        parts: list[search.Query] = []
         key = ""
         for data, named in files:
 
             def embed(seconds: float | None, data: bytes = data, named: str = name or named) -> search.Query:
                 return searcher.embed_bytes(data, named, kind=kind, up=up, picture=True, seconds=seconds)
 
-            part = await _unless_left(request, queue.run(client, data, embed))
+            part = await _unless_left(request, queue.run(client, data, embed, admitted=bool(parts)))
             parts.append(part)
             key += f"{part.fingerprint} {part.what} {part.content} {up} {name or named} "
         query = searcher.fuse(parts)
@@ -370,7 +370,8 @@ def add_health(app: FastAPI, searcher: Searcher, queue: WorkQueue) -> None:
     def look() -> bool:
         try:
             searcher.sandbox.check()
-            return len(searcher.store) >= 0 and queue.places.has("health")
+            searcher.search_names(Filters(), k=1)  # reads a row: the count is known without looking
+            return queue.expected_wait("", "drawing") <= queue.wait_seconds
         except SearchError as error:
             _LOG.warning("not ready: %s", error)
             return False

@@ -82,7 +82,7 @@ class SearchAnswer(BaseModel):
 
     hits: list[Shape] = Field(description="nearest first, or as sort says")
     total: int = Field(description="shapes that pass the filters")
-    query: Literal["shape", "drawing", "name"] = Field(
+    query: Literal["shape", "drawing", "photo", "name"] = Field(
         description="as what the query was taken; name where only names and filters were asked for"
     )
     top_class: str | None
@@ -127,6 +127,7 @@ class Info(BaseModel):
     classes: int
     dimensions: int
     takes_drawings: bool
+    takes_photos: bool
     built: str
     approximate: bool
     recall: float | None = Field(description="measured recall@10; null where search is exact")
@@ -146,6 +147,7 @@ class Info(BaseModel):
             classes=len([name for name in about.classes if name]),
             dimensions=about.dimensions,
             takes_drawings=about.takes_drawings,
+            takes_photos=about.takes_photos,
             built=about.built,
             approximate=about.approximate,
             recall=about.recall,

@@ -32,11 +32,10 @@ _ABOUT = (
 _PAGE = Path(str(files("batchot.serve")))
 
 
-def make_app(searcher: Searcher, protection: Protection, door: Door, workers: int) -> ASGIApp:
+def make_app(searcher: Searcher, protection: Protection, door: Door, queue: WorkQueue) -> ASGIApp:
     """Make the server of an index."""
     from batchot import __version__
 
-    queue = WorkQueue(workers)
     record = Record()
 
     @asynccontextmanager
@@ -59,9 +58,9 @@ def make_app(searcher: Searcher, protection: Protection, door: Door, workers: in
     _add_description(app, protection)
     _add_page(app)
 
-    def admit(client: str) -> None:
+    def admit(client: str, n: int) -> None:
         try:
-            queue.check(client)
+            queue.check(client, n)
         except Busy as busy:
             raise Refused(
                 503, "busy", f"{busy}; try again in {busy.retry_after} s", busy.retry_after
@@ -75,6 +74,8 @@ def make_app(searcher: Searcher, protection: Protection, door: Door, workers: in
 
     record.gauge("queue_waiting", "Files that wait to be read", lambda: queue.waiting)
     record.gauge("queue_running", "Files that are being read", lambda: queue.running)
+    wait = "Seconds that a drawing would wait to be read, as expected"
+    record.gauge("queue_wait_seconds", wait, lambda: queue.expected_wait("", "drawing"))
     record.gauge("reader_processes", "Processes that read files", lambda: searcher.sandbox.alive)
     record.gauge("connections", "Open connections", lambda: door.shares.used)
     record.gauge("refused_connections", "Connections that were closed", lambda: door.refused.total())

@@ -120,7 +120,7 @@ class Guard:
     """An ASGI application in front of another."""
 
     def __init__(
-        self, app: ASGIApp, protection: Protection, record: Record, admit: Callable[[str], None]
+        self, app: ASGIApp, protection: Protection, record: Record, admit: Callable[[str, int], None]
     ) -> None:
         self.app, self.protection, self.record, self.admit = app, protection, record, admit
         self.requests, self.bytes = Shares(protection.at_once), Shares(protection.waiting_bytes)
@@ -129,6 +129,8 @@ class Guard:
         """Answer, or pass on."""
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
+        # uvicorn's own scope stays: by it a HEAD may go without its body
+        method, scope = scope["method"], dict(scope)
         client = scope["client"][0] if scope.get("client") else "local"
         answer = _Answer(scope, send)
         start = time.perf_counter()
@@ -144,7 +146,8 @@ class Guard:
             if not answer.started:
                 await _refuse(answer, Refused(500, "internal", "the server failed; its log says why"))
         finally:
-            self.record(scope, client, answer.status or 499, answer.bytes, time.perf_counter() - start)
+            seconds = time.perf_counter() - start
+            self.record({**scope, "method": method}, client, answer.status or 499, answer.bytes, seconds)
 
     async def _answer(self, scope: Scope, receive: Receive, answer: _Answer, client: str) -> None:
         headers = {key.decode("latin-1").lower(): value.decode("latin-1") for key, value in scope["headers"]}
@@ -159,9 +162,9 @@ class Guard:
                 return
         if scope["method"] == "HEAD":
             scope["method"] = "GET"
-        self._check_length(headers)
+        length = self._length(headers)
         if scope["method"] == "POST":
-            self.admit(client)
+            self.admit(client, length)
         body = await self._body(receive, client, self.protection.body_bytes)
         try:
             if not self.requests.take(client):
@@ -266,14 +269,13 @@ class Guard:
         path = f"{self.protection.prefix}/"
         return f"{self.protection.cookie}={token}; Path={path}; HttpOnly; SameSite=Strict{secure}"
 
-    def _check_length(self, headers: Mapping[str, str]) -> None:
-        length = headers.get("content-length")
-        if length is None:
-            return
+    def _length(self, headers: Mapping[str, str]) -> int:
+        length = headers.get("content-length", "0")
         if not (length.isascii() and length.isdigit()):
             raise Refused(400, "length", "the length of the request is no number")
         if int(length) > self.protection.body_bytes:
             raise _too_large(self.protection.body_bytes)
+        return int(length)
 
     async def _body(self, receive: Receive, client: str, most: int) -> bytes:
         """The whole body; its bytes count until they are given back."""

@@ -86,6 +86,9 @@ const Page = {
               anywhere, or paste it; several of one thing are asked for as one</label>
             <input id="file" type="file" multiple @change="chosen">
           </div>
+          <div class="filter axis" v-if="info?.takes_photos"><label for="as">a picture is</label>
+            <select id="as" v-model="as" @change="turned"><option value="auto">what its pixels say</option>
+              <option value="photo">a photo of an object</option><option v-if="info.takes_drawings" value="picture">a drawing</option></select></div>
           <div class="filter axis"><label for="up">axis of the file that points up</label>
             <select id="up" v-model="up" @change="turned"><option value="auto">as in the index</option>
               <option value="z">z</option><option value="y">y</option></select></div>
@@ -156,7 +159,7 @@ const Page = {
       answer: null, error: "", page: 0, picture: "", looked: [], compared: [], copied: false,
       trail: [], // the questions before this one, { name, depth: in the history of the browser }
       canCopy: !!navigator.clipboard, busy: false, trouble: "", locked: false, over: false,
-      below: false, up: "auto", dark: localStorage.getItem("batchot colours") ?? "auto", system: false,
+      below: false, up: "auto", as: "auto", dark: localStorage.getItem("batchot colours") ?? "auto", system: false,
     };
   },
   computed: {
@@ -496,6 +499,7 @@ const Page = {
         return { body: this.files[0] ?? (await this.$refs.pad?.picture()), headers };
       }
       about.set("up", this.up);
+      if (this.as !== "auto" && this.files.every((file) => file.type.startsWith("image/"))) about.set("kind", this.as);
       if (this.files.length === 1) {
         about.set("name", asked.name);
         return { body: this.files[0], headers };

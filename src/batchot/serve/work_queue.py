@@ -1,31 +1,40 @@
-"""The queue before the processes that read files: bounded, fair, and quick for what is quick."""
+"""The queue before the processes that read files: bounded by time, fair, and quick for what is quick."""
 
 from __future__ import annotations
 
 import asyncio
+import heapq
 import math
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 from batchot.search.records import QueryRefused
-from batchot.serve.door import Shares
 
 T = TypeVar("T")
-PLACES = 32
+Kind = Literal["drawing", "photo", "shape", "large"]
+WAIT_SECONDS = 10.0
+"""That a question may be expected to wait; one that would wait longer is refused at once."""
 QUICK_SECONDS = 3.0
 """That a file may take which is thought to be quick; then it waits with the slow ones."""
+SECONDS: dict[Kind, float] = {"drawing": 0.2, "photo": 0.6, "shape": 1.5, "large": 6.0}
+"""That a file of a kind is thought to take, until some were measured."""
 _QUICK_PICTURE, _QUICK_SHAPE = 1 << 20, 256 << 10  # bytes
-_HEAD_START = 3.0  # seconds that what is quick is ahead of what is not
+_LEAST_SECONDS, _WEIGHT = 0.05, 0.1  # of an estimate, and of a new measurement in it
+_PATIENCE = 3.0  # a file lets pass what came within so many times its own seconds
+_MOST_PATIENCE = 30.0  # but nothing that came later than this: none starves
 _SLOW_FOR = 60.0  # seconds for which the shapes of a client count as slow after one was
-_PICTURES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"RIFF")
+_FORGET = 10.0  # seconds in which half of what a client has used is forgotten
+_MOST_CLIENTS = 1000  # that are remembered
+_PHOTO = b"\xff\xd8\xff"  # JPEG: few draw into it, and a photo is cleaned before it is taken
+_PICTURES = (b"\x89PNG", _PHOTO, b"GIF8", b"BM", b"RIFF")
 
 
 class Busy(Exception):
-    """There is no place in the queue."""
+    """A question would wait too long."""
 
     def __init__(self, retry_after: int) -> None:
         super().__init__("the server has much to do")
@@ -35,25 +44,32 @@ class Busy(Exception):
 @dataclass(eq=False)
 class _Job(Generic[T]):
     client: str
-    rank: int  # 0 a picture, 1 a small shape, 2 anything else
+    kind: Kind
+    since: float
     work: Callable[[float | None], T]  # told how many seconds it may take
-    since: float = field(default_factory=time.monotonic)
     result: asyncio.Future[T] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    begun: float = 0.0
 
 
 class WorkQueue:
-    """Runs work in threads, for each of which the sandbox has a process."""
+    """Runs work in threads, for each of which the sandbox has a process.
 
-    def __init__(self, workers: int, places: int = PLACES) -> None:
-        self.workers = workers
-        self.places = Shares(places)
+    Next is the file with the least of: when it came, plus a few times the seconds that it and those of its client
+    before it are expected to take. Short ones pass long ones for a while, and a client with many files lets others in
+    between.
+    """
+
+    def __init__(
+        self, workers: int, wait_seconds: float = WAIT_SECONDS, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.workers, self.wait_seconds = workers, wait_seconds
+        self.seconds = dict(SECONDS)  # that a file of a kind takes, by those that were measured
+        self._clock = clock
         self._threads = ThreadPoolExecutor(workers + 1, thread_name_prefix="read")
         self._waiting: list[_Job[Any]] = []
-        self._running: Counter[str] = Counter()
-        self._slow_running = 0
-        self._served: dict[str, float] = {}
+        self._running: list[_Job[Any]] = []
+        self._used: dict[str, tuple[float, float]] = {}  # seconds that a client had, and when that was
         self._slow_until: dict[str, float] = {}
-        self._mean_seconds = 1.0
 
     @property
     def waiting(self) -> int:
@@ -63,23 +79,52 @@ class WorkQueue:
     @property
     def running(self) -> int:
         """How much is being worked on."""
-        return self._running.total()
+        return len(self._running)
 
-    def check(self, client: str) -> None:
-        """Refuse a client that could not wait, before its file has arrived."""
-        if not self.places.has(client):
-            raise Busy(max(1, min(120, math.ceil(self._mean_seconds * (self.waiting + 1) / self.workers))))
+    def check(self, client: str, n: int = 0) -> None:
+        """Refuse a client that would wait too long, before its file of n bytes has arrived: it may be any quick one."""
+        self._admit(client, "drawing" if n <= _QUICK_PICTURE else "large")
 
-    async def run(self, client: str, data: bytes, work: Callable[[float | None], T]) -> T:
-        """Do work when it is its turn; cancel it to leave."""
-        rank = self._rank(client, data)
+    def expected_wait(self, client: str, kind: Kind) -> float:
+        """Give the seconds that a file would wait, were it to come now."""
+        now = self._clock()
+        ends = []  # of what runs, and which of it is slow
+        for job in self._running:
+            left = max(self.seconds[job.kind] - (now - job.begun), self.seconds[job.kind] / 4)
+            ends.append((left, job.kind == "large"))
+        heapq.heapify(ends)
+        slow, passed = sum(large for _, large in ends), 0.0
+        new = _Job(client, kind, now, lambda seconds: None, result=None)  # type: ignore[arg-type]
+        waiting = self._in_order([*self._waiting, new], now)
+        while True:
+            following = self._next(waiting, len(ends), slow)
+            if following is new:
+                return passed
+            if following is None:
+                passed, large = heapq.heappop(ends)
+                slow -= large
+            else:
+                waiting.remove(following)
+                heapq.heappush(ends, (passed + self.seconds[following.kind], following.kind == "large"))
+                slow += following.kind == "large"
+
+    async def run(
+        self, client: str, data: bytes, work: Callable[[float | None], T], *, admitted: bool = False
+    ) -> T:
+        """Do work when it is its turn; cancel it to leave.
+
+        Where it was admitted, as a further file of a question, it is not refused.
+        """
+        kind = self._kind(client, data)
+        if not admitted:
+            self._admit(client, kind)
         try:
-            return await self._wait(client, rank, work)
+            return await self._wait(client, kind, work)
         except QueryRefused as error:
-            if rank == 2 or error.reason != "time":
+            if kind == "large" or error.reason != "time":
                 raise
-            self._slow_until[client] = time.monotonic() + _SLOW_FOR
-            return await self._wait(client, 2, work)
+            self._slow_until[client] = self._clock() + _SLOW_FOR
+            return await self._wait(client, "large", work)
 
     def close(self) -> None:
         """Begin nothing any more."""
@@ -87,16 +132,21 @@ class WorkQueue:
             job.result.cancel()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    def _rank(self, client: str, data: bytes) -> int:
-        if data.startswith(_PICTURES):
-            return 0 if len(data) <= _QUICK_PICTURE else 2
-        slow = self._slow_until.get(client, 0.0) > time.monotonic()
-        return 1 if len(data) <= _QUICK_SHAPE and not slow else 2
+    def _admit(self, client: str, kind: Kind) -> None:
+        wait = self.expected_wait(client, kind)
+        if wait > self.wait_seconds:
+            raise Busy(min(120, math.ceil(wait)))
 
-    async def _wait(self, client: str, rank: int, work: Callable[[float | None], T]) -> T:
-        self.check(client)
-        self.places.take(client)
-        job = _Job(client, rank, work)
+    def _kind(self, client: str, data: bytes) -> Kind:
+        if data.startswith(_PICTURES):
+            if len(data) > _QUICK_PICTURE:
+                return "large"
+            return "photo" if data.startswith(_PHOTO) else "drawing"
+        slow = self._slow_until.get(client, 0.0) > self._clock()
+        return "shape" if len(data) <= _QUICK_SHAPE and not slow else "large"
+
+    async def _wait(self, client: str, kind: Kind, work: Callable[[float | None], T]) -> T:
+        job = _Job(client, kind, self._clock(), work)
         self._waiting.append(job)
         self._start()
         try:
@@ -104,49 +154,60 @@ class WorkQueue:
         finally:
             if job in self._waiting:  # nobody waits for it any more
                 self._waiting.remove(job)
-                self.places.give(client)
+
+    def _in_order(self, jobs: list[_Job[Any]], now: float) -> list[_Job[Any]]:
+        """Waiting files as they would be begun, were all threads free for all of them."""
+        before: dict[str, float] = defaultdict(float)
+        turns: list[tuple[float, int, _Job[Any]]] = []
+        for job in sorted(jobs, key=lambda job: job.since + _PATIENCE * self.seconds[job.kind]):
+            before[job.client] += self.seconds[job.kind]
+            patience = _PATIENCE * (before[job.client] + self._used_by(job.client, now))
+            turns.append((job.since + min(patience, _MOST_PATIENCE), len(turns), job))
+        return [job for *_, job in sorted(turns)]
+
+    def _used_by(self, client: str, now: float) -> float:
+        seconds, when = self._used.get(client, (0.0, now))
+        return float(seconds * 0.5 ** ((now - when) / _FORGET))
+
+    def _next(self, ordered: list[_Job[Any]], running: int, slow: int) -> _Job[Any] | None:
+        if running > self.workers:
+            return None
+        # one thread is left to what is quick
+        return next((job for job in ordered if job.kind != "large" or slow < self.workers), None)
 
     def _start(self) -> None:
         """Begin as much as there is room for."""
-        while self._waiting and self.running <= self.workers:
-            # one thread is left to what is quick
-            fits = [job for job in self._waiting if job.rank < 2 or self._slow_running < self.workers]
-            if not fits:
+        while self._waiting:
+            slow = sum(job.kind == "large" for job in self._running)
+            job = self._next(self._in_order(self._waiting, self._clock()), self.running, slow)
+            if job is None:
                 return
-            job = min(fits, key=self._turn)
             self._waiting.remove(job)
-            self.places.give(job.client)
             self._begin(job)
 
-    def _turn(self, job: _Job[Any]) -> tuple[float, ...]:
-        served = self._served.get(job.client, 0.0)
-        return (self._running[job.client], served, job.since + _HEAD_START * job.rank)
-
     def _begin(self, job: _Job[Any]) -> None:
-        start = time.monotonic()
-        self._running[job.client] += 1
-        self._slow_running += job.rank == 2
-        self._served[job.client] = start
-        if len(self._served) > 1000:  # of clients that are long gone
-            self._served = dict(sorted(self._served.items(), key=lambda item: item[1])[-500:])
-            self._slow_until = {client: t for client, t in self._slow_until.items() if t > start}
+        job.begun = now = self._clock()
+        self._running.append(job)
+        self._used[job.client] = (self._used_by(job.client, now) + self.seconds[job.kind], now)
+        if len(self._used) > _MOST_CLIENTS:  # of clients that are long gone
+            self._used = dict(sorted(self._used.items(), key=lambda item: item[1][1])[-_MOST_CLIENTS // 2 :])
+            self._slow_until = {client: t for client, t in self._slow_until.items() if t > now}
 
         def done(future: asyncio.Future[Any]) -> None:
-            self._running[job.client] -= 1
-            self._running += Counter()  # drops zeros
-            self._slow_running -= job.rank == 2
-            self._mean_seconds += 0.1 * (time.monotonic() - start - self._mean_seconds)
+            self._running.remove(job)
+            error = None if future.cancelled() else future.exception()
+            took, expected = self._clock() - job.begun, self.seconds[job.kind]
+            if error is None or took > expected:  # what is refused at once says nothing of the others
+                self.seconds[job.kind] = max(_LEAST_SECONDS, expected + _WEIGHT * (took - expected))
             if not job.result.done():
                 if future.cancelled():
                     job.result.cancel()
-                elif (error := future.exception()) is not None:
+                elif error is not None:
                     job.result.set_exception(error)
                 else:
                     job.result.set_result(future.result())
-            elif not future.cancelled():
-                future.exception()  # nobody waits for it
             self._start()
 
         loop = asyncio.get_running_loop()
-        seconds = QUICK_SECONDS if job.rank < 2 else None
+        seconds = None if job.kind == "large" else QUICK_SECONDS
         loop.run_in_executor(self._threads, job.work, seconds).add_done_callback(done)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from batchot.errors import MissingExtraError, ShapeError, ShapeWarning
-    from batchot.shapes.formats.hdf5 import read_hdf5_clouds
+    from batchot.shapes.formats.points import read_hdf5_clouds
     from batchot.shapes.formats.read import load_shape, read_shape
     from batchot.shapes.normalize import normalize_shape
     from batchot.shapes.sample import farthest_points, sample_surface
@@ -33,7 +33,7 @@ _HOMES = {
     "farthest_points": "batchot.shapes.sample",
     "load_shape": "batchot.shapes.formats.read",
     "normalize_shape": "batchot.shapes.normalize",
-    "read_hdf5_clouds": "batchot.shapes.formats.hdf5",
+    "read_hdf5_clouds": "batchot.shapes.formats.points",
     "read_shape": "batchot.shapes.formats.read",
     "sample_surface": "batchot.shapes.sample",
 }

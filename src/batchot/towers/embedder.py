@@ -75,11 +75,7 @@ class Embedder(nn.Module):
         return self.spec.normalized
 
     def tower(self, name: str | None = None) -> Tower:
-        """Give a tower; the name may be left out where there is only one.
-
-        Raises:
-            ValueError: there is no such tower, or which one is not said
-        """
+        """Give a tower; the name may be left out where there is only one."""
         if name is None and len(self.towers) == 1:
             name = next(iter(self.towers))
         if name is None or name not in self.towers:

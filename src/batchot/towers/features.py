@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 import time
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
@@ -25,7 +23,8 @@ from batchot.data.batches.samplers import generator_for
 from batchot.data.samples import Samples
 from batchot.data.sets.places import cache_folder
 from batchot.device import reuse_large_blocks
-from batchot.errors import DataError
+from batchot.errors import DataError, RunError
+from batchot.files import write_atomically
 from batchot.models.efficientnet_lite import EfficientNetLite
 
 _FORMAT = 1  # raised when the features of the same samples would come out otherwise
@@ -212,6 +211,11 @@ def _make(
     def job(form: str, part: list[int]) -> tuple[str, list[int], NDArray[np.float16]]:
         return form, part, extractor(samples, part, [keys[k] for k in part], form)
 
+    def keep(future: Future[tuple[str, list[int], NDArray[np.float16]]]) -> None:
+        form, part, made = future.result()
+        stores[form].add([keys[k] for k in part], made)
+        bar.update(len(part))
+
     total = sum(len(missing) for _, missing in work)
     written = time.monotonic()
     # Batches side by side, each on one core, keep the cores busier than all cores on each operation in turn.
@@ -229,17 +233,16 @@ def _make(
                         exhausted = True
                     else:
                         running.add(pool.submit(job, *following))
-                done, running = wait(running, return_when=FIRST_COMPLETED)
-                for future in done:
-                    form, part, made = future.result()
-                    stores[form].add([keys[k] for k in part], made)
-                    bar.update(len(part))
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    keep(future)
+                    running.remove(future)
                 if time.monotonic() - written > _PACK_SECONDS:
                     _flush(stores)
                     written = time.monotonic()
         finally:
-            for future in running:
-                future.cancel()
+            for future in [each for each in running if not each.cancel()]:  # what is being made is kept too
+                if future.exception() is None:
+                    keep(future)
             torch.set_num_threads(threads)
             _flush(stores)
 
@@ -277,19 +280,11 @@ class _Store:
         name = hashlib.sha256("".join(keys).encode()).hexdigest()[:32]
         path = self.folder / f"{name}.npz"
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=self.folder, suffix=".part", delete=False) as file:
-                try:
-                    np.savez(file, keys=np.array(keys), features=features)
-                    file.close()
-                    os.replace(file.name, path)
-                except BaseException:
-                    os.unlink(file.name)
-                    raise
-        except OSError as error:
+            write_atomically(path, lambda file: np.savez(file, keys=np.array(keys), features=features))
+        except RunError as error:
             raise DataError(
-                f"cannot write in {self.folder}: {error.strerror or error}; make room on that disk, or set "
-                "XDG_CACHE_HOME to a folder on another one"
+                f"cannot write in {self.folder} ({error}); make room on that disk, or set XDG_CACHE_HOME to a folder "
+                "on another one"
             ) from error
         self.known |= {key: (path, row) for row, key in enumerate(keys)}
         self._pending = []

@@ -6,15 +6,20 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from batchot.errors import SearchError
+
 if TYPE_CHECKING:
-    from batchot.models.features import NetworkName
+    from batchot.data.cloud_reading import CloudSettings
+    from batchot.models.backbones import NetworkName
     from batchot.models.heads import Activation
     from batchot.models.mvcnn import Pooling
+    from batchot.shapes.shape import Up
+    from batchot.shapes.views.settings import ViewSettings
 
 Takes = Literal["views", "cloud", "image"]
 FORMAT = 2
@@ -62,7 +67,7 @@ class TowerSpec:
     channels_apart: bool = False  # each channel of a view is a picture of its own
     dropout: float = 0.0  # of the metric network, in training
     channels_last: bool = False  # lay samples out with their channels last
-    # how files become samples, a part of `batchot.towers.inputs.Inputs.to_json`; None: only its data set knows
+    # how files become samples, a part of `batchot.towers.spec.Inputs.to_json`; None: only its data set knows
     seen: dict[str, Any] | None = None
     data: str = ""  # name of the data set that it was trained on
 
@@ -105,7 +110,7 @@ class EmbedderSpec:
 
     @property
     def inputs(self) -> dict[str, Any] | None:
-        """How shapes and drawings are made ready, see `batchot.towers.inputs.Inputs`; None without shapes."""
+        """How shapes and drawings are made ready, see `batchot.towers.spec.Inputs`; None without shapes."""
         if self.gallery is None or self.towers[self.gallery].seen is None:
             return None
         drawing = None if self.drawing is None else self.towers[self.drawing].seen
@@ -152,3 +157,213 @@ def full_names(weights: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         f"{prefix}towers.{ONLY}.{name.removeprefix(prefix)}" if name.startswith(old) else name: value
         for name, value in weights.items()
     }
+
+
+SKETCH_SETS = ("sketches", "quickdraw", "line-drawings", "shrec13-sketches", "shrec14-sketches")
+SKETCH_SIDE = 64
+"""Height and width of drawings where nothing is said, pixels."""
+
+
+class Samples(NamedTuple):
+    """What the training data of a tower says of its network."""
+
+    shape: tuple[int, ...]  # of a sample as the network gets it
+    mean: tuple[float, ...]  # of the pixels, by channel; empty for clouds
+    std: tuple[float, ...]
+
+
+def describe(
+    settings: Mapping[str, Any], classes: tuple[str, ...], normalized: bool, samples: Mapping[str, Samples]
+) -> EmbedderSpec:
+    """Say what the network of a run is; settings that an older run does not have are as they were then."""
+    loss, together = settings["loss"], settings.get("together", {})
+    named = settings.get("towers", {ONLY: settings})
+    towers = {name: _tower({**settings, **own}, samples[name]) for name, own in named.items()}
+    return EmbedderSpec(
+        classes=classes,
+        dimensions=next(iter(towers.values())).widths[-1],
+        normalized=normalized,
+        head=loss.get("head", "linear") if loss["cross_entropy_weight"] > 0 else None,
+        head_scale=loss.get("head_scale", 10.0),
+        towers=towers,
+        share=together.get("share", "none"),
+        separate_norm=together.get("norm", "separate") == "separate",
+    )
+
+
+def _tower(settings: Mapping[str, Any], samples: Samples) -> TowerSpec:
+    data, model, shapes = settings["data"], settings["model"], settings.get("shapes", {})
+    network = model["name"]
+    of_shapes, rendered = network not in ("lenet", "cnn"), False
+    order, projection, seen = None, None, None
+    if network == "mvcnn":
+        from batchot.shapes.render.cameras import make_cameras, mirror_order
+
+        rendered = shapes["views"] == "rendered"
+        order = mirror_order(make_cameras(shapes["cameras"]).rotations)
+        if not rendered:
+            projection = Projection(shapes["cameras"], shapes["size"], shapes["radius"], shapes["margin"])
+    if of_shapes:
+        seen = _views(shapes) if rendered else _cloud(shapes)
+    elif data["name"] in SKETCH_SETS:
+        seen = {"size": data.get("image_size") or SKETCH_SIDE}
+    cloud = of_shapes and not rendered
+    return TowerSpec(
+        takes="cloud" if cloud else "views" if of_shapes else "image",
+        input_shape=(shapes["points"], 3) if cloud else samples.shape,
+        network=network,
+        widths=tuple(model["widths"]),
+        activation=model["activation"],
+        batch_norm=model["batch_norm"],
+        channels=tuple(model["channels"]),
+        backbone=model["backbone"],
+        backbone_config=None,
+        pooling=model["pooling"],
+        mean=samples.mean,
+        std=samples.std,
+        projection=projection,
+        flip=settings["evaluation"].get("flip", False),
+        mirror_order=order,
+        channels_apart=model.get("channels_apart", False),
+        dropout=model.get("dropout", 0.0),
+        channels_last=settings.get("channels_last", False),
+        seen=seen,
+        data=data["name"],
+    )
+
+
+def _views(shapes: Mapping[str, Any]) -> dict[str, Any]:
+    from batchot.shapes.views.settings import ViewSettings
+    from batchot.towers.spec import Inputs, ViewsInput
+
+    names = ("cameras", "size", "antialias", "up")
+    given = {name: shapes[name] for name in names if name in shapes}
+    settings = ViewSettings(**given, channels=tuple(shapes["channels"]))
+    return dict(Inputs(ViewsInput(settings)).to_json()["shape"])
+
+
+def _cloud(shapes: Mapping[str, Any]) -> dict[str, Any]:
+    from batchot.data.cloud_reading import CloudSettings
+    from batchot.towers.spec import CloudInput, Inputs
+
+    return dict(Inputs(CloudInput(CloudSettings(shapes["points"], too_few="repeat"))).to_json()["shape"])
+
+
+@dataclass(frozen=True)
+class ViewsInput:
+    """Rendered views, uint8, (v, c, h, w)."""
+
+    settings: ViewSettings  # from where and how a shape is seen; its cameras are those of a name
+
+    @property
+    def up(self) -> Up:
+        """The axis of files that points up, "auto" where each says its own."""
+        return self.settings.up
+
+    @property
+    def sample_shape(self) -> tuple[int, ...]:
+        """Views, channels, height and width."""
+        return self.settings.view_shape
+
+
+@dataclass(frozen=True)
+class CloudInput:
+    """Points of the surface, float32, (p, 3): centred, in the unit sphere, z up."""
+
+    settings: CloudSettings  # how many points, and which
+
+    @property
+    def up(self) -> Up:
+        """The axis of files that points up, "auto" where each says its own."""
+        return self.settings.up
+
+    @property
+    def sample_shape(self) -> tuple[int, ...]:
+        """Points, and 3."""
+        return (self.settings.points, 3)
+
+
+@dataclass(frozen=True)
+class DrawingInput:
+    """Dark strokes on white, uint8, (1, size, size)."""
+
+    size: int  # height and width in pixels
+
+    @property
+    def sample_shape(self) -> tuple[int, ...]:
+        """Channels, height and width."""
+        return (1, self.size, self.size)
+
+
+@dataclass(frozen=True)
+class PhotoInput:
+    """A photo of an object, uint8, (3, size, size)."""
+
+    size: int  # height and width in pixels
+
+    @property
+    def sample_shape(self) -> tuple[int, ...]:
+        """Channels, height and width."""
+        return (3, self.size, self.size)
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """How queries and shapes are made ready."""
+
+    shape: ViewsInput | CloudInput  # as what the network sees a shape
+    drawing: DrawingInput | None = None  # as what it sees a drawing; None: it takes no drawings
+    photo: PhotoInput | None = None  # as what a photo is compared with the views; None: it is not
+
+    def to_json(self) -> dict[str, Any]:
+        """Give what JSON can hold."""
+        settings = self.shape.settings
+        if isinstance(self.shape, ViewsInput):
+            views = self.shape.settings
+            if not isinstance(views.cameras, str):
+                raise SearchError("cameras without a name cannot be stored; train with a set that has one")
+            shape: dict[str, Any] = {
+                "cameras": views.cameras,
+                "size": views.size,
+                "channels": list(views.channels),
+                "antialias": views.antialias,
+                "background": views.background,
+                "up": views.up,
+                "fit": views.fit,
+            }
+        else:
+            clouds = self.shape.settings
+            shape = {
+                "points": clouds.points,
+                "choice": clouds.choice,
+                "too_few": clouds.too_few,
+                "up": settings.up,
+                "seed": clouds.seed,
+            }
+        photo = {} if self.photo is None else {"photo": {"size": self.photo.size}}
+        return {
+            "shape": shape,
+            "drawing": None if self.drawing is None else {"size": self.drawing.size},
+            **photo,
+        }
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Inputs:
+        """Read what `to_json` gave."""
+        from batchot.data.cloud_reading import CloudSettings
+        from batchot.shapes.views.settings import ViewSettings
+
+        try:
+            shape, drawing, photo = dict(values["shape"]), values["drawing"], values.get("photo")
+            made: ViewsInput | CloudInput
+            if "points" in shape:
+                made = CloudInput(CloudSettings(**shape))
+            else:
+                made = ViewsInput(ViewSettings(**{**shape, "channels": tuple(shape["channels"])}))
+            return cls(
+                made,
+                None if drawing is None else DrawingInput(int(drawing["size"])),
+                None if photo is None else PhotoInput(int(photo["size"])),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise SearchError(f"the description of what the network takes is damaged ({error})") from error

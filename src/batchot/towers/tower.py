@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from batchot import models
 from batchot.models import MVCNN, MetricNet
+from batchot.models.backbones import make_features
 from batchot.models.efficientnet_lite import EfficientNetLite
-from batchot.models.features import make_features
-from batchot.models.huggingface import HuggingFaceBackbone
+from batchot.models.hubs import HuggingFaceBackbone
 from batchot.shapes.render.cameras import make_cameras
 from batchot.towers.spec import TowerSpec
 
@@ -66,7 +66,7 @@ class Tower(nn.Module):
         if torch.compiler.is_compiling():  # tensor operations alone can be exported
             views: Tensor = self.splat(clouds)
             return views
-        from batchot.data.augment.views import Splat  # the same pixels, by compiled loops
+        from batchot.data.augment.images import Splat  # the same pixels, by compiled loops
 
         seen = self.spec.projection
         return Splat(seen.cameras, seen.size, seen.radius, seen.margin)(clouds).float()

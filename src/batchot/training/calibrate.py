@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from batchot.data import EvaluationBatches, Preparation, Samples
-from batchot.data.labels import Share
-from batchot.models.sync import local_statistics
+from batchot.data.samples import Share
+from batchot.models.layers import local_statistics
 from batchot.ranks import rank_count, this_rank
 from batchot.training.recipe import BatchSettings
 

@@ -201,9 +201,8 @@ class StopRequest:
             self.made = True
             for s, handler in before.items():
                 signal.signal(s, handler)
-            if (
-                number == signal.SIGINT or rank_count() == 1
-            ):  # torchrun sends SIGTERM also where a rank has failed
+            # torchrun sends SIGTERM also where a rank has failed
+            if number == signal.SIGINT or rank_count() == 1:
                 tell("stopping; a checkpoint is being written (once more to stop at once)")
 
         self.handler = note
@@ -233,9 +232,8 @@ class Checkpoints(Checkpoint):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Count the minutes from here."""
-        if (
-            self.stop.handler is not None
-        ):  # Lightning's own would wait for a broadcast that no other rank makes
+        if self.stop.handler is not None:
+            # Lightning's own would wait for a broadcast that no other rank makes
             signal.signal(signal.SIGTERM, self.stop.handler)
         self._saved_at = time.monotonic()
 

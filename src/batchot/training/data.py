@@ -20,10 +20,9 @@ from batchot.data import (
     Splits,
     TrainingBatches,
 )
-from batchot.data.batches.joined import sources_of
+from batchot.data.batches.loader import ResumableBatches, sources_of
 from batchot.data.batches.paired import PairedBatches, pair_classes
-from batchot.data.batches.resumable import ResumableBatches
-from batchot.data.labels import Share
+from batchot.data.samples import Share
 from batchot.ranks import rank_count, this_rank
 from batchot.towers.spec import ONLY
 from batchot.training.inputs import (

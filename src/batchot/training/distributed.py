@@ -26,14 +26,12 @@ from batchot.training.launch import Processes, no_meeting
 from batchot.training.recipe import RecipeError
 
 _EVERY = 2.0  # seconds between two signs
-_SILENT = (
-    6.0  # seconds without a sign after which a rank that others have lost is taken for the one that is gone
-)
+# seconds without a sign after which a rank that others have lost is taken for the one that is gone
+_SILENT = 6.0
 LIMIT = 300.0  # seconds without a sign after which a rank is given up though nothing else has gone wrong
 _MEETING = timedelta(minutes=5)  # until all ranks have come
-_WAITING = timedelta(
-    hours=6
-)  # for another rank, which may render views or fit the SVM: the heartbeat finds the dead
+# for another rank, which may render views or fit the SVM: the heartbeat finds the dead
+_WAITING = timedelta(hours=6)
 _HEARD = 2.0  # seconds in which what one rank says reaches the others
 
 T = TypeVar("T")

@@ -24,9 +24,9 @@ from batchot.data import (
     held_out,
     load_dataset,
 )
+from batchot.data.augment.images import Splat
 from batchot.data.augment.sketches import SketchAugmentation
-from batchot.data.augment.views import Splat
-from batchot.data.batches.joined import Joined, mix
+from batchot.data.batches.loader import Joined, mix
 from batchot.data.batches.paired import class_key, closest, relabelled, renamed
 from batchot.data.batches.samplers import generator_for
 from batchot.data.sets.places import cache_folder
@@ -316,7 +316,7 @@ def collection_of(
     recipe: Recipe, data_root: Path | None, tell: Callable[[str], None] = lambda text: None
 ) -> ShapeCollection:
     """Give the shapes of a recipe, found but not read."""
-    from batchot.data.sets.shapes_by_name import load_collection
+    from batchot.data.sets.by_name import load_collection
 
     if recipe.data.name == "shards":
         raise RecipeError("data.name: 'shards' hold views, not shapes; this needs the shapes themselves")

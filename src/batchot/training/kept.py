@@ -8,7 +8,7 @@ from collections.abc import Callable
 from torch import Tensor, nn
 
 from batchot.data import Normalization, Preparation, Samples
-from batchot.data.augment.views import Splat
+from batchot.data.augment.images import Splat
 from batchot.models.efficientnet_lite import EfficientNetLite
 from batchot.towers.features import Extractor, Features, OneForm, for_inference, identity_of, keep_features
 from batchot.towers.spec import TowerSpec

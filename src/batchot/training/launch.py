@@ -15,9 +15,8 @@ if TYPE_CHECKING:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
 INTERRUPTED = 130
-_UNTIL_ENDED = (
-    3600  # seconds that ranks have to write their checkpoint; where PyTorch is older than 2.10, it gives 30
-)
+# seconds that ranks have to write their checkpoint; where PyTorch is older than 2.10, it gives 30
+_UNTIL_ENDED = 3600
 
 
 def launch(processes: Processes, command: Sequence[str], tell: Callable[[str], None]) -> int:

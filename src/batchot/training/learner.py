@@ -15,8 +15,8 @@ from batchot.errors import Diverged, RunError
 from batchot.losses import BatchOTLoss, CrossModalBatchOTLoss, PlanReport
 from batchot.losses.gradient_cache import forward_in_parts
 from batchot.ranks import of_all, on_first, rank_count, sizes_of_all
-from batchot.towers.describe import Samples
 from batchot.towers.embedder import Embedder, Outputs
+from batchot.towers.spec import Samples
 from batchot.training.calibrate import recalibrate
 from batchot.training.losses import Objective, normalizes
 from batchot.training.network import make_network

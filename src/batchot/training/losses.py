@@ -1,11 +1,10 @@
-"""The losses that a recipe can name: a table from name to factory."""
+"""The losses that a recipe can name, and what a step minimises."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
-from functools import partial
-from typing import Any, cast
+from collections.abc import Mapping
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -19,13 +18,11 @@ from batchot.losses import (
 )
 from batchot.losses.distributed import DistributedLoss
 from batchot.losses.joint import mean_cross_entropy
-from batchot.named import is_own, own
+from batchot.named import import_own, is_own, own
 from batchot.ranks import rank_count, rows_of_all
 from batchot.towers.embedder import Outputs
-from batchot.training.recipe import LossName, LossSettings, Recipe, RecipeError
+from batchot.training.recipe import LOSSES, LossSettings, Recipe, RecipeError
 from batchot.training.settings import suggestion
-
-LossFactory = Callable[[LossSettings, int, int], nn.Module]
 
 
 def _batch_ot(settings: LossSettings, n_classes: int, embedding_dim: int) -> nn.Module:
@@ -85,10 +82,6 @@ def _parameters(made: Any) -> list[str]:
     return names
 
 
-def _library(class_name: str, settings: LossSettings, n_classes: int, embedding_dim: int) -> nn.Module:
-    return _made(_library_class(class_name), settings, n_classes, embedding_dim)
-
-
 def _made(made: Any, settings: LossSettings, n_classes: int, embedding_dim: int) -> nn.Module:
     names = _parameters(made)
     given = {"num_classes": n_classes, "embedding_size": embedding_dim}
@@ -117,43 +110,17 @@ def _own_loss(settings: LossSettings, n_classes: int, embedding_dim: int) -> nn.
     return module
 
 
-LOSSES: dict[LossName, LossFactory] = {
-    "batch-ot": _batch_ot,
-    "uniform": _batch_ot,
-    "contrastive": partial(_library, "ContrastiveLoss"),
-    "triplet": partial(_library, "TripletMarginLoss"),
-    # Its LiftedStructureLoss loops over pairs in Python, at batch 128 twenty times the step of the network; this is
-    # the form of Hermans and others (2017), vectorised.
-    "lifted": partial(_library, "GeneralizedLiftedStructureLoss"),
-    "npairs": partial(_library, "NPairsLoss"),
-    "multi-similarity": partial(_library, "MultiSimilarityLoss"),
-    "supcon": partial(_library, "SupConLoss"),
-    "proxy-anchor": partial(_library, "ProxyAnchorLoss"),
-    "arcface": partial(_library, "ArcFaceLoss"),
-    "circle": partial(_library, "CircleLoss"),
-    "cosface": partial(_library, "CosFaceLoss"),
-    "fast-ap": partial(_library, "FastAPLoss"),
-    "intra-pair-variance": partial(_library, "IntraPairVarianceLoss"),
-    "margin": partial(_library, "MarginLoss"),
-    "nca": partial(_library, "NCALoss"),
-    "normalized-softmax": partial(_library, "NormalizedSoftmaxLoss"),
-    "ntxent": partial(_library, "NTXentLoss"),
-    "pnp": partial(_library, "PNPLoss"),
-    "proxy-nca": partial(_library, "ProxyNCALoss"),
-    "signal-to-noise": partial(_library, "SignalToNoiseRatioContrastiveLoss"),
-    "smooth-ap": partial(_library, "SmoothAPLoss"),
-    "soft-triple": partial(_library, "SoftTripleLoss"),
-    "sub-center-arcface": partial(_library, "SubCenterArcFaceLoss"),
-    "threshold-consistent": partial(_library, "ThresholdConsistentMarginLoss"),
-    "tuplet-margin": partial(_library, "TupletMarginLoss"),
-}
-
-
 def make_loss(settings: LossSettings, n_classes: int, embedding_dim: int) -> nn.Module:
     """Make the metric loss that a recipe names, called as ``loss(embeddings, labels)``."""
     if is_own(settings.name):
         return _own_loss(settings, n_classes, embedding_dim)
-    return LOSSES[cast(LossName, settings.name)](settings, n_classes, embedding_dim)
+    if settings.name in ("batch-ot", "uniform"):
+        return _batch_ot(settings, n_classes, embedding_dim)
+    where = LOSSES[settings.name]
+    if is_own(where):
+        import_own(where)
+        return _made(own(where), settings, n_classes, embedding_dim)
+    return _made(_library_class(where), settings, n_classes, embedding_dim)
 
 
 def normalizes(loss: nn.Module) -> bool:

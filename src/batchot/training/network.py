@@ -14,10 +14,9 @@ from batchot.models import BackboneError
 from batchot.models.backbones import make_backbone
 from batchot.models.efficientnet_lite import EfficientNetLite
 from batchot.named import import_own, is_own, own
-from batchot.towers.describe import Samples, describe
 from batchot.towers.embedder import Embedder
 from batchot.towers.saved import read_saved, trained_run
-from batchot.towers.spec import ONLY
+from batchot.towers.spec import ONLY, Samples, describe
 from batchot.towers.tower import backbone_of
 from batchot.training.recipe import Recipe, RecipeError
 from batchot.training.recipes import to_mapping

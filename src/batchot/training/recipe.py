@@ -5,40 +5,46 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 from batchot.named import is_own
-from batchot.towers.describe import SKETCH_SETS, SKETCH_SIDE
-from batchot.towers.spec import ONLY
+from batchot.towers.spec import ONLY, SKETCH_SETS, SKETCH_SIDE
 
-LossName = Literal[
-    "batch-ot",
-    "uniform",
-    "contrastive",
-    "triplet",
-    "lifted",
-    "npairs",
-    "multi-similarity",
-    "supcon",
-    "proxy-anchor",
-    "arcface",
-    "circle",
-    "cosface",
-    "fast-ap",
-    "intra-pair-variance",
-    "margin",
-    "nca",
-    "normalized-softmax",
-    "ntxent",
-    "pnp",
-    "proxy-nca",
-    "signal-to-noise",
-    "smooth-ap",
-    "soft-triple",
-    "sub-center-arcface",
-    "threshold-consistent",
-    "tuplet-margin",
-]
+LOSSES = {
+    "batch-ot": "batchot.losses:BatchOTLoss",
+    "uniform": "batchot.losses:BatchOTLoss",
+    "contrastive": "ContrastiveLoss",
+    "triplet": "TripletMarginLoss",
+    # Its LiftedStructureLoss loops over pairs in Python, at batch 128 twenty times the step of the network; this is
+    # the form of Hermans and others (2017), vectorised.
+    "lifted": "GeneralizedLiftedStructureLoss",
+    "npairs": "NPairsLoss",
+    "multi-similarity": "MultiSimilarityLoss",
+    "supcon": "SupConLoss",
+    "proxy-anchor": "ProxyAnchorLoss",
+    "arcface": "ArcFaceLoss",
+    "circle": "CircleLoss",
+    "cosface": "CosFaceLoss",
+    "fast-ap": "FastAPLoss",
+    "intra-pair-variance": "IntraPairVarianceLoss",
+    "margin": "MarginLoss",
+    "nca": "NCALoss",
+    "normalized-softmax": "NormalizedSoftmaxLoss",
+    "ntxent": "NTXentLoss",
+    "pnp": "PNPLoss",
+    "proxy-nca": "ProxyNCALoss",
+    "signal-to-noise": "SignalToNoiseRatioContrastiveLoss",
+    "smooth-ap": "SmoothAPLoss",
+    "soft-triple": "SoftTripleLoss",
+    "sub-center-arcface": "SubCenterArcFaceLoss",
+    "threshold-consistent": "ThresholdConsistentMarginLoss",
+    "tuplet-margin": "TupletMarginLoss",
+}
+"""Losses by their names in recipes: a class of pytorch-metric-learning, or MODULE:NAME of one of this package."""
+if TYPE_CHECKING:
+    LossName: TypeAlias = str
+else:
+    LossName = Literal[tuple(LOSSES)]
 
 
 class RecipeError(ValueError):
@@ -428,7 +434,7 @@ class LossSettings:
     head_scale: float = 10.0
 
     def __post_init__(self) -> None:
-        _require_name("loss.name", self.name, get_args(LossName))
+        _require_name("loss.name", self.name, tuple(LOSSES))
         _require(self.margin > 0, "loss.margin", self.margin, "> 0")
         _require(self.pos_margin >= 0, "loss.pos_margin", self.pos_margin, ">= 0")
         _require(self.gamma > 0, "loss.gamma", self.gamma, "> 0")

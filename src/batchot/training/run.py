@@ -21,13 +21,13 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 
 from batchot.data import EvaluationBatches, Samples, Splits
-from batchot.data.batches.resumable import ResumableBatches
+from batchot.data.batches.loader import ResumableBatches
 from batchot.data.batches.samplers import generator_for
-from batchot.data.labels import Share
+from batchot.data.samples import Share
 from batchot.device import Device, accelerator_of, has_bfloat16, reuse_large_blocks
 from batchot.errors import RunError, RunInterrupted
 from batchot.files import RunFolder, write_text
-from batchot.models.sync import synchronise_dropout, synchronise_norms
+from batchot.models.layers import synchronise_dropout, synchronise_norms
 from batchot.ranks import on_first, rank_count, this_rank
 from batchot.towers.embedder import Embedder, Outputs
 from batchot.towers.saved import check_weights, load_run, read_checkpoint

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from batchot.shapes.library.dice import Dice
+from batchot.shapes.library.part import Dice
 
 FIRST = [0.62833, 0.105571, 0.432662]
 

@@ -2,9 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from batchot.shapes.library.dice import Dice
-from batchot.shapes.library.mess import spoil
-from batchot.shapes.library.part import join
+from batchot.shapes.library.part import Dice, join, spoil
 from batchot.shapes.library.solids import box, cushion
 
 PARTS = [box((1, 1, 1)), cushion((1, 1, 1), (2, 0, 0)), box((1, 1, 1), (4, 0, 0))]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batchot.shapes.library.outlines import (
+from batchot.shapes.library.solids import (
     Floats,
     circle,
     corner_share,

@@ -5,7 +5,6 @@ import math
 import numpy as np
 import pytest
 
-from batchot.shapes.library.outlines import rectangle, superellipse, symmetric
 from batchot.shapes.library.part import Part, join, with_mirror
 from batchot.shapes.library.solids import (
     bar,
@@ -16,7 +15,10 @@ from batchot.shapes.library.solids import (
     front_prism,
     lathe,
     prism,
+    rectangle,
     side_prism,
+    superellipse,
+    symmetric,
     tube,
 )
 

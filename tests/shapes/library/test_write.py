@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from batchot.shapes import ShapeError
-from batchot.shapes.library import generate_shape, write, write_library
+from batchot.shapes.library import generate, generate_shape, write_library
 
 CLASSES = ("bench", "bowl")
 
@@ -72,7 +72,7 @@ def test_interrupted_call_is_finished_by_the_next(tmp_path: Path, monkeypatch: p
         return generate_shape(name, seed)
 
     with monkeypatch.context() as patch:
-        patch.setattr(write, "generate_shape", tired)
+        patch.setattr(generate, "generate_shape", tired)
         with pytest.raises(KeyboardInterrupt):
             small(tmp_path / "broken")
     assert not list((tmp_path / "broken").rglob("*.part"))
@@ -92,8 +92,8 @@ def test_smaller_library_leaves_no_shapes_behind(tmp_path: Path) -> None:
 def test_library_of_another_version_is_written_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     small(tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr(write, "GENERATOR_VERSION", -1)
-        patch.setattr(write, "generate_shape", lambda name, seed: generate_shape("cup", seed))
+        patch.setattr(generate, "GENERATOR_VERSION", -1)
+        patch.setattr(generate, "generate_shape", lambda name, seed: generate_shape("cup", seed))
         small(tmp_path)
     small(tmp_path)
     assert files(tmp_path) == files(small(tmp_path.parent / "fresh"))
@@ -126,7 +126,7 @@ def test_broken_manifest_is_named(tmp_path: Path, content: str) -> None:
 def test_manifest_says_what_made_it(tmp_path: Path) -> None:
     small(tmp_path, seed=5)
     manifest = json.loads((tmp_path / "library.json").read_text())
-    assert manifest["generator"] == write.GENERATOR_VERSION
+    assert manifest["generator"] == generate.GENERATOR_VERSION
     assert manifest["seed"] == 5
     assert len(manifest["files"]) == 8
 

@@ -1,19 +1,125 @@
-"""Batches of prepared samples."""
+"""Loaders of batches: a pass that can be resumed, one data set, several joined."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+import time
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial, reduce
+from typing import Generic, Self, TypeVar
 
 import torch
 from torch import Tensor
 
 from batchot.data.augment.images import Normalization
 from batchot.data.augment.strokes import fresh_batch
-from batchot.data.batches.resumable import ResumableBatches
-from batchot.data.batches.samplers import BatchSampler, generator_for
-from batchot.data.labels import WHOLE, Share
-from batchot.data.samples import Samples
+from batchot.data.batches.samplers import BatchSampler, Sources, generator_for
+from batchot.data.samples import WHOLE, Samples, Share, check_labels
+from batchot.errors import DataError
+
+T = TypeVar("T")
+
+
+def prefetch(jobs: Iterable[Callable[[], T]], ahead: int) -> Iterator[T]:
+    """Results of ``jobs`` in their order, computed by a thread that is up to ``ahead`` jobs in front."""
+    if ahead < 1:
+        raise ValueError(f"ahead must be at least 1, got {ahead}")
+    return _prefetch(iter(jobs), ahead)
+
+
+def _prefetch(jobs: Iterator[Callable[[], T]], ahead: int) -> Iterator[T]:
+    # One thread: batches are made in order, and two would not be faster beside a network that uses all cores.
+    pool = ThreadPoolExecutor(1, thread_name_prefix="batches")
+    waiting: deque[Future[T]] = deque()
+    try:
+        for job in jobs:
+            waiting.append(pool.submit(job))
+            if len(waiting) > ahead:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+Indices = TypeVar("Indices")
+Batch = TypeVar("Batch")
+
+
+class ResumableBatches(ABC, Generic[Indices, Batch]):
+    """Batches of which number ``k`` of epoch ``e`` depends on ``(seed, e, k)`` and on nothing before it."""
+
+    def __init__(self, *, seed: int = 0, ahead: int = 2) -> None:
+        if seed < 0:
+            raise ValueError(f"seed must be at least 0, got {seed}")
+        if ahead < 0:
+            raise ValueError(f"ahead must be at least 0, got {ahead}")
+        self.seed = seed
+        self.ahead = ahead
+        self.waited = 0.0
+        self._epoch = 0
+        self._batch = 0  # number of batches of the epoch that have been handed out
+        self._resumed = False
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Number of batches in an epoch."""
+
+    @abstractmethod
+    def _order(self, epoch: int) -> Sequence[Indices]:
+        """What goes into each batch of an epoch."""
+
+    @abstractmethod
+    def _make(self, indices: Indices, epoch: int, k: int) -> Batch:
+        """Batch ``k`` of an epoch."""
+
+    @property
+    def sampler(self) -> Self:
+        """Itself: Lightning calls ``set_epoch`` of what it finds here before each epoch."""
+        return self
+
+    def set_epoch(self, epoch: int) -> None:
+        """Make the next pass that of ``epoch``, from its beginning unless it is to be resumed within it."""
+        if epoch < 0:
+            raise ValueError(f"epoch must be at least 0, got {epoch}")
+        if epoch != self._epoch or not self._resumed:
+            self._epoch, self._batch, self._resumed = epoch, 0, False
+
+    def state_dict(self) -> dict[str, int]:
+        """The epoch, and the number of its batches that have been handed out."""
+        return {"epoch": self._epoch, "batch": self._batch}
+
+    def load_state_dict(self, state_dict: Mapping[str, int]) -> None:
+        """Go on from a state that :meth:`state_dict` gave, with the next pass."""
+        epoch, batch = state_dict["epoch"], state_dict["batch"]
+        if epoch < 0 or not 0 <= batch <= len(self):
+            raise ValueError(
+                f"cannot go on from batch {batch} of epoch {epoch}: an epoch has {len(self)} batches here; "
+                "the data or the batch size are not those of the run that is resumed"
+            )
+        self._epoch, self._batch, self._resumed = epoch, batch, True
+
+    def __iter__(self) -> Iterator[Batch]:
+        # The body runs at the first batch, not at iter(): set_epoch and load_state_dict may come in between.
+        over = self._batch == len(self) if self._resumed else self._batch > 0
+        if over:
+            self._epoch += 1
+        start = self._batch if self._resumed and not over else 0
+        epoch, self._resumed = self._epoch, False
+        order = self._order(epoch)
+        jobs = (partial(self._make, indices, epoch, k) for k, indices in enumerate(order[start:], start))
+        batches = prefetch(jobs, self.ahead) if self.ahead else (job() for job in jobs)
+        for k in range(start, len(order)):
+            asked = time.perf_counter()
+            batch = next(batches)
+            self.waited += time.perf_counter() - asked
+            # Only what has been handed out counts: what was made ahead is made again after a resume.
+            self._epoch, self._batch = epoch, k + 1
+            yield batch
+
 
 Augment = Callable[[Tensor, torch.Generator, Tensor | None], Tensor]
 
@@ -65,7 +171,7 @@ class Preparation:
 class TrainingBatches(ResumableBatches[Tensor, tuple[Tensor, Tensor]]):
     """Training batches; batch ``k`` of epoch ``e`` depends on ``(seed, e, k)`` and on nothing before it.
 
-    Passes are resumed and made ahead as :class:`~batchot.data.batches.resumable.ResumableBatches` says.
+    Passes are resumed and made ahead as :class:`~batchot.data.batches.loader.ResumableBatches` says.
 
     Args:
         samples: the training samples.
@@ -163,3 +269,86 @@ class EvaluationBatches:
         for k in self._turns():
             indices = batches[k]
             yield self.prepare(self.samples.batch(indices)), self.samples.labels[indices]
+
+
+@dataclass(frozen=True, eq=False)
+class Joined:
+    """The samples of one set, then those of another: same classes, same shape."""
+
+    first: Samples  # its samples come first
+    second: Samples  # its samples come after them
+    labels: Tensor = None  # type: ignore[assignment]  # (n,) int64
+    classes: tuple[str, ...] = ()  # name of each class; empty: as the two sets have them
+    at: Tensor | None = None  # (n,) int64
+    # by which shares samplers are to draw from the sets; ``None``: all samples are alike to them
+    sources: Sources | None = None
+
+    def __post_init__(self) -> None:
+        first, second = self.first, self.second
+        if first.sample_shape != second.sample_shape:
+            raise DataError(
+                f"samples of {first.sample_shape} and of {second.sample_shape} cannot be joined; they must agree"
+            )
+        if self.labels is None:
+            if first.classes != second.classes:
+                raise DataError(f"classes differ and cannot be joined: {first.classes}, {second.classes}")
+            object.__setattr__(self, "labels", torch.cat([first.labels, second.labels]))
+            object.__setattr__(self, "classes", first.classes)
+        check_labels(self.labels, self.classes)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What each sample is called, empty where one of the sets has no names."""
+        if not (self.first.names and self.second.names):
+            return ()
+        both = self.first.names + self.second.names
+        return both if self.at is None else tuple(both[k] for k in self.at.tolist())
+
+    @property
+    def sample_shape(self) -> tuple[int, ...]:
+        """Shape of one sample."""
+        return self.first.sample_shape
+
+    def batch(self, indices: Tensor) -> Tensor:
+        """The samples at ``indices`` (int64, ``(b,)``), shape ``(b, *sample_shape)``."""
+        return self._from_both(indices, lambda samples, at: samples.batch(at))
+
+    def draw(self, indices: Tensor, generator: torch.Generator, partial: float = 0.0) -> Tensor:
+        """The same, with known strokes drawn anew by :func:`~batchot.data.augment.strokes.fresh_batch`."""
+        return self._from_both(indices, lambda samples, at: fresh_batch(samples, at, generator, partial))
+
+    def _from_both(self, indices: Tensor, read: Callable[[Samples, Tensor], Tensor]) -> Tensor:
+        indices = indices if self.at is None else self.at[indices]
+        n = len(self.first)
+        late = indices >= n
+        if not bool(late.any()):
+            return read(self.first, indices)
+        if bool(late.all()):
+            return read(self.second, indices - n)
+        parts = (read(self.first, indices[~late]), read(self.second, indices[late] - n))
+        out = parts[0].new_empty((len(indices), *parts[0].shape[1:]))
+        out[~late], out[late] = parts
+        return out
+
+    def subset(self, indices: Tensor) -> Joined:
+        """The samples at ``indices`` (int64, ``(k,)``), in that order."""
+        at = indices if self.at is None else self.at[indices]
+        sources = None if self.sources is None else replace(self.sources, of=self.sources.of[indices])
+        return replace(self, labels=self.labels[indices], at=at, sources=sources)
+
+
+def mix(parts: Sequence[Samples], shares: Sequence[float]) -> Samples:
+    """Several sets as one, from which samplers draw by the shares of each."""
+    joined: Samples = reduce(Joined, parts)
+    if not isinstance(joined, Joined):
+        return joined
+    of = torch.cat([torch.full((len(part),), k) for k, part in enumerate(parts)])
+    return replace(joined, sources=Sources(of, tuple(float(share) for share in shares)))
+
+
+def sources_of(samples: Samples) -> Sources | None:
+    """Which source each of the samples is of, where they are mixed; None otherwise."""
+    return samples.sources if isinstance(samples, Joined) else None

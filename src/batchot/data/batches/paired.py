@@ -12,8 +12,7 @@ import torch
 from torch import Tensor
 
 from batchot.data.augment.strokes import fresh_batch
-from batchot.data.batches.loader import Preparation
-from batchot.data.batches.resumable import ResumableBatches
+from batchot.data.batches.loader import Preparation, ResumableBatches
 from batchot.data.batches.samplers import (
     Groups,
     Sources,
@@ -24,8 +23,7 @@ from batchot.data.batches.samplers import (
     grouped,
 )
 from batchot.data.images import Splits
-from batchot.data.labels import WHOLE, Share
-from batchot.data.samples import Samples
+from batchot.data.samples import WHOLE, Samples, Share
 from batchot.data.sets.shape_files import shorten
 from batchot.errors import DataError
 
@@ -365,7 +363,7 @@ def _allowed_classes(present: Mapping[str, set[int]], allowed: Collection[int] |
 class PairedTrainingBatches(ResumableBatches[dict[str, Tensor], dict[str, tuple[Tensor, Tensor]]]):
     """Batches of several towers; batch ``k`` of epoch ``e`` depends on ``(seed, e, k)`` alone.
 
-    Passes are resumed and made ahead as :class:`~batchot.data.batches.resumable.ResumableBatches` says.
+    Passes are resumed and made ahead as :class:`~batchot.data.batches.loader.ResumableBatches` says.
 
     Args:
         samples: the training samples of each tower.

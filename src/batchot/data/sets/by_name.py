@@ -1,4 +1,4 @@
-"""Data sets by name."""
+"""Data sets of images and of 3D shapes by name."""
 
 from __future__ import annotations
 
@@ -7,10 +7,15 @@ from typing import Literal, get_args
 
 from batchot.data.images import Splits
 from batchot.data.sets.cifar10 import load_cifar10
+from batchot.data.sets.collection import Prefer, ShapeCollection
 from batchot.data.sets.digits import load_digits
 from batchot.data.sets.mnist import load_mnist
+from batchot.data.sets.modelnet import load_modelnet
 from batchot.data.sets.pictures import load_image_folder
+from batchot.data.sets.psb import load_psb
+from batchot.data.sets.shape_folder import load_library, load_shape_folder
 from batchot.errors import DataError
+from batchot.shapes.shape import Up
 
 DatasetName = Literal["mnist", "cifar10", "digits", "folder"]
 
@@ -57,3 +62,60 @@ def load_dataset(
             "the data set 'folder' needs --data-root: the folder with train/CLASS/ and test/CLASS/, or CLASS/"
         )
     return load_image_folder(Path(data_root), size=size)
+
+
+CollectionName = Literal["modelnet40", "modelnet10", "psb", "folder", "library"]
+
+
+def load_collection(
+    name: CollectionName,
+    data_root: Path | None = None,
+    *,
+    seed: int = 0,
+    test_fraction: float = 0.2,
+    min_class: int = 1,
+    prefer: Prefer = "any",
+    up: Up = "auto",
+    parts: bool = False,
+    tolerance: float | None = None,
+    level: int | None = None,
+    download: bool = True,
+) -> ShapeCollection:
+    """Find a data set of 3D shapes by its name."""
+    if name not in get_args(CollectionName):
+        raise DataError(
+            f"unknown data set of shapes {name!r}; there are {', '.join(get_args(CollectionName))}"
+        )
+    root = None if data_root is None else Path(data_root)
+    _check_options(name, prefer, level, min_class)
+    if name == "modelnet40" or name == "modelnet10":
+        return load_modelnet(name, root, prefer=prefer, up=up, download=download)
+    if name == "library":
+        return load_library(root, seed=seed, up=up)
+    if name == "psb":
+        return load_psb(root, seed=seed, test_fraction=test_fraction, min_class=min_class, level=level, up=up)
+    if root is None:
+        raise DataError(
+            "the data set 'folder' needs --data-root: the folder with CLASS/FILE, CLASS/train/FILE and "
+            "CLASS/test/FILE, or train/CLASS/FILE and test/CLASS/FILE"
+        )
+    return load_shape_folder(
+        root,
+        seed=seed,
+        test_fraction=test_fraction,
+        min_class=min_class,
+        up=up,
+        parts=parts,
+        tolerance=tolerance,
+    )
+
+
+def _check_options(name: CollectionName, prefer: Prefer, level: int | None, min_class: int) -> None:
+    if prefer not in get_args(Prefer):
+        raise DataError(f"prefer must be one of {', '.join(get_args(Prefer))}, got {prefer!r}")
+    if prefer != "any" and not name.startswith("modelnet"):
+        raise DataError(f"prefer={prefer!r} applies to ModelNet only, not to {name!r}")
+    if level is not None and name != "psb":
+        raise DataError(f"level={level} applies to 'psb' only, not to {name!r}")
+    if min_class != 1 and name not in ("folder", "psb"):
+        raise DataError(f"min_class={min_class} applies to 'folder' and 'psb' only, not to {name!r}")

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-import struct
 import warnings
-import zlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,8 +18,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from batchot.data.batches.samplers import generator_for
-from batchot.data.cache import cached_array
 from batchot.data.images import Images, Splits
+from batchot.data.sets.places import cached_array
+from batchot.data.sets.sketch_image import readable_image
 from batchot.errors import DataError
 
 PROGRESS_ABOVE = 5_000
@@ -56,30 +55,17 @@ def decode_images(paths: Sequence[str], size: int | None = None) -> NDArray[np.u
 
 
 def _decode(path: str, size: int | None) -> NDArray[np.uint8]:
-    try:
-        with Image.open(path) as opened:
-            if opened.mode.startswith(("I", "F")):
-                raise DataError(
-                    f"{path} has {opened.mode} pixels, more than 8 bits a channel; save it with 8 bits"
-                )
-            # Looking for the turn costs half as much as decoding a small image; only EXIF tells of one.
-            image = ImageOps.exif_transpose(opened) if "exif" in opened.info else opened
-            if image.has_transparency_data:
-                over = image.convert("RGBA")
-                image = Image.alpha_composite(Image.new("RGBA", over.size, "white"), over)
-            image = image.convert("RGB")
-    except DataError:
-        raise
-    except (
-        OSError,
-        SyntaxError,
-        ValueError,
-        EOFError,
-        struct.error,
-        zlib.error,
-        Image.DecompressionBombError,
-    ) as error:
-        raise DataError(f"{path} is damaged or no image ({error}); restore it or delete it") from error
+    with readable_image(path), Image.open(path) as opened:
+        if opened.mode.startswith(("I", "F")):
+            raise DataError(
+                f"{path} has {opened.mode} pixels, more than 8 bits a channel; save it with 8 bits"
+            )
+        # Looking for the turn costs half as much as decoding a small image; only EXIF tells of one.
+        image = ImageOps.exif_transpose(opened) if "exif" in opened.info else opened
+        if image.has_transparency_data:
+            over = image.convert("RGBA")
+            image = Image.alpha_composite(Image.new("RGBA", over.size, "white"), over)
+        image = image.convert("RGB")
     if size is not None:
         image = ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC)
     return np.asarray(image)  # (h, w, 3)

@@ -1,14 +1,21 @@
-"""Where data lies: folders, archives, downloads with checksums."""
+"""Where data lies: folders, archives, downloads with checksums, and arrays kept on disk."""
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
+import tempfile
 import zipfile
+import zlib
+from collections.abc import Callable
 from pathlib import Path, PurePath
+from typing import TypeVar
 
+import numpy as np
 import pooch
 import requests
+from numpy.typing import NDArray
 
 from batchot.errors import DataError, DownloadError, ShapeError
 from batchot.shapes.formats.archives import open_archive
@@ -94,3 +101,58 @@ def list_archive(path: Path) -> list[str]:
 def is_clutter(place: PurePath) -> bool:
     """Whether a file is hidden, or was left by another machine."""
     return any(part.startswith(".") or part == "__MACOSX" for part in place.parts)
+
+
+def file_state(path: Path) -> tuple[int, int, int] | None:
+    """Size and times of a file, which tell whether it has changed; ``None`` where it cannot be seen."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    # The last of these changes even where a program sets the other two back.
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+Scalar = TypeVar("Scalar", bound=np.generic)
+
+
+def cached_array(name: str, fingerprint: str, build: Callable[[], NDArray[Scalar]]) -> NDArray[Scalar]:
+    """The array that ``build`` makes, from the cache folder when it was made before from the same input."""
+    path = cache_folder() / "decoded" / f"{_digest(name)}.npz"
+    kept: NDArray[Scalar] | None = _read(path, fingerprint)
+    if kept is not None:
+        return kept
+    array = build()
+    try:
+        _write(path, fingerprint, array)
+    except OSError as error:
+        logger.info("decoded files are not kept, %s cannot be written: %s", path, error)
+    return array
+
+
+def _digest(name: str) -> str:
+    return hashlib.sha256(name.encode(errors="surrogateescape")).hexdigest()[:32]
+
+
+def _read(path: Path, fingerprint: str) -> NDArray[Scalar] | None:
+    try:
+        # The zip container has a checksum for each array, which is verified as it is read.
+        with np.load(path, allow_pickle=False) as archive:
+            if str(archive["fingerprint"]) != fingerprint:
+                return None
+            array: NDArray[Scalar] = archive["array"]
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+        return None
+    return array
+
+
+def _write(path: Path, fingerprint: str, array: NDArray[Scalar]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=path.stem, suffix=".part", delete=False) as file:
+        try:
+            np.savez(file, fingerprint=np.array(fingerprint), array=array)
+            file.close()
+            os.replace(file.name, path)
+        except BaseException:
+            os.unlink(file.name)
+            raise

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from batchot.data.sets.collection import ShapeCollection
-from batchot.data.sets.layout import Part
 from batchot.data.sets.places import missing_data, search_places
-from batchot.data.sets.shape_files import SHAPE_ENDINGS, find_shape_files, shorten
+from batchot.data.sets.shape_files import SHAPE_ENDINGS, Part, find_shape_files, shorten
 from batchot.data.sets.shape_folder import divide
 from batchot.errors import DataError
 from batchot.shapes.shape import Up

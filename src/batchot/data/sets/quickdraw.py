@@ -18,9 +18,8 @@ from batchot.data.augment import pen
 from batchot.data.augment.pen import simplify
 from batchot.data.augment.strokes import LEAST_SHARE
 from batchot.data.images import Splits
-from batchot.data.labels import check_labels
-from batchot.data.sets.layout import choose_test
-from batchot.data.sets.shape_files import shorten
+from batchot.data.samples import check_labels
+from batchot.data.sets.shape_files import choose_test, shorten
 from batchot.data.sets.sketch_image import MARGIN
 from batchot.data.sets.sketches import warn_user
 from batchot.errors import DataError
@@ -54,7 +53,7 @@ class Hand:
 
     @property
     def habits(self) -> NDArray[np.float64]:
-        """As :func:`batchot.data.augment.pen.draw` takes them."""
+        """As :func:`batchot.data.augment.strokes.draw` takes them."""
         return np.array([getattr(self, field.name) for field in fields(self)])
 
 
@@ -155,7 +154,7 @@ def chances(n: int, generator: torch.Generator, partial: float) -> tuple[Tensor,
 def draw_strokes(
     strokes: Strokes, which: Tensor, hand: Hand, seeds: Tensor | None, shares: Tensor, size: int
 ) -> Tensor:
-    """Pictures of some drawings, uint8, ``(b, 1, size, size)``; see :func:`batchot.data.augment.pen.draw`."""
+    """Pictures of some drawings, uint8, ``(b, 1, size, size)``; see :func:`batchot.data.augment.strokes.draw`."""
     pixels = np.empty((len(which), size, size), np.uint8)
     seeds = torch.zeros(len(which), dtype=torch.int64) if seeds is None else seeds
     pen.draw(

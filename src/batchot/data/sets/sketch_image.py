@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import struct
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,14 +20,11 @@ MOST_PIXELS = 1 << 26
 _ENOUGH = 4  # times the size that is wanted: finer pictures are averaged down before anything else
 
 
-def read_sketch(file: Path | bytes, size: int, name: str = "") -> NDArray[np.uint8] | None:
-    """A drawing from an image file, as :func:`~batchot.data.sets.sketch_image.canonical` gives it."""
-    if size < 1:
-        raise ValueError(f"size must be at least 1 pixel, got {size}")
-    name = name or (str(file) if isinstance(file, Path) else "the image")
+@contextlib.contextmanager
+def readable_image(name: object) -> Iterator[None]:
+    """Give what Pillow raises of a damaged file as an error that names it."""
     try:
-        with Image.open(io.BytesIO(file) if isinstance(file, bytes) else file) as opened:
-            colours = _colours(opened, size, name)
+        yield
     except DataError:
         raise
     except (
@@ -39,7 +38,23 @@ def read_sketch(file: Path | bytes, size: int, name: str = "") -> NDArray[np.uin
         Image.DecompressionBombError,
     ) as error:
         raise DataError(f"{name} is damaged or no image ({error}); restore it or delete it") from error
-    return canonical(on_white_paper(colours), size)
+
+
+def read_sketch(file: Path | bytes, size: int, name: str = "") -> NDArray[np.uint8] | None:
+    """A drawing from an image file, as :func:`~batchot.data.sets.sketch_image.canonical` gives it."""
+    return canonical(on_white_paper(read_colours(file, size, name)), size)
+
+
+def read_colours(file: Path | bytes, size: int, name: str = "") -> NDArray[np.uint8]:
+    """Channels of 8 bits of an image file, ``(h, w, 1 or 3)``, no finer than a square of ``size`` pixels needs."""
+    if size < 1:
+        raise ValueError(f"size must be at least 1 pixel, got {size}")
+    name = name or (str(file) if isinstance(file, Path) else "the image")
+    with (
+        readable_image(name),
+        Image.open(io.BytesIO(file) if isinstance(file, bytes) else file) as opened,
+    ):
+        return _colours(opened, size, name)
 
 
 def _colours(opened: Image.Image, size: int, name: str) -> NDArray[np.uint8]:

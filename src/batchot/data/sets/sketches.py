@@ -16,11 +16,19 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from batchot.data.cache import cached_array
 from batchot.data.images import Images, Splits
-from batchot.data.sets.layout import LAYOUTS, PARTS, Part, choose_test, place_files
 from batchot.data.sets.pictures import IMAGE_ENDINGS
-from batchot.data.sets.shape_files import find_shape_files, name_shapes, shorten
+from batchot.data.sets.places import cached_array, file_state
+from batchot.data.sets.shape_files import (
+    LAYOUTS,
+    PARTS,
+    Part,
+    choose_test,
+    find_shape_files,
+    name_shapes,
+    place_files,
+    shorten,
+)
 from batchot.data.sets.sketch_image import read_sketch
 from batchot.errors import DataError, ShapeError
 from batchot.shapes.formats.archives import read_member
@@ -160,19 +168,10 @@ def _fingerprint(files: Sequence[SketchFile]) -> str:
     states: dict[Path, tuple[int, int, int] | None] = {}
     for file in files:
         if file.path not in states:
-            states[file.path] = _state(file.path)
+            states[file.path] = file_state(file.path)
         entry = repr((file.name, file.member, file.path.suffix, states[file.path]))
         digest.update(entry.encode(errors="surrogateescape"))
     return digest.hexdigest()
-
-
-def _state(path: Path) -> tuple[int, int, int] | None:
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    # The last of these changes even where a program sets the other two back.
-    return status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def load_sketch_folder(

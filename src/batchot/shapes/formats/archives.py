@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchot.errors import ShapeError
-from batchot.shapes.formats.hdf5 import hdf5_dataset, opened_hdf5
+from batchot.shapes.formats.points import hdf5_dataset, opened_hdf5
 
 HDF5_ENDINGS = frozenset({".h5", ".hdf5"})
 MAX_MEMBER_BYTES = 2 << 30

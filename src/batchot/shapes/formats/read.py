@@ -16,18 +16,15 @@ from typing import BinaryIO, Literal, TypeAlias
 
 from batchot.errors import ShapeError, ShapeWarning
 from batchot.shapes.formats.cad import DEFAULT_CAD, CadSettings, read_cad
-from batchot.shapes.formats.dae import read_dae
 from batchot.shapes.formats.gltf import read_gltf
-from batchot.shapes.formats.hdf5 import read_hdf5
 from batchot.shapes.formats.obj import read_obj
 from batchot.shapes.formats.off import HEADER as OFF_HEADER
 from batchot.shapes.formats.off import read_off
-from batchot.shapes.formats.pcd import read_pcd
 from batchot.shapes.formats.ply import HEADER as PLY_HEADER
 from batchot.shapes.formats.ply import read_ply
-from batchot.shapes.formats.points import read_npy, read_text_points
+from batchot.shapes.formats.points import read_hdf5, read_npy, read_pcd, read_text_points
 from batchot.shapes.formats.stl import is_binary_stl, read_stl
-from batchot.shapes.formats.threemf import read_3mf
+from batchot.shapes.formats.xml_scenes import read_3mf, read_dae
 from batchot.shapes.normalize import normalize_shape, turned_to_z, without_far_flats
 from batchot.shapes.shape import Mesh, Shape, Up
 

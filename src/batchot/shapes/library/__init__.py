@@ -8,7 +8,6 @@ Example:
     3
 """
 
-from batchot.shapes.library.generate import CLASS_NAMES, GENERATOR_VERSION, generate_shape
-from batchot.shapes.library.write import write_library
+from batchot.shapes.library.generate import CLASS_NAMES, GENERATOR_VERSION, generate_shape, write_library
 
 __all__ = ["CLASS_NAMES", "GENERATOR_VERSION", "generate_shape", "write_library"]

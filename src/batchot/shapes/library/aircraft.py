@@ -7,10 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from batchot.shapes.library.dice import Dice
-from batchot.shapes.library.outlines import superellipse
-from batchot.shapes.library.part import Part, move_all, with_mirror
-from batchot.shapes.library.solids import bar, box, cylinder, loft, tube
+from batchot.shapes.library.part import Dice, Part, move_all, with_mirror
+from batchot.shapes.library.solids import bar, box, cylinder, loft, superellipse, tube
 
 _FOIL = np.array([[-0.5, 0.0], [-0.3, -0.45], [0.1, -0.45], [0.5, 0.0], [0.1, 0.55], [-0.3, 0.55]])
 

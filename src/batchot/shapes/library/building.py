@@ -6,8 +6,7 @@ import math
 
 import numpy as np
 
-from batchot.shapes.library.dice import Dice
-from batchot.shapes.library.part import Part, turn_all, with_mirror
+from batchot.shapes.library.part import Dice, Part, turn_all, with_mirror
 from batchot.shapes.library.solids import bar, box, cushion, cylinder, front_prism, loft, side_prism, tube
 
 

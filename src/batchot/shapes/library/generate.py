@@ -1,9 +1,13 @@
-"""From the name of a class and a seed to a mesh."""
+"""From the name of a class and a seed to a mesh, and a folder of them sorted as ModelNet is."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
@@ -11,22 +15,16 @@ import numpy as np
 from batchot.errors import ShapeError
 from batchot.shapes.library import (
     aircraft,
-    beds,
     building,
-    lights,
+    electrics,
     music,
     road,
-    screens,
     seating,
-    storage,
     tables,
-    trucks,
     upholstery,
     vessels,
 )
-from batchot.shapes.library.dice import Dice
-from batchot.shapes.library.mess import spoil
-from batchot.shapes.library.part import Part, join
+from batchot.shapes.library.part import Dice, Part, join, spoil
 from batchot.shapes.shape import Mesh
 
 GENERATOR_VERSION = 1
@@ -36,29 +34,29 @@ _MAKERS: MappingProxyType[str, Callable[[Dice], list[Part]]] = MappingProxyType(
     {
         "airplane": aircraft.airplane,
         "armchair": upholstery.armchair,
-        "bed": beds.bed,
+        "bed": upholstery.bed,
         "bench": seating.bench,
-        "bookshelf": storage.bookshelf,
+        "bookshelf": tables.bookshelf,
         "bottle": vessels.bottle,
         "bowl": vessels.bowl,
         "car": road.car,
         "chair": seating.chair,
         "cup": vessels.cup,
         "desk": tables.desk,
-        "desk_lamp": lights.desk_lamp,
+        "desk_lamp": electrics.desk_lamp,
         "door": building.door,
-        "floor_lamp": lights.floor_lamp,
+        "floor_lamp": electrics.floor_lamp,
         "guitar": music.guitar,
-        "laptop": screens.laptop,
-        "monitor": screens.monitor,
+        "laptop": electrics.laptop,
+        "monitor": electrics.monitor,
         "sofa": upholstery.sofa,
         "stairs": building.stairs,
         "stool": seating.stool,
         "table": tables.table,
-        "truck": trucks.truck,
+        "truck": road.truck,
         "vase": vessels.vase,
         "violin": music.violin,
-        "wardrobe": storage.wardrobe,
+        "wardrobe": tables.wardrobe,
     }
 )
 
@@ -110,3 +108,136 @@ def generate_shape(class_name: str, seed: int) -> Mesh:
     corners = vertices[whole.faces]
     flat = (corners == np.roll(corners, 1, axis=1)).all(axis=2).any(axis=1)
     return Mesh(vertices, whole.faces[~flat])
+
+
+MANIFEST = "library.json"
+_SEEDS_APART = 1_000_000  # so that libraries with different seeds share no shape
+
+
+def off_bytes(mesh: Mesh) -> bytes:
+    """The mesh as an OFF file, six digits after the point, which is all that a generated mesh has."""
+    vertices = ("%.6f %.6f %.6f\n" * len(mesh.vertices)) % tuple(mesh.vertices.ravel().tolist())
+    faces = ("3 %d %d %d\n" * len(mesh.faces)) % tuple(mesh.faces.ravel().tolist())
+    return f"OFF\n{len(mesh.vertices)} {len(mesh.faces)} 0\n{vertices}{faces}".encode()
+
+
+def _plan(classes: Sequence[str], per_class: int, test_fraction: float) -> Iterator[tuple[str, str, int]]:
+    """Path below the folder, class and number of every shape; the last ones of a class are the test set."""
+    test = round(per_class * test_fraction)
+    for name in classes:
+        for number in range(1, per_class + 1):
+            split = "train" if number <= per_class - test else "test"
+            yield f"{name}/{split}/{name}_{number:04d}.off", name, number
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Under another name first, so that no reader ever sees half a file."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    except OSError as error:
+        advice = "make room on that disk or choose another folder"
+        raise OSError(error.errno, f"{error.strerror}; {advice}", str(path)) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _read_manifest(path: Path) -> dict[str, str]:
+    """Digests of the files that a library wrote, by path; empty where there is no manifest."""
+    if not path.exists():
+        return {}
+    try:
+        files = json.loads(path.read_text(encoding="utf-8"))["files"]
+        return {str(name): str(digest) for name, digest in files.items()}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ShapeError(
+            f"{path}: not the manifest of a built-in library ({error}); delete the folder and write it again"
+        ) from error
+
+
+def write_library(
+    folder: Path | str,
+    *,
+    per_class: int = 60,
+    test_fraction: float = 0.25,
+    seed: int = 0,
+    classes: Sequence[str] = CLASS_NAMES,
+) -> Path:
+    """Write the built-in library as ``folder/CLASS/{train,test}/CLASS_0001.off``.
+
+    Each file appears whole or not at all. Files that are there and right are left alone, so that a
+    second call is quick and an interrupted one is finished by the next. A manifest, ``library.json``,
+    knows generator version, seed and digests: a library of another version, seed or size is replaced.
+    Shape ``k`` of a class is ``generate_shape(name, 1_000_000 * seed + k)``.
+
+    Args:
+        folder: where to; made if missing. Only files that an earlier call wrote are replaced or removed.
+        per_class: shapes of each class.
+        test_fraction: share of them in ``test``, rounded to whole shapes.
+        seed: of the whole library, 0 or more.
+        classes: some of :data:`CLASS_NAMES`.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ShapeError: on an unknown class, or if the folder holds files of the same names from elsewhere.
+        ValueError: on numbers out of range.
+        OSError: the disk is full or not writable.
+
+    Example:
+        >>> import tempfile
+        >>> from batchot.shapes.library import write_library
+        >>> with tempfile.TemporaryDirectory() as root:
+        ...     folder = write_library(root, per_class=4, classes=("bowl", "cup"))
+        ...     print(sorted(path.name for path in folder.glob("*/test/*")))
+        ['bowl_0004.off', 'cup_0004.off']
+    """
+    if not 1 <= per_class < _SEEDS_APART:
+        raise ValueError(f"per_class must lie in 1 .. {_SEEDS_APART - 1}, got {per_class}")
+    if not 0 <= test_fraction < 1:
+        raise ValueError(f"test_fraction must lie in 0 .. 1, 1 excluded, got {test_fraction}")
+    if seed < 0:
+        raise ValueError(f"seed must be at least 0, got {seed}")
+    for name in classes:
+        check_class(name)
+    folder = Path(folder)
+    known = _read_manifest(folder / MANIFEST)
+    shapes = list(_plan(classes, per_class, test_fraction))
+    for path, _, _ in shapes:
+        if path not in known and (folder / path).exists():
+            raise ShapeError(f"{folder / path}: is there and not from this library; choose another folder")
+    settings = {"generator": GENERATOR_VERSION, "seed": seed}
+    same = known and _settings(folder / MANIFEST) == settings
+    digests = {path: known.get(path, "") if same else "" for path, _, _ in shapes}
+    if not same or digests != known:
+        # Promise the names first: after an interruption they are known to be ours.
+        _write_manifest(folder, settings, dict.fromkeys(known, "") | digests)
+    for path, name, number in shapes:
+        target = folder / path
+        if digests[path] and target.exists() and _digest(target.read_bytes()) == digests[path]:
+            continue
+        content = off_bytes(generate_shape(name, seed * _SEEDS_APART + number))
+        _write(target, content)
+        digests[path] = _digest(content)
+    for path in known.keys() - digests.keys():
+        (folder / path).unlink(missing_ok=True)
+    if not same or digests != known:
+        _write_manifest(folder, settings, digests)
+    return folder
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _settings(path: Path) -> dict[str, int]:
+    read = json.loads(path.read_text(encoding="utf-8"))
+    return {key: read.get(key) for key in ("generator", "seed")}
+
+
+def _write_manifest(folder: Path, settings: dict[str, int], digests: dict[str, str]) -> None:
+    content = json.dumps({**settings, "files": digests}, indent=1)
+    _write(folder / MANIFEST, content.encode())

@@ -6,10 +6,19 @@ import math
 
 import numpy as np
 
-from batchot.shapes.library.dice import Dice
-from batchot.shapes.library.outlines import Floats, smooth, smooth_outline, symmetric
-from batchot.shapes.library.part import Part, with_mirror
-from batchot.shapes.library.solids import bar, box, cylinder, front_prism, loft, tube
+from batchot.shapes.library.part import Dice, Part, with_mirror
+from batchot.shapes.library.solids import (
+    Floats,
+    bar,
+    box,
+    cylinder,
+    front_prism,
+    loft,
+    smooth,
+    smooth_outline,
+    symmetric,
+    tube,
+)
 
 
 def _face_cylinder(radius: float, thick: float, x: float, z: float, front: float, sides: int = 14) -> Part:

@@ -1,13 +1,40 @@
-"""A piece of a shape, and what can be done with it: moved, turned, scaled, mirrored."""
+"""What every generated shape is made with: random choices, its parts, and the faults of meshes from the web."""
 
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Iterable
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+Option = TypeVar("Option")
+
+
+class Dice:
+    """Choices that follow from a key alone."""
+
+    def __init__(self, *key: str | int) -> None:
+        self._random = random.Random("/".join(str(part) for part in key))
+
+    def between(self, low: float, high: float) -> float:
+        """A number uniform over ``low .. high``."""
+        return low + (high - low) * self._random.random()
+
+    def whole(self, low: int, high: int) -> int:
+        """A whole number uniform over ``low .. high``, both included."""
+        return low + int(self._random.random() * (high - low + 1))
+
+    def chance(self, probability: float) -> bool:
+        """True with the given probability."""
+        return self._random.random() < probability
+
+    def pick(self, *options: Option) -> Option:
+        """One of the options, each as likely as the next; name one twice to make it twice as likely."""
+        return options[int(self._random.random() * len(options))]
+
 
 Axis = Literal["x", "y", "z"]
 _AXES: tuple[Axis, ...] = ("x", "y", "z")
@@ -71,3 +98,21 @@ def join(parts: Iterable[Part]) -> Part:
         np.concatenate([part.vertices for part in kept]),
         np.concatenate([part.faces + start for part, start in zip(kept, starts, strict=True)]),
     )
+
+
+def spoil(dice: Dice, parts: list[Part]) -> list[Part]:
+    """A small share of shapes with turned faces, faces twice, missing faces or corners of their own."""
+    if dice.chance(0.15):  # one part inside out
+        i = dice.whole(0, len(parts) - 1)
+        parts = [*parts[:i], Part(parts[i].vertices, parts[i].faces[:, ::-1]), *parts[i + 1 :]]
+    if dice.chance(0.04):  # all of it inside out
+        parts = [Part(part.vertices, part.faces[:, ::-1]) for part in parts]
+    if dice.chance(0.08):  # one part there twice
+        parts = [*parts, dice.pick(*parts)]
+    whole = join(parts)
+    if dice.chance(0.05) and len(whole.faces) > 100:  # holes: one face in fifty
+        whole = Part(whole.vertices, whole.faces[np.arange(len(whole.faces)) % 50 != dice.whole(0, 49)])
+    if dice.chance(0.08):  # a triangle soup
+        corners = whole.vertices[whole.faces].reshape(-1, 3)
+        whole = Part(corners, np.arange(len(corners)).reshape(-1, 3))
+    return [whole]

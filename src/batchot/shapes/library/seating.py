@@ -6,10 +6,8 @@ import math
 
 import numpy as np
 
-from batchot.shapes.library.dice import Dice
-from batchot.shapes.library.outlines import Floats, rectangle, smooth
-from batchot.shapes.library.part import Part, move_all, turn_all, with_mirror
-from batchot.shapes.library.solids import bar, box, cushion, loft, tube
+from batchot.shapes.library.part import Dice, Part, move_all, turn_all, with_mirror
+from batchot.shapes.library.solids import Floats, bar, box, cushion, loft, rectangle, smooth, tube
 from batchot.shapes.library.supports import Support, plate, slab, support, support_under
 
 

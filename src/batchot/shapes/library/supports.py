@@ -7,10 +7,21 @@ from typing import Literal
 
 import numpy as np
 
-from batchot.shapes.library.dice import Dice
-from batchot.shapes.library.outlines import Floats, circle, corner_share, rectangle, smooth, superellipse
-from batchot.shapes.library.part import Part, turn_all, with_mirror
-from batchot.shapes.library.solids import bar, box, cylinder, lathe, prism, tube
+from batchot.shapes.library.part import Dice, Part, turn_all, with_mirror
+from batchot.shapes.library.solids import (
+    Floats,
+    bar,
+    box,
+    circle,
+    corner_share,
+    cylinder,
+    lathe,
+    prism,
+    rectangle,
+    smooth,
+    superellipse,
+    tube,
+)
 
 Support = Literal[
     "square", "round", "turned", "three", "pedestal", "star", "cross", "sled", "panels", "trestle", "hairpin",

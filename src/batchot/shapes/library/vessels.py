@@ -7,10 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from batchot.shapes.library.dice import Dice
-from batchot.shapes.library.outlines import Floats, circle, smooth, superellipse
-from batchot.shapes.library.part import Part
-from batchot.shapes.library.solids import cylinder, lathe, tube
+from batchot.shapes.library.part import Dice, Part
+from batchot.shapes.library.solids import Floats, circle, cylinder, lathe, smooth, superellipse, tube
 
 
 def hollow(outer: Sequence[Sequence[float]] | Floats, wall: float) -> Floats:

@@ -14,19 +14,17 @@ from numpy.typing import NDArray
 from batchot.errors import ShapeError
 from batchot.shapes.render.cameras import Cameras, check_fit, framed, make_cameras
 from batchot.shapes.render.cloud import ball_radius, draw_points
-from batchot.shapes.render.lines import (
+from batchot.shapes.render.mesh import FARTHEST, LANES, NEAREST, facets, fill, project
+from batchot.shapes.render.shading import (
     CONTOUR,
     CREASE,
     CREASE_COSINE,
     NO_CREASE,
     OUTLINE,
-    find_lines,
-    line_pixels,
-)
-from batchot.shapes.render.mesh import FARTHEST, LANES, NEAREST, facets, fill, project
-from batchot.shapes.render.shading import (
     depth_pixels,
+    find_lines,
     grey_codes,
+    line_pixels,
     normal_codes,
     shaded_pixels,
     silhouette_pixels,
