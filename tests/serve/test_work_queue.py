@@ -132,6 +132,24 @@ def test_a_question_that_would_wait_too_long_is_refused_and_told_how_long() -> N
     run(test)
 
 
+def test_who_was_let_in_waits_at_most_twice_as_long_as_promised() -> None:
+    async def test() -> None:
+        queue, held = WorkQueue(1, 0.3, Clock()), Held()
+        queue.seconds["large"] = 0.1  # as was thought
+        tasks = [asyncio.create_task(queue.run("a", LARGE, held)) for _ in range(3)]
+        further = asyncio.create_task(queue.run("a", LARGE, held, admitted=True))
+        done, _ = await asyncio.wait(tasks, timeout=0.4)
+        assert not done and held.begun == 1
+        done, _ = await asyncio.wait(tasks, timeout=0.6)
+        assert done == set(tasks[1:]) and all(isinstance(task.exception(), Busy) for task in done)
+        assert queue.waiting == 1 and not further.done()
+        held.go.set()
+        assert await asyncio.gather(tasks[0], further) == ["done", "done"]
+        queue.close()
+
+    run(test)
+
+
 def test_the_queue_holds_as_many_as_are_answered_in_time_whoever_asks() -> None:
     async def test() -> None:
         queue, held = WorkQueue(1, 10.0, Clock()), Held()

@@ -13,10 +13,12 @@ from pathlib import Path
 
 import pytest
 import torch.distributed as dist
+from torch.distributed.elastic.multiprocessing import PContext
 
 from batchot.cli import main
 from batchot.training.distributed import gone_text
-from batchot.training.launch import Processes, free_port, launch
+from batchot.training.launch import Processes, launch
+from serve_support import free_port
 
 SMALL = ["data.limit=150", "batch.size=31", "evaluation.train_samples=100", "evaluation.every=1000"]
 SMALL += [
@@ -58,9 +60,11 @@ def alive(pid: int) -> bool:
 
 
 def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
-    until = time.monotonic() + 120
+    until = time.monotonic() + 240
     while not path.exists():
-        assert process.poll() is None and time.monotonic() < until, process.communicate()[0]
+        if process.poll() is not None or time.monotonic() > until:
+            process.terminate()
+            raise AssertionError(process.communicate(timeout=60)[0])
         time.sleep(0.1)
 
 
@@ -77,6 +81,19 @@ def test_a_killed_rank_ends_the_others_with_its_name(tmp_path: Path) -> None:
         assert "rank 1 of 2 is gone" in text
         assert "Traceback" not in text
         assert not any(alive(rank) for rank in ranks)
+
+
+def test_sigterm_stops_all_ranks_with_a_checkpoint(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    with started(*TRAIN, "--out", str(out), "--devices", "2", "--epochs", "100000") as launcher:
+        wait_for(out / "history.csv", launcher)
+        ranks = ranks_of(launcher)
+        launcher.terminate()
+        text, _ = launcher.communicate(timeout=60)
+    assert launcher.returncode == 130
+    assert text.count("interrupted; go on with: batchot train --resume") == 1
+    assert (out / "checkpoints" / "last.ckpt").is_file()
+    assert not any(alive(rank) for rank in ranks)
 
 
 def test_ctrl_c_stops_all_ranks_with_one_checkpoint_and_torchrun_goes_on(tmp_path: Path) -> None:
@@ -113,14 +130,17 @@ def test_the_status_is_that_of_the_rank_that_failed(capfd: pytest.CaptureFixture
     assert launch(Processes(devices=2), [sys.executable, "-c", "pass"], told.append) == 0
 
 
-def test_a_rank_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("batchot.training.launch._GRACE", 0.3)
-    script = "import os, sys, time; os.environ['RANK'] == '1' and sys.exit(1); time.sleep(60)"
+@pytest.mark.parametrize("deaf", [False, True])
+def test_a_rank_that_hangs_is_ended(deaf: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    close = PContext.close  # which gives 30 s
+    monkeypatch.setattr(PContext, "close", lambda context, number=None, seconds=30: close(context, number, 2))
+    ignore = "signal.signal(signal.SIGTERM, signal.SIG_IGN); " if deaf else ""
+    script = f"import os, signal, sys, time; {ignore}r = int(os.environ['RANK']); time.sleep(60 - 59 * r); sys.exit(r)"
     told: list[str] = []
     began = time.monotonic()
     assert launch(Processes(devices=2), [sys.executable, "-c", script], told.append) == 1
     assert time.monotonic() - began < 30
-    assert told == ["rank 0 did not stop by itself within 0 s and was ended"]
+    assert told == (["rank 0 did not stop by itself and was ended"] if deaf else [])
 
 
 def test_a_rank_without_a_sign_of_life_is_named() -> None:

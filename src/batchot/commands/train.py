@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from batchot.commands.common import (
     FAILURE,
@@ -38,6 +38,7 @@ from batchot.training.settings import (
 )
 
 if TYPE_CHECKING:
+    from batchot.device import Device
     from batchot.files import RunFolder
     from batchot.training.callbacks import Row
     from batchot.training.run import TrainedRun
@@ -172,7 +173,7 @@ def train(argv: list[str]) -> int:
     }
     resume = f"go on with: batchot train --resume --out {shlex.quote(str(out))}"
     if processes.rank is not None:
-        return run_rank(processes, options.device, lambda: _fit(recipe, out, where), _finish, resume)
+        return _rank(processes, options.device, lambda: _fit(recipe, out, where), resume)
 
     def work() -> int:
         _finish(_fit(recipe, out, where))
@@ -187,11 +188,49 @@ def _launch(processes: Processes, argv: list[str]) -> int:
 
     # as a script does: what lies in the working folder is not imported
     safe = ["-P"] if getattr(__main__, "__spec__", None) is None else []
-    return launch(
-        processes,
-        [sys.executable, *safe, "-m", "batchot", "train", *argv],
-        lambda text: print(f"batchot: {text}", file=sys.stderr, flush=True),
-    )
+    command = [sys.executable, *safe, "-m", "batchot", "train", *argv]
+    return launch(processes, command, lambda text: print(f"batchot: {text}", file=sys.stderr, flush=True))
+
+
+def _rank(processes: Processes, device: Device, train: Callable[[], TrainedRun], resume: str) -> int:
+    """Train as one of several ranks: the first one speaks, and all end together."""
+    # before torch: it would warn that it looks in vain for parameters without a gradient
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes.devices)))
+    if sys.platform == "linux" and processes.nodes == 1:  # nothing is to be reached from elsewhere
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+    from batchot.device import accelerator_of
+    from batchot.errors import DataError, RunError, RunInterrupted, ShapeError
+    from batchot.training.distributed import ToldByAnother, end_with_launcher, joined
+
+    end_with_launcher()
+
+    def work() -> int:
+        try:
+            with joined(processes, accelerator_of(device)):
+                run = train()
+        except ToldByAnother as told:
+            return told.status
+        if processes.rank == 0:
+            _finish(run)
+        return 0
+
+    if processes.rank == 0:
+        status = guarded(work, resume)
+    else:  # say only what the first rank cannot know
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115, until the process ends
+        warnings.simplefilter("ignore")
+        try:
+            status = work()
+        except (RunInterrupted, KeyboardInterrupt):
+            status = INTERRUPTED
+        except (DataError, RunError, ShapeError, ImportError, OSError) as error:
+            status = fail(f"rank {processes.rank}: {error}", FAILURE)
+    if status:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)  # whatever threads of the communication still wait for
+    return 0
 
 
 def _fit(recipe: Recipe, out: Path, where: dict[str, Any]) -> TrainedRun:
@@ -258,51 +297,3 @@ def _in_words(row: Any) -> str:
     names = {"map": "mAP"}
     text = ", ".join(f"{names.get(m, m.upper())} {100 * getattr(row, m):.2f}" for m in measures)
     return f"{text} %; accuracy {100 * row.accuracy:.2f} % ({row.accuracy_by})"
-
-
-R = TypeVar("R")
-
-
-def run_rank(
-    processes: Processes, device: str, train: Callable[[], R], finish: Callable[[R], None], resume: str
-) -> int:
-    """Train as a rank, with the others that were started."""
-    # before torch: it would warn that it looks in vain for parameters without a gradient
-    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
-    from batchot.device import accelerator_of
-    from batchot.training.distributed import ToldByAnother, end_with_launcher, joined
-
-    end_with_launcher()
-    first = processes.rank == 0
-    if not first:
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115, until the process ends
-        warnings.simplefilter("ignore")
-
-    def work() -> int:
-        try:
-            with joined(processes, accelerator_of(device)):  # type: ignore[arg-type]
-                run = train()
-        except ToldByAnother as told:
-            return told.status
-        if first:
-            finish(run)
-        return 0
-
-    status = guarded(work, resume) if first else _without_a_word(work, processes)
-    if status:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)  # whatever threads of the communication still wait for
-    return 0
-
-
-def _without_a_word(work: Callable[[], int], processes: Processes) -> int:
-    """Say only what the first rank cannot know."""
-    from batchot.errors import DataError, RunError, RunInterrupted, ShapeError
-
-    try:
-        return work()
-    except (RunInterrupted, KeyboardInterrupt):
-        return INTERRUPTED
-    except (DataError, RunError, ShapeError, ImportError, OSError) as error:
-        return fail(f"rank {processes.rank}: {error}", FAILURE)

@@ -24,6 +24,7 @@ SECONDS: dict[Kind, float] = {"drawing": 0.2, "photo": 0.6, "shape": 1.5, "large
 """That a file of a kind is thought to take, until some were measured."""
 _QUICK_PICTURE, _QUICK_SHAPE = 1 << 20, 256 << 10  # bytes
 _LEAST_SECONDS, _WEIGHT = 0.05, 0.1  # of an estimate, and of a new measurement in it
+_LONGEST = 2.0  # times the wait that may be expected: who has waited so long is told to come again
 _PATIENCE = 3.0  # a file lets pass what came within so many times its own seconds
 _MOST_PATIENCE = 30.0  # but nothing that came later than this: none starves
 _SLOW_FOR = 60.0  # seconds for which the shapes of a client count as slow after one was
@@ -118,13 +119,14 @@ class WorkQueue:
         kind = self._kind(client, data)
         if not admitted:
             self._admit(client, kind)
+        longest = None if admitted else _LONGEST * self.wait_seconds
         try:
-            return await self._wait(client, kind, work)
+            return await self._wait(client, kind, work, longest)
         except QueryRefused as error:
             if kind == "large" or error.reason != "time":
                 raise
             self._slow_until[client] = self._clock() + _SLOW_FOR
-            return await self._wait(client, "large", work)
+            return await self._wait(client, "large", work, longest)
 
     def close(self) -> None:
         """Begin nothing any more."""
@@ -145,11 +147,17 @@ class WorkQueue:
         slow = self._slow_until.get(client, 0.0) > self._clock()
         return "shape" if len(data) <= _QUICK_SHAPE and not slow else "large"
 
-    async def _wait(self, client: str, kind: Kind, work: Callable[[float | None], T]) -> T:
+    async def _wait(
+        self, client: str, kind: Kind, work: Callable[[float | None], T], longest: float | None
+    ) -> T:
         job = _Job(client, kind, self._clock(), work)
         self._waiting.append(job)
         self._start()
         try:
+            if job in self._waiting:
+                await asyncio.wait([job.result], timeout=longest)
+            if job in self._waiting and not job.result.done():  # a sudden load: what was measured came too late
+                raise Busy(min(120, math.ceil(self.expected_wait(client, kind))))
             return await job.result
         finally:
             if job in self._waiting:  # nobody waits for it any more

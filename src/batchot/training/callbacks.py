@@ -19,7 +19,7 @@ from torch import Tensor
 
 from batchot.errors import RunInterrupted
 from batchot.files import RunFolder, write_csv, write_json
-from batchot.ranks import on_any, this_rank
+from batchot.ranks import on_any, rank_count, this_rank
 from batchot.training.learner import Learner
 from batchot.training.plan_history import plan_row
 
@@ -187,6 +187,7 @@ class StopRequest:
 
     def __init__(self) -> None:
         self.made = False
+        self.handler: Callable[[int, object], None] | None = None
 
     @contextmanager
     def listening(self, tell: Callable[[str], None]) -> Iterator[None]:
@@ -200,13 +201,17 @@ class StopRequest:
             self.made = True
             for s, handler in before.items():
                 signal.signal(s, handler)
-            tell("stopping; a checkpoint is being written (once more to stop at once)")
+            # torchrun sends SIGTERM also where a rank has failed
+            if number == signal.SIGINT or rank_count() == 1:
+                tell("stopping; a checkpoint is being written (once more to stop at once)")
 
+        self.handler = note
         for s in before:
             signal.signal(s, note)
         try:
             yield
         finally:
+            self.handler = None
             for s, handler in before.items():
                 signal.signal(s, handler)
 
@@ -227,6 +232,9 @@ class Checkpoints(Checkpoint):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Count the minutes from here."""
+        if self.stop.handler is not None:
+            # Lightning's own would wait for a broadcast that no other rank makes
+            signal.signal(signal.SIGTERM, self.stop.handler)
         self._saved_at = time.monotonic()
 
     def on_train_batch_end(

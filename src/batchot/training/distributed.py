@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import signal
 import sys
 import threading
 import time
@@ -21,14 +22,19 @@ from torch import Tensor
 
 from batchot.errors import RunError, RunInterrupted
 from batchot.ranks import of_all, rank_count, this_rank
-from batchot.training.launch import LAUNCHER, Processes
+from batchot.training.launch import Processes, no_meeting
 from batchot.training.recipe import RecipeError
 
 _EVERY = 2.0  # seconds between two signs
-_SILENT = (
-    6.0  # seconds without a sign after which a rank that others have lost is taken for the one that is gone
-)
+# seconds without a sign after which a rank that others have lost is taken for the one that is gone
+_SILENT = 6.0
 LIMIT = 300.0  # seconds without a sign after which a rank is given up though nothing else has gone wrong
+_MEETING = timedelta(minutes=5)  # until all ranks have come
+# for another rank, which may render views or fit the SVM: the heartbeat finds the dead
+_WAITING = timedelta(hours=6)
+_HEARD = 2.0  # seconds in which what one rank says reaches the others
+
+T = TypeVar("T")
 
 
 class Heartbeat:
@@ -42,7 +48,6 @@ class Heartbeat:
         )
         self._over = threading.Event()
         self._store_lost = False
-        self.spoke = False  # whether this rank has said why it stops
         now = time.monotonic()
         self._seen = {other: (-1, now) for other in range(count) if other != rank}
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
@@ -53,46 +58,24 @@ class Heartbeat:
         self._over.set()
         self._thread.join(timeout=_EVERY)
 
-    def silent(self, seconds: float) -> list[int]:
-        """Give the ranks without a sign for so long."""
+    def lost(self, patience: float = _SILENT + 3 * _EVERY) -> list[int]:
+        """Wait until it shows who is gone, and give them; none where all are there."""
+        until = time.monotonic() + patience
+        while not (gone := self._silent(_SILENT)) and time.monotonic() < until:
+            time.sleep(0.2)
+        return gone
+
+    def errors(self, add: int = 0) -> int:
+        """Count the ranks that have an error to tell, this one added or not."""
+        with suppress(RuntimeError):
+            return self._store.add("errors", add)
+        return add  # the store is gone: nobody else can be asked
+
+    def _silent(self, seconds: float) -> list[int]:
         now = time.monotonic()
         if self._store_lost:  # the store is where rank 0 is
             return [0] if self.rank != 0 else []
         return [other for other, (_, at) in self._seen.items() if now - at > seconds]
-
-    def lost(self, patience: float = _SILENT + 3 * _EVERY) -> list[int]:
-        """Wait until it shows who is gone, and give them; none where all are there."""
-        until = time.monotonic() + patience
-        while time.monotonic() < until:
-            if gone := self.silent(_SILENT):
-                return gone
-            time.sleep(0.2)
-        return []
-
-    def say(self, text: str) -> None:
-        """Tell the others why this rank stops."""
-        self.spoke = True
-        with suppress(RuntimeError):
-            self._store.set(f"error/{self.rank}", text)
-
-    def hears(self, rank: int, text: str, patience: float) -> bool:
-        """Say whether a rank has said just this, or does so soon."""
-        until = time.monotonic() + patience
-        while time.monotonic() < until:
-            if self._said(rank) == text:
-                return True
-            time.sleep(0.1)
-        return False
-
-    def any_error(self) -> bool:
-        """Say whether some rank has said why it stops."""
-        return any(self._said(other) is not None for other in self._seen)
-
-    def _said(self, rank: int) -> str | None:
-        with suppress(RuntimeError):
-            key = f"error/{rank}"
-            return self._store.get(key).decode() if self._store.check([key]) else None
-        return None
 
     def _run(self) -> None:
         number = 0
@@ -104,8 +87,11 @@ class Heartbeat:
                 self._store_lost = True
                 if self._over.wait(30.0):  # training is over, or its own error is about to say so
                     return
-            if gone := self.silent(self.limit):
-                self._give_up(gone)
+            if gone := self._silent(self.limit):
+                print(
+                    f"batchot: rank {self.rank}: {gone_text(gone, self.count)}", file=sys.stderr, flush=True
+                )
+                os._exit(1)  # the main thread waits in a call that nothing else ends
             self._over.wait(_EVERY)
 
     def _exchange(self, number: int) -> None:
@@ -117,45 +103,29 @@ class Heartbeat:
                 if beat != before:
                     self._seen[other] = (beat, time.monotonic())
 
-    def _give_up(self, gone: list[int]) -> None:
-        print(f"batchot: rank {self.rank}: {gone_text(gone, self.count)}", file=sys.stderr, flush=True)
-        os._exit(1)  # the main thread waits in a call that nothing else ends
-
 
 def gone_text(gone: list[int], count: int) -> str:
     """Say in a sentence which ranks are gone."""
     if not gone:
         return f"the connection to another of the {count} ranks broke"
-    names = ", ".join(str(rank) for rank in gone)
-    one = len(gone) == 1
-    return (
-        f"rank{'' if one else 's'} {names} of {count} {'is' if one else 'are'} gone: "
-        f"{'it was' if one else 'they were'} killed, ran out of memory, or {'its' if one else 'their'} machine or "
-        "network failed"
+    ranks = (
+        f"rank {gone[0]} of {count} is"
+        if len(gone) == 1
+        else f"ranks {', '.join(map(str, gone))} of {count} are"
     )
+    return f"{ranks} gone: killed, out of memory, or a machine or its network failed"
 
 
 def end_with_launcher() -> None:
-    """End this process when the launcher that started it is no longer there, in a thread of its own."""
-    launcher = os.environ.get(LAUNCHER)
-    if launcher is None:
-        return
+    """End this process when the agent that started it is no longer there, in a thread of its own."""
 
-    def watch() -> None:
-        while os.getppid() == int(launcher):
+    def watch(launcher: int) -> None:
+        while os.getppid() == launcher:
             time.sleep(1.0)
         os._exit(1)
 
-    threading.Thread(target=watch, name="launcher watch", daemon=True).start()
-
-
-T = TypeVar("T")
-
-_MEETING = timedelta(minutes=5)  # until all ranks have come
-_WAITING = timedelta(
-    hours=6
-)  # for another rank: one may render views, or fit the SVM; the heartbeat finds the dead
-_HEARD = 2.0  # seconds in which what one rank says reaches the others
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        threading.Thread(target=watch, args=(os.getppid(),), name="launcher watch", daemon=True).start()
 
 
 class ToldByAnother(Exception):
@@ -175,7 +145,6 @@ def joined(processes: Processes, accelerator: str) -> Iterator[None]:
     if accelerator == "cuda":
         check_gpus(processes.devices, torch.cuda.device_count())
         torch.cuda.set_device(processes.local_rank)
-    host, port = os.environ.get("MASTER_ADDR", "127.0.0.1"), os.environ.get("MASTER_PORT", "29500")
     try:
         store, rank, count = next(iter(dist.rendezvous("env://", timeout=_MEETING)))
         # what is small goes over the CPU in any case, so that no step waits for the GPU
@@ -183,37 +152,46 @@ def joined(processes: Processes, accelerator: str) -> Iterator[None]:
         store.set_timeout(_WAITING)
         dist.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=_WAITING)
     except (RuntimeError, ValueError, OSError) as error:  # all of DistError are RuntimeErrors
-        raise RunError(_no_meeting(str(error), host, port, processes)) from error
-    beat = Heartbeat(host, int(port), processes.rank, processes.count)
+        raise RunError(no_meeting(str(error), processes, os.environ)) from error
+    beat, wait = Heartbeat(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), rank, count), 0.0
     try:
         yield
         dist.barrier()
-    except (ToldByAnother, RunInterrupted):
+    except RunInterrupted:
         raise
     except Exception as error:
-        raise _explained(error, beat, processes) from error
+        why = _first_told(error, beat)
+        # rank 0 may have the store, where the others look; who tells nothing lets the others come to telling
+        wait = 2 * _HEARD if rank == 0 else _HEARD if isinstance(why, ToldByAnother) else 0.0
+        raise why from error
     finally:
         beat.stop()
         dist.destroy_process_group()
-        if beat.spoke and processes.rank == 0:
-            time.sleep(_HEARD)  # the store is in this process, and the others are about to look into it
+        time.sleep(wait)
 
 
-def _explained(error: Exception, beat: Heartbeat, processes: Processes) -> Exception:
-    """Give the error that this rank ends with, so that one rank says what was wrong and not all of them."""
-    if not _is_broken_connection(error):
-        beat.say(str(error))
-        if processes.rank != 0 and beat.hears(0, str(error), _HEARD):
+def _first_told(error: Exception, beat: Heartbeat) -> Exception:
+    """Give the error that this rank ends with: one rank says what was wrong, the others that it does."""
+    if threading.current_thread() is threading.main_thread():  # the agent ends those that are left
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if _is_broken_connection(error):
+        gone = [] if beat.errors() else beat.lost()
+        least = min((r for r in range(beat.count) if r not in gone), default=0)
+        if beat.errors() or beat.rank != least:
             return ToldByAnother(1)
+        stopped = "Training has stopped; --resume goes on from the last checkpoint"
+        return RunError(f"{gone_text(gone, beat.count)}. {stopped}")
+    if isinstance(error, ToldByAnother):
         return error
-    if beat.any_error():
-        return ToldByAnother(1)
-    gone = beat.lost()
-    text = (
-        f"{gone_text(gone, processes.count)}. Training has stopped; --resume goes on from the last checkpoint"
-    )
-    least = min((r for r in range(processes.count) if r not in gone), default=0)
-    return RunError(text) if processes.rank == least else ToldByAnother(1)
+    time.sleep(_HEARD * (beat.rank > 0))  # what all of them see, the first one says
+    return error if beat.errors(add=1) == 1 else ToldByAnother(1)
+
+
+def _is_broken_connection(error: Exception) -> bool:
+    words = ("gloo", "Gloo", "NCCL", "Connection reset", "Connection closed", "Broken pipe")
+    if not isinstance(error, RuntimeError) or isinstance(error, RunError):
+        return False
+    return isinstance(error, dist.DistError) or any(word in str(error) for word in words)
 
 
 def check_gpus(devices: int, there: int) -> None:
@@ -223,19 +201,6 @@ def check_gpus(devices: int, there: int) -> None:
             f"--devices {devices}: this machine has {there} GPU{'' if there == 1 else 's'}; use "
             f"{f'--devices {there}, or ' if there else ''}--device cpu"
         )
-
-
-def _no_meeting(text: str, host: str, port: str, processes: Processes) -> str:
-    first_line = text.strip().splitlines()[0] if text.strip() else "no answer"
-    if "EADDRINUSE" in text or "address already in use" in text.lower():
-        return (
-            f"MASTER_PORT={port}: another program listens on this port of {host}; give another MASTER_PORT "
-            "(torchrun: --master-port), or try again"
-        )
-    return (
-        f"the {processes.count} ranks did not meet at {host}:{port} within {_MEETING.seconds // 60} minutes "
-        f"({first_line}). Are all of them started, and can every machine reach that address?"
-    )
 
 
 def strategy() -> DDPStrategy:
@@ -339,13 +304,3 @@ def described(name: str, labels: Tensor, classes: tuple[str, ...]) -> dict[str, 
         f"classes of {name}": classes,
         f"order of the labels of {name} (a hash)": digest,
     }
-
-
-def _is_broken_connection(error: Exception) -> bool:
-    if not isinstance(error, RuntimeError) or isinstance(error, RunError):
-        return False
-    text = str(error)
-    return isinstance(error, dist.DistError) or any(
-        word in text
-        for word in ("gloo", "Gloo", "NCCL", "Connection reset", "Connection closed", "Broken pipe")
-    )

@@ -1,131 +1,101 @@
-"""Start the processes of a training on this machine."""
+"""Which processes a training has, and their start by torchrun's agent."""
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
-import socket
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from types import FrameType
+from typing import TYPE_CHECKING, Any
 
 from batchot.training.recipe import Recipe, RecipeError
 
-_GRACE = 20.0  # seconds that the others have to say why they stop, once a rank has ended in failure
-_WATCH = 0.1  # seconds between two looks
+if TYPE_CHECKING:
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+
 INTERRUPTED = 130
+# seconds that ranks have to write their checkpoint; where PyTorch is older than 2.10, it gives 30
+_UNTIL_ENDED = 3600
 
 
 def launch(processes: Processes, command: Sequence[str], tell: Callable[[str], None]) -> int:
-    """Run a command once for each rank of this machine, until all have ended."""
-    first = node_rank(processes, os.environ) * processes.devices if processes.nodes > 1 else 0
-    shared = _environment(processes, os.environ)
-    children: list[subprocess.Popen[bytes]] = []
+    """Run a command once for each rank of this machine, under the agent of torchrun, until all have ended."""
+    from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    place: dict[str, Any] = {
+        "rdzv_backend": "c10d",
+        "rdzv_endpoint": "localhost:0",
+        "local_addr": "127.0.0.1",
+    }
+    if processes.nodes > 1:
+        endpoint = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
+        here = {"rank": node_rank(processes, os.environ)}
+        place = {"rdzv_backend": "static", "rdzv_endpoint": endpoint, "rdzv_configs": here}
+    os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", str(_UNTIL_ENDED))
+    config = LaunchConfig(
+        min_nodes=processes.nodes,
+        max_nodes=processes.nodes,
+        nproc_per_node=processes.devices,
+        run_id="batchot",
+        max_restarts=0,
+        logs_specs=DefaultLogsSpecs(log_dir=os.devnull),
+        **place,
+    )
+    handlers = {
+        s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+    }
+    disabled = logging.root.manager.disable
+    logging.disable(logging.ERROR)  # of the agent: what there is to say is said here
     try:
-        with _handed_on(children):
-            for local in range(processes.devices):
-                ranks = {
-                    "RANK": str(first + local),
-                    "LOCAL_RANK": str(local),
-                    "GROUP_RANK": str(first // processes.devices),
-                    LAUNCHER: str(os.getpid()),
-                }
-                # a session of its own: Ctrl-C in a terminal would reach it twice
-                children.append(
-                    subprocess.Popen(
-                        command, env=shared | ranks, stdin=subprocess.DEVNULL, start_new_session=True
-                    )
-                )
-            return _watch(children, first, tell)
-    finally:
-        for child in children:
-            if child.poll() is None:
-                _end(child)
-
-
-def _environment(processes: Processes, environment: Mapping[str, str]) -> dict[str, str]:
-    shared = dict(environment)
-    shared |= {"WORLD_SIZE": str(processes.count), "LOCAL_WORLD_SIZE": str(processes.devices)}
-    if processes.nodes == 1:
-        shared |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
-        if sys.platform == "linux":  # nothing is to be reached from elsewhere
-            shared.setdefault("GLOO_SOCKET_IFNAME", "lo")
-    shared.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes.devices)))
-    return shared
-
-
-def free_port() -> int:
-    """Give a port of this machine that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-@contextmanager
-def _handed_on(children: list[subprocess.Popen[bytes]]) -> Iterator[None]:
-    """Hand SIGINT and SIGTERM on to the ranks, which know what to do."""
-
-    def hand_on(number: int, frame: FrameType | None) -> None:
-        for child in children:
-            if child.poll() is None:
-                child.send_signal(number)
-
-    before = {s: signal.signal(s, hand_on) for s in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for s, handler in before.items():
-            signal.signal(s, handler)
-
-
-def _watch(children: Sequence[subprocess.Popen[bytes]], first: int, tell: Callable[[str], None]) -> int:
-    told: set[int] = set()
-    failed_at: float | None = None
-    while any(child.poll() is None for child in children):
-        for local, child in enumerate(children):
-            status = child.poll()
-            if status and local not in told:
-                told.add(local)
-                failed_at = failed_at or time.monotonic()
-                if status < 0:
-                    tell(_killed(first + local, -status))
-        if failed_at is not None and time.monotonic() - failed_at > _GRACE:
-            for local, child in enumerate(children):
-                if child.poll() is None:
-                    told.add(local)
-                    tell(f"rank {first + local} did not stop by itself within {_GRACE:.0f} s and was ended")
-                    _end(child)
-        time.sleep(_WATCH)
-    for local, child in enumerate(children):
-        if child.returncode < 0 and local not in told:
-            tell(_killed(first + local, -child.returncode))
-    statuses = [child.returncode for child in children if child.returncode]
-    if INTERRUPTED in statuses:
+        elastic_launch(config, command[0])(*command[1:])
+    except ChildFailedError as error:
+        return _failed(error, tell)
+    except (SignalException, KeyboardInterrupt) as error:
+        if isinstance(error.__context__, SignalException):  # while it waited for the ranks to stop
+            tell("stopped at once; --resume goes on from the last checkpoint")
         return INTERRUPTED
-    return next((status for status in statuses if status > 0), 1) if statuses else 0
+    except (RuntimeError, ValueError, OSError) as error:
+        tell(no_meeting(str(error), processes, os.environ))
+        return 1
+    finally:
+        logging.disable(disabled)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    return 0
 
 
-def _killed(rank: int, number: int) -> str:
-    try:
-        name = signal.Signals(number).name
-    except ValueError:
-        name = "unknown"
-    hint = ", as by the system when memory runs out" if number == signal.SIGKILL else ""
-    return f"rank {rank} was killed by signal {number} ({name}{hint}); the others are stopped too"
+def _failed(error: ChildFailedError, tell: Callable[[str], None]) -> int:
+    """Say which rank was killed, if one was, and give the status of the first one that failed."""
+    first, failure = error.get_first_failure()
+    for rank, other in sorted(error.failures.items()):
+        if rank == first and other.exitcode < 0:
+            hint = ", as by the system when memory runs out" if other.exitcode == -signal.SIGKILL else ""
+            name = f"{-other.exitcode} ({other.signal_name()}{hint})"
+            tell(f"rank {rank} was killed by signal {name}; the others are stopped too")
+        elif other.exitcode == -signal.SIGKILL:
+            tell(f"rank {rank} did not stop by itself and was ended")
+    statuses = [other.exitcode for other in error.failures.values()]
+    return INTERRUPTED if INTERRUPTED in statuses else max(1, failure.exitcode)
 
 
-def _end(child: subprocess.Popen[bytes]) -> None:
-    with suppress(ProcessLookupError):
-        os.killpg(child.pid, signal.SIGKILL)  # with what it has started itself
-    child.wait()
+def no_meeting(text: str, processes: Processes, environment: Mapping[str, str]) -> str:
+    """Say why the ranks, or the machines, did not meet."""
+    host, port = environment.get("MASTER_ADDR", "127.0.0.1"), environment.get("MASTER_PORT", "29500")
+    if "EADDRINUSE" in text or "address already in use" in text.lower():
+        return (
+            f"MASTER_PORT={port}: another program listens on this port of {host}; give another MASTER_PORT "
+            "(torchrun: --master-port), or try again"
+        )
+    first_line = text.strip().splitlines()[0] if text.strip() else "no answer"
+    return (
+        f"the {processes.count} ranks did not meet at {host}:{port} ({first_line}). Are all of them started, and can "
+        "every machine reach that address?"
+    )
 
 
-LAUNCHER = "BATCHOT_LAUNCHER"  # process number of the launcher that started this rank
 _STARTED = ("RANK", "LOCAL_RANK", "WORLD_SIZE")  # what torchrun tells each process that it starts
 
 
