@@ -2,20 +2,24 @@
 
 ``python benchmarks/hostile_cad.py --count 2000`` says how many were refused for what reason and how many were read (a
 change that left the file sound). It fails if the sandbox does not go on, a file of the disk shows up, or a reason is
-missing.
+missing. ``--resume FILE`` keeps there what became of each file, a line of JSON each, and the same command goes on after
+an interruption.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from batchot.search.records import QueryRefused
@@ -115,7 +119,12 @@ def _bomb(name: str, n: int) -> bytes:
 
 
 def run(
-    count: int, seed: int = 0, processes: int = 2, time_limit: float = 10.0, ways: Sequence[int] = range(6)
+    count: int,
+    seed: int = 0,
+    processes: int = 2,
+    time_limit: float = 10.0,
+    ways: Sequence[int] = range(6),
+    resume: Path | None = None,
 ) -> dict[str, Counter[str]]:
     """Read them all.
 
@@ -125,6 +134,7 @@ def run(
         processes: that read
         time_limit: for one, in seconds
         ways: to harm, of ``_harmed``
+        resume: file of what became of each, which is not read again; None keeps nothing
 
     Returns:
         For each format how many were read, and how many refused for what reason.
@@ -132,23 +142,38 @@ def run(
     inputs = Inputs.from_json({"shape": {"points": 64}, "drawing": None})
     found: dict[str, Counter[str]] = {name: Counter() for name in SOUND}
     limits = Limits(time=time_limit, memory=512 << 20, bytes=4 << 20, faces=100_000)
+    made_by = [seed, *ways]
+    done = 0
+    for line in resume.read_text().splitlines() if resume is not None and resume.exists() else ():
+        name, what, made = json.loads(line)
+        if made != made_by:
+            raise SystemExit(f"{resume} is of another seed; give another file")
+        found[name][what] += 1
+        done += 1
     with (
         tempfile.TemporaryDirectory() as folder,
+        nullcontext() if resume is None else resume.open("a", buffering=1) as lines,
         Sandbox(inputs, processes=processes, limits=limits) as sandbox,
     ):
         secret = Path(folder) / "secret.stp"
         secret.write_bytes(files.step([(0, 0, 0), (12345, 0, 0)]))
-        for name, content in hostile(count, seed, secret, ways):
+        bar = tqdm(hostile(count, seed, secret, ways), total=count, unit="file", mininterval=5)
+        for k, (name, content) in enumerate(bar):
+            if k < done:
+                continue
             try:
                 prepared = sandbox.prepare_bytes(content, name)
             except QueryRefused as error:
                 assert len(str(error)) > 15, name
                 died = "brings its reader down" in str(error)
-                found[name]["killed its process" if died else error.reason] += 1
+                what = "killed its process" if died else error.reason
             else:
                 assert np.isfinite(prepared.sample).all() and all(np.isfinite(prepared.size))
                 assert abs(max(prepared.size) - 12346) > 1, f"{name} brought along a file of the disk"
-                found[name]["read"] += 1
+                what = "read"
+            found[name][what] += 1
+            if lines is not None:
+                print(json.dumps([name, what, made_by]), file=lines)
         assert sandbox.prepare_bytes(files.step(), "a.step").faces == 12  # it goes on
     return found
 
@@ -157,8 +182,11 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--count", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--resume", type=Path, metavar="FILE", help="go on with what is in FILE, and keep it there"
+    )
     options = parser.parse_args()
     start = time.monotonic()
-    for name, counts in run(options.count, options.seed).items():
+    for name, counts in run(options.count, options.seed, resume=options.resume).items():
         print(f"{name}: " + ", ".join(f"{count} {what}" for what, count in counts.most_common()))
     print(f"{options.count} files, {time.monotonic() - start:.0f} s")

@@ -18,6 +18,7 @@ from batchot import render_views
 from batchot.cli import main
 from batchot.search.records import ShapeRecord, record_id
 from batchot.shapes.library import generate_shape
+from batchot.shapes.normalize import normalize_shape
 from shape_folders import write_off
 
 TINY_RUN = [
@@ -40,6 +41,18 @@ def draw_sketch(path: Path, class_name: str, seed: int, *, size: int = 48) -> Pa
     drawing = render_views(generate_shape(class_name, seed), "box-6", size=size, channels=("lines",))[0, 0]
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(drawing).save(path)
+    return path
+
+
+def photograph(path: Path, class_name: str, seed: int) -> Path:
+    """Save a picture of one of the built-in shapes as a camera has it: in colour, lit, before a plain wall."""
+    shape = normalize_shape(generate_shape(class_name, seed), "z")
+    shaded = render_views(shape, "circle-12", size=160, channels=("shaded",))[1, 0]
+    red, wall = np.array([200, 90, 60]), np.array([225, 230, 235])
+    pixels = np.where(shaded[:, :, None] < 255, red * shaded[:, :, None] / 255 + 20, wall)
+    noise = np.random.default_rng(seed).normal(0, 3, pixels.shape)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.uint8(np.clip(pixels + noise, 0, 255))).save(path, "jpeg", quality=90)
     return path
 
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from batchot.data import CloudAugmentation
+from batchot.data.augment.clouds import seen_from
 from batchot.data.augment.images import Splat
 
 
@@ -52,6 +53,44 @@ def test_jitter_has_the_deviation_asked_for() -> None:
     assert moved.std().item() == pytest.approx(0.05, rel=0.05)
 
 
+def test_of_a_ball_the_near_side_is_seen() -> None:
+    ball = torch.nn.functional.normalize(torch.randn(8, 1024, 3, generator=generator(2)), dim=2)
+    directions = torch.randn(8, 3, generator=generator(3))
+    towards = (ball @ torch.nn.functional.normalize(directions, dim=1)[:, :, None])[:, :, 0]
+    seen = seen_from(ball, directions)
+    assert seen[towards > 0.5].float().mean() > 0.97  # of steep cells the far end is not
+    assert seen[towards < -0.1].float().mean() < 0.03
+    torch.testing.assert_close(seen_from(7 * ball + 3, 2 * directions), seen)
+
+
+def test_of_two_plates_one_is_seen_whatever_the_side() -> None:
+    plate = torch.rand(500, 3, generator=generator(4)) * 2 - 1
+    for axis in range(3):
+        near, far = plate.clone(), plate.clone()
+        near[:, axis], far[:, axis] = 0.9, -0.9
+        both = torch.cat([near, far])[None]
+        direction = torch.eye(3)[axis : axis + 1]
+        for sign, seen in ((1, slice(0, 500)), (-1, slice(500, 1000))):
+            expected = torch.zeros(1, 1000, dtype=torch.bool)
+            expected[:, seen] = True
+            assert torch.equal(seen_from(both, sign * direction), expected)
+
+
+def test_a_part_of_the_clouds_keeps_one_side() -> None:
+    ball = torch.nn.functional.normalize(torch.randn(200, 256, 3, generator=generator(2)), dim=2)
+    changed = CloudAugmentation(partial=0.25)(ball, generator())
+    same = (changed == ball).all(2).all(1)
+    assert 30 <= (~same).sum() <= 70
+    halves = changed[~same]
+    assert halves.shape[1:] == (256, 3)
+    torch.testing.assert_close(halves.norm(dim=2).amax(1), torch.ones(len(halves)))
+    torch.testing.assert_close(halves.amax(1), -halves.amin(1))  # in the middle of its box
+    different = torch.tensor([len(cloud.unique(dim=0)) for cloud in halves])
+    assert different.min() > 90 and different.max() < 200  # of 256 some half are seen
+    centres = torch.cdist(halves.mean(1), torch.zeros(1, 3))
+    assert centres.min() > 0.05  # a bowl, not a ball: its mean is not the middle of its box
+
+
 def test_what_was_made_larger_is_not_cut_off() -> None:
     # the six ends of a shape of the unit sphere, a tenth larger: each of the six views has four at its borders
     ends = 1.1 * torch.cat([torch.eye(3), -torch.eye(3)])[None]
@@ -72,6 +111,7 @@ def test_what_was_made_larger_is_not_cut_off() -> None:
         ({"scale": 1.0}, r"scale must be in \[0, 1\), got 1.0"),
         ({"turn": -1.0}, "turn and jitter must be at least 0, got -1.0 and 0.0"),
         ({"jitter": float("nan")}, "got 0.0 and nan"),
+        ({"partial": 1.5}, r"partial must be in \[0, 1\], got 1.5"),
     ],
 )
 def test_refused(options: dict[str, float], message: str) -> None:

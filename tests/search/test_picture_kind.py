@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from batchot.shapes.library import generate_shape
 from batchot.shapes.normalize import normalize_shape
 from batchot.shapes.views.settings import ViewSettings
 from batchot.towers.spec import DrawingInput, Inputs, PhotoInput, ViewsInput
-from search_support import draw_sketch
+from search_support import CLASSES, draw_sketch, photograph
 
 
 def saved(image: Image.Image, kind: str = "png") -> bytes:
@@ -99,6 +100,12 @@ def test_what_is_no_photo_of_a_drawing_is_not_cleaned() -> None:
         assert cleaned_photo(saved(picture, "jpeg")) is None
     mesh = normalize_shape(generate_shape("bottle", 1), "z")
     assert cleaned_photo(make_thumbnail(mesh)) is None
+
+
+@pytest.mark.parametrize("class_name", CLASSES)
+def test_a_thing_before_a_plain_wall_is_no_drawing(tmp_path: Path, class_name: str) -> None:
+    photo = photograph(tmp_path / "photo.jpg", class_name, 41).read_bytes()
+    assert not is_line_drawing(photo) and cleaned_photo(photo) is None
 
 
 def test_a_photo_is_cut_to_its_object_where_what_is_behind_is_plain() -> None:

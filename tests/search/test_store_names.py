@@ -11,7 +11,7 @@ import pytest
 
 from batchot.search.records import Filters
 from batchot.search.searcher import NEAR, Query, Searcher
-from batchot.search.store import ShapeStore, no_such_name
+from batchot.search.store import ShapeStore, by_relevance, no_such_name
 from search.test_searcher import make, networks
 from search_support import make_record, unit_vectors
 
@@ -62,6 +62,13 @@ def test_names_follow_the_changes_of_the_index(store: ShapeStore) -> None:
     assert list(store.names(Filters(text="gear"))) == [fresh.id]
     store.remove([fresh.id])
     assert store.count(Filters(text="gear")) == 0
+
+
+def test_names_of_little_else_come_first() -> None:
+    names = {name: name for name in ("oak_tree/m1.off", "tree/m10.off", "tree/m9.off", "street/m2.off")}
+    expected = ["tree/m9.off", "tree/m10.off", "oak_tree/m1.off", "street/m2.off"]
+    assert by_relevance(names, ("tree",)) == expected
+    assert by_relevance(names, ()) == [expected[2], expected[3], *expected[:2]]  # as they are called
 
 
 def test_a_word_that_no_name_holds_is_told(store: ShapeStore) -> None:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from search_fixtures import sketch_run, small_index
+from search_fixtures import photo_index, sketch_run, small_index
 from serve_support import serving
 
-__all__ = ["server", "sketch_run", "small_index"]
+__all__ = ["photo_index", "server", "sketch_run", "small_index"]
 
 
 @pytest.fixture(scope="session")

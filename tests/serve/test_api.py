@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from search_support import draw_sketch, fuzzed, made_to_harm, off_bytes
+from search_support import draw_sketch, fuzzed, made_to_harm, off_bytes, photograph
+from serve_support import serving
 
 httpx = pytest.importorskip("httpx", reason="the tests of the API need httpx")
 
@@ -181,6 +182,23 @@ def test_a_photo_is_doubted(client, tmp_path: Path) -> None:  # type: ignore[no-
         upload(client, "a.png", draw_sketch(tmp_path / "a.png", "bottle", 4).read_bytes()).json()["note"]
         == ""
     )
+
+
+def test_a_photo_of_an_object_finds_it(photo_index: Path, tmp_path: Path) -> None:
+    data = photograph(tmp_path / "photo.jpg", "stairs", 41).read_bytes()
+    drawing = draw_sketch(tmp_path / "a.png", "bottle", 4).read_bytes()
+    with (
+        serving(photo_index, "--processes", "1") as (address, _),
+        httpx.Client(base_url=f"{address}/api/v1", timeout=60) as client,
+    ):
+        assert client.get("/info").json()["takes_photos"] is True
+        for params in ({}, {"kind": "photo"}):
+            answer = upload(client, "photo.jpg", data, k=5, **params).json()
+            assert (answer["query"], answer["note"], answer["total"]) == ("photo", "", 15)
+            assert [hit["class"] for hit in answer["hits"][:2]] == ["stairs"] * 2
+        again = client.get(f"/queries/{answer['query_id']}", params={"k": 5}).json()
+        assert again["hits"] == answer["hits"]
+        assert upload(client, "a.png", drawing).json()["query"] == "drawing"
 
 
 @pytest.mark.parametrize("params", [{"class": "bottel"}, {"folder": "bottel"}])

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 import torch
 
+from batchot.data import CloudAugmentation
 from batchot.data.sets.by_name import load_collection
 from batchot.reporting import write_report
 from batchot.towers.saved import load_run
 from batchot.training.embed import embed_files
-from batchot.training.inputs import load_splits
+from batchot.training.inputs import load_splits, prepare
 from batchot.training.recipe import RecipeError
 from batchot.training.recipes import load_recipe
 from batchot.training.run import TrainedRun, embed_samples, train
@@ -39,7 +40,13 @@ KINDS = {
         ("augment.shift", "0"),
         ("augment.scale", "0.2"),
     ],
-    "pointnet": [*SMALL, ("model.name", "pointnet"), ("shapes.points", "64"), ("augment.jitter", "0.01")],
+    "pointnet": [
+        *SMALL,
+        ("model.name", "pointnet"),
+        ("shapes.points", "64"),
+        ("augment.jitter", "0.01"),
+        ("augment.partial", "0.5"),
+    ],
     "dgcnn": [*SMALL, ("model.name", "dgcnn"), ("shapes.points", "64"), ("augment.turn", "5")],
 }
 
@@ -129,12 +136,19 @@ def test_a_damaged_file_is_left_out_and_named(tmp_path: Path) -> None:
         assert len(load_splits(recipe_of("splatted"), root).train) == 12
 
 
+def test_clouds_are_augmented_as_the_recipe_says(folder: Path) -> None:
+    recipe = recipe_of("pointnet")
+    made = prepare(recipe, load_splits(recipe, folder)).augmentation
+    assert made == CloudAugmentation(mirror=recipe.augment.flip, jitter=0.01, partial=0.5)
+
+
 @pytest.mark.parametrize(
     ("setting", "value", "message"),
     [
         ("model.name", "lenet", "mvcnn, pointnet or dgcnn for shapes"),
         ("augment.cutout", "4", "augment.cutout has no effect here: it applies to images"),
         ("augment.jitter", "0.1", "augment.jitter has no effect here"),
+        ("augment.partial", "0.1", "augment.partial has no effect here: it applies to sketches, splatted"),
         ("shapes.radius", "3", "shapes.radius has no effect here"),
         ("shapes.channels", "[shaded,shaded]", "one or more, each once"),
         ("shapes.channels", "[colour]", "shaded, depth, silhouette, lines"),

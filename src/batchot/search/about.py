@@ -45,6 +45,7 @@ def describe(out: Path, *, allow_store: bool = False) -> dict[str, Any]:
             "fingerprint": manifest.fingerprint,
             "inputs": manifest.inputs,
             "takes_drawings": manifest.inputs.get("drawing") is not None,
+            "takes_photos": store.photo_dimensions > 0,
             "store": manifest.store,
             "roots": [root.path for root in manifest.roots],
             "approximate": manifest.approximate if store.has_approximate else None,
@@ -70,9 +71,8 @@ def describe_in_words(out: Path, *, allow_store: bool = False) -> str:
             f"classes: {shown}"
             + (f" and {len(classes) - _CLASSES:,} more" if len(classes) > _CLASSES else "")
         )
-    lines.append(
-        f"made with {about['run']}; takes shapes" + (" and drawings" if about["takes_drawings"] else "")
-    )
+    takes = ["shapes", *(kind for kind in ("drawings", "photos") if about[f"takes_{kind}"])]
+    lines.append(f"made with {about['run']}; takes " + " and ".join(", ".join(takes).rsplit(", ", 1)))
     lines += [f"shapes of {root}" for root in about["roots"]]
     lines.append(f"stored in {about['store']}, created {about['created']}, changed {about['changed']}")
     if about["approximate"] is None:

@@ -26,6 +26,7 @@ _EDGE = 1.25  # times as bright: where the paper ends, not where the light falls
 _LEAST_PAPER = 0.25  # of the photo
 _MOST_SHADED, _LEAST_INK = 0.12, 0.003  # of the paper: darker than the light by 8 %, and by _GRAIN
 _MOST_PALE, _MOST_COLOUR = 3.0, 0.2  # times as much is pale as is ink; median saturation of the paper
+_MOST_SOLID = 0.04  # of the paper: more that is dark and wider than any stroke is a thing before a plain wall
 _GRAIN = (
     0.22  # of the brightness of the paper: what is weaker is its grain, its folds, the noise of the camera
 )
@@ -97,7 +98,10 @@ def _paper(light: NDArray[np.float32], window: int) -> NDArray[np.bool_] | None:
     if not large:
         return None
     brightest = max(large, key=lambda k: float(np.median(light[regions == k])))
-    paper = ndimage.binary_fill_holes(regions == brightest)
+    bright = regions == brightest
+    paper = ndimage.binary_fill_holes(bright)
+    if (paper & ~bright & ~steep).sum() > _MOST_SOLID * paper.sum():
+        return None
     return np.asarray(ndimage.binary_erosion(paper, iterations=max(2, window // 3), border_value=1), bool)
 
 

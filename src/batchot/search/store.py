@@ -440,13 +440,14 @@ def choose_probing(store: Any, seconds: float) -> ApproximateReport:
 
 
 def by_relevance(names: Mapping[str, str], words: Sequence[str]) -> list[str]:
-    """Order shapes whose names hold words: those of which more are whole words of the name come first."""
+    """Order shapes whose names hold words: first by how many are whole words of them, then by how few others are."""
     wanted = set(words)
 
-    def key(id: str) -> tuple[int, list[tuple[int, str]]]:
+    def key(id: str) -> tuple[int, int, list[tuple[int, str]]]:
         name = names[id].lower()
         parts = [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]
-        return -len(wanted.intersection(words_of(name))), parts
+        there = set(words_of(name))
+        return -len(wanted & there), len(there - wanted) if wanted else 0, parts
 
     return sorted(names, key=key)
 

@@ -474,7 +474,7 @@ def _augmentation(
 ) -> Augmentation | CloudAugmentation | SketchAugmentation | ViewAugmentation:
     augment = recipe.augment
     if recipe.data.shapes and not renders(recipe):
-        return CloudAugmentation(augment.flip, augment.scale, augment.turn, augment.jitter)
+        return CloudAugmentation(augment.flip, augment.scale, augment.turn, augment.jitter, augment.partial)
     side = splits.sample_shape[-1]
     if augment.shift >= side:
         raise RecipeError(f"augment.shift: {augment.shift} is not allowed; the images are {side} pixels wide")

@@ -287,7 +287,8 @@ class AugmentSettings:
         hand: how far recorded strokes (quickdraw, lines) are drawn anew by other hands and pens: 0 not at all, 1 as
             much as people differ
         partial: share of the sketches that are not finished yet: the first 25 to 100 % of the strokes, or of the
-            ink along connected parts where strokes are not known
+            ink along connected parts where strokes are not known; of the clouds that are seen from one side, as by a
+            scanner
     """
 
     flip: bool = False

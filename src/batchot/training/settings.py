@@ -462,7 +462,8 @@ def _where_effective(made: Recipe) -> list[tuple[str, bool, str]]:
         (("augment.scale", "augment.turn"), clouds or drawn, "sketches, splatted views and point networks"),
         (("augment.jitter",), clouds, "splatted views and point networks"),
         (("augment.thickness", "augment.elastic", "augment.gaps"), drawn, "sketches"),
-        (("augment.tremor", "augment.stretch", "augment.rotations", "augment.partial"), drawn, "sketches"),
+        (("augment.tremor", "augment.stretch", "augment.rotations"), drawn, "sketches"),
+        (("augment.partial",), clouds or drawn, "sketches, splatted views and point networks"),
         (
             ("augment.hand",),
             drawn and not {*made.data.shares} <= {"drawn"},

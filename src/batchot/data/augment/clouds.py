@@ -8,14 +8,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+_IN_CELL = 8  # points, front and back: with fewer, what lies behind shows through
+
 
 @dataclass(frozen=True)
 class CloudAugmentation:
     r"""Which random changes are made to training clouds; by default none.
 
-    A cloud becomes :math:`x \mapsto R_\theta S F x + \varepsilon`: mirrored (F), scaled along each axis (S),
-    turned about z (R) and jittered. A cloud of the unit sphere stays in one of radius ``1 + scale``, but for the
-    jitter.
+    A cloud becomes :math:`x \mapsto R_\theta S F x + \varepsilon`: cut to one side, mirrored (F), scaled along each
+    axis (S), turned about z (R) and jittered. A cloud of the unit sphere stays in one of radius ``1 + scale``, but
+    for the jitter.
 
     Args:
         mirror: x and y change sign, each with probability one half; up stays up.
@@ -23,9 +25,11 @@ class CloudAugmentation:
             so that the shape as it is stands in the middle of what is trained on.
         turn: standard deviation of the angle :math:`\theta`, degrees; 180 and above: any angle.
         jitter: standard deviation of :math:`\varepsilon` of each coordinate of each point.
+        partial: share of the clouds that are seen from one side only, as by a scanner, from any direction. Points
+            that are not seen are repetitions of others, and the rest is put into the unit sphere again, as a query is.
 
     Raises:
-        ValueError: on a negative number, or a scale of 1 or more.
+        ValueError: on a negative number, a scale of 1 or more, or a share above 1.
 
     Example:
         >>> import torch
@@ -39,16 +43,21 @@ class CloudAugmentation:
     scale: float = 0.0
     turn: float = 0.0
     jitter: float = 0.0
+    partial: float = 0.0
 
     def __post_init__(self) -> None:
         if not 0 <= self.scale < 1:
             raise ValueError(f"scale must be in [0, 1), got {self.scale}")
         if not (self.turn >= 0 and self.jitter >= 0):
             raise ValueError(f"turn and jitter must be at least 0, got {self.turn} and {self.jitter}")
+        if not 0 <= self.partial <= 1:
+            raise ValueError(f"partial must be in [0, 1], got {self.partial}")
 
     def __call__(self, points: Tensor, generator: torch.Generator, fill: Tensor | None = None) -> Tensor:
         """Changed ``points`` ``(b, p, 3)``; ``fill`` belongs to images and is not looked at."""
         b = len(points)
+        if self.partial:
+            points = self._one_side(points, generator)
         factors = torch.ones(b, 1, 3)
         if self.mirror:
             signs = torch.randint(0, 2, (b, 1, 2), generator=generator) * 2 - 1
@@ -65,6 +74,37 @@ class CloudAugmentation:
         if self.jitter:
             changed = changed + self.jitter * torch.randn(points.shape, generator=generator).to(points)
         return changed
+
+    def _one_side(self, points: Tensor, generator: torch.Generator) -> Tensor:
+        """Some of the clouds as they are seen from one side, with as many points."""
+        b, p, _ = points.shape
+        chosen = (torch.rand(b, generator=generator) < self.partial).to(points.device)
+        directions = torch.randn(b, 3, generator=generator)
+        seen = seen_from(points, directions.to(points))
+        others = torch.multinomial(seen.float().cpu(), p, replacement=True, generator=generator)
+        kept = torch.where(seen, torch.arange(p, device=points.device), others.to(points.device))
+        side = points.gather(1, kept[:, :, None].expand(-1, -1, 3))
+        side = side - (side.amax(1, keepdim=True) + side.amin(1, keepdim=True)) / 2
+        side = side / side.norm(dim=2, keepdim=True).amax(1, keepdim=True).clamp_min(1e-12)
+        return torch.where(chosen[:, None, None], side, points)
+
+
+def seen_from(points: Tensor, directions: Tensor) -> Tensor:  # (b, p, 3), (b, 3) -> (b, p) bool
+    """Which points are seen from far away in a direction: in each cell of the picture the nearest ones, a cell deep."""
+    b, p, _ = points.shape
+    ahead = torch.nn.functional.normalize(directions, dim=1)
+    other = torch.eye(3).to(points)[ahead.abs().argmin(1)]  # never along the direction
+    right = torch.nn.functional.normalize(torch.linalg.cross(ahead, other), dim=1)
+    up = torch.linalg.cross(ahead, right)
+    depth = (points @ ahead[:, :, None])[:, :, 0]
+    picture = points @ torch.stack([right, up], 2)  # (b, p, 2)
+    low, high = picture.amin(1, keepdim=True), picture.amax(1, keepdim=True)
+    cells = max(1, round(math.sqrt(p / _IN_CELL)))
+    width = ((high - low).amax(2, keepdim=True) / cells).clamp_min(1e-12)  # (b, 1, 1)
+    row = ((picture - low) / width).long().clamp_max(cells - 1)
+    cell = cells * row[:, :, 0] + row[:, :, 1]
+    nearest = torch.full((b, cells**2), -math.inf).to(points).scatter_reduce(1, cell, depth, "amax")
+    return depth >= nearest.gather(1, cell) - width[:, :, 0]
 
 
 def _about_z(angle: Tensor) -> Tensor:
