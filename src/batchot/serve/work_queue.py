@@ -156,7 +156,9 @@ class WorkQueue:
         try:
             if job in self._waiting:
                 await asyncio.wait([job.result], timeout=longest)
-            if job in self._waiting and not job.result.done():  # a sudden load: what was measured came too late
+            if (
+                job in self._waiting and not job.result.done()
+            ):  # a sudden load: what was measured came too late
                 raise Busy(min(120, math.ceil(self.expected_wait(client, kind))))
             return await job.result
         finally:
