@@ -58,7 +58,7 @@ def test_written_and_read_again_it_is_the_same(tmp_path: Path) -> None:
     [
         (("sketch.optim.lr", "1"), "the same for all towers"),
         (("sketch.model.backbon", "x"), "did you mean model.backbone"),
-        (("together.negative", "1"), "did you mean negatives"),
+        (("together.negative", "1"), "did you mean together.negatives"),
         (("together.negatives", "-1"), "must be >= 0"),
         (("together.within.photo", "1"), "there is no 'photo'; there are sketch, shape"),
         (("together.across.shape-sketch", "1"), "there are sketch-shape"),
@@ -92,10 +92,13 @@ def test_a_recipe_of_one_network_is_one_with_a_tower() -> None:
     [
         ("towers: {sketch: {data: {name: sketches}}}", "name is missing"),
         ("{name: x, towers: 3}", "a group of settings for each tower"),
-        ("{name: x, towers: {a: {data: {name: digits}}}}", "two or more"),
+        ("{name: x, towers: {}}", "a group of settings for each tower"),
+        ("{name: x, towers: {a: {model: {name: cnn}}}}", "data.name is missing"),
+        ("{name: x, towers: {a: {data: {name: digits}}, b: {model: {name: cnn}}}}", "b.data.name is missing"),
         ("{name: x, towers: {a: {optim: {lr: 1}}, b: {}}}", "the same for all towers"),
+        ("{name: x, data: {name: digits}, together: {negatives: 3}}", "recipes of several towers"),
         ("{name: x, towers: {a: {}, b: {}}, together: 3}", "together must hold settings"),
-        ("{name: x, towers: {a: *s, b: *s}, together: {shared: all}}", "unknown setting together.shared"),
+        ("{name: x, towers: {a: *s, b: *s}, together: {shared: all}}", "unknown setting 'together.shared'"),
     ],
 )
 def test_a_broken_file_is_refused(text: str, message: str, tmp_path: Path) -> None:
@@ -103,6 +106,27 @@ def test_a_broken_file_is_refused(text: str, message: str, tmp_path: Path) -> No
     file.write_text(text.replace("*s", "{data: {name: sketches}, model: {name: cnn}}"))
     with pytest.raises(RecipeError, match=message):
         load_recipe(str(file))
+
+
+@pytest.mark.parametrize("name", ["model", "digit"])
+def test_the_only_tower_may_be_named(name: str, tmp_path: Path) -> None:
+    values = to_mapping(load_recipe("digits", [("model.widths", "[16,8]")]))
+    own = {section: values.pop(section) for section in ("data", "shapes", "augment", "model", "batch")}
+    file = tmp_path / "named.yaml"
+    file.write_text(yaml.safe_dump(values | {"towers": {name: own}}))
+    recipe = load_recipe(str(file), [(f"{name}.batch.size", "50")])
+    assert list(recipe.towers) == ["model"] and not recipe.several
+    assert (recipe.model.widths, recipe.batch.size) == ((16, 8), 50)
+    assert load_recipe(str(file), [("batch.size", "50"), ("model.dropout", "0.5")]).model.dropout == 0.5
+    assert (
+        recipe.towers["model"]
+        == load_recipe("digits", [("model.widths", "[16,8]"), ("batch.size", "50")]).towers["model"]
+    )
+    again = tmp_path / "again.yaml"
+    again.write_text(yaml.safe_dump(to_mapping(recipe)))
+    assert load_recipe(str(again)) == recipe
+    with pytest.raises(RecipeError, match=r"together.negatives has no effect here"):
+        load_recipe(str(file), [("together.negatives", "1")])
 
 
 def test_help_lists_every_setting_with_its_value() -> None:

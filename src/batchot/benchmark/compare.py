@@ -32,7 +32,7 @@ from batchot.training.callbacks import StopRequest
 from batchot.training.losses import Objective
 from batchot.training.recipe import Recipe, RecipeError
 from batchot.training.recipes import load_recipe, to_mapping
-from batchot.training.settings import flat, leaves
+from batchot.training.settings import leaves
 
 Overrides = Sequence[tuple[str, str]]
 TUNING_SEED = 0
@@ -306,7 +306,7 @@ def claim(out: Path, comparison: Comparison) -> None:
 
 def _subject(comparison: Comparison) -> dict[str, Any]:
     recipe = load_recipe(comparison.recipe, comparison.overrides)
-    values = leaves(to_mapping(recipe)) if recipe.several else flat(to_mapping(recipe), comparison.recipe)
+    values = leaves(to_mapping(recipe), known=not recipe.several)
     for name in ("about", "seed", "checkpoint_minutes"):
         values.pop(name)
     root = comparison.data_root

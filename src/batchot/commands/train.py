@@ -34,7 +34,6 @@ from batchot.training.settings import (
     setting_types,
     settings_help,
     suggestion,
-    together_types,
 )
 
 if TYPE_CHECKING:
@@ -128,16 +127,10 @@ def _split(argv: list[str]) -> _TrainArguments:
 def _may_be_setting(name: str) -> bool:
     """Say whether a name is a setting, or may be one of a tower that only the recipe knows."""
     inner = name.partition(".")[2]
-    return (
-        is_setting(full_name(name))
-        or name.startswith("together.")
-        or (bool(inner) and is_setting(full_name(inner)))
-    )
+    return is_setting(full_name(name)) or (bool(inner) and is_setting(full_name(inner)))
 
 
 def _type_of(name: str) -> Any:
-    if name.startswith("together."):
-        return together_types().get(name.partition(".")[2].replace("-", "_"))
     types, inner = setting_types(), name.partition(".")[2]
     return types.get(full_name(name), types.get(full_name(inner)))
 

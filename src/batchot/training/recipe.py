@@ -1,11 +1,15 @@
-"""Recipe: everything that determines a training run, as frozen dataclasses."""
+"""Recipe: everything that determines a training run, as frozen dataclasses.
+
+A setting that only some recipes look at says at its default which (`used`); changing it in another is refused.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, TypeVar, get_args
 
 from batchot.named import is_own
 from batchot.towers.spec import ONLY, SKETCH_SETS, SKETCH_SIDE
@@ -46,21 +50,112 @@ if TYPE_CHECKING:
 else:
     LossName = Literal[tuple(LOSSES)]
 
+T = TypeVar("T")
+
 
 class RecipeError(ValueError):
     """A recipe or one of its settings is wrong; the message says which one and what is allowed."""
 
 
-def _require(condition: bool, setting: str, value: object, allowed: str) -> None:
+def require(condition: bool, setting: str, value: object, allowed: str) -> None:
+    """Refuse a value of a setting unless a condition holds."""
     if not condition:
         raise RecipeError(f"{setting}: {value!r} is not allowed; it must be {allowed}")
 
 
-def _require_name(setting: str, name: str, known: tuple[str, ...]) -> None:
+def require_name(setting: str, name: str, known: tuple[str, ...]) -> None:
+    """Refuse a name that is neither known nor of the user's own module."""
     if name not in known and not is_own(name):
         raise RecipeError(
             f"{setting}: {name!r} is not allowed; allowed: {', '.join(known)}, or module:name of your own"
         )
+
+
+def in_range(settings: object, section: str, **rules: str) -> None:
+    """Check numbers against rules such as "> 0 pixels", "in [0, 1)", ">= 2 or null" or "between 1 and 10,000"."""
+    for name, rule in rules.items():
+        value = getattr(settings, name)
+        if value is not None:
+            bounds = [
+                float(n.replace(",", "")) for n in re.findall(r"\d+(?:,\d{3})*(?:\.\d+)?(?:e-\d+)?", rule)
+            ]
+            least, most = bounds[0], bounds[-1] if len(bounds) > 1 else math.inf
+            above = value > least if rule.startswith(("> ", "in (")) else value >= least
+            below = value < most if rule.endswith(")") else value <= most
+            require(above and below, f"{section}.{name}".lstrip("."), value, rule)
+
+
+class Where(NamedTuple):
+    """The recipes that look at a setting."""
+
+    words: str
+    holds: Callable[[Recipe], bool]  # of one tower
+
+
+def used(where: Where, default: T) -> T:
+    """Give the default of a setting that only some recipes look at."""
+    made: Any = (
+        {"default_factory": lambda: {**default}} if isinstance(default, dict) else {"default": default}
+    )
+    found: T = field(**made, metadata={"where": where})
+    return found
+
+
+def _network(*names: str) -> Callable[[Recipe], bool]:
+    return lambda r: r.model.name in names
+
+
+def _divided(r: Recipe) -> bool:
+    return r.data.name in ("psb", "shape-folder", "sketches", "quickdraw")
+
+
+def _images(r: Recipe) -> bool:
+    return not r.data.shapes and not r.data.drawn
+
+
+def _seen(r: Recipe, views: str) -> bool:
+    return r.model.name == "mvcnn" and r.shapes.views == views
+
+
+def _clouds(r: Recipe) -> bool:
+    return _seen(r, "splatted") or r.model.name in ("pointnet", "dgcnn")
+
+
+DRAWN = Where("sketches", lambda r: r.data.drawn)
+OF_FOLDERS = Where("data=folder and drawings", lambda r: r.data.name == "folder" or r.data.drawn)
+READ = Where("sets that are read", lambda r: r.data.name not in ("digits", "library", "line-drawings"))
+MIXED = Where("sketches of several sources", lambda r: r.data.mixed)
+BESIDE = Where("train_on=quickdraw", lambda r: "quickdraw" in r.data.shares and r.data.name != "quickdraw")
+QUICKDRAW = Where("quickdraw", lambda r: "quickdraw" in {*r.data.shares, r.data.name})
+STROKES = Where(
+    "sketches of quickdraw and lines", lambda r: r.data.drawn and not {*r.data.shares} <= {"drawn"}
+)
+IMAGES = Where("images", _images)
+SHAPES = Where("shapes", lambda r: r.data.shapes)
+FILES = Where("shape-folder", lambda r: r.data.name == "shape-folder")
+MODELNET = Where("ModelNet", lambda r: r.data.name.startswith("modelnet"))
+DIVIDED = Where("psb, shape-folder, sketches and quickdraw", _divided)
+DIVIDED_SHAPES = Where("psb and shape-folder", lambda r: _divided(r) and r.data.shapes)
+LENET = Where("model.name=lenet", _network("lenet"))
+BACKBONES = Where("model.name=mvcnn and cnn", _network("mvcnn", "cnn"))
+MVCNN = Where("model.name=mvcnn", _network("mvcnn"))
+RENDERED = Where("shapes.views=rendered of model.name=mvcnn", lambda r: _seen(r, "rendered"))
+SPLATTED = Where("shapes.views=splatted of model.name=mvcnn", lambda r: _seen(r, "splatted"))
+CLOUDS = Where("splatted views and point networks", _clouds)
+SHIFTED = Where("images and rendered views", lambda r: not r.data.shapes or _seen(r, "rendered"))
+PADDED = Where("images and rendered views", lambda r: _images(r) or _seen(r, "rendered"))
+SCALED = Where("sketches, splatted views and point networks", lambda r: _clouds(r) or r.data.drawn)
+PRETRAINED = Where("pretrained backbones", lambda r: r.model.pretrained != "none")
+HEAD = Where("model.train=head", lambda r: r.model.train == "head")
+HEAD_FIRST = Where("model.train=head-then-all", lambda r: r.model.train == "head-then-all")
+WHOLE = Where(
+    "model.train=all and head-then-all", lambda r: _network("mvcnn", "cnn")(r) and r.model.train != "head"
+)
+ABOVE = Where(
+    "training above model.frozen_layers, or of all",
+    lambda r: r.model.train != "head" or r.model.frozen_layers is not None,
+)
+CHUNKS = Where("batches that are larger than a chunk", lambda r: r.batch.chunk < r.batch.size)
 
 
 DataName = Literal[
@@ -127,35 +222,27 @@ class DataSettings:
     """
 
     name: DataName | str
-    folder: str | None = None
-    image_size: int | None = None
-    train_on: Literal["drawn", "quickdraw", "lines", "both"] | dict[str, float] = "drawn"
-    quickdraw: str = "quickdraw*"
-    per_class: int = 1000
-    rename: dict[str, dict[str, str]] = field(default_factory=dict)
+    folder: str | None = used(READ, None)
+    image_size: int | None = used(OF_FOLDERS, None)
+    train_on: Literal["drawn", "quickdraw", "lines", "both"] | dict[str, float] = used(DRAWN, "drawn")
+    quickdraw: str = used(BESIDE, "quickdraw*")
+    per_class: int = used(QUICKDRAW, 1000)
+    rename: dict[str, dict[str, str]] = used(MIXED, {})
     limit: int | None = None
     shots: int | None = None
     validation: float = 0.0
 
     def __post_init__(self) -> None:
-        _require_name("data.name", self.name, get_args(DataName))
-        _require(0 <= self.validation < 1, "data.validation", self.validation, "in [0, 1)")
-        _require(
-            self.image_size is None or self.image_size >= 4,
-            "data.image_size",
-            self.image_size,
-            ">= 4 or null",
-        )
-        _require(self.limit is None or self.limit >= 2, "data.limit", self.limit, ">= 2 or null")
-        _require(self.shots is None or self.shots >= 2, "data.shots", self.shots, ">= 2 or null")
-        _require(self.per_class >= 0, "data.per_class", self.per_class, ">= 0")
+        require_name("data.name", self.name, get_args(DataName))
+        some = dict.fromkeys(("limit", "shots"), ">= 2 or null")
+        in_range(self, "data", image_size=">= 4 or null", per_class=">= 0", validation="in [0, 1)", **some)
         shares = self.train_on if isinstance(self.train_on, dict) else {}
         for setting, names in (("data.train_on", shares), ("data.rename", self.rename)):
             if unknown := [name for name in names if name not in SKETCH_SOURCES]:
                 raise RecipeError(
                     f"{setting}: there is no source {unknown[0]!r}; there are {', '.join(SKETCH_SOURCES)}"
                 )
-        _require(
+        require(
             not isinstance(self.train_on, dict)
             or (all(0 <= share < math.inf for share in shares.values()) and sum(shares.values()) > 0),
             "data.train_on",
@@ -226,43 +313,38 @@ class ShapeSettings:
         split_seed: of that division
     """
 
-    views: Literal["rendered", "splatted"] = "rendered"
-    cameras: Literal["circle-12", "dodecahedron-20", "box-6"] = "circle-12"
-    size: int = 64
-    channels: tuple[Literal["shaded", "depth", "silhouette", "lines"], ...] = ("shaded",)
-    antialias: int = 2
-    radius: float = 2.0
-    margin: float = 0.1
-    points: int = 1024
-    prefer: Literal["any", "meshes", "points"] = "any"
-    up: Literal["auto", "z", "y"] = "auto"
-    parts: bool = False
-    tolerance: float | None = None
-    min_class: int = 1
-    test_fraction: float = 0.2
-    split_seed: int = 0
+    views: Literal["rendered", "splatted"] = used(MVCNN, "rendered")
+    cameras: Literal["circle-12", "dodecahedron-20", "box-6"] = used(MVCNN, "circle-12")
+    size: int = used(MVCNN, 64)
+    channels: tuple[Literal["shaded", "depth", "silhouette", "lines"], ...] = used(RENDERED, ("shaded",))
+    antialias: int = used(RENDERED, 2)
+    radius: float = used(SPLATTED, 2.0)
+    margin: float = used(SPLATTED, 0.1)
+    points: int = used(CLOUDS, 1024)
+    prefer: Literal["any", "meshes", "points"] = used(MODELNET, "any")
+    up: Literal["auto", "z", "y"] = used(SHAPES, "auto")
+    parts: bool = used(FILES, False)
+    tolerance: float | None = used(FILES, None)
+    min_class: int = used(DIVIDED_SHAPES, 1)
+    test_fraction: float = used(DIVIDED, 0.2)
+    split_seed: int = used(DIVIDED, 0)
 
     def __post_init__(self) -> None:
-        _require(8 <= self.size <= 1024, "shapes.size", self.size, "between 8 and 1024 pixels")
-        _require(
-            len(self.channels) >= 1 and len(set(self.channels)) == len(self.channels),
-            "shapes.channels",
-            self.channels,
-            "one or more, each once",
+        in_range(
+            self,
+            "shapes",
+            size="between 8 and 1024 pixels",
+            antialias="between 1 and 4",
+            radius="> 0 pixels",
+            margin=">= 0",
+            points=">= 1",
+            tolerance="between 1e-6 and 1",
+            min_class=">= 1",
+            split_seed=">= 0",
         )
-        _require(1 <= self.antialias <= 4, "shapes.antialias", self.antialias, "between 1 and 4")
-        _require(self.radius > 0, "shapes.radius", self.radius, "> 0 pixels")
-        _require(self.margin >= 0, "shapes.margin", self.margin, ">= 0")
-        _require(self.points >= 1, "shapes.points", self.points, ">= 1")
-        _require(
-            self.tolerance is None or 1e-6 <= self.tolerance <= 1,
-            "shapes.tolerance",
-            self.tolerance,
-            "between 1e-6 and 1",
-        )
-        _require(self.min_class >= 1, "shapes.min_class", self.min_class, ">= 1")
-        _require(0 < self.test_fraction < 1, "shapes.test_fraction", self.test_fraction, "between 0 and 1")
-        _require(self.split_seed >= 0, "shapes.split_seed", self.split_seed, ">= 0")
+        several = len(self.channels) >= 1 and len(set(self.channels)) == len(self.channels)
+        require(several, "shapes.channels", self.channels, "one or more, each once")
+        require(0 < self.test_fraction < 1, "shapes.test_fraction", self.test_fraction, "between 0 and 1")
 
 
 @dataclass(frozen=True)
@@ -292,35 +374,26 @@ class AugmentSettings:
     """
 
     flip: bool = False
-    shift: int = 0
-    padding: Literal["zeros", "reflect"] = "zeros"
-    cutout: int = 0
-    scale: float = 0.0
-    turn: float = 0.0
-    jitter: float = 0.0
-    thickness: float = 0.0
-    elastic: float = 0.0
-    tremor: float = 0.0
-    stretch: float = 0.0
-    rotations: int = 0
-    gaps: int = 0
-    hand: float = 0.0
-    partial: float = 0.0
+    shift: int = used(SHIFTED, 0)
+    padding: Literal["zeros", "reflect"] = used(PADDED, "zeros")
+    cutout: int = used(IMAGES, 0)
+    scale: float = used(SCALED, 0.0)
+    turn: float = used(SCALED, 0.0)
+    jitter: float = used(CLOUDS, 0.0)
+    thickness: float = used(DRAWN, 0.0)
+    elastic: float = used(DRAWN, 0.0)
+    tremor: float = used(DRAWN, 0.0)
+    stretch: float = used(DRAWN, 0.0)
+    rotations: int = used(DRAWN, 0)
+    gaps: int = used(DRAWN, 0)
+    hand: float = used(STROKES, 0.0)
+    partial: float = used(SCALED, 0.0)
 
     def __post_init__(self) -> None:
-        _require(self.thickness >= 0, "augment.thickness", self.thickness, ">= 0 pixels")
-        _require(self.elastic >= 0, "augment.elastic", self.elastic, ">= 0 pixels")
-        _require(self.tremor >= 0, "augment.tremor", self.tremor, ">= 0 pixels")
-        _require(self.stretch >= 0, "augment.stretch", self.stretch, ">= 0")
-        _require(self.rotations >= 0, "augment.rotations", self.rotations, ">= 0")
-        _require(self.gaps >= 0, "augment.gaps", self.gaps, ">= 0 places")
-        _require(self.hand >= 0, "augment.hand", self.hand, ">= 0")
-        _require(0 <= self.partial <= 1, "augment.partial", self.partial, "in [0, 1]")
-        _require(self.shift >= 0, "augment.shift", self.shift, ">= 0 pixels")
-        _require(self.cutout >= 0, "augment.cutout", self.cutout, ">= 0 pixels")
-        _require(0 <= self.scale < 1, "augment.scale", self.scale, "in [0, 1)")
-        _require(self.turn >= 0, "augment.turn", self.turn, ">= 0 degrees")
-        _require(self.jitter >= 0, "augment.jitter", self.jitter, ">= 0")
+        pixels = dict.fromkeys(("thickness", "elastic", "tremor", "shift", "cutout"), ">= 0 pixels")
+        numbers = dict.fromkeys(("stretch", "rotations", "hand", "jitter"), ">= 0")
+        others = {"gaps": ">= 0 places", "partial": "in [0, 1]", "scale": "in [0, 1)", "turn": ">= 0 degrees"}
+        in_range(self, "augment", **pixels, **numbers, **others)
 
 
 @dataclass(frozen=True)
@@ -350,43 +423,83 @@ class ModelSettings:
     """
 
     name: Literal["lenet", "cnn", "mvcnn", "pointnet", "dgcnn"] = "lenet"
-    channels: tuple[int, int] = (32, 64)
-    backbone: str = "resnet18-w16"
-    pretrained: str = "none"
-    train: Literal["all", "head", "head-then-all"] = "all"
-    frozen_layers: int | None = None
-    kept_variants: int = 0
-    freeze_norm: bool = False
-    channels_apart: bool = False
-    pooling: Literal["max", "mean", "max-mean", "attention", "concat"] = "max"
+    channels: tuple[int, int] = used(LENET, (32, 64))
+    backbone: str = used(BACKBONES, "resnet18-w16")
+    pretrained: str = used(BACKBONES, "none")
+    train: Literal["all", "head", "head-then-all"] = used(PRETRAINED, "all")
+    frozen_layers: int | None = used(HEAD, None)
+    kept_variants: int = used(HEAD, 0)
+    freeze_norm: bool = used(WHOLE, False)
+    channels_apart: bool = used(MVCNN, False)
+    pooling: Literal["max", "mean", "max-mean", "attention", "concat"] = used(MVCNN, "max")
     widths: tuple[int, ...] = (512, 256)
     activation: Literal["sigmoid", "relu"] = "relu"
     batch_norm: bool = False
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
-        _require(min(self.channels) >= 1, "model.channels", self.channels, "two numbers >= 1")
-        _require(
-            len(self.widths) >= 1 and min(self.widths) >= 1,
-            "model.widths",
-            self.widths,
-            "one or more numbers >= 1",
-        )
-        _require(0 <= self.dropout < 1, "model.dropout", self.dropout, "in [0, 1)")
-        _require(
+        in_range(self, "model", dropout="in [0, 1)", kept_variants=">= 0")
+        require(min(self.channels) >= 1, "model.channels", self.channels, "two numbers >= 1")
+        some = len(self.widths) >= 1 and min(self.widths) >= 1
+        require(some, "model.widths", self.widths, "one or more numbers >= 1")
+        require(
             self.frozen_layers is None
             or (self.frozen_layers >= 1 and self.backbone.startswith("efficientnet")),
             "model.frozen_layers",
             self.frozen_layers,
             ">= 1 and of an efficientnet-lite, or null",
         )
-        _require(self.kept_variants >= 0, "model.kept_variants", self.kept_variants, ">= 0")
-        _require(
+        require(
             self.train == "all" or (self.pretrained != "none" and self.name in ("cnn", "mvcnn")),
             "model.train",
             self.train,
             "all where model.pretrained=none, as a backbone of random weights has nothing to keep",
         )
+
+
+@dataclass(frozen=True)
+class BatchSettings:
+    """How batches are drawn.
+
+    Args:
+        size: samples a batch
+        sampler: "plain" shuffles; "balanced" draws equally many samples of each class of a batch
+        classes_per_batch: classes a balanced batch holds (null: all, or as many as leave two samples of each; the
+            batch is made smaller where it would not divide evenly)
+        chunk: most samples of a batch that the network sees at once, so that its memory is that of a chunk; the loss
+            is on the whole batch. Costs a second forward pass (0: the whole batch at once)
+    """
+
+    size: int = 128
+    sampler: Literal["plain", "balanced"] = "plain"
+    classes_per_batch: int | None = None
+    chunk: int = used(CHUNKS, 0)
+
+    def __post_init__(self) -> None:
+        in_range(self, "batch", size=">= 2", classes_per_batch=">= 1 or null")
+        require(
+            self.chunk == 0 or self.chunk > 2 or (self.chunk == 2 and self.size % 2 == 0),
+            "batch.chunk",
+            self.chunk,
+            "0, or large enough that every chunk has two samples, for batch normalisation",
+        )
+        require(
+            self.classes_per_batch is None or self.sampler == "balanced",
+            "batch.classes_per_batch",
+            self.classes_per_batch,
+            "null with batch.sampler=plain",
+        )
+
+    @property
+    def at_once(self) -> int:
+        """Most samples that go through the network at once."""
+        return min(self.size, self.chunk or self.size)
+
+
+TRANSPORT = Where(
+    "batch-ot and uniform; the settings of others are loss.options.NAME=VALUE", lambda r: r.loss.of_transport
+)
+PLAN = Where("batch-ot, which has a transport problem", lambda r: r.loss.name == "batch-ot")
 
 
 @dataclass(frozen=True)
@@ -416,16 +529,16 @@ class LossSettings:
     """
 
     name: LossName | str = "batch-ot"
-    margin: float = 1.0
-    pos_margin: float = 0.0
-    gamma: float = 3.0
-    lam: float = 5.0
-    lam_warmup: float = 0.0
-    normalize: bool = True
-    grad: Literal["detach", "implicit"] = "detach"
-    distance_power: Literal[1, 2] = 2
-    power: Literal[1, 2] = 1
-    anchors: float = 0.0
+    margin: float = used(TRANSPORT, 1.0)
+    pos_margin: float = used(TRANSPORT, 0.0)
+    gamma: float = used(PLAN, 3.0)
+    lam: float = used(PLAN, 5.0)
+    lam_warmup: float = used(PLAN, 0.0)
+    normalize: bool = used(TRANSPORT, True)
+    grad: Literal["detach", "implicit"] = used(PLAN, "detach")
+    distance_power: Literal[1, 2] = used(TRANSPORT, 2)
+    power: Literal[1, 2] = used(TRANSPORT, 1)
+    anchors: float = used(TRANSPORT, 0.0)
     against: Literal["self", "halves"] = "self"
     options: dict[str, float] = field(default_factory=dict)
     weight: float = 1.0
@@ -435,83 +548,45 @@ class LossSettings:
     head_scale: float = 10.0
 
     def __post_init__(self) -> None:
-        _require_name("loss.name", self.name, tuple(LOSSES))
-        _require(self.margin > 0, "loss.margin", self.margin, "> 0")
-        _require(self.pos_margin >= 0, "loss.pos_margin", self.pos_margin, ">= 0")
-        _require(self.gamma > 0, "loss.gamma", self.gamma, "> 0")
-        _require(0 <= self.lam <= 1e4, "loss.lam", self.lam, "between 0 and 10,000")
-        _require(0 <= self.lam_warmup <= 1, "loss.lam_warmup", self.lam_warmup, "in [0, 1]")
+        require_name("loss.name", self.name, tuple(LOSSES))
+        in_range(
+            self,
+            "loss",
+            margin="> 0",
+            pos_margin=">= 0",
+            gamma="> 0",
+            lam="between 0 and 10,000",
+            lam_warmup="in [0, 1]",
+            anchors="in [0, 1]",
+            weight=">= 0",
+            cross_entropy_weight=">= 0",
+            label_smoothing="in [0, 1)",
+            head_scale="> 0",
+        )
         farthest = 4.0 if self.distance_power == 2 else 2.0
-        _require(
-            self.name not in ("batch-ot", "uniform") or not self.normalize or self.margin <= farthest,
+        require(
+            not self.of_transport or not self.normalize or self.margin <= farthest,
             "loss.margin",
             self.margin,
             f"<= {farthest:g} with loss.normalize=true, as normalised embeddings are never further apart",
         )
-        _require(0 <= self.anchors <= 1, "loss.anchors", self.anchors, "in [0, 1]")
-        _require(
-            self.anchors == 0 or self.normalize or self.name not in ("batch-ot", "uniform"),
+        require(
+            self.anchors == 0 or self.normalize or not self.of_transport,
             "loss.anchors",
             self.anchors,
             "0 with loss.normalize=false, as the anchors lie on the unit sphere",
         )
-        _require(self.weight >= 0, "loss.weight", self.weight, ">= 0")
-        _require(
-            self.cross_entropy_weight >= 0, "loss.cross_entropy_weight", self.cross_entropy_weight, ">= 0"
-        )
-        _require(0 <= self.label_smoothing < 1, "loss.label_smoothing", self.label_smoothing, "in [0, 1)")
-        _require(self.head_scale > 0, "loss.head_scale", self.head_scale, "> 0")
-        _require(
+        require(
             self.weight > 0 or self.cross_entropy_weight > 0,
             "loss.weight",
             self.weight,
             "> 0 where loss.cross_entropy_weight is 0, as nothing would be trained",
         )
 
-
-@dataclass(frozen=True)
-class BatchSettings:
-    """How batches are drawn.
-
-    Args:
-        size: samples a batch
-        sampler: "plain" shuffles; "balanced" draws equally many samples of each class of a batch
-        classes_per_batch: classes a balanced batch holds (null: all, or as many as leave two samples of each; the
-            batch is made smaller where it would not divide evenly)
-        chunk: most samples of a batch that the network sees at once, so that its memory is that of a chunk; the loss
-            is on the whole batch. Costs a second forward pass (0: the whole batch at once)
-    """
-
-    size: int = 128
-    sampler: Literal["plain", "balanced"] = "plain"
-    classes_per_batch: int | None = None
-    chunk: int = 0
-
-    def __post_init__(self) -> None:
-        _require(self.size >= 2, "batch.size", self.size, ">= 2")
-        _require(
-            self.chunk == 0 or self.chunk > 2 or (self.chunk == 2 and self.size % 2 == 0),
-            "batch.chunk",
-            self.chunk,
-            "0, or large enough that every chunk has two samples, for batch normalisation",
-        )
-        _require(
-            self.classes_per_batch is None or self.classes_per_batch >= 1,
-            "batch.classes_per_batch",
-            self.classes_per_batch,
-            ">= 1 or null",
-        )
-        _require(
-            self.classes_per_batch is None or self.sampler == "balanced",
-            "batch.classes_per_batch",
-            self.classes_per_batch,
-            "null with batch.sampler=plain",
-        )
-
     @property
-    def at_once(self) -> int:
-        """Most samples that go through the network at once."""
-        return min(self.size, self.chunk or self.size)
+    def of_transport(self) -> bool:
+        """Whether the loss is that of transport, or of its uniform plan."""
+        return self.name in ("batch-ot", "uniform")
 
 
 @dataclass(frozen=True)
@@ -548,25 +623,29 @@ class OptimSettings:
     warmup: float = 0.3
     final: float = 0.0
     decay: float = 0.95
-    backbone_lr: float = 1.0
-    layer_decay: float = 1.0
+    backbone_lr: float = used(ABOVE, 1.0)
+    layer_decay: float = used(ABOVE, 1.0)
     clip: float = 0.0
     ema: float = 0.0
 
     def __post_init__(self) -> None:
-        _require(self.lr > 0, "optim.lr", self.lr, "> 0")
-        _require(0 <= self.momentum < 1, "optim.momentum", self.momentum, "in [0, 1)")
-        _require(self.weight_decay >= 0, "optim.weight_decay", self.weight_decay, ">= 0")
-        _require(self.muon_lr > 0, "optim.muon_lr", self.muon_lr, "> 0")
-        _require(self.loss_lr_factor > 0, "optim.loss_lr_factor", self.loss_lr_factor, "> 0")
-        _require(0 <= self.warmup < 1, "optim.warmup", self.warmup, "in [0, 1)")
-        _require(0 <= self.final <= 1, "optim.final", self.final, "in [0, 1]")
-        _require(0 < self.decay <= 1, "optim.decay", self.decay, "in (0, 1]")
-        _require(self.backbone_lr > 0, "optim.backbone_lr", self.backbone_lr, "> 0")
-        _require(0 < self.layer_decay <= 1, "optim.layer_decay", self.layer_decay, "in (0, 1]")
-        _require(self.clip >= 0, "optim.clip", self.clip, ">= 0")
-        _require(0 <= self.ema < 1, "optim.ema", self.ema, "in [0, 1)")
-        _require(
+        in_range(
+            self,
+            "optim",
+            lr="> 0",
+            momentum="in [0, 1)",
+            weight_decay=">= 0",
+            muon_lr="> 0",
+            loss_lr_factor="> 0",
+            warmup="in [0, 1)",
+            final="in [0, 1]",
+            decay="in (0, 1]",
+            backbone_lr="> 0",
+            layer_decay="in (0, 1]",
+            clip=">= 0",
+            ema="in [0, 1)",
+        )
+        require(
             not self.nesterov or (self.name == "sgd" and self.momentum > 0),
             "optim.nesterov",
             self.nesterov,
@@ -600,11 +679,8 @@ class EvaluationSettings:
     recalibrate: int = 0
 
     def __post_init__(self) -> None:
-        _require(self.batch >= 1, "evaluation.batch", self.batch, ">= 1")
-        _require(self.recalibrate >= 0, "evaluation.recalibrate", self.recalibrate, ">= 0")
-        _require(self.every >= 1, "evaluation.every", self.every, ">= 1")
-        _require(self.train_samples >= 2, "evaluation.train_samples", self.train_samples, ">= 2")
-        _require(self.neighbours >= 1, "evaluation.neighbours", self.neighbours, ">= 1")
+        counts = dict.fromkeys(("batch", "every", "neighbours"), ">= 1")
+        in_range(self, "evaluation", recalibrate=">= 0", train_samples=">= 2", **counts)
 
 
 @dataclass(frozen=True)
@@ -636,14 +712,10 @@ class TogetherSettings:
     rename: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.batches is not None and self.batches < 1:
-            raise RecipeError(f"together.batches: {self.batches} is not allowed; it must be >= 1 or null")
-        if self.negatives < 0:
-            raise RecipeError(f"together.negatives: {self.negatives} is not allowed; it must be >= 0")
+        in_range(self, "together", batches=">= 1 or null", negatives=">= 0")
         for name, weights in (("within", self.within), ("across", self.across)):
             for key, weight in weights.items():
-                if not weight >= 0:
-                    raise RecipeError(f"together.{name}.{key}: {weight} is not allowed; it must be >= 0")
+                require(weight >= 0, f"together.{name}.{key}", weight, ">= 0")
 
 
 @dataclass(frozen=True)
@@ -685,24 +757,23 @@ class Recipe:
     precision: Literal["32", "bf16", "auto"] = "32"
     channels_last: bool = False
     checkpoint_minutes: float = 5.0
-    first: dict[str, bool | int | float | str] = field(default_factory=dict)
+    first: dict[str, bool | int | float | str] = used(HEAD_FIRST, {})
     loss: LossSettings = field(default_factory=LossSettings)
     optim: OptimSettings = field(default_factory=OptimSettings)
     evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
     together: TogetherSettings = field(default_factory=TogetherSettings)
 
     def __post_init__(self) -> None:
-        _require(self.epochs >= 1, "epochs", self.epochs, ">= 1")
-        _require(0 <= self.seed < 2**32, "seed", self.seed, "in [0, 2^32)")
-        _require(self.checkpoint_minutes > 0, "checkpoint_minutes", self.checkpoint_minutes, "> 0")
+        in_range(self, "", epochs=">= 1", checkpoint_minutes="> 0")
+        require(0 <= self.seed < 2**32, "seed", self.seed, "in [0, 2^32)")
         for tower in self.towers.values():
-            _require(
+            require(
                 self.loss.against == "self" or tower.batch.size % 2 == 0,
                 "batch.size",
                 tower.batch.size,
                 "even with loss.against=halves",
             )
-            _require(
+            require(
                 (tower.model.name in ("lenet", "cnn")) != tower.data.shapes,
                 "model.name",
                 tower.model.name,
@@ -770,7 +841,7 @@ def _alone(recipe: Recipe, tower: TowerRecipe) -> Recipe:
 def _check_together(recipe: Recipe) -> None:
     """Check what towers have to agree on."""
     together, towers, loss = recipe.together, recipe.towers, recipe.loss
-    if loss.anchors and loss.name in ("batch-ot", "uniform"):
+    if loss.anchors and loss.of_transport:
         raise RecipeError("loss.anchors has no effect here: it applies to recipes of a single network")
     widths = {name: tower.model.widths[-1] for name, tower in towers.items()}
     if len(set(widths.values())) > 1:
