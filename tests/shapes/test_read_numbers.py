@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from batchot.shapes import ShapeError
+from batchot.shapes import ShapeError, load_shape
 from batchot.shapes.formats.numbers import read_rows, with_decimal_points
 
 FORMS = ("{!r}", "{:.6f}", "{:.3e}", "{:+.17g}", "{:.25f}", "{:g}")
@@ -139,3 +140,21 @@ def test_points_for_commas_change_nothing_else(text: str) -> None:
 )
 def test_numbers_that_are_not_known(word: str) -> None:
     assert np.isnan(read_rows(f"1 {word} 2".encode()).values).tolist() == [False, True, False]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.ply", "ply\nformat ascii 1.0\nelement vertex {n}\nproperty float x\nend_header\n0\n"),
+        ("a.pts", "{n}\n0 0 0\n"),
+        ("a.gltf", '{{"asset": {{"version": "2.0"}}, "scene": {n}}}'),
+        ("a.off", "OFF\n{n} 1 0\n0 0 0\n"),
+        ("a.pcd", "FIELDS x y z\nSIZE 4 4 4\nTYPE F F F\nWIDTH {n}\nHEIGHT 1\nDATA ascii\n0 0 0\n"),
+    ],
+)
+def test_a_count_of_thousands_of_digits_is_told_in_our_words(tmp_path: Path, name: str, text: str) -> None:
+    (tmp_path / name).write_text(text.format(n="9" * 5000))
+    with pytest.raises(ShapeError) as refused:
+        load_shape(tmp_path / name)
+    assert name in str(refused.value)
+    assert "sys." not in str(refused.value) and len(str(refused.value)) < 600

@@ -121,7 +121,7 @@ class _Words:
 
     def number(self, what: str) -> int:
         word = self.next(what)
-        if not (word.isascii() and word.isdigit()):
+        if not (word.isascii() and word.isdigit() and len(word) < 19):
             raise self.error(f"expected {what}, got {word[:40]!r}")
         return int(word)
 

@@ -50,7 +50,7 @@ def parse_list(text: str, path: Path) -> tuple[Listed, ...]:
         if not line.strip():
             continue
         words = line.rsplit(maxsplit=1)
-        if len(words) != 2 or not (words[1].isascii() and words[1].isdigit()):
+        if len(words) != 2 or not (words[1].isascii() and words[1].isdigit() and len(words[1]) < 19):
             raise DataError(f"{path}, line {number}: expected a path and a label, got {line[:80]!r}")
         place = PurePosixPath(words[0].replace("\\", "/"))
         above = place.parts[:-1]

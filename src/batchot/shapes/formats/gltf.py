@@ -28,6 +28,7 @@ from batchot.shapes.formats.gltf_parts import (
     placed,
     scene_of,
 )
+from batchot.shapes.formats.numbers import whole_number
 from batchot.shapes.formats.polygons import strip_triangles
 from batchot.shapes.shape import Shape, finite_cloud, finite_mesh
 
@@ -311,7 +312,7 @@ def _parse_glb(data: bytes) -> tuple[Any, bytes | None]:
 
 def _parse_json(data: bytes) -> Any:
     try:
-        return json.loads(data)
+        return json.loads(data, parse_int=whole_number)
     except (ValueError, RecursionError) as error:
         raise ShapeError(f"its JSON cannot be read ({error}); the file is damaged: restore it") from error
 

@@ -50,6 +50,14 @@ class Rows:
         return self.values[starts[:, None] + np.arange(columns)]  # (last - first, columns)
 
 
+def whole_number(digits: str | bytes) -> int:
+    """Read a count; one of thousands of digits, which Python refuses, is as good as any that no file can hold."""
+    try:
+        return int(digits)
+    except ValueError:
+        return 10**18
+
+
 def read_rows(data: bytes, start: int = 0) -> Rows:
     """All numbers of a text, separated by white space, commas or semicolons; ``#`` and ``//`` begin comments."""
     data = with_decimal_points(data, start)

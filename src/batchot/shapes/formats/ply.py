@@ -11,7 +11,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from batchot.errors import ShapeError
-from batchot.shapes.formats.numbers import read_rows
+from batchot.shapes.formats.numbers import read_rows, whole_number
 from batchot.shapes.formats.points import cloud_with_normals
 from batchot.shapes.formats.polygons import strip_triangles, triangulate
 from batchot.shapes.shape import Shape, finite_cloud, finite_mesh
@@ -77,7 +77,7 @@ def parse_ply_header(data: bytes) -> tuple[str, list[PlyElement], int]:
             case ["format", name, _] if name in _FORMATS:
                 order = _FORMATS[name]
             case ["element", name, count] if count.isascii() and count.isdigit():
-                elements.append(PlyElement(name, int(count), ()))
+                elements.append(PlyElement(name, whole_number(count), ()))
             case ["property", "list", count_type, kind, name] if (
                 elements and kind in _TYPES and _TYPES.get(count_type, "f")[0] in "iu"
             ):

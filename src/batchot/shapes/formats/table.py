@@ -25,6 +25,7 @@ from batchot.shapes.formats.numbers import (
     read_slow_numbers,
     skip_line,
     state_of,
+    whole_number,
     with_decimal_points,
 )
 
@@ -126,7 +127,7 @@ def _plan(data: bytes) -> _Plan:
         if not any(numbers) or (first and (not row[0] or not numbers[0] or _is_pandas_header(row))):
             names = line
         elif count is None and len(row) == 1 and row[0].isdigit():
-            count = int(row[0])
+            count = whole_number(row[0])
         else:
             return _planned(data, match.start(), line, separator, names, comment, count)
         first = False
