@@ -156,3 +156,10 @@ def test_truncated(length: int) -> None:
 def test_json_that_is_deeper_than_the_stack() -> None:
     with pytest.raises(ShapeError, match="JSON"):
         read_gltf(b'{"asset":' + b"[" * 200_000, None, MIB, 100)
+
+
+@pytest.mark.parametrize("more", ["", ', "scene": 7', ', "scenes": [{"nodes": []}]', ', "nodes": []'])
+def test_a_file_without_nodes_has_no_shape(tmp_path: Path, more: str) -> None:
+    (tmp_path / "none.gltf").write_text('{"asset": {"version": "2.0"}' + more + "}")
+    with pytest.raises(ShapeError, match="its scene has no triangles and no points; save a mesh"):
+        load_shape(tmp_path / "none.gltf")

@@ -218,9 +218,9 @@ def _local_matrices(nodes: list[dict[str, Any]]) -> NDArray[np.float64]:
 
 def _table(rows: list[Any], width: int) -> NDArray[np.float64]:
     table = np.array(rows, dtype=np.float64)
-    if table.shape != (len(rows), width):
+    if rows and table.shape != (len(rows), width):
         raise ValueError(f"a transform has not {width} numbers")
-    return table
+    return table.reshape(-1, width)
 
 
 def _below(nodes: list[dict[str, Any]], roots: list[int], hidden: bool) -> list[int]:
