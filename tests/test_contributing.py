@@ -13,9 +13,10 @@ import yaml
 
 from batchot.benchmark.contenders import SPACES
 from batchot.cli import COMMANDS, main
+from batchot.data.sets import IMAGE_SETS
 from batchot.data.sets.by_name import load_dataset
 from batchot.models import backbones
-from batchot.training import load_recipe, recipe
+from batchot.training import load_recipe
 from batchot.training import run as recipe_run
 from batchot.training.losses import make_loss
 from batchot.training.recipe import LOSSES, LossSettings
@@ -51,7 +52,7 @@ def test_network_loss_and_data_set_of_the_examples_train_together(
     assert run.splits.name == "stripes" and len(run.rows) == 1
 
 
-def test_a_loss_a_network_and_a_command_of_the_examples_are_one_line_each(
+def test_a_loss_a_network_a_data_set_and_a_command_of_the_examples_are_one_line_each(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     names: dict[str, object] = {}
@@ -68,6 +69,12 @@ def test_a_loss_a_network_and_a_command_of_the_examples_are_one_line_each(
     assert backbones.make_backbone("tiny-w4", image_size=8).out_features == 4
     with pytest.raises(ValueError, match="at least 3 x 3"):
         backbones.make_backbone("tiny-w4", image_size=2)
+    [(name, where)] = re.findall(r'`"(stripes)": "(.*?)"`', TEXT)
+    monkeypatch.setitem(IMAGE_SETS, name, where)
+    module = types.ModuleType(where.partition(":")[0])
+    vars(module)["load_stripes"] = names["load_stripes"]
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    assert load_dataset(name).name == "stripes"
     module = types.ModuleType("batchot.commands.classes")
     vars(module)["classes"] = names["classes"]
     monkeypatch.setitem(sys.modules, "batchot.commands.classes", module)
@@ -81,8 +88,7 @@ def test_files_and_names_that_it_points_to_are_there() -> None:
     assert len(files) >= 8
     for file in files:
         assert file == "tests/x/test_y.py" or "/x/" in file or (ROOT / file).exists(), file
-    assert "circle" in LOSSES and SPACES and callable(load_dataset) and backbones.OURS and COMMANDS
-    assert recipe.IMAGE_SETS and LOSSES
+    assert "circle" in LOSSES and SPACES and "mnist" in IMAGE_SETS and backbones.OURS and COMMANDS
 
 
 def test_versions_agree() -> None:

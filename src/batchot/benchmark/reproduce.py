@@ -122,7 +122,7 @@ def missing_data(recipe: Recipe, data_root: Path | None) -> str | None:
             elif part.data.drawn:
                 load_shrec_sketches(13 if "13" in part.data.name else 14, data_root, size=8)
             else:
-                load_dataset(part.data.name, root_of(part, data_root), download=False)  # type: ignore[arg-type]
+                load_dataset(part.data.name, root_of(part, data_root), download=False)
     except (DataError, RecipeError) as error:
         return " ".join(str(error).split())
     return None

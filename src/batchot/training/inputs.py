@@ -269,7 +269,7 @@ def _images(recipe: Recipe, data_root: Path | None) -> Splits[Any]:
     if is_own(name):
         splits = _own_images(name, root_of(recipe, data_root))
     else:
-        splits = load_dataset(name, root_of(recipe, data_root), size=size)  # type: ignore[arg-type]
+        splits = load_dataset(name, root_of(recipe, data_root), size=size)
     _, h, w = splits.sample_shape
     if h != w:
         raise RecipeError(

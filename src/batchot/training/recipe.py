@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, TypeVar, get_args
 
+from batchot.data.sets import IMAGE_SETS
 from batchot.named import is_own
 from batchot.towers.spec import ONLY, SKETCH_SETS, SKETCH_SIDE
 
@@ -158,26 +159,6 @@ ABOVE = Where(
 CHUNKS = Where("batches that are larger than a chunk", lambda r: r.batch.chunk < r.batch.size)
 
 
-DataName = Literal[
-    "mnist",
-    "cifar10",
-    "digits",
-    "folder",
-    "modelnet40",
-    "modelnet10",
-    "psb",
-    "shape-folder",
-    "library",
-    "sketches",
-    "quickdraw",
-    "line-drawings",
-    "shrec13-sketches",
-    "shrec14-sketches",
-    "shrec13-shapes",
-    "shrec14-shapes",
-    "shards",
-]
-IMAGE_SETS = ("mnist", "cifar10", "digits", "folder")
 SKETCH_SOURCES = ("drawn", "quickdraw", "lines")
 SHAPE_SETS = (
     "modelnet40",
@@ -189,6 +170,10 @@ SHAPE_SETS = (
     "shrec14-shapes",
     "shards",
 )
+if TYPE_CHECKING:
+    DataName: TypeAlias = str
+else:
+    DataName = Literal[(*IMAGE_SETS, *SHAPE_SETS, *SKETCH_SETS)]
 
 
 @dataclass(frozen=True)

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import inspect
+from importlib import import_module
 from pathlib import Path
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from batchot.data.images import Splits
-from batchot.data.sets.cifar10 import load_cifar10
+from batchot.data.sets import IMAGE_SETS
 from batchot.data.sets.collection import Prefer, ShapeCollection
-from batchot.data.sets.digits import load_digits
-from batchot.data.sets.mnist import load_mnist
 from batchot.data.sets.modelnet import load_modelnet
-from batchot.data.sets.pictures import load_image_folder
 from batchot.data.sets.psb import load_psb
 from batchot.data.sets.shape_folder import load_library, load_shape_folder
 from batchot.errors import DataError
 from batchot.shapes.shape import Up
 
-DatasetName = Literal["mnist", "cifar10", "digits", "folder"]
+if TYPE_CHECKING:
+    DatasetName: TypeAlias = str
+else:
+    DatasetName = Literal[tuple(IMAGE_SETS)]
 
 
 def load_dataset(
@@ -45,23 +47,22 @@ def load_dataset(
         >>> load_dataset("digits").name
         'digits'
     """
-    if name not in get_args(DatasetName):
-        raise DataError(f"unknown data set {name!r}; there are {', '.join(get_args(DatasetName))}")
-    if size is not None and name != "folder":
+    if name not in IMAGE_SETS:
+        raise DataError(f"unknown data set {name!r}; there are {', '.join(IMAGE_SETS)}")
+    module, _, function = IMAGE_SETS[name].partition(":")
+    load = getattr(import_module(module), function)
+    takes = inspect.signature(load).parameters
+    if size is not None and "size" not in takes:
         raise DataError(
             f"size={size} applies to the data set 'folder' only; the images of {name!r} have their own"
         )
-    if name == "mnist":
-        return load_mnist(data_root, download=download)
-    if name == "cifar10":
-        return load_cifar10(data_root, download=download)
-    if name == "digits":
-        return load_digits()
-    if data_root is None:
+    if data_root is None and "root" in takes and takes["root"].default is inspect.Parameter.empty:
         raise DataError(
-            "the data set 'folder' needs --data-root: the folder with train/CLASS/ and test/CLASS/, or CLASS/"
+            f"the data set {name!r} needs --data-root: the folder with train/CLASS/ and test/CLASS/, or CLASS/"
         )
-    return load_image_folder(Path(data_root), size=size)
+    given: dict[str, Any] = {"root": data_root and Path(data_root), "download": download, "size": size}
+    splits: Splits = load(**{key: value for key, value in given.items() if key in takes})
+    return splits
 
 
 CollectionName = Literal["modelnet40", "modelnet10", "psb", "folder", "library"]
