@@ -13,6 +13,7 @@ and at the end. 503 is counted on its own: the server says that it has no room.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import platform
 import random
@@ -172,9 +173,10 @@ def memory(pid: int) -> tuple[float, float]:
             pass
         return 0.0
 
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    children: list[str] = []
     for task in Path(f"/proc/{pid}/task").iterdir():
-        children += (task / "children").read_text().split()
+        with contextlib.suppress(OSError):  # a thread may end meanwhile
+            children += (task / "children").read_text().split()
     return of(pid), sum(of(int(child)) for child in set(children))
 
 
