@@ -83,9 +83,8 @@ class GatedAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Weights ``(b, v)``, with sum 1 over the views, of features ``(b, v, f)``."""
         scores = self.score(torch.tanh(self.value(x)) * torch.sigmoid(self.gate(x)))  # (b, v, 1)
-        wide = torch.promote_types(
-            x.dtype, torch.float32
-        )  # half precision is too coarse for weights, double stays
+        # Half precision is too coarse for weights; double stays.
+        wide = torch.promote_types(x.dtype, torch.float32)
         return torch.softmax(scores.squeeze(2), dim=1, dtype=wide).to(x.dtype)
 
 
