@@ -23,7 +23,7 @@ class _Teller(event.Listener):
         self.depth, self.spent, self.since, self.told = 0, 0.0, 0.0, False
 
     def on_start(self, event: event.Event) -> None:
-        if self.depth or event.data["dispatcher"].py_func.__module__.startswith("batchot."):
+        if self.depth or (event.data["dispatcher"].py_func.__module__ or "").startswith("batchot."):
             if not self.depth:
                 self.since = time.perf_counter()
             self.depth += 1
