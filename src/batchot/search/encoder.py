@@ -7,6 +7,7 @@ import json
 import math
 import threading
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from batchot.device import Device
     from batchot.towers.embedder import Embedder
 
-_AT_ONCE = 64
+_AT_ONCE = 64  # samples, or the pictures of samples: with more at once the maps do not fit into caches
 _NUMBERS_AT_ONCE = (
     1 << 24
 )  # of samples, or of the distances between their points: bounds the memory of onnxruntime
@@ -84,6 +85,9 @@ class RunEncoder:
     """A run, loaded to embed shapes and, where it has a tower for them, drawings."""
 
     def __init__(self, embedder: Embedder, path: Path) -> None:
+        from batchot.towers.features import for_inference
+        from batchot.towers.tower import replace_backbone
+
         spec = embedder.spec
         if spec.inputs is None:
             name, tower = list(spec.towers.items())[-1]
@@ -97,7 +101,8 @@ class RunEncoder:
         self.embedder, self.path = embedder, path
         inputs = Inputs.from_json(spec.inputs)
         shape, tower = inputs.shape, list(spec.towers.values())[-1]
-        self._photos = PhotoFeatures(tower.backbone, next(embedder.parameters()).device)
+        self._device = next(embedder.parameters()).device
+        self._photos = PhotoFeatures(tower.backbone, self._device)
         if isinstance(shape, ViewsInput) and "shaded" in shape.settings.channels and self._photos.available:
             inputs = replace(inputs, photo=PhotoInput(shape.settings.size))
         self.inputs = inputs
@@ -105,6 +110,8 @@ class RunEncoder:
         self.dimensions, self.normalized, self.classes = spec.dimensions, spec.normalized, spec.classes
         weights = {name: value.detach().cpu().numpy() for name, value in embedder.state_dict().items()}
         self.fingerprint = spec.fingerprint(weights)
+        for each in embedder.towers.values():
+            replace_backbone(each, for_inference)
 
     def shapes(self, samples: NDArray) -> NDArray[np.float32]:
         """Embed shapes, see `Encoder`."""
@@ -129,12 +136,12 @@ class RunEncoder:
         return self._photos(samples[:, :, shaded : shaded + 1])
 
     def _embed(self, tower: str | None, samples: NDArray) -> NDArray[np.float32]:
-        import torch
-
-        def run(part: NDArray) -> NDArray[np.float32]:
-            return self.embedder.embed(torch.from_numpy(np.array(part)), tower).float().cpu().numpy()
-
-        return _in_parts(run, samples, self.dimensions, _AT_ONCE)
+        if len(samples) == 0:  # networks take no empty batch
+            return np.zeros((0, self.dimensions), np.float32)
+        pictures = math.prod(samples.shape[1:-2]) if samples.ndim > 3 else 1
+        return _side_by_side(
+            lambda part: self.embedder.embed(part, tower), samples, max(1, _AT_ONCE // pictures), self._device
+        )
 
 
 class PhotoFeatures:
@@ -168,20 +175,22 @@ class PhotoFeatures:
 
         from batchot.models.backbones import make_backbone
         from batchot.towers.features import for_inference
+        from batchot.towers.tower import channels_last
 
         with self._lock:
             if self._network is None:
                 size = pictures.shape[-1]
                 network = make_backbone(self.backbone, in_channels=3, image_size=size, pretrained="package")
                 self._network = for_inference(network).to(self.device)
-        x = torch.from_numpy(np.array(pictures)).flatten(0, 1)
-        with torch.inference_mode():
-            parts = [
-                self._network((part.to(self.device).float() / 255).expand(-1, 3, -1, -1))
-                for part in x.split(_AT_ONCE)
-            ]
-            features = torch.nn.functional.normalize(torch.cat(parts), dim=1).unflatten(0, pictures.shape[:2])
-            return torch.nn.functional.normalize(features.mean(1), dim=1).float().cpu().numpy()
+        network, normalize = self._network, torch.nn.functional.normalize
+
+        def features(part: torch.Tensor) -> torch.Tensor:
+            with torch.inference_mode():
+                return network(channels_last((part.to(self.device).float() / 255).expand(-1, 3, -1, -1)))
+
+        flat = pictures.reshape(-1, *pictures.shape[2:])
+        found = normalize(torch.from_numpy(_side_by_side(features, flat, _AT_ONCE, self.device)), dim=1)
+        return normalize(found.unflatten(0, pictures.shape[:2]).mean(1), dim=1).numpy()
 
 
 class OnnxEncoder:
@@ -231,17 +240,26 @@ class OnnxEncoder:
     def _embed(self, run: Callable[[NDArray], NDArray[np.float32]], samples: NDArray) -> NDArray[np.float32]:
         size = samples.shape[1] ** 2 if samples.ndim == 3 else math.prod(samples.shape[1:])
         at_once = max(1, min(_AT_ONCE, _NUMBERS_AT_ONCE // max(1, size)))
-        return _in_parts(run, samples, self.dimensions, at_once)
+        parts = [run(samples[start : start + at_once]) for start in range(0, len(samples), at_once)]
+        return np.concatenate(parts) if parts else np.zeros((0, self.dimensions), np.float32)
 
 
-def _in_parts(
-    run: Callable[[NDArray], NDArray[np.float32]], samples: NDArray, d: int, at_once: int
+def _side_by_side(
+    network: Callable[[torch.Tensor], torch.Tensor], samples: NDArray, at_once: int, device: torch.device
 ) -> NDArray[np.float32]:
-    if len(samples) == 0:  # networks take no empty batch
-        return np.zeros((0, d), np.float32)
-    return np.concatenate(
-        [run(samples[start : start + at_once]) for start in range(0, len(samples), at_once)]
-    )
+    """What a network gives of samples, part by part; on the CPU each part on a core of its own."""
+    import torch
+
+    def run(part: torch.Tensor) -> torch.Tensor:
+        return network(part).float().cpu()
+
+    parts = torch.from_numpy(np.array(samples)).split(at_once)
+    workers = min(len(parts), torch.get_num_threads()) if device.type == "cpu" else 1
+    if workers == 1:
+        return torch.cat([run(part) for part in parts]).numpy()
+    # Parts side by side keep the cores busier than all cores on each operation in turn.
+    with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        return torch.cat(list(pool.map(run, parts))).numpy()
 
 
 def _session(path: Path, tower: Mapping[str, Any]) -> Callable[[NDArray], NDArray[np.float32]]:

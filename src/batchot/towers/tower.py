@@ -130,6 +130,16 @@ def backbone_of(features: nn.Module) -> nn.Module:
     return features.backbone if isinstance(features, MVCNN) else features
 
 
+def replace_backbone(tower: Tower, change: Callable[[nn.Module], nn.Module]) -> None:
+    """Put what is made of the image network of a tower into its place."""
+    features = tower.embedder.backbone
+    changed = change(backbone_of(features))
+    if isinstance(features, MVCNN):
+        features.backbone = changed
+    else:
+        tower.embedder.backbone = changed
+
+
 def channels_last(samples: Tensor) -> Tensor:
     """Put the channels of images (b, c, h, w) or views (b, v, c, h, w) last in memory; leave others alone."""
     if samples.dtype == torch.float16:  # kept features

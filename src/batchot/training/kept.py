@@ -12,7 +12,7 @@ from batchot.data.augment.images import Splat
 from batchot.models.efficientnet_lite import EfficientNetLite
 from batchot.towers.features import Extractor, Features, OneForm, for_inference, identity_of, keep_features
 from batchot.towers.spec import TowerSpec
-from batchot.towers.tower import Tower, backbone_of, channels_last
+from batchot.towers.tower import Tower, backbone_of, channels_last, replace_backbone
 from batchot.training.recipe import Recipe
 
 
@@ -30,14 +30,7 @@ def keep(
     cut = recipe.model.frozen_layers
     whole = copy.copy(network)  # the same pooling, head and mirror, but another backbone
     whole._modules = {**network._modules, "embedder": copy.deepcopy(network.embedder)}
-    features = whole.embedder.backbone
-    folded = for_inference(backbone_of(features))
-    if cut is not None and isinstance(folded, EfficientNetLite):
-        folded = _Lower(folded, cut)
-    if backbone_of(features) is features:
-        whole.embedder.backbone = folded
-    else:
-        features.backbone = folded
+    replace_backbone(whole, lambda backbone: _below_cut(for_inference(backbone), cut))
     whole.eval()
     whole.kept = False
     splat, pixels = preparation.projection, preparation.normalization
@@ -74,6 +67,10 @@ def kept_preparation(recipe: Recipe) -> Preparation:
     start = 2 if recipe.evaluation.flip or recipe.augment.flip else 1
     variants = range(start, start + recipe.model.kept_variants)
     return Preparation(None, OneForm((*first, *variants)))
+
+
+def _below_cut(backbone: nn.Module, cut: int | None) -> nn.Module:
+    return backbone if cut is None or not isinstance(backbone, EfficientNetLite) else _Lower(backbone, cut)
 
 
 class _Lower(nn.Module):
