@@ -39,9 +39,9 @@ def batch_ot_loss(
     r"""Misplacement of the pairs of a batch, weighted by the transport plan that seeks the badly placed ones.
 
     .. math::
-        M_{ij} &= Y_{ij} \, (\delta_{ij} - pos\_margin)_+^{power}
-                + (1 - Y_{ij}) \, (margin - \delta_{ij})_+^{power},
-                \quad \delta_{ij} = \|x_i - y_j\|^{distance\_power} \\
+        \delta_{ij} &= \|x_i - y_j\|^{\text{distance_power}} \\
+        M_{ij} &= Y_{ij} \, (\delta_{ij} - \text{pos_margin})_+^{\text{power}}
+                + (1 - Y_{ij}) \, (\text{margin} - \delta_{ij})_+^{\text{power}} \\
         D_{ij} &= e^{-\gamma M_{ij}}, \quad
         T^* = \arg\min_{T 1 = 1/n,\ T^\top 1 = 1/m} \langle T, D \rangle - \tfrac{1}{\lambda} h(T) \\
         L &= \tfrac{1}{2} \sum_{ij} T^*_{ij} M_{ij}

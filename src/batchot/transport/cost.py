@@ -57,8 +57,8 @@ def misplacement(
     r"""How badly each pair is placed (formula 1 of the paper): 0 for an easy pair.
 
     .. math::
-        M_{ij} = \begin{cases} \max(0, \delta_{ij} - pos\_margin)^{power} & y_i = y_j \\
-                               \max(0, margin - \delta_{ij})^{power} & y_i \ne y_j \end{cases}
+        M_{ij} = \begin{cases} \max(0, \delta_{ij} - \text{pos_margin})^{\text{power}} & y_i = y_j \\
+                               \max(0, \text{margin} - \delta_{ij})^{\text{power}} & y_i \ne y_j \end{cases}
 
     Args:
         distances: delta, (n, m); squared Euclidean distances in the paper.
