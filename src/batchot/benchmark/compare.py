@@ -22,8 +22,7 @@ from batchot.benchmark.contenders import (
     contender,
     tune,
 )
-from batchot.benchmark.job import Job
-from batchot.benchmark.machine import commit
+from batchot.benchmark.job import Job, commit
 from batchot.benchmark.runner import Outcome, Runner
 from batchot.device import Device
 from batchot.errors import RunError, RunInterrupted

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from batchot.benchmark.compare import Compared, Result
-from batchot.benchmark.machine import describe_machine
+from batchot.benchmark.job import describe_machine
 from batchot.files import write_csv, write_text
 from batchot.training.callbacks import Row
 from batchot.training.recipes import load_recipe, to_mapping

@@ -63,7 +63,7 @@ def main(folder: Path) -> int:
 
 def _write_measured(folder: Path) -> None:
     """Write when and where: a comparison may go on another day, on another machine."""
-    from batchot.benchmark.machine import describe_machine
+    from batchot.benchmark.job import describe_machine
     from batchot.files import write_json
 
     now = datetime.now(UTC).isoformat(timespec="seconds")

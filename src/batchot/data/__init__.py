@@ -23,12 +23,10 @@ if TYPE_CHECKING:
     from batchot.data.batches.loader import EvaluationBatches, Preparation, TrainingBatches
     from batchot.data.batches.paired import Paired, PairedBatches, PairedTrainingBatches, pair_classes
     from batchot.data.batches.samplers import BalancedBatches, BatchSampler, PlainBatches
-    from batchot.data.images import Images, Splits, held_out
-    from batchot.data.samples import Samples
+    from batchot.data.samples import Images, Samples, Splits, held_out
     from batchot.data.sets.by_name import DatasetName, load_dataset
     from batchot.data.sets.cifar10 import load_cifar10
-    from batchot.data.sets.digits import load_digits
-    from batchot.data.sets.mnist import load_mnist
+    from batchot.data.sets.mnist import load_digits, load_mnist
     from batchot.data.sets.pictures import load_image_folder
     from batchot.data.sets.shrec import load_shrec_shapes, load_shrec_sketches
     from batchot.data.sets.sketches import load_sketch_folder
@@ -43,7 +41,7 @@ _HOMES = {
     "DatasetName": "batchot.data.sets.by_name",
     "DownloadError": "batchot.errors",
     "EvaluationBatches": "batchot.data.batches.loader",
-    "Images": "batchot.data.images",
+    "Images": "batchot.data.samples",
     "Normalization": "batchot.data.augment.images",
     "Paired": "batchot.data.batches.paired",
     "PairedBatches": "batchot.data.batches.paired",
@@ -52,13 +50,13 @@ _HOMES = {
     "Preparation": "batchot.data.batches.loader",
     "Samples": "batchot.data.samples",
     "SketchAugmentation": "batchot.data.augment.sketches",
-    "Splits": "batchot.data.images",
+    "Splits": "batchot.data.samples",
     "TrainingBatches": "batchot.data.batches.loader",
     "ViewAugmentation": "batchot.data.augment.images",
-    "held_out": "batchot.data.images",
+    "held_out": "batchot.data.samples",
     "load_cifar10": "batchot.data.sets.cifar10",
     "load_dataset": "batchot.data.sets.by_name",
-    "load_digits": "batchot.data.sets.digits",
+    "load_digits": "batchot.data.sets.mnist",
     "load_image_folder": "batchot.data.sets.pictures",
     "load_mnist": "batchot.data.sets.mnist",
     "load_shrec_shapes": "batchot.data.sets.shrec",

@@ -23,8 +23,8 @@ from batchot.data.cloud_reading import (
     TooFew,
 )
 from batchot.data.samples import check_labels
-from batchot.data.sets.collection import ShapeCollection
 from batchot.data.sets.places import cached_array, file_state
+from batchot.data.sets.shape_files import ShapeCollection
 from batchot.errors import DataError
 from batchot.shapes.formats.archives import forget_rows
 from batchot.shapes.shape import Up

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from batchot.data.samples import check_labels
-from batchot.data.sets.collection import ShapeCollection
+from batchot.data.sets.shape_files import ShapeCollection
 from batchot.errors import DataError
 from batchot.shapes.source import ShapeSource
 from batchot.shapes.views.cache import ViewCache, view_id

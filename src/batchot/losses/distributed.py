@@ -13,9 +13,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from batchot.losses.anchors import ClassAnchors
 from batchot.losses.backends.rows import Unsolved
-from batchot.losses.batch_ot import BatchOTLoss
+from batchot.losses.batch_ot import BatchOTLoss, ClassAnchors
 from batchot.losses.problem import (
     Problem,
     Rows,

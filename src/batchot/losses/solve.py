@@ -466,7 +466,7 @@ def solve_rows(
 def _block(rows: Rows, backend: Backend, stack: ExitStack) -> RowBlock:
     """Rows as a backend holds them; the stack closes its threads."""
     if backend == "strips":
-        from batchot.losses.backends.torch_rows import TorchRows
+        from batchot.losses.backends.rows import TorchRows
 
         return TorchRows(rows)
     from batchot.losses.backends.cpu import StoredRows, TiledRows

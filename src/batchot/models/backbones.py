@@ -11,14 +11,13 @@ from typing import Literal, cast
 
 from torch import nn
 
+from batchot.models.convnets import AlexNet, LeNet5, ResNet
 from batchot.models.efficientnet_lite import EfficientNetLite, load_package_weights
 from batchot.models.heads import HasOutFeatures
 from batchot.models.hubs import HuggingFaceBackbone, TimmBackbone
 from batchot.models.mvcnn import MVCNN, Pooling
-from batchot.models.plain import AlexNet, LeNet5
 from batchot.models.points import DGCNN, PointNet
 from batchot.models.pretrained import BackboneError, load_weights
-from batchot.models.resnet import ResNet
 from batchot.named import is_own, own
 
 _LITE = r"efficientnet-lite([012])"

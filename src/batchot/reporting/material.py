@@ -16,7 +16,7 @@ from batchot.losses import BatchOTSettings
 
 if TYPE_CHECKING:
     from batchot.training.callbacks import Row
-    from batchot.training.plan_history import PlanRow
+    from batchot.training.losses import PlanRow
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,12 +23,13 @@ from batchot.errors import ShapeWarning
 from batchot.search.prepare import (
     FrameError,
     Prepared,
+    make_preview,
+    make_thumbnail,
     prepare_bytes,
     prepare_source,
     read_frame,
     write_frame,
 )
-from batchot.search.preview import make_preview, make_thumbnail
 from batchot.search.query_kind import shown_name
 from batchot.search.records import QueryRefused, plain
 from batchot.shapes.measure import area_and_volume

@@ -25,18 +25,17 @@ from batchot.device import Device, accelerator_of
 from batchot.errors import RunError
 from batchot.files import write_atomically, write_text
 from batchot.towers.saved import load_run
+from batchot.training.evaluate import embed_samples, gather
 from batchot.training.inputs import renders, view_folder, view_settings
-from batchot.training.learner import gather
 from batchot.training.recipes import recipe_of
-from batchot.training.run import embed_samples
 from batchot.workers.pool import EngineError, Lost
 
 if TYPE_CHECKING:
     from batchot.data import Samples
-    from batchot.data.sets.collection import ShapeCollection
+    from batchot.data.sets.shape_files import ShapeCollection
     from batchot.shapes.shape import Up
+    from batchot.training.evaluate import Embedded
     from batchot.training.recipe import Recipe
-    from batchot.training.scores import Embedded
     from batchot.workers.pool import Engine
 
 

@@ -37,7 +37,7 @@ from batchot.towers.saved import read_saved, trained_run
 from batchot.training.recipe import Recipe, RecipeError
 
 if TYPE_CHECKING:
-    from batchot.data.sets.collection import ShapeCollection
+    from batchot.data.sets.shape_files import ShapeCollection
 
 Tell = Callable[[str], None]
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -17,16 +19,11 @@ from batchot.losses.gradient_cache import forward_in_parts
 from batchot.ranks import of_all, on_first, rank_count, sizes_of_all
 from batchot.towers.embedder import Embedder, Outputs
 from batchot.towers.spec import Samples
-from batchot.training.calibrate import recalibrate
-from batchot.training.losses import Objective, normalizes
-from batchot.training.network import make_network
+from batchot.training.evaluate import Embedded, Parts, Scores, gather, score
+from batchot.training.losses import Objective, looked_at, normalizes
+from batchot.training.network import make_network, recalibrate
 from batchot.training.optimisers import make_optimiser, make_schedule
-from batchot.training.plan_history import looked_at
 from batchot.training.recipe import Recipe
-from batchot.training.scores import Embedded, Scores, score
-
-Parts = list[tuple[Tensor, Tensor | None, Tensor]]  # embeddings, logits and labels of batches
-
 
 TowerBatches = dict[str, tuple[Tensor, Tensor]]  # samples and labels of each tower
 
@@ -211,11 +208,88 @@ class Learner(LightningModule):
         )
 
 
-def gather(parts: Parts) -> Embedded:
-    """Join the batches of an evaluation."""
-    logits = [part[1] for part in parts if part[1] is not None]
-    return Embedded(
-        torch.cat([part[0] for part in parts]),
-        torch.cat(logits) if logits else None,
-        torch.cat([part[2] for part in parts]),
-    )
+@contextmanager
+def memory_errors_explained(learner: Learner) -> Iterator[None]:
+    """Turn an error of PyTorch's or NumPy's allocator into one that says what to turn down."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise RunError(advice(learner.recipe, learner.training, error)) from error
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Say whether an error is that of an allocator: PyTorch's on a GPU or a CPU, or Python's."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    # On a CPU PyTorch has no class of its own for it.
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+
+
+def advice(recipe: Recipe, training: bool, error: BaseException) -> str:
+    """Give the whole message."""
+    where = "the GPU" if isinstance(error, torch.OutOfMemoryError) else "this machine"
+    lines = [
+        f"{where} is out of memory in {'training' if training else 'the evaluation of an epoch'}"
+        f"{_tried(error)}. Turn down one of these:"
+    ]
+    for name, tower in recipe.parts.items():
+        for setting, effect in (_training if training else _evaluation)(tower):
+            of_tower = recipe.several and not setting.startswith(("precision", "evaluation"))
+            line = f"  {f'{name}.' if of_tower else ''}{setting}"
+            lines += [f"{line}: {effect}"] if f"{line}: {effect}" not in lines else []
+    return "\n".join(lines)
+
+
+def _training(recipe: Recipe) -> list[tuple[str, str]]:
+    batch, options = recipe.batch, []
+    if (smaller := batch.at_once // 4) > 2:
+        now = f"now {batch.chunk}" if batch.chunk else "now the whole batch"
+        options.append(
+            (
+                f"batch.chunk={smaller}",
+                f"samples in the network at once, {now}; the loss is that of the batch",
+            )
+        )
+    if recipe.precision == "32":
+        options.append(("precision=bf16", "halves most activations; now 32"))
+    options.append((f"batch.size={max(2, batch.size // 2)}", f"samples a batch, now {batch.size}"))
+    return [*options, *_samples(recipe)]
+
+
+def _evaluation(recipe: Recipe) -> list[tuple[str, str]]:
+    settings = recipe.evaluation
+    options = [
+        (
+            f"evaluation.batch={max(1, settings.batch // 4)}",
+            f"samples embedded at once, now {settings.batch}",
+        ),
+        (
+            f"evaluation.train_samples={max(2, settings.train_samples // 4)}",
+            f"training samples that classify, now {settings.train_samples}",
+        ),
+    ]
+    return [*options, *_samples(recipe)]
+
+
+def _samples(recipe: Recipe) -> list[tuple[str, str]]:
+    """Settings that make each sample smaller."""
+    if recipe.model.name == "mvcnn":
+        size = recipe.shapes.size
+        return [(f"shapes.size={max(8, size // 2)}", f"pixels a side of a view, now {size}")]
+    if recipe.model.name in ("pointnet", "dgcnn"):
+        points = recipe.shapes.points
+        return [(f"shapes.points={max(1, points // 2)}", f"points a cloud, now {points}")]
+    if (recipe.data.name == "folder" or recipe.data.drawn) and recipe.data.image_size is not None:
+        size = recipe.data.image_size
+        return [(f"data.image_size={max(4, size // 2)}", f"pixels a side of an image, now {size}")]
+    return []
+
+
+def _tried(error: BaseException) -> str:
+    """What was asked for, where the allocator says so."""
+    if found := re.search(r"ried to allocate (\d+) bytes", str(error)):
+        return f" (asked for {int(found[1]) / 2**30:,.2f} GiB)"
+    found = re.search(r"(?:ried to|Unable to) allocate ([\d.]+ [KMGTPE]?i?B)", str(error))
+    return f" (asked for {found[1]})" if found else ""

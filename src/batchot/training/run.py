@@ -18,9 +18,8 @@ import torch
 import yaml
 from lightning.pytorch import Trainer, seed_everything
 from lightning.pytorch.loggers import TensorBoardLogger
-from torch import Tensor
 
-from batchot.data import EvaluationBatches, Samples, Splits
+from batchot.data import EvaluationBatches, Splits
 from batchot.data.batches.loader import ResumableBatches
 from batchot.data.batches.samplers import generator_for
 from batchot.data.samples import Share
@@ -29,10 +28,9 @@ from batchot.errors import RunError, RunInterrupted
 from batchot.files import RunFolder, write_text
 from batchot.models.layers import synchronise_dropout, synchronise_norms
 from batchot.ranks import on_first, rank_count, this_rank
-from batchot.towers.embedder import Embedder, Outputs
 from batchot.towers.saved import check_weights, load_run, read_checkpoint
-from batchot.training.calibrate import calibration_batches
 from batchot.training.callbacks import (
+    AtomicCheckpointIO,
     Averaging,
     Checkpoints,
     History,
@@ -40,8 +38,16 @@ from batchot.training.callbacks import (
     Row,
     StopRequest,
 )
-from batchot.training.checkpoint import AtomicCheckpointIO
-from batchot.training.data import RunData, load_data, preparations, sampler_of, training_batches
+from batchot.training.data import (
+    RunData,
+    calibration_batches,
+    keep,
+    kept_preparation,
+    load_data,
+    preparations,
+    sampler_of,
+    training_batches,
+)
 from batchot.training.distributed import (
     check_alike,
     described,
@@ -51,16 +57,14 @@ from batchot.training.distributed import (
     together,
     versions,
 )
+from batchot.training.evaluate import Embedded, embed_samples
 from batchot.training.inputs import input_shape, reference_samples
-from batchot.training.kept import keep, kept_preparation, preparation_of
 from batchot.training.launch import check_parts
-from batchot.training.learner import Learner, gather
+from batchot.training.learner import Learner, memory_errors_explained
 from batchot.training.losses import Objective
-from batchot.training.memory import memory_errors_explained
 from batchot.training.network import check_own, check_pretrained, seen_as
 from batchot.training.recipe import Recipe
 from batchot.training.recipes import first_difference, head_recipe, load_recipe, to_mapping
-from batchot.training.scores import Embedded
 from batchot.training.settings import leaves
 
 
@@ -441,28 +445,6 @@ def _fit(
         raise KeyboardInterrupt from error
 
 
-def embed_samples(embedder: Embedder, recipe: Recipe, samples: Samples, tower: str | None = None) -> Embedded:
-    """Embed all samples of a set by a tower of a run."""
-    part, outputs = recipe.parts[tower or recipe.query], partial(embedder.outputs, tower=tower)
-    if part.model.train != "head":
-        return embed_all(outputs, samples, recipe.evaluation.batch)
-    network = embedder.tower(tower)
-    kept = keep(network, part, preparation_of(network.spec), samples, training=False)
-    with network.on_kept_features(part.model.frozen_layers):
-        return embed_all(outputs, kept, recipe.evaluation.batch)
-
-
-@torch.no_grad()
-def embed_all(outputs: Callable[[Tensor], Outputs], samples: Samples, size: int) -> Embedded:
-    """Embed all samples of a set by any network."""
-    parts = []
-    for indices in torch.arange(len(samples)).split(size):
-        out = outputs(samples.batch(indices))
-        logits = None if out.logits is None else out.logits.cpu()
-        parts.append((out.embeddings.cpu(), logits, samples.labels[indices]))
-    return gather(parts)
-
-
 @contextmanager
 def quiet() -> Iterator[None]:
     """Keep Lightning's tips and the warnings that do not concern a run of ours off the screen."""
@@ -493,4 +475,4 @@ def quiet() -> Iterator[None]:
                 logger.setLevel(level)
 
 
-__all__ = ["Messages", "RunInterrupted", "TrainedRun", "embed_samples", "train"]
+__all__ = ["Messages", "RunInterrupted", "TrainedRun", "train"]

@@ -22,8 +22,7 @@ from batchot.data.batches.samplers import (
     generator_for,
     grouped,
 )
-from batchot.data.images import Splits
-from batchot.data.samples import WHOLE, Samples, Share
+from batchot.data.samples import WHOLE, Samples, Share, Splits
 from batchot.data.sets.shape_files import shorten
 from batchot.errors import DataError
 

@@ -14,9 +14,8 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from batchot.data.sets.collection import Prefer, ShapeCollection
 from batchot.data.sets.places import download_file, is_clutter, list_archive, missing_data, search_places
-from batchot.data.sets.shape_files import CLOUD_ENDINGS, MESH_ENDINGS
+from batchot.data.sets.shape_files import CLOUD_ENDINGS, MESH_ENDINGS, Prefer, ShapeCollection
 from batchot.errors import DataError, DownloadError, ShapeError
 from batchot.shapes.formats.archives import hdf5_labels, read_member
 from batchot.shapes.shape import Up

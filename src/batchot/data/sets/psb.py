@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from batchot.data.sets.collection import ShapeCollection
 from batchot.data.sets.places import missing_data, search_places
-from batchot.data.sets.shape_files import SHAPE_ENDINGS, Part, find_shape_files, shorten
+from batchot.data.sets.shape_files import SHAPE_ENDINGS, Part, ShapeCollection, find_shape_files, shorten
 from batchot.data.sets.shape_folder import divide
 from batchot.errors import DataError
 from batchot.shapes.shape import Up

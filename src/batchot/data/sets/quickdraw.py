@@ -17,8 +17,7 @@ from torch import Tensor
 from batchot.data.augment import pen
 from batchot.data.augment.pen import simplify
 from batchot.data.augment.strokes import LEAST_SHARE
-from batchot.data.images import Splits
-from batchot.data.samples import check_labels
+from batchot.data.samples import Splits, check_labels
 from batchot.data.sets.shape_files import choose_test, shorten
 from batchot.data.sets.sketch_image import MARGIN
 from batchot.data.sets.sketches import warn_user

@@ -9,12 +9,11 @@ from pathlib import Path, PurePosixPath
 from typing import Literal, TypeVar
 
 from batchot.data.batches.paired import class_key
-from batchot.data.images import Images, Splits
-from batchot.data.sets.collection import ShapeCollection
+from batchot.data.samples import Images, Splits
 from batchot.data.sets.pictures import IMAGE_ENDINGS
 from batchot.data.sets.places import is_clutter, list_archive, missing_data, search_places
 from batchot.data.sets.psb import model_key, parse_cla
-from batchot.data.sets.shape_files import MESH_ENDINGS, PARTS, Part, kind_of, shorten
+from batchot.data.sets.shape_files import MESH_ENDINGS, PARTS, Part, ShapeCollection, kind_of, shorten
 from batchot.data.sets.sketches import SketchFile, load_sketch_files, warn_user
 from batchot.errors import DataError, ShapeError
 from batchot.shapes.formats.archives import read_member

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from batchot.data.images import Images, Splits
+from batchot.data.samples import Images, Splits
 from batchot.data.sets.pictures import IMAGE_ENDINGS
 from batchot.data.sets.places import cached_array, file_state
 from batchot.data.sets.shape_files import (

@@ -13,18 +13,8 @@ from types import MappingProxyType
 import numpy as np
 
 from batchot.errors import ShapeError
-from batchot.shapes.library import (
-    aircraft,
-    building,
-    electrics,
-    music,
-    road,
-    seating,
-    tables,
-    upholstery,
-    vessels,
-)
-from batchot.shapes.library.part import Dice, Part, join, spoil
+from batchot.shapes.library import building, electrics, music, seating, tables, vehicles, vessels
+from batchot.shapes.library.solids import Dice, Part, join, spoil
 from batchot.shapes.shape import Mesh
 
 GENERATOR_VERSION = 1
@@ -32,14 +22,14 @@ GENERATOR_VERSION = 1
 
 _MAKERS: MappingProxyType[str, Callable[[Dice], list[Part]]] = MappingProxyType(
     {
-        "airplane": aircraft.airplane,
-        "armchair": upholstery.armchair,
-        "bed": upholstery.bed,
+        "airplane": vehicles.airplane,
+        "armchair": seating.armchair,
+        "bed": seating.bed,
         "bench": seating.bench,
         "bookshelf": tables.bookshelf,
         "bottle": vessels.bottle,
         "bowl": vessels.bowl,
-        "car": road.car,
+        "car": vehicles.car,
         "chair": seating.chair,
         "cup": vessels.cup,
         "desk": tables.desk,
@@ -49,11 +39,11 @@ _MAKERS: MappingProxyType[str, Callable[[Dice], list[Part]]] = MappingProxyType(
         "guitar": music.guitar,
         "laptop": electrics.laptop,
         "monitor": electrics.monitor,
-        "sofa": upholstery.sofa,
+        "sofa": seating.sofa,
         "stairs": building.stairs,
         "stool": seating.stool,
         "table": tables.table,
-        "truck": road.truck,
+        "truck": vehicles.truck,
         "vase": vessels.vase,
         "violin": music.violin,
         "wardrobe": tables.wardrobe,

@@ -12,8 +12,7 @@ from torch import Tensor
 from batchot.cli import main
 from batchot.errors import RunError
 from batchot.towers.tower import Tower
-from batchot.training.learner import Learner
-from batchot.training.memory import advice, is_out_of_memory
+from batchot.training.learner import Learner, advice, is_out_of_memory
 from batchot.training.recipes import load_recipe
 from batchot.training.run import train
 
