@@ -129,12 +129,7 @@ def missing_data(recipe: Recipe, data_root: Path | None) -> str | None:
 
 
 def run_row(
-    row: Row,
-    seed: int,
-    out: Path,
-    data_root: Path | None,
-    device: Device,
-    tell: Callable[[str], None],
+    row: Row, seed: int, out: Path, data_root: Path | None, device: Device, tell: Callable[[str], None]
 ) -> None:
     """Train a row with a seed, going on where it was interrupted; a finished run is left as it is."""
     from batchot.reporting import write_report

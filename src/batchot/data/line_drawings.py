@@ -176,9 +176,8 @@ def load_line_drawings(
 _INK = 96  # of 255: what is darker than white by more belongs to a line
 _TOLERANCE = 0.5  # pixels by which a stroke may be off the middle of the line
 _SHORTEST = 4  # pixels: what is shorter is a spur of thinning
-_ROUND = np.array(
-    [[-1, 0], [-1, 1], [0, 1], [1, 1], [1, 0], [1, -1], [0, -1], [-1, -1]]
-)  # neighbours, clockwise
+# neighbours, clockwise
+_ROUND = np.array([[-1, 0], [-1, 1], [0, 1], [1, 1], [1, 0], [1, -1], [0, -1], [-1, -1]])
 
 
 def trace(images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -215,9 +214,8 @@ def _longest_first(points: NDArray[np.float64], ends: NDArray[np.int64]) -> list
 def _thin(lines):  # type: ignore[no-untyped-def]
     """Thin lines to a pixel, in place; the border must be free."""
     h, w = lines.shape
-    dark = np.empty(
-        (h * w, 2), np.int64
-    )  # only these are looked at: a drawing is white paper for the most part
+    # only these are looked at: a drawing is white paper for the most part
+    dark = np.empty((h * w, 2), np.int64)
     n = 0
     for i in range(1, h - 1):
         for j in range(1, w - 1):

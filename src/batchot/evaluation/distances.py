@@ -70,9 +70,7 @@ class Items:
     query: Tensor  # (n, d)
     gallery: Tensor  # (u, d) the m items, or where some are equal the u different ones
     norms: Tensor  # (u,) squared norms
-    copies: Tensor | None = (
-        None  # (m,) which of the u different items each item is; None if all m are different
-    )
+    copies: Tensor | None = None  # (m,) which of the u different items each is; None if all m are different
     by_ratio: bool = False  # cosines of whole numbers of several lengths: rows are not normalised
 
     def keys(self, rows: Tensor) -> Tensor:

@@ -133,9 +133,8 @@ class RetrievalAverages:
     map_at_r: float  # AP over the first C items only
     mrr: float  # mean of 1 / rank of the first relevant item
     recall_at: AtK = field(repr=False)  # k: how many queries have a relevant item among the first k
-    map_at: AtK = field(
-        repr=False
-    )  # k: mean of AP over the first k items, 1 if the first min(k, C) are relevant
+    # k: mean of AP over the first k items, 1 if the first min(k, C) are relevant
+    map_at: AtK = field(repr=False)
     pr_curve: PrecisionRecallCurve = field(repr=False)
     precision: Tensor = field(repr=False)  # (m,) precision among the first 1, 2, .., m items
 

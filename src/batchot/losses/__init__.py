@@ -18,18 +18,7 @@ sys.modules |= {  # type: ignore[assignment]
 }
 
 __all__ = [
-    "PRESETS",
-    "BatchOTLoss",
-    "BatchOTSettings",
-    "ClassAnchors",
-    "CrossModal",
-    "CrossModalBatchOTLoss",
-    "DistributedLoss",
-    "GradientCache",
-    "JointLoss",
-    "PlanHistogram",
-    "PlanReport",
-    "batch_ot_loss",
-    "cached_forward",
-    "plan_report",
-]
+    "PRESETS", "BatchOTLoss", "BatchOTSettings", "ClassAnchors", "CrossModal", "CrossModalBatchOTLoss",
+    "DistributedLoss", "GradientCache", "JointLoss", "PlanHistogram", "PlanReport", "batch_ot_loss",
+    "cached_forward", "plan_report",
+]  # fmt: skip

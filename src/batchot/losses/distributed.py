@@ -292,13 +292,7 @@ class _Columns:
         return closed_loss(x, y, labels, None, partial(self._solve, whole))
 
     def _solve(
-        self,
-        whole: Problem,
-        x: Tensor,
-        y: Tensor | None,
-        labels: Tensor,
-        y_labels: None,
-        need_grad: bool,
+        self, whole: Problem, x: Tensor, y: Tensor | None, labels: Tensor, y_labels: None, need_grad: bool
     ) -> Solved:
         settings, of_x, of_y = whole.settings, self.of_x, self.of_y
         itself = of_y is None and not self.fixed

@@ -16,23 +16,7 @@ from batchot.models.points import DGCNN, PointNet, orthogonality_penalty
 from batchot.models.pretrained import BackboneError
 
 __all__ = [
-    "DGCNN",
-    "MVCNN",
-    "PAPER_WIDTHS",
-    "Activation",
-    "AlexNet",
-    "BackboneError",
-    "CosineHead",
-    "Embedder",
-    "LeNet5",
-    "MetricNet",
-    "PointNet",
-    "Pooling",
-    "ResNet",
-    "ViewPooling",
-    "list_backbones",
-    "make_backbone",
-    "modern_head",
-    "orthogonality_penalty",
-    "paper_head",
-]
+    "DGCNN", "MVCNN", "PAPER_WIDTHS", "Activation", "AlexNet", "BackboneError", "CosineHead", "Embedder",
+    "LeNet5", "MetricNet", "PointNet", "Pooling", "ResNet", "ViewPooling", "list_backbones", "make_backbone",
+    "modern_head", "orthogonality_penalty", "paper_head",
+]  # fmt: skip

@@ -56,9 +56,7 @@ class ReportMaterial:
     predictions: Tensor | None = None  # (n,) int64
     predicted_by: str = "classifier"  # what gave the predictions, in words
     normalized: bool = True  # embeddings are compared by their directions, as the loss does
-    loss: BatchOTSettings | None = (
-        None  # settings of the transport loss; None where another loss trained the network
-    )
+    loss: BatchOTSettings | None = None  # of the transport loss; None where another loss trained the network
     items: str = "images"  # what the items are called, "images" or "shapes"
     plans: tuple[PlanRow, ...] = ()  # lines of plan.csv, what the plan did over the training; may be empty
     # where the items are looked for, such as shapes; its classes that no query has are distractors. None: among

@@ -23,11 +23,10 @@ from batchot.search.sandbox import Sandbox
 from batchot.search.store import ShapeStore
 from batchot.shapes.source import ShapeSource
 from batchot.shapes.views.content import ContentIndex, source_id
-from batchot.workers.pool import Lost
+from batchot.workers.pool import Engine, Lost
 
 if TYPE_CHECKING:
     from batchot.device import Device
-    from batchot.workers.pool import Engine
 
 STORE_BATCH, STORE_SECONDS = 256, 10.0
 """Stored after so many shapes or seconds: a killed process loses no more."""
@@ -181,12 +180,7 @@ def _record(item: Item, embedding: Embedding) -> ShapeRecord:
 
 
 def _items(
-    collection: ShapeCollection,
-    root: Root,
-    contents: Path,
-    classes: bool,
-    found: Indexed,
-    progress: bool,
+    collection: ShapeCollection, root: Root, contents: Path, classes: bool, found: Indexed, progress: bool
 ) -> list[Item]:
     sources = (*collection.train, *collection.test)
     with tqdm(total=len(sources), desc="looking for changes", unit="file", disable=not progress) as bar:
@@ -227,9 +221,7 @@ class Embedding:
 
     prepared: Prepared  # what is known of it, without the sample
     vector: NDArray[np.float32]  # (d,)
-    photo: NDArray[np.float32] | None = (
-        None  # (f,), with which photos are compared; None: it was not asked for
-    )
+    photo: NDArray[np.float32] | None = None  # (f,), with which photos are compared; None: not asked for
 
 
 @dataclass(frozen=True)

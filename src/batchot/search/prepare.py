@@ -82,9 +82,7 @@ def _read(stream: IO[bytes], n: int) -> bytes:
 
 
 What = Literal["any", "shape", "drawing", "photo"]
-_MOST_LAYERS = (
-    2000  # triangles over each other, on average; of 202 meshes of the Princeton benchmark none has above 30
-)
+_MOST_LAYERS = 2000  # triangles over each other, on average; no mesh of the Princeton benchmark has above 30
 _NO_DRAWING = (
     "this looks like a photo or a shaded picture, and the network knows line drawings: the answer may mean nothing. "
     "Give dark strokes on light paper, or the shape itself"

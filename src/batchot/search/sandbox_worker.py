@@ -155,9 +155,8 @@ def _warm_up(inputs: Inputs) -> None:
     make_thumbnail(mesh)
     for number, content in enumerate((make_preview(mesh), *_SAMPLES)):
         prepare_bytes(content, f"sample {number}", inputs)
-    apex = np.vstack(
-        [corners, [[0.0, 0.5, -0.5]]]
-    )  # four faces that do not agree on what is outside: all loops run
+    # four faces that do not agree on what is outside: all loops run
+    apex = np.vstack([corners, [[0.0, 0.5, -0.5]]])
     area_and_volume(Mesh(apex, np.array([[0, 1, 2], [0, 1, 3], [1, 2, 3], [0, 2, 3]])))
     if inputs.drawing is not None or inputs.photo is not None:
         from PIL import Image

@@ -57,9 +57,8 @@ class TowerSpec:
     # settings of a backbone of transformers, by which it is built in the place of its name
     backbone_config: dict[str, Any] | None
     pooling: Pooling  # of views (mvcnn)
-    mean: tuple[
-        float, ...
-    ]  # of the pixels in 0 .. 1, by channel; empty for clouds that are taken as they are
+    # of the pixels in 0 .. 1, by channel; empty for clouds that are taken as they are
+    mean: tuple[float, ...]
     std: tuple[float, ...]  # the same
     projection: Projection | None  # of clouds to views
     flip: bool  # average with the mirror image

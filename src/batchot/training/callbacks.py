@@ -120,17 +120,14 @@ class History(Callback):
         scores, plan = pl_module.scores, pl_module.plan
         measured = {} if scores is None else dataclasses.asdict(scores)
         names = ("map", "nn", "ft", "st", "e", "dcg", "accuracy", "accuracy_by", "knn_accuracy")
+        of_plan = ("violated_mass", "effective_pairs", "marginal_error", "positive_mass", "gradient")
         row = Row(
             epoch=epoch,
             seconds=round(self.seconds(), 3),
             loss=float(self.loss_sum) / max(1, self.batches),
-            violated_mass=None if plan is None else plan.violated_mass,
-            effective_pairs=None if plan is None else plan.effective_pairs,
-            marginal_error=None if plan is None else plan.marginal_error,
             seed=pl_module.recipe.seed,
-            positive_mass=None if plan is None else plan.positive_mass,
-            gradient=None if plan is None else plan.gradient,
             **{name: measured.get(name) for name in names},
+            **{name: getattr(plan, name, None) for name in of_plan},  # None without a plan
         )
         pl_module.scores, pl_module.plan = None, None
         self.loss_sum.zero_()

@@ -165,11 +165,7 @@ def load_tower(
 
 
 def _line_drawings(
-    recipe: Recipe,
-    tower: Recipe,
-    data_root: Path | None,
-    tell: Callable[[str], None],
-    progress: bool,
+    recipe: Recipe, tower: Recipe, data_root: Path | None, tell: Callable[[str], None], progress: bool
 ) -> Splits[Any]:
     from batchot.data.line_drawings import load_line_drawings
     from batchot.data.sets.quickdraw import Hand
@@ -337,11 +333,7 @@ class _Lower(nn.Module):
 
 
 def calibration_batches(
-    samples: Samples,
-    preparation: Preparation,
-    batch: BatchSettings,
-    count: int,
-    generator: torch.Generator,
+    samples: Samples, preparation: Preparation, batch: BatchSettings, count: int, generator: torch.Generator
 ) -> EvaluationBatches:
     """Draw the batches of training samples for `recalibrate`, the same ones for all epochs."""
     chosen = torch.randperm(len(samples), generator=generator)[: count * batch.size]

@@ -25,6 +25,7 @@ from batchot.training.network import make_network, recalibrate
 from batchot.training.optimisers import make_optimiser, make_schedule
 from batchot.training.recipe import Recipe
 
+_LOGGED = ("violated_mass", "violated_pairs", "positive_mass", "effective_pairs", "marginal_error")
 TowerBatches = dict[str, tuple[Tensor, Tensor]]  # samples and labels of each tower
 
 
@@ -51,9 +52,7 @@ class Learner(LightningModule):
         self.network.spec = replace(self.network.spec, normalized=normalizes(self.objective.metric))
         self.scores: Scores | None = None  # of the epoch that was evaluated last
         self.queries: Embedded | None = None  # of that epoch
-        self.gallery: Embedded | None = (
-            None  # None with one tower: the queries are looked for among themselves
-        )
+        self.gallery: Embedded | None = None  # None with one tower: queries are looked for among themselves
         self.calibration: dict[str, EvaluationBatches] = {}  # training samples for batch normalisation
         self.plan: PlanReport | None = None  # of the last batch of an epoch
         self.plans: list[tuple[int, PlanReport]] = []  # of a step (from 1) that is looked at
@@ -108,24 +107,24 @@ class Learner(LightningModule):
             name: self.run_network(name, x, chunk=self.recipe.towers[name].batch.chunk)
             for name, (x, _) in batch.items()
         }
+        where = f"epoch {self.current_epoch + 1}, batch {batch_idx + 1}"
         try:
-            loss = self.loss(outputs, labels)
+            with torch.autocast(self.device.type, enabled=False):
+                loss: Tensor = self.objective(outputs, labels)
         except ValueError as error:  # the loss refuses embeddings that are not finite or too far apart
             finite = all(bool(torch.isfinite(out.embeddings).all()) for out in outputs.values())
             kind = RunError if finite and "diverged" not in str(error) else Diverged
-            raise kind(f"{self.where(batch_idx)}: {error}") from error
-        self.check_finite(loss, batch_idx)
+            raise kind(f"{where}: {error}") from error
+        if not bool(torch.isfinite(loss)):
+            raise Diverged(
+                f"{where}: the loss is {float(loss)}: training diverged. "
+                "Lower optim.lr, set optim.clip=1, or set loss.normalize=true."
+            )
         self.log("train/loss", loss, batch_size=len(labels[self.recipe.query]))
         last = batch_idx == self.steps_per_epoch - 1
         if last or (not self.recipe.several and looked_at(self.global_step + 1)):
             self._report_plans({n: (out.embeddings.detach(), labels[n]) for n, out in outputs.items()}, last)
         return loss
-
-    def loss(self, outputs: Mapping[str, Outputs], labels: Mapping[str, Tensor]) -> Tensor:
-        """Metric loss and, with a classifier, cross-entropy: shape ()."""
-        with torch.autocast(self.device.type, enabled=False):
-            value: Tensor = self.objective(outputs, labels)
-            return value
 
     def _report_plans(self, embedded: TowerBatches, last: bool) -> None:
         several, main = self.recipe.several, f"{self.recipe.query}/{self.recipe.target}"
@@ -133,7 +132,11 @@ class Learner(LightningModule):
             if not several:
                 self.plans.append((self.global_step + 1, plan))
             if last:
-                self.show_plan(plan, f"plan {name.replace('/', '-')}".rstrip())
+                prefix = f"plan {name.replace('/', '-')}".rstrip()
+                told = {f"{prefix}/{measure}": getattr(plan, measure) for measure in _LOGGED}
+                self.log_dict(
+                    told, on_step=False, on_epoch=True, batch_size=1
+                )  # of its plan, not its samples
                 self.plan = plan if not several or name == main else self.plan
 
     def on_validation_epoch_start(self) -> None:
@@ -179,33 +182,6 @@ class Learner(LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Put what `load_run` needs beside the weights."""
         checkpoint["spec"] = self.network.spec.to_json()
-
-    def check_finite(self, loss: Tensor, batch_idx: int) -> None:
-        """Stop the run where training has diverged."""
-        if not bool(torch.isfinite(loss)):
-            raise Diverged(
-                f"{self.where(batch_idx)}: the loss is {float(loss)}: training diverged. "
-                "Lower optim.lr, set optim.clip=1, or set loss.normalize=true."
-            )
-
-    def where(self, batch_idx: int) -> str:
-        """Say at which batch the run is."""
-        return f"epoch {self.current_epoch + 1}, batch {batch_idx + 1}"
-
-    def show_plan(self, plan: PlanReport, prefix: str = "plan") -> None:
-        """Log what a plan does."""
-        self.log_dict(
-            {
-                f"{prefix}/violated_mass": plan.violated_mass,
-                f"{prefix}/violated_pairs": plan.violated_pairs,
-                f"{prefix}/positive_mass": plan.positive_mass,
-                f"{prefix}/effective_pairs": plan.effective_pairs,
-                f"{prefix}/marginal_error": plan.marginal_error,
-            },
-            on_step=False,
-            on_epoch=True,
-            batch_size=1,  # of a batch's plan, not of its samples
-        )
 
 
 @contextmanager

@@ -27,7 +27,7 @@ from batchot.named import import_own, is_own, own
 from batchot.ranks import rank_count, rows_of_all
 from batchot.towers.embedder import Outputs
 from batchot.training.recipe import LOSSES, LossSettings, Recipe, RecipeError
-from batchot.training.settings import suggestion
+from batchot.training.settings import same_named, suggestion
 
 
 def _batch_ot(settings: LossSettings, n_classes: int, embedding_dim: int) -> nn.Module:
@@ -41,17 +41,8 @@ def _batch_ot(settings: LossSettings, n_classes: int, embedding_dim: int) -> nn.
 
 def batch_ot_settings(settings: LossSettings) -> BatchOTSettings:
     """Give the options of the transport loss, or of its uniform plan, that a recipe names."""
-    return BatchOTSettings(
-        margin=settings.margin,
-        pos_margin=settings.pos_margin,
-        gamma=settings.gamma,
-        lam=settings.lam,
-        normalize=settings.normalize,
-        plan="uniform" if settings.name == "uniform" else "transport",
-        grad=settings.grad,
-        distance_power=settings.distance_power,
-        power=settings.power,
-    )
+    plan = "uniform" if settings.name == "uniform" else "transport"
+    return BatchOTSettings(**same_named(BatchOTSettings, settings), plan=plan)
 
 
 def transport_settings(settings: LossSettings) -> BatchOTSettings | None:
@@ -184,9 +175,8 @@ class Objective(nn.Module):
         loss = next(iter(outputs.values())).embeddings.new_zeros(())
         if settings.weight > 0:
             embedded = {name: (out.embeddings, labels[name]) for name, out in outputs.items()}
-            if (
-                self.several
-            ):  # every rank computes the terms of the whole batches; embeddings and labels are sent
+            # every rank computes the terms of the whole batches; embeddings and labels are sent
+            if self.several:
                 embedded = self.of_all_ranks(embedded)
             loss = loss + settings.weight * self.metric(embedded)
         if settings.cross_entropy_weight > 0:
@@ -205,9 +195,7 @@ class Objective(nn.Module):
         return {}
 
     @staticmethod
-    def of_all_ranks(
-        embedded: Mapping[str, tuple[Tensor, Tensor]],
-    ) -> dict[str, tuple[Tensor, Tensor]]:
+    def of_all_ranks(embedded: Mapping[str, tuple[Tensor, Tensor]]) -> dict[str, tuple[Tensor, Tensor]]:
         """Give embeddings and labels of whole batches."""
         return {name: (rows_of_all(x), rows_of_all(y)) for name, (x, y) in embedded.items()}
 
@@ -228,9 +216,8 @@ def _metric(recipe: Recipe, n_classes: int) -> nn.Module:
 PARTS = tuple(field.name for field in dataclasses.fields(PlanHistogram))
 _NUMBERS = tuple(field.name for field in dataclasses.fields(PlanReport) if field.name != "histogram")
 
-PlanRow = Mapping[
-    str, float | None
-]  # by column; "step", "epoch", numbers of the report, and PART_KK of the histogram
+# by column; "step", "epoch", numbers of the report, and PART_KK of the histogram
+PlanRow = Mapping[str, float | None]
 
 
 def looked_at(step: int) -> bool:

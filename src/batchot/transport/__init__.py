@@ -4,11 +4,6 @@ from batchot.transport.cost import GroundDistance, ground_distance, misplacement
 from batchot.transport.sinkhorn import Plan, SinkhornWarning, sinkhorn
 
 __all__ = [
-    "GroundDistance",
-    "Plan",
-    "SinkhornWarning",
-    "ground_distance",
-    "misplacement",
-    "pair_distances",
+    "GroundDistance", "Plan", "SinkhornWarning", "ground_distance", "misplacement", "pair_distances",
     "sinkhorn",
-]
+]  # fmt: skip

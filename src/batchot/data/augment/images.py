@@ -46,9 +46,8 @@ def flip_and_shift(
         images.reshape(n, c, h * w).gather(2, index.to(images.device).expand(n, c, h * w)).view(n, c, h, w)
     )
     if max_shift and padding == "zeros":
-        inside = ((rows >= 0) & (rows < h))[:, :, None] & ((columns >= 0) & (columns < w))[
-            :, None, :
-        ]  # (n, h, w)
+        # (n, h, w)
+        inside = ((rows >= 0) & (rows < h))[:, :, None] & ((columns >= 0) & (columns < w))[:, None, :]
         moved = moved * inside[:, None].to(images.device)
     return moved
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 import torch
 from torch import Tensor
@@ -98,18 +98,7 @@ class SketchAugmentation:
     def __post_init__(self) -> None:
         if not 0 <= self.scale < 1:
             raise ValueError(f"scale must be in [0, 1), got {self.scale}")
-        numbers = (
-            self.turn,
-            self.rotations,
-            self.shift,
-            self.stretch,
-            self.elastic,
-            self.tremor,
-            self.thickness,
-            self.gaps,
-            self.gap_size,
-        )
-        if not all(number >= 0 and math.isfinite(number) for number in numbers):
+        if not all(number >= 0 and math.isfinite(number) for number in astuple(self)):
             raise ValueError(f"every number must be finite and at least 0, got {self}")
 
     @classmethod
@@ -173,18 +162,8 @@ class SketchAugmentation:
 
     @property
     def _moves(self) -> bool:
-        return any(
-            (
-                self.flip,
-                self.turn,
-                self.rotations,
-                self.shift,
-                self.scale,
-                self.stretch,
-                self.elastic,
-                self.tremor,
-            )
-        )
+        moves = (self.flip, self.turn, self.rotations, self.shift, self.scale, self.stretch)
+        return any((*moves, self.elastic, self.tremor))
 
     def _grid(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """Where each pixel of the changed drawings comes from, (b, h, w, 2), in the units of ``grid_sample``."""

@@ -67,11 +67,7 @@ def read_class_folders(
         return None
     ending = _commonest([PurePosixPath(name).suffix.lower() for *_, name in files])
     return [
-        FoundShape(
-            class_name,
-            part,
-            ShapeSource(f"{class_name}/{name[: -len(ending)]}", place / name, up=up),
-        )
+        FoundShape(class_name, part, ShapeSource(f"{class_name}/{name[: -len(ending)]}", place / name, up=up))
         for class_name, part, place, name in files
         if name.lower().endswith(ending)
     ]
@@ -238,9 +234,8 @@ def load_modelnet(
 ) -> ShapeCollection:
     """Find ModelNet in a folder of the user, in the cache folder, or on the network."""
     places = search_places(name, root)
-    for group in range(
-        0, len(places), 2
-    ):  # the two places that each folder of the user gives, then the cache
+    # the two places that each folder of the user gives, then the cache
+    for group in range(0, len(places), 2):
         if (found := _find(name, root, group, prefer, up)) is not None:
             collection = found.collection(name)
             if not found.is_complete:

@@ -33,9 +33,7 @@ from batchot.data.sets.sketch_image import read_sketch
 from batchot.errors import DataError, ShapeError
 from batchot.shapes.formats.archives import read_member
 
-READING_VERSION = (
-    1  # raise it when the same file would give other pixels: what is in the caches is then remade
-)
+READING_VERSION = 1  # raise it when a file would give other pixels: what is in the caches is then remade
 _QUICK_SECONDS = 1.0
 _CHUNK = 32
 

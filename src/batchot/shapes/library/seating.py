@@ -159,15 +159,8 @@ def stool(dice: Dice) -> list[Part]:
 
 
 _BENCH_SUPPORTS: tuple[Support, ...] = (
-    "square",
-    "square",
-    "round",
-    "panels",
-    "panels",
-    "trestle",
-    "sled",
-    "turned",
-)
+    "square", "square", "round", "panels", "panels", "trestle", "sled", "turned",
+)  # fmt: skip
 
 
 def bench(dice: Dice) -> list[Part]:
