@@ -7,13 +7,13 @@ from collections.abc import Callable
 from fnmatch import fnmatchcase
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal, cast
+from typing import Literal
 
 from torch import nn
 
 from batchot.models.convnets import AlexNet, LeNet5, ResNet
 from batchot.models.efficientnet_lite import EfficientNetLite, load_package_weights
-from batchot.models.heads import HasOutFeatures
+from batchot.models.heads import length_of_features
 from batchot.models.hubs import HuggingFaceBackbone, TimmBackbone
 from batchot.models.mvcnn import MVCNN, Pooling
 from batchot.models.points import DGCNN, PointNet
@@ -196,4 +196,4 @@ def make_features(
             features = MVCNN(
                 features, pooling, n_views=views, channels_apart=apart, views_at_once=views_at_once
             )
-    return features, cast(HasOutFeatures, features).out_features
+    return features, length_of_features(features)

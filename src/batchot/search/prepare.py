@@ -192,7 +192,7 @@ def prepare_source(
 
 
 def _axis(inputs: Inputs, up: Up) -> Up:
-    return inputs.shape.up if up == "auto" else up
+    return inputs.shape.settings.up if up == "auto" else up
 
 
 def _prepare_shape(
