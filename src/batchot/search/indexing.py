@@ -154,9 +154,21 @@ class _Writer:
         self.stored_at = time.monotonic()
 
 
+_KEPT = (
+    "kind",
+    "faces",
+    "vertices",
+    "size",
+    "thumbnail",
+    "preview",
+    "area",
+    "volume",
+    "unit",
+)  # of what is prepared
+
+
 def _record(item: Item, embedding: Embedding) -> ShapeRecord:
     prepared = embedding.prepared
-    assert prepared.kind is not None
     return ShapeRecord(
         id=record_id(item.name),
         name=item.name,
@@ -165,17 +177,9 @@ def _record(item: Item, embedding: Embedding) -> ShapeRecord:
         path=str(item.source.path.resolve()),
         member=item.source.member,
         content=item.content,
-        kind=prepared.kind,
-        faces=prepared.faces,
-        vertices=prepared.vertices,
-        size=prepared.size,
         vector=embedding.vector,
-        thumbnail=prepared.thumbnail,
-        preview=prepared.preview,
-        area=prepared.area,
-        volume=prepared.volume,
-        unit=prepared.unit,
         photo=embedding.photo,
+        **{name: getattr(prepared, name) for name in _KEPT},
     )
 
 
