@@ -57,7 +57,8 @@ def main(folder: Path) -> int:
     _write_measured(folder)
     (folder / FINISHED).touch()
     if not job.keep:
-        _remove_weights(folder)
+        for name in ("checkpoints", "tensorboard"):
+            shutil.rmtree(folder / name, ignore_errors=True)
     return 0
 
 
@@ -68,11 +69,6 @@ def _write_measured(folder: Path) -> None:
 
     now = datetime.now(UTC).isoformat(timespec="seconds")
     write_json(folder / MEASURED, {"finished": now, "machine": describe_machine()})
-
-
-def _remove_weights(folder: Path) -> None:
-    for name in ("checkpoints", "tensorboard"):
-        shutil.rmtree(folder / name, ignore_errors=True)
 
 
 def _stop_with_parent() -> None:

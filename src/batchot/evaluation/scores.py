@@ -46,12 +46,8 @@ def e_measure(ranks: Tensor, n_relevant: Tensor, n_ranked: Tensor) -> Tensor:
 def discounted_cumulative_gain(ranks: Tensor, n_relevant: Tensor) -> Tensor:
     r"""DCG: :math:`(G_1 + \sum_{k \ge 2} G_k / \log_2 k) / (1 + \sum_{k=2}^{C} 1 / \log_2 k)`; ``(q,)``."""
     # on the CPU, because a floating point cumsum on a GPU is refused under use_deterministic_algorithms
-    best = (
-        _gain(torch.arange(1, ranks.shape[1] + 1, dtype=ranks.dtype, device="cpu"))
-        .cumsum(dim=0)
-        .to(ranks.device)
-    )  # (K,)
-    return _gain(ranks).sum(dim=1) / best[n_relevant - 1]
+    gains = _gain(torch.arange(1, ranks.shape[1] + 1, dtype=ranks.dtype, device="cpu"))  # (K,)
+    return _gain(ranks).sum(dim=1) / gains.cumsum(dim=0).to(ranks.device)[n_relevant - 1]
 
 
 def average_precision(ranks: Tensor, n_relevant: Tensor) -> Tensor:

@@ -154,17 +154,8 @@ class _Writer:
         self.stored_at = time.monotonic()
 
 
-_KEPT = (
-    "kind",
-    "faces",
-    "vertices",
-    "size",
-    "thumbnail",
-    "preview",
-    "area",
-    "volume",
-    "unit",
-)  # of what is prepared
+# of what is prepared
+_KEPT = ("kind", "faces", "vertices", "size", "thumbnail", "preview", "area", "volume", "unit")
 
 
 def _record(item: Item, embedding: Embedding) -> ShapeRecord:

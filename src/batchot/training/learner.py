@@ -134,9 +134,8 @@ class Learner(LightningModule):
             if last:
                 prefix = f"plan {name.replace('/', '-')}".rstrip()
                 told = {f"{prefix}/{measure}": getattr(plan, measure) for measure in _LOGGED}
-                self.log_dict(
-                    told, on_step=False, on_epoch=True, batch_size=1
-                )  # of its plan, not its samples
+                # of its plan, not its samples
+                self.log_dict(told, on_step=False, on_epoch=True, batch_size=1)
                 self.plan = plan if not several or name == main else self.plan
 
     def on_validation_epoch_start(self) -> None:

@@ -755,7 +755,10 @@ class Recipe:
     @property
     def parts(self) -> dict[str, Recipe]:
         """The recipe of each tower, as if there were no other."""
-        return {name: _alone(self, tower) if self.several else self for name, tower in self.towers.items()}
+        if not self.several:
+            return {self.query: self}
+        alone = TogetherSettings()
+        return {name: replace(self, towers={ONLY: t}, together=alone) for name, t in self.towers.items()}
 
     @property
     def data(self) -> DataSettings:
@@ -781,10 +784,6 @@ class Recipe:
     def batch(self) -> BatchSettings:
         """How batches of the first tower are drawn."""
         return self.towers[self.query].batch
-
-
-def _alone(recipe: Recipe, tower: TowerRecipe) -> Recipe:
-    return replace(recipe, towers={ONLY: tower}, together=TogetherSettings())
 
 
 def _check_together(recipe: Recipe) -> None:

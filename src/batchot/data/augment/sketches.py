@@ -138,7 +138,7 @@ class SketchAugmentation:
         """Changed drawings."""
         if images.ndim != 4:
             raise ValueError(f"drawings must have shape (b, c, h, w), got {tuple(images.shape)}")
-        if not self._changes or len(images) == 0:
+        if not (self._moves or self.thickness or self.gaps) or len(images) == 0:
             return images
         at_once = max(1, PIXELS_AT_ONCE // max(1, images[:1].numel()))
         parts = [self._change(part, generator) for part in images.split(at_once)]
@@ -155,10 +155,6 @@ class SketchAugmentation:
             ink = widen_strokes(ink, by.to(ink.device))
         changed = (PAPER - ink).clamp_(0, PAPER)  # interpolation rounds
         return (changed if images.is_floating_point() else changed.round_()).to(images.dtype)
-
-    @property
-    def _changes(self) -> bool:
-        return bool(self._moves or self.thickness or self.gaps)
 
     @property
     def _moves(self) -> bool:

@@ -8,7 +8,7 @@ import os
 import re
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -65,7 +65,7 @@ def read_class_folders(
             ]
     if not files:
         return None
-    ending = _commonest([PurePosixPath(name).suffix.lower() for *_, name in files])
+    ending = Counter(PurePosixPath(name).suffix.lower() for *_, name in files).most_common(1)[0][0]
     return [
         FoundShape(class_name, part, ShapeSource(f"{class_name}/{name[: -len(ending)]}", place / name, up=up))
         for class_name, part, place, name in files
@@ -130,7 +130,9 @@ def _read_hdf5(
     """The clouds in HDF5 files, each with its member in an archive, and the text files beside them."""
     axis: Up = HDF5_UP if up == "auto" else up
     try:
-        classes = _read_lines(texts["shape_names.txt"]()) if "shape_names.txt" in texts else list(CLASSES)
+        classes = list(CLASSES)
+        if "shape_names.txt" in texts:
+            classes = texts["shape_names.txt"]().decode(errors="replace").split()
         shapes = []
         for name in sorted(files, key=_in_order):
             match = _HDF5_FILE.fullmatch(name)
@@ -165,18 +167,10 @@ def _read_stems(content: bytes, count: int) -> list[str] | None:
     return stems if len(set(stems)) == count == len(stems) else None
 
 
-def _read_lines(content: bytes) -> list[str]:
-    return content.decode(errors="replace").split()
-
-
 def _in_order(name: str) -> tuple[bool, int]:
     match = _HDF5_FILE.fullmatch(name)
     assert match is not None
     return match[1] == "test", int(match[2])
-
-
-def _commonest(endings: Sequence[str]) -> str:
-    return Counter(endings).most_common(1)[0][0]
 
 
 logger = logging.getLogger(__name__)
