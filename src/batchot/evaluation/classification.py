@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from batchot.errors import require
-from batchot.evaluation.distances import (
+from batchot.evaluation.ranking import (
     Distance,
     as_tensor,
     checked_embeddings,

@@ -5,25 +5,21 @@ import math
 import numpy as np
 import pytest
 
+from batchot.shapes.library.part import Part, join, with_mirror
 from batchot.shapes.library.solids import (
-    Dice,
-    Part,
     bar,
     block,
     box,
     cushion,
     cylinder,
     front_prism,
-    join,
     lathe,
     prism,
     rectangle,
     side_prism,
-    spoil,
     superellipse,
     symmetric,
     tube,
-    with_mirror,
 )
 
 
@@ -94,60 +90,3 @@ def test_join_numbers_the_corners_on() -> None:
     whole = join(pair)
     assert volume(whole) == pytest.approx(2.0)
     assert whole.faces.max() == 15
-
-
-FIRST = [0.62833, 0.105571, 0.432662]
-
-
-def test_choices_follow_from_the_key() -> None:
-    first, again, other = Dice("chair", 1), Dice("chair", 1), Dice("chair", 2)
-    drawn = [first.between(0, 1) for _ in range(5)]
-    assert drawn == [again.between(0, 1) for _ in range(5)]
-    assert drawn != [other.between(0, 1) for _ in range(5)]
-
-
-def test_first_numbers_are_those_of_every_machine() -> None:
-    # Written down once: another sequence would change every shape and call for a new GENERATOR_VERSION.
-    dice = Dice("chair", 0)
-    assert [round(dice.between(0, 1), 6) for _ in range(3)] == FIRST
-
-
-def test_whole_numbers_and_options_are_all_drawn() -> None:
-    dice = Dice("x", 0)
-    assert {dice.whole(2, 4) for _ in range(100)} == {2, 3, 4}
-    assert {dice.pick("a", "b", "c") for _ in range(100)} == {"a", "b", "c"}
-
-
-def test_chance_is_about_the_probability() -> None:
-    dice = Dice("x", 1)
-    assert 220 < sum(dice.chance(0.25) for _ in range(1000)) < 280
-
-
-PARTS = [box((1, 1, 1)), cushion((1, 1, 1), (2, 0, 0)), box((1, 1, 1), (4, 0, 0))]
-
-
-def test_most_shapes_stay_clean_and_every_fault_occurs() -> None:
-    clean = join(PARTS)
-    seen = {"clean": 0, "turned": 0, "twice": 0, "holes": 0, "soup": 0}
-    for seed in range(300):
-        whole = join(spoil(Dice(seed), PARTS))
-        n, m = len(whole.vertices), len(whole.faces)
-        if n == len(clean.vertices) and m == len(clean.faces):
-            seen["turned" if (whole.faces != clean.faces).any() else "clean"] += 1
-        elif n == 3 * m:
-            seen["soup"] += 1
-        elif m < len(clean.faces):
-            seen["holes"] += 1
-        else:
-            seen["twice"] += 1
-    assert seen["clean"] > 150
-    assert min(seen.values()) > 2
-
-
-def test_faults_keep_the_outline() -> None:
-    clean = join(PARTS)
-    for seed in range(40):
-        whole = join(spoil(Dice(seed), PARTS))
-        used = whole.vertices[whole.faces].reshape(-1, 3)
-        assert np.allclose(used.min(axis=0), clean.vertices.min(axis=0), atol=0.05)
-        assert np.allclose(used.max(axis=0), clean.vertices.max(axis=0), atol=0.05)

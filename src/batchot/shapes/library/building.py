@@ -6,20 +6,8 @@ import math
 
 import numpy as np
 
-from batchot.shapes.library.solids import (
-    Dice,
-    Part,
-    bar,
-    box,
-    cushion,
-    cylinder,
-    front_prism,
-    loft,
-    side_prism,
-    tube,
-    turn_all,
-    with_mirror,
-)
+from batchot.shapes.library.part import Dice, Part, turn_all, with_mirror
+from batchot.shapes.library.solids import bar, box, cushion, cylinder, front_prism, loft, side_prism, tube
 
 
 def _leaf(dice: Dice, width: float, height: float, thick: float) -> list[Part]:

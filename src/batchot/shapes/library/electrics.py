@@ -6,10 +6,9 @@ import math
 
 import numpy as np
 
+from batchot.shapes.library.part import Dice, Part, move_all, turn_all, with_mirror
 from batchot.shapes.library.seating import curved_panel
 from batchot.shapes.library.solids import (
-    Dice,
-    Part,
     bar,
     box,
     circle,
@@ -17,13 +16,10 @@ from batchot.shapes.library.solids import (
     cylinder,
     lathe,
     loft,
-    move_all,
     prism,
     smooth,
     superellipse,
     tube,
-    turn_all,
-    with_mirror,
 )
 from batchot.shapes.library.vessels import hollow
 

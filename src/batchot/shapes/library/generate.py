@@ -14,7 +14,7 @@ import numpy as np
 
 from batchot.errors import ShapeError
 from batchot.shapes.library import building, electrics, music, seating, tables, vehicles, vessels
-from batchot.shapes.library.solids import Dice, Part, join, spoil
+from batchot.shapes.library.part import Dice, Part, join, spoil
 from batchot.shapes.shape import Mesh
 
 GENERATOR_VERSION = 1

@@ -6,10 +6,9 @@ import math
 
 import numpy as np
 
+from batchot.shapes.library.part import Dice, Part, with_mirror
 from batchot.shapes.library.solids import (
-    Dice,
     Floats,
-    Part,
     bar,
     box,
     cylinder,
@@ -19,7 +18,6 @@ from batchot.shapes.library.solids import (
     smooth_outline,
     symmetric,
     tube,
-    with_mirror,
 )
 
 

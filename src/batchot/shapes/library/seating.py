@@ -6,24 +6,20 @@ import math
 
 import numpy as np
 
+from batchot.shapes.library.part import Dice, Part, move_all, turn_all, with_mirror
 from batchot.shapes.library.solids import (
-    Dice,
     Floats,
-    Part,
     bar,
     box,
     cushion,
     cylinder,
     loft,
-    move_all,
     prism,
     rectangle,
     side_prism,
     smooth,
     superellipse,
     tube,
-    turn_all,
-    with_mirror,
 )
 from batchot.shapes.library.supports import Support, plate, slab, support, support_under
 

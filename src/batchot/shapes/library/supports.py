@@ -7,10 +7,9 @@ from typing import Literal
 
 import numpy as np
 
+from batchot.shapes.library.part import Dice, Part, turn_all, with_mirror
 from batchot.shapes.library.solids import (
-    Dice,
     Floats,
-    Part,
     bar,
     box,
     circle,
@@ -22,8 +21,6 @@ from batchot.shapes.library.solids import (
     smooth,
     superellipse,
     tube,
-    turn_all,
-    with_mirror,
 )
 
 Support = Literal[

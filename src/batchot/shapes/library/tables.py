@@ -7,20 +7,17 @@ from itertools import pairwise
 
 import numpy as np
 
+from batchot.shapes.library.part import Dice, Part, move_all, with_mirror
 from batchot.shapes.library.solids import (
-    Dice,
-    Part,
     bar,
     box,
     corner_share,
     cushion,
     cylinder,
     front_prism,
-    move_all,
     rectangle,
     side_prism,
     superellipse,
-    with_mirror,
 )
 from batchot.shapes.library.supports import Support, plate, slab, support, support_under
 

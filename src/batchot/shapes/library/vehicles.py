@@ -7,10 +7,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from batchot.shapes.library.part import Dice, Part, move_all, with_mirror
 from batchot.shapes.library.solids import (
-    Dice,
     Floats,
-    Part,
     bar,
     block,
     box,
@@ -18,11 +17,9 @@ from batchot.shapes.library.solids import (
     cylinder,
     lathe,
     loft,
-    move_all,
     side_prism,
     superellipse,
     tube,
-    with_mirror,
 )
 
 

@@ -7,17 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from batchot.shapes.library.solids import (
-    Dice,
-    Floats,
-    Part,
-    circle,
-    cylinder,
-    lathe,
-    smooth,
-    superellipse,
-    tube,
-)
+from batchot.shapes.library.part import Dice, Part
+from batchot.shapes.library.solids import Floats, circle, cylinder, lathe, smooth, superellipse, tube
 
 
 def hollow(outer: Sequence[Sequence[float]] | Floats, wall: float) -> Floats:
