@@ -20,38 +20,13 @@ from batchot.shapes.shape import Mesh
 GENERATOR_VERSION = 1
 """Raised whenever a shape of some class and seed changes, so that libraries on disk are written anew."""
 
-_MAKERS: MappingProxyType[str, Callable[[Dice], list[Part]]] = MappingProxyType(
-    {
-        maker.__name__: maker
-        for maker in (
-            vehicles.airplane,
-            seating.armchair,
-            seating.bed,
-            seating.bench,
-            tables.bookshelf,
-            vessels.bottle,
-            vessels.bowl,
-            vehicles.car,
-            seating.chair,
-            vessels.cup,
-            tables.desk,
-            electrics.desk_lamp,
-            building.door,
-            electrics.floor_lamp,
-            music.guitar,
-            electrics.laptop,
-            electrics.monitor,
-            seating.sofa,
-            building.stairs,
-            seating.stool,
-            tables.table,
-            vehicles.truck,
-            vessels.vase,
-            music.violin,
-            tables.wardrobe,
-        )  # fmt: skip
-    }
-)
+_MADE: tuple[Callable[[Dice], list[Part]], ...] = (
+    vehicles.airplane, seating.armchair, seating.bed, seating.bench, tables.bookshelf, vessels.bottle,
+    vessels.bowl, vehicles.car, seating.chair, vessels.cup, tables.desk, electrics.desk_lamp, building.door,
+    electrics.floor_lamp, music.guitar, electrics.laptop, electrics.monitor, seating.sofa, building.stairs,
+    seating.stool, tables.table, vehicles.truck, vessels.vase, music.violin, tables.wardrobe,
+)  # fmt: skip
+_MAKERS = MappingProxyType({maker.__name__: maker for maker in _MADE})
 
 CLASS_NAMES: tuple[str, ...] = tuple(_MAKERS)
 """The classes of the built-in library, in alphabetical order."""
