@@ -184,15 +184,8 @@ def _compare(
     code = commit()
 
     def job(recipe: Recipe) -> Job:
-        return Job(
-            recipe,
-            comparison.data_root,
-            comparison.device,
-            comparison.threads,
-            comparison.keep,
-            comparison.command,
-            code,
-        )
+        c = comparison
+        return Job(recipe, c.data_root, c.device, c.threads, c.keep, c.command, code)
 
     def search(result: Result) -> None:
         loss = result.contender

@@ -56,15 +56,8 @@ def read_job(folder: Path) -> Job:
         values = json.loads(path.read_text(encoding="utf-8"))
         recipe = make_recipe(values["recipe"], str(path))
         root = values["data_root"]
-        return Job(
-            recipe,
-            None if root is None else Path(root),
-            values["device"],
-            values["threads"],
-            values["keep"],
-            values["command"],
-            values["commit"],
-        )
+        told = (values[name] for name in ("device", "threads", "keep", "command", "commit"))
+        return Job(recipe, None if root is None else Path(root), *told)
     except (OSError, json.JSONDecodeError, KeyError, TypeError) as error:
         raise RunError(f"{path} is missing or damaged ({error}); remove {folder} and start again") from error
 

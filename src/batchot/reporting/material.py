@@ -203,14 +203,8 @@ def _of_clouds(points: Tensor) -> Tensor:
     from batchot.shapes.render.cloud import splat_depth
 
     camera = cameras_from_eyes([_EYE])
-    depth = splat_depth(
-        points.numpy(),
-        camera.rotations,
-        distance=camera.distance,
-        extent=camera.extent,
-        size=_SIDE,
-        radius=1.8,
-    )
+    seen = {"distance": camera.distance, "extent": camera.extent}
+    depth = splat_depth(points.numpy(), camera.rotations, **seen, size=_SIDE, radius=1.8)
     grey = torch.from_numpy(depth)
     # near points dark, as on paper, and the background white
     return torch.where(grey == 0, torch.full_like(grey, 255), (225 - 0.8 * grey.float()).to(torch.uint8))

@@ -139,15 +139,12 @@ def prepare_bytes(
     if kind == "picture":
         return _prepare_picture(data, shown, inputs, what)
     try:
-        raw = read_shape(
-            data,
-            ending_of(name),
-            shown,
-            up=_axis(inputs, up),
-            normalize=False,
-            cad=CadSettings.of(tolerance),
-            max_faces=max_faces,
-        )
+        how: dict[str, Any] = {
+            "up": _axis(inputs, up),
+            "cad": CadSettings.of(tolerance),
+            "max_faces": max_faces,
+        }
+        raw = read_shape(data, ending_of(name), shown, normalize=False, **how)
         if isinstance(raw, Mesh) and (layers := _layers(raw)) > _MOST_LAYERS:  # to draw it would take minutes
             raise QueryRefused(
                 f"{shown} has {len(raw.faces):,} triangles that cover it {layers:,.0f} times over, the limit is "

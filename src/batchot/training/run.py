@@ -285,14 +285,8 @@ def _prepare(
     train, queries, gallery = dict(data.train), data.queries, data.gallery
     for name, part in recipe.parts.items():
         if part.model.train == "head":
-            kept = partial(
-                keep,
-                learner.network.tower(name),
-                part,
-                prepare[name],
-                tell=messages.note,
-                progress=messages.bar,
-            )
+            how: dict[str, Any] = {"tell": messages.note, "progress": messages.bar}
+            kept = partial(keep, learner.network.tower(name), part, prepare[name], **how)
             train[name] = kept(train[name], training=True)
             if name == recipe.query:
                 queries = kept(queries, training=False)

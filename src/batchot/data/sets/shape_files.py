@@ -111,26 +111,16 @@ class FoundFiles:
 
     def warn(self) -> None:
         """Say with warnings what was left out."""
-        if self.others:
-            endings = Counter(path.suffix.lower() or "no ending" for path in self.others)
-            counts = ", ".join(f"{count} {ending}" for ending, count in endings.most_common(NAMED))
-            warnings.warn(
-                f"{self.folder}: {len(self.others)} files left out that do not have the ending of a shape ({counts}) "
-                f"or are text without points: {shorten(self.others)}",
-                stacklevel=4,
-            )
-        if self.unread:
-            warnings.warn(
-                f"{self.folder}: {len(self.unread)} files left out that may hold shapes, each of which {_REASON}: "
-                f"{shorten(self.unread)}",
-                stacklevel=4,
-            )
-        if self.unreadable:
-            warnings.warn(
-                f"{self.folder}: {len(self.unreadable)} folders or links left out that cannot be read or lead "
-                f"in a circle: {shorten(self.unreadable)}",
-                stacklevel=4,
-            )
+        endings = Counter(path.suffix.lower() or "no ending" for path in self.others)
+        counts = ", ".join(f"{count} {ending}" for ending, count in endings.most_common(NAMED))
+        unlike = f"do not have the ending of a shape ({counts}) or are text without points"
+        for paths, what in (
+            (self.others, f"files left out that {unlike}"),
+            (self.unread, f"files left out that may hold shapes, each of which {_REASON}"),
+            (self.unreadable, "folders or links left out that cannot be read or lead in a circle"),
+        ):
+            if paths:
+                warnings.warn(f"{self.folder}: {len(paths)} {what}: {shorten(paths)}", stacklevel=4)
 
 
 def find_shape_files(folder: Path) -> FoundFiles:
