@@ -12,7 +12,7 @@ from batchot.losses.report import PlanHistogram, PlanReport, plan_report
 from batchot.losses.settings import PRESETS, BatchOTSettings
 
 # Losses that were pickled whole by earlier versions name the modules where parts of them were.
-sys.modules |= {  # type: ignore[assignment]
+sys.modules |= {
     f"{__name__}.anchors": sys.modules[ClassAnchors.__module__],
     f"{__name__}.cross_modal_terms": sys.modules[TermWeights.__module__],
 }

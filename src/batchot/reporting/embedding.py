@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -145,14 +146,15 @@ def draw_shared_map(
     other = ~np.isin(plane.labels, plane.asked)
     size = 13 if len(plane.points) > 500 else 24
     if other.any():
-        axes.scatter(*plane.points[other].T, s=size / 2, color=theme.muted, alpha=0.45, linewidths=0)
+        x, y = plane.points[other].T
+        axes.scatter(x, y, s=size / 2, color=theme.muted, alpha=0.45, linewidths=0)
     for label in plane.asked:
         marker, colour = class_mark(label, theme)
         mine = plane.labels == label
         found = plane.points[mine & ~plane.is_query]
         sought = plane.points[mine & plane.is_query]
         edge = theme.background  # parts filled marks that lie on each other
-        look = {"s": 2.4 * size, "color": colour, "marker": marker}
+        look: dict[str, Any] = {"s": 2.4 * size, "color": colour, "marker": marker}
         axes.scatter(*found.T, **look, edgecolors=edge, linewidths=0.5)
         look = {"s": 1.4 * size, "facecolors": "none", "marker": marker}
         axes.scatter(*sought.T, **look, edgecolors=colour, linewidths=0.9)

@@ -7,7 +7,7 @@ import dataclasses
 import inspect
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor, nn
 
@@ -41,7 +41,7 @@ def _batch_ot(settings: LossSettings, n_classes: int, embedding_dim: int) -> nn.
 
 def batch_ot_settings(settings: LossSettings) -> BatchOTSettings:
     """Give the options of the transport loss, or of its uniform plan, that a recipe names."""
-    plan = "uniform" if settings.name == "uniform" else "transport"
+    plan: Literal["transport", "uniform"] = "uniform" if settings.name == "uniform" else "transport"
     return BatchOTSettings(**same_named(BatchOTSettings, settings), plan=plan)
 
 

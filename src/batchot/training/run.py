@@ -196,8 +196,8 @@ def train(
     queries, gallery = learner.queries, learner.gallery
     if queries is None:  # nothing was evaluated in this session, as the run was finished already
         queries = on_first(lambda: embed_samples(load_run(out), recipe, data.queries, recipe.query))
-        if data.gallery is not None:
-            gallery = on_first(lambda: embed_samples(load_run(out), recipe, data.gallery, recipe.target))
+        if (sought := data.gallery) is not None:
+            gallery = on_first(lambda: embed_samples(load_run(out), recipe, sought, recipe.target))
     return TrainedRun(
         folder=folder,
         recipe=recipe,
@@ -285,8 +285,8 @@ def _prepare(
     train, queries, gallery = dict(data.train), data.queries, data.gallery
     for name, part in recipe.parts.items():
         if part.model.train == "head":
-            how: dict[str, Any] = {"tell": messages.note, "progress": messages.bar}
-            kept = partial(keep, learner.network.tower(name), part, prepare[name], **how)
+            model, tell, progress = learner.network.tower(name), messages.note, messages.bar
+            kept = partial(keep, model, part, prepare[name], tell=tell, progress=progress)
             train[name] = kept(train[name], training=True)
             if name == recipe.query:
                 queries = kept(queries, training=False)
