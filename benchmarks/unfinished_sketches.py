@@ -16,8 +16,8 @@ from pathlib import Path
 from batchot import load_run, retrieval_scores
 from batchot.data.augment.strokes import begun_samples
 from batchot.training.data import load_data
+from batchot.training.evaluate import embed_samples
 from batchot.training.recipes import load_recipe
-from batchot.training.run import embed_samples
 
 SHARES = (0.25, 0.5, 0.75, 1.0)
 

@@ -24,9 +24,9 @@ from batchot.ranks import (
     this_rank,
 )
 from batchot.training import run
-from batchot.training.calibrate import recalibrate
 from batchot.training.callbacks import StopRequest
 from batchot.training.distributed import ToldByAnother, check_alike, described, one_machine_first, together
+from batchot.training.network import recalibrate
 from batchot.training.recipe import RecipeError
 from batchot.training.recipes import load_recipe
 from distributed_trainings import as_rank

@@ -140,7 +140,7 @@ class Trained:
 @contextmanager
 def recorded(trained: Trained) -> Iterator[None]:
     """Keep the losses, the first weights, and the gradients with which the optimiser takes its first steps."""
-    original = Learner.on_train_batch_start
+    original, step = Learner.on_train_batch_start, Learner.training_step
 
     def start(self: Learner, batch: Any, batch_idx: int) -> None:
         original(self, batch, batch_idx)
@@ -152,12 +152,14 @@ def recorded(trained: Trained) -> Iterator[None]:
             found = {k: p.grad.clone() for k, p in self.named_parameters() if p.grad is not None}
             trained.gradients.append(found)
 
-    def see(self: Learner, loss: Tensor, batch_idx: int) -> None:
+    def see(self: Learner, batch: Any, batch_idx: int) -> Tensor:
+        loss = step(self, batch, batch_idx)
         trained.losses.append(loss.item())
+        return loss
 
     with (
         patch.object(Learner, "on_train_batch_start", start),
-        patch.object(Learner, "check_finite", see),
+        patch.object(Learner, "training_step", see),
         patch.object(Learner, "on_before_optimizer_step", before_step),
     ):
         yield

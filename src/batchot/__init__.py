@@ -5,9 +5,10 @@ The names below are loaded when they are first used, so that ``import batchot`` 
 
 from __future__ import annotations
 
-from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from batchot.errors import lazily
 
 if TYPE_CHECKING:
     from batchot.evaluation import classification_scores, retrieval_scores
@@ -32,59 +33,23 @@ try:
 except PackageNotFoundError:  # run from a source tree that was never installed
     __version__ = "0+unknown"
 
-_HOMES = {
-    "BatchOTLoss": "batchot.losses",
-    "CrossModalBatchOTLoss": "batchot.losses",
-    "DistributedLoss": "batchot.losses",
-    "GradientCache": "batchot.losses",
-    "JointLoss": "batchot.losses",
-    "Learner": "batchot.learner",
-    "Plan": "batchot.transport",
-    "batch_ot_loss": "batchot.losses",
-    "cached_forward": "batchot.losses",
-    "classification_scores": "batchot.evaluation",
-    "ground_distance": "batchot.transport",
-    "list_backbones": "batchot.models",
-    "load_run": "batchot.towers.saved",
-    "load_shape": "batchot.shapes.formats.read",
-    "make_backbone": "batchot.models",
-    "plan_report": "batchot.losses",
-    "render_views": "batchot.shapes.render.render",
-    "retrieval_scores": "batchot.evaluation",
-    "sinkhorn": "batchot.transport",
-}
+__getattr__, __dir__ = lazily(
+    __name__,
+    {
+        "evaluation": "classification_scores retrieval_scores",
+        "learner": "Learner",
+        "losses": "BatchOTLoss CrossModalBatchOTLoss DistributedLoss GradientCache JointLoss batch_ot_loss "
+        "cached_forward plan_report",
+        "models": "list_backbones make_backbone",
+        "shapes.formats.read": "load_shape",
+        "shapes.render.render": "render_views",
+        "towers.saved": "load_run",
+        "transport": "Plan ground_distance sinkhorn",
+    },
+)
 
 __all__ = [
-    "BatchOTLoss",
-    "CrossModalBatchOTLoss",
-    "DistributedLoss",
-    "GradientCache",
-    "JointLoss",
-    "Learner",
-    "Plan",
-    "batch_ot_loss",
-    "cached_forward",
-    "classification_scores",
-    "ground_distance",
-    "list_backbones",
-    "load_run",
-    "load_shape",
-    "make_backbone",
-    "plan_report",
-    "render_views",
-    "retrieval_scores",
-    "sinkhorn",
-]
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        from batchot.errors import extras_named
-
-        with extras_named():
-            return getattr(import_module(_HOMES[name]), name)
-    raise AttributeError(f"module 'batchot' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES})
+    "BatchOTLoss", "CrossModalBatchOTLoss", "DistributedLoss", "GradientCache", "JointLoss", "Learner",
+    "Plan", "batch_ot_loss", "cached_forward", "classification_scores", "ground_distance", "list_backbones",
+    "load_run", "load_shape", "make_backbone", "plan_report", "render_views", "retrieval_scores", "sinkhorn",
+]  # fmt: skip

@@ -1,11 +1,13 @@
-"""Errors that a user can meet, and which extra brings a missing package."""
+"""Errors that a user can meet, which extra brings a missing package, and names that are loaded when first used."""
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from importlib import import_module
 from types import ModuleType
+from typing import Any
 
 
 class ShapeError(ValueError):
@@ -81,8 +83,21 @@ def extras_named() -> Iterator[None]:
 def require(module: str, extra: str = "shapes") -> ModuleType:
     """The module of that name, which an extra installs."""
     try:
-        return importlib.import_module(module)
+        return import_module(module)
     except ImportError as error:
         raise MissingExtraError(
             f"{module} is needed for this and cannot be imported ({error}): pip install 'batchot[{extra}]'"
         ) from error
+
+
+def lazily(package: str, names: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """Give `__getattr__` and `__dir__` of a package that loads the names listed by module when they are first used."""
+    homes = {name: module for module, listed in names.items() for name in listed.split()}
+
+    def load(name: str) -> Any:
+        if name not in homes:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        with extras_named():
+            return getattr(import_module(f"batchot.{homes[name]}"), name)
+
+    return load, lambda: sorted({*vars(sys.modules[package]), *homes})

@@ -144,9 +144,8 @@ class Exported:
 
     folder: Path  # in which it lies
     files: dict[str, int]  # names and sizes in bytes
-    differences: dict[
-        str, float
-    ]  # largest difference of an embedding by onnxruntime and by torch, for each tower
+    # largest difference of an embedding by onnxruntime and by torch, for each tower
+    differences: dict[str, float]
 
 
 def export_run(

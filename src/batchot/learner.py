@@ -10,7 +10,7 @@ from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
 from batchot.evaluation import retrieval_scores
-from batchot.evaluation.distances import Distance
+from batchot.evaluation.ranking import Distance
 from batchot.losses import DistributedLoss
 from batchot.ranks import rank_count, rows_of_all
 

@@ -15,9 +15,9 @@ import pytest
 from batchot.data import DataError
 from batchot.data.sets import modelnet
 from batchot.data.sets.by_name import load_collection
-from batchot.data.sets.collection import ShapeCollection
 from batchot.data.sets.modelnet import CLASSES, CLASSES_10, load_modelnet
 from batchot.data.sets.places import cache_folder
+from batchot.data.sets.shape_files import ShapeCollection
 from batchot.shapes import Mesh
 from batchot.shapes.source import ShapeSource
 from data.shape_formats import (

@@ -8,7 +8,7 @@ import pytest
 
 from batchot.data import DataError
 from batchot.data.sets.by_name import load_collection
-from batchot.data.sets.collection import ShapeCollection
+from batchot.data.sets.shape_files import ShapeCollection
 from batchot.shapes.source import ShapeSource
 
 

@@ -14,7 +14,7 @@ import pytest
 from batchot.data import DataError
 from batchot.data.sets import shape_files
 from batchot.data.sets.by_name import load_collection
-from batchot.data.sets.collection import ShapeCollection
+from batchot.data.sets.shape_files import ShapeCollection
 from batchot.data.sets.shape_folder import collection_of, load_shape_folder
 from batchot.shapes.shape import Mesh
 from batchot.shapes.source import ShapeSource

@@ -13,7 +13,7 @@ import torch
 
 from batchot.commands.common import recipe_named
 from batchot.data import BalancedBatches, DataError, PlainBatches, Preparation, Splits, TrainingBatches
-from batchot.data.sets.collection import ShapeCollection
+from batchot.data.sets.shape_files import ShapeCollection
 from batchot.data.sets.shape_folder import load_shape_folder
 from batchot.data.shard_file import ShardIndex
 from batchot.data.shards import ShardedViews, load_shards, write_shards

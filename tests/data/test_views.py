@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from batchot.data.sets.collection import ShapeCollection
+from batchot.data.sets.shape_files import ShapeCollection
 from batchot.data.views import Views, load_views
 from batchot.errors import DataError
 from batchot.shapes.source import ShapeSource

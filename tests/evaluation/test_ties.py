@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from batchot.evaluation import retrieval_scores
-from batchot.evaluation.distances import comparable_items
+from batchot.evaluation.ranking import comparable_items
 
 Distance = Literal["euclidean", "cosine"]
 DISTANCES: tuple[Distance, ...] = ("euclidean", "cosine")

@@ -11,7 +11,7 @@ from batchot.reporting.curves import (
     draw_mass_shares,
     plan_history_section,
 )
-from batchot.training.plan_history import histogram_of, plan_row
+from batchot.training.losses import histogram_of, plan_row
 
 
 def rows() -> list[dict[str, float | None]]:

@@ -208,7 +208,7 @@ def test_killed_while_building_it_goes_on(sketch_run: tuple[Path, Path], tmp_pat
     for k in range(30):
         write_off(shapes / "cup" / f"{k}.off", "bottle", k)
     code = (
-        "import batchot.search.indexing as i; i.STORE_BATCH = 4; import batchot.search.embed_chunks as e; e.CHUNK = 4\n"
+        "import batchot.search.indexing as i; i.STORE_BATCH = i.CHUNK = 4\n"
         "import sys; from batchot.cli import main; sys.exit(main(sys.argv[1:]))"
     )
     build = ["index", "build", str(run), str(shapes), "--out", str(out), "--device=cpu", "--processes=1"]

@@ -11,8 +11,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from batchot.data.sets.sketch_image import read_sketch
-from batchot.search.prepare import prepare_bytes
-from batchot.search.preview import make_thumbnail
+from batchot.search.prepare import make_thumbnail, prepare_bytes
 from batchot.search.query_kind import cleaned_photo, is_line_drawing, photo_of_object
 from batchot.search.records import QueryRefused
 from batchot.shapes.library import generate_shape

@@ -229,7 +229,7 @@ def test_many_files_some_of_them_bad(tmp_path: Path) -> None:
 def test_previews_are_small_and_upright() -> None:
     import trimesh
 
-    from batchot.search.preview import MOST_FACES, make_preview
+    from batchot.search.prepare import MOST_FACES, make_preview
     from batchot.shapes.shape import Mesh
 
     sphere = trimesh.creation.icosphere(5)  # 20,480 faces

@@ -1,13 +1,26 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any, Literal
 
 import pytest
 import yaml
 
 from batchot.training.recipe import Recipe, RecipeError
-from batchot.training.recipes import first_difference, load_recipe, to_mapping
-from batchot.training.settings import recipe_names, setting_types, settings_help
+from batchot.training.recipes import first_difference, head_recipe, load_recipe, to_mapping
+from batchot.training.settings import (
+    allowed,
+    full_name,
+    is_setting,
+    leaves,
+    recipe_names,
+    sections,
+    setting_types,
+    settings_help,
+    split_entry,
+    suggestion,
+)
 
 
 @pytest.mark.parametrize("name", recipe_names())
@@ -133,3 +146,46 @@ def test_help_names_every_setting_with_a_text() -> None:
 def test_recipe_without_overrides_is_what_the_dataclass_says() -> None:
     assert isinstance(load_recipe("digits"), Recipe)
     assert load_recipe("digits") == load_recipe("digits")
+
+
+def test_settings_by_their_dotted_names() -> None:
+    groups = ["data", "shapes", "augment", "model", "loss", "batch", "optim", "evaluation", "together"]
+    assert list(sections()) == groups
+    assert setting_types()["loss.lam"] is float
+    assert (full_name("loss"), full_name("batch.classes-per-batch")) == (
+        "loss.name",
+        "batch.classes_per_batch",
+    )
+    assert split_entry("loss.options.neg_margin") == ("loss.options", "neg_margin")
+    assert split_entry("loss.lam") == ("loss.lam", "")
+    known = [is_setting(name) for name in ("loss.lam", "loss.options.neg_margin", "lam")]
+    assert known == [True, True, False]
+    assert leaves({"epochs": 3, "loss": {"lam": 5.0}}) == {"epochs": 3, "loss.lam": 5.0}
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        (Literal["plain", "balanced"], "plain, balanced"),
+        (tuple[int, ...], "a list of whole numbers such as [64,32]"),
+        (int | None, "a whole number or null"),
+    ],
+)
+def test_what_a_type_admits_in_words(kind: Any, words: str) -> None:
+    assert allowed(kind) == words
+
+
+def test_the_closest_known_word() -> None:
+    assert suggestion("loss.lamda", ["loss.lam", "loss.gamma"]) == "; did you mean loss.lam?"
+    assert suggestion("colour", ["loss.lam", "loss.gamma"]) == ""
+
+
+def test_the_first_difference_of_two_recipes() -> None:
+    other = load_recipe("mnist", [("loss.lam", "3")])
+    assert first_difference(load_recipe("mnist"), other) == ("loss.lam", load_recipe("mnist").loss.lam, 3.0)
+
+
+def test_the_run_of_the_head_has_its_own_settings() -> None:
+    assert head_recipe(replace(load_recipe("digits"), first={"epochs": 2})).epochs == 2
+    with pytest.raises(RecipeError, match="first: 'epoch' cannot be set there; did you mean epochs"):
+        head_recipe(replace(load_recipe("digits"), first={"epoch": 2}))

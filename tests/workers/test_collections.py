@@ -19,7 +19,7 @@ import pytest
 from batchot.cli import main
 from batchot.data.clouds import Clouds, load_clouds
 from batchot.data.sets.by_name import load_collection
-from batchot.data.sets.collection import ShapeCollection
+from batchot.data.sets.shape_files import ShapeCollection
 from batchot.search.store import ShapeStore
 from batchot.shapes.views.cache import ViewCache
 from batchot.shapes.views.render_all import render_collection

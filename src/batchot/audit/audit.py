@@ -231,12 +231,7 @@ class ChanceTest:
 
 
 def chance_test(
-    features: ArrayLike,
-    labels: ArrayLike,
-    *,
-    max_samples: int = 1000,
-    permutations: int = 399,
-    seed: int = 0,
+    features: ArrayLike, labels: ArrayLike, *, max_samples: int = 1000, permutations: int = 399, seed: int = 0
 ) -> ChanceTest:
     r"""Test whether features tell the class."""
     if permutations < 399:

@@ -22,8 +22,7 @@ from batchot.benchmark.contenders import (
     contender,
     tune,
 )
-from batchot.benchmark.job import Job
-from batchot.benchmark.machine import commit
+from batchot.benchmark.job import Job, commit
 from batchot.benchmark.runner import Outcome, Runner
 from batchot.device import Device
 from batchot.errors import RunError, RunInterrupted
@@ -185,15 +184,8 @@ def _compare(
     code = commit()
 
     def job(recipe: Recipe) -> Job:
-        return Job(
-            recipe,
-            comparison.data_root,
-            comparison.device,
-            comparison.threads,
-            comparison.keep,
-            comparison.command,
-            code,
-        )
+        c = comparison
+        return Job(recipe, c.data_root, c.device, c.threads, c.keep, c.command, code)
 
     def search(result: Result) -> None:
         loss = result.contender

@@ -47,7 +47,7 @@ def look(index: int, theme: Theme) -> dict[str, Any]:
 
 
 def draw_measure(
-    results: Sequence[Result], measure: str, *, by_second: bool = False, theme: Theme = LIGHT
+    results: Sequence[Result], measure: str, theme: Theme = LIGHT, *, by_second: bool = False
 ) -> Figure:
     """Draw a measure of all losses, with the band of the 95 % interval."""
     figure = new_figure(5.4, 4.4, theme)
@@ -183,13 +183,9 @@ def _curves_section(results: list[Result]) -> str:
     plots = ""
     for measure, name in MEASURES.items():
         for by_second in (False, True):
-            draw = partial(_drawn, results, measure, by_second)
+            draw = partial(draw_measure, results, measure, by_second=by_second)
             plots += themed_figure(draw, f"{name} by {'second' if by_second else 'epoch'}")
     return f'<div class="plots">{plots}</div><p class="muted">Bands: 95 % intervals of the means.</p>'
-
-
-def _drawn(results: list[Result], measure: str, by_second: bool, theme: Any) -> Any:
-    return draw_measure(results, measure, by_second=by_second, theme=theme)
 
 
 def _tuning_section(compared: Compared) -> str:

@@ -36,7 +36,7 @@ class Row:
 
     def folder(self, seed: int, out: Path) -> Path:
         """Where its run lies: a change of the recipe is another run."""
-        return out / f"{self.recipe}-{_key(self.made(seed))}-seed{seed}"
+        return out / f"{self.recipe}-{key_of(self.made(seed))[:8]}-seed{seed}"
 
     def made(self, seed: int) -> Recipe:
         """The recipe with a seed."""
@@ -129,12 +129,7 @@ def missing_data(recipe: Recipe, data_root: Path | None) -> str | None:
 
 
 def run_row(
-    row: Row,
-    seed: int,
-    out: Path,
-    data_root: Path | None,
-    device: Device,
-    tell: Callable[[str], None],
+    row: Row, seed: int, out: Path, data_root: Path | None, device: Device, tell: Callable[[str], None]
 ) -> None:
     """Train a row with a seed, going on where it was interrupted; a finished run is left as it is."""
     from batchot.reporting import write_report
@@ -187,7 +182,3 @@ def _here(found: Reproduced) -> str:
     )
     seeds = "seed" if len(found.seeds) == 1 else "seeds"
     return f"{told} (epoch {found.epochs}, {seeds} {', '.join(map(str, found.seeds))})"
-
-
-def _key(recipe: Recipe) -> str:
-    return key_of(recipe)[:8]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from batchot.benchmark.compare import Compared, Result
-from batchot.benchmark.machine import describe_machine
+from batchot.benchmark.job import describe_machine
 from batchot.files import write_csv, write_text
 from batchot.training.callbacks import Row
 from batchot.training.recipes import load_recipe, to_mapping
@@ -262,7 +262,8 @@ def markdown(compared: Compared, target: float | None = None) -> str:
         heads.append(f"epochs (seconds) to mAP {100 * goal:.2f}")
     lines = [_line(heads), _line(["---"] * len(heads))]
     for result in results:
-        lines.append(_line([_bold(result, results[0]), *measured_cells(result, shown, goal)]))
+        name = f"**{result.contender.name}**" if result is results[0] else result.contender.name
+        lines.append(_line([name, *measured_cells(result, shown, goal)]))
     for note in diverged_notes(results):
         lines += ["", note]
     lines += ["", f"Lead of {results[0].contender.name} in mAP, paired by seed:", ""]
@@ -339,10 +340,6 @@ def reached_text(found: Reached) -> str:
         return "not"
     some = "" if found.runs == found.of else f", {found.runs} of {found.of} runs"
     return f"{found.epochs:.1f} ({found.seconds:.0f}{some})"
-
-
-def _bold(result: Result, first: Result) -> str:
-    return f"**{result.contender.name}**" if result is first else result.contender.name
 
 
 def _line(cells: Sequence[str]) -> str:

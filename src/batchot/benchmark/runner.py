@@ -54,7 +54,7 @@ class Runner:
     def run(self, group: str, job: Job) -> Outcome:
         """Do a job, or find it done."""
         folder = self.root / group / key_of(job.recipe)
-        if not _is_over(folder):
+        if not ((folder / FINISHED).exists() or (folder / DIVERGED).exists()):
             with self._slots:
                 self._train(folder, job)
             return _outcome(folder, here=True)
@@ -104,10 +104,6 @@ class Runner:
                 process.wait(max(0.1, end - time.monotonic()))
             except subprocess.TimeoutExpired:
                 process.kill()
-
-
-def _is_over(folder: Path) -> bool:
-    return (folder / FINISHED).exists() or (folder / DIVERGED).exists()
 
 
 def _outcome(folder: Path, *, here: bool) -> Outcome:

@@ -57,22 +57,18 @@ def main(folder: Path) -> int:
     _write_measured(folder)
     (folder / FINISHED).touch()
     if not job.keep:
-        _remove_weights(folder)
+        for name in ("checkpoints", "tensorboard"):
+            shutil.rmtree(folder / name, ignore_errors=True)
     return 0
 
 
 def _write_measured(folder: Path) -> None:
     """Write when and where: a comparison may go on another day, on another machine."""
-    from batchot.benchmark.machine import describe_machine
+    from batchot.benchmark.job import describe_machine
     from batchot.files import write_json
 
     now = datetime.now(UTC).isoformat(timespec="seconds")
     write_json(folder / MEASURED, {"finished": now, "machine": describe_machine()})
-
-
-def _remove_weights(folder: Path) -> None:
-    for name in ("checkpoints", "tensorboard"):
-        shutil.rmtree(folder / name, ignore_errors=True)
 
 
 def _stop_with_parent() -> None:

@@ -54,13 +54,8 @@ def audit(argv: list[str]) -> int:
         bar = sys.stderr.isatty()
         try:
             if options.images:
-                found = audit_images(
-                    options.path,
-                    cameras=options.camera_table,
-                    max_shapes=options.max_shapes,
-                    seed=options.seed,
-                    progress=bar,
-                )
+                how = {"max_shapes": options.max_shapes, "seed": options.seed, "progress": bar}
+                found = audit_images(options.path, cameras=options.camera_table, **how)
             else:
                 collection = collection_of(options.path, options.up)
                 sources = (*collection.train, *collection.test)

@@ -36,13 +36,8 @@ def _parser() -> Parser:
     parser.add_argument("settings", nargs="*", metavar="SETTING=VALUE", help="settings for all losses")
     parser.add_argument("--losses", nargs="+", metavar="LOSS", help="the first is set against the others")
     parser.add_argument("--seeds", type=int, default=3, metavar="N", help="seeds 1 to N (default: 3)")
-    parser.add_argument(
-        "--trials",
-        type=int,
-        default=8,
-        metavar="K",
-        help="settings tried for each loss (default: 8; 0: none)",
-    )
+    text = "settings tried for each loss (default: 8; 0: none)"
+    parser.add_argument("--trials", type=int, default=8, metavar="K", help=text)
     parser.add_argument("--epochs", type=int, help="short for epochs=N")
     parser.add_argument(
         "--tune", nargs="+", default=[], metavar="SETTING=VALUE", help="settings of the tuning runs alone"

@@ -34,14 +34,9 @@ def export(argv: list[str]) -> int:
     def work() -> int:
         from batchot.export import export_run
 
-        done = export_run(
-            options.run,
-            options.out,
-            formats=tuple(dict.fromkeys(options.formats)),
-            checkpoint=options.checkpoint,
-            force=options.force,
-            tell=say,
-        )
+        formats = tuple(dict.fromkeys(options.formats))
+        how = {"checkpoint": options.checkpoint, "force": options.force, "tell": say}
+        done = export_run(options.run, options.out, formats=formats, **how)
         for name, size in done.files.items():
             print(f"{name}: {size:,} bytes")
         for name, difference in done.differences.items():

@@ -165,17 +165,9 @@ def _how(options: argparse.Namespace) -> Iterator[Indexing]:
         raise UsageError(f"--processes must be at least 1, got {options.processes}")
     progress = Progress(sys.stderr.isatty(), say)
     with engine_of(options) as engine:
-        yield Indexing(
-            options.up,
-            options.parts,
-            checked_tolerance(options),
-            options.prune,
-            options.processes,
-            options.device,
-            progress,
-            engine,
-            options.allow_store,
-        )
+        o, tolerance = options, checked_tolerance(options)
+        read = (o.up, o.parts, tolerance, o.prune, o.processes, o.device)
+        yield Indexing(*read, progress, engine, o.allow_store)
 
 
 def _remove(options: argparse.Namespace) -> int:

@@ -24,7 +24,7 @@ from batchot.commands.common import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from batchot.data.sets.collection import ShapeCollection
+    from batchot.data.sets.shape_files import ShapeCollection
     from batchot.shapes.source import ShapeSource
     from batchot.shapes.views.cache import ViewCache
     from batchot.workers.pool import Engine

@@ -69,13 +69,8 @@ def search(argv: list[str]) -> int:
         from batchot.search.records import Filters
         from batchot.search.searcher import Searcher
 
-        with Searcher.open(
-            options.index,
-            model=options.model,
-            store=options.store,
-            device=options.device,
-            allow_store=options.allow_store,
-        ) as searcher:
+        how = {name: getattr(options, name) for name in ("model", "store", "device", "allow_store")}
+        with Searcher.open(options.index, **how) as searcher:
             try:
                 filters = Filters(
                     tuple(options.classes), tuple(options.folders), text=options.text, **size_filters(options)
@@ -144,17 +139,8 @@ def _many(options: argparse.Namespace, folder: Path, searcher: Searcher, filters
 
     files = queries_in(folder, options.csv)
     with tqdm(total=len(files), desc="queries", unit="file", disable=not sys.stderr.isatty()) as bar:
-        failures = search_many(
-            searcher,
-            folder,
-            options.csv,
-            k=options.k,
-            filters=filters,
-            kind=options.kind,
-            up=options.up,
-            files=files,
-            done=bar.update,
-        )
+        how = {"k": options.k, "filters": filters, "kind": options.kind, "up": options.up}
+        failures = search_many(searcher, folder, options.csv, **how, files=files, done=bar.update)
     print(f"{options.csv}: {len(files) - len(failures):,} of {len(files):,} files looked up")
     if failures:
         print("\n".join(listed(f"{len(failures):,} could not be taken:", [printable(f) for f in failures])))

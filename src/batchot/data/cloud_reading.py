@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self, get_args
+from typing import Any, Literal, Self, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,11 +17,8 @@ from batchot.shapes.normalize import normalize_shape
 from batchot.shapes.sample import farthest_points, sample_surface
 from batchot.shapes.shape import Mesh, PointCloud, Shape, Up, finite_cloud
 from batchot.shapes.source import ShapeSource
-from batchot.workers.pool import Lost, ProcessPool
+from batchot.workers.pool import Engine, Lost, Pool, ProcessPool
 from batchot.workers.process import usable_cores
-
-if TYPE_CHECKING:
-    from batchot.workers.pool import Engine, Pool
 
 
 class CloudSeat:
@@ -123,9 +119,7 @@ class CloudReader:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._held.close()
         self._pool = None
 

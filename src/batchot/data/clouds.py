@@ -7,7 +7,6 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -15,23 +14,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from batchot.data.cloud_reading import (
-    READING_VERSION,
-    Choice,
-    CloudReader,
-    CloudSettings,
-    TooFew,
-)
+from batchot.data.cloud_reading import READING_VERSION, Choice, CloudReader, CloudSettings, TooFew
 from batchot.data.samples import check_labels
-from batchot.data.sets.collection import ShapeCollection
 from batchot.data.sets.places import cached_array, file_state
+from batchot.data.sets.shape_files import ShapeCollection
 from batchot.errors import DataError
 from batchot.shapes.formats.archives import forget_rows
 from batchot.shapes.shape import Up
 from batchot.shapes.source import ShapeSource
-
-if TYPE_CHECKING:
-    from batchot.workers.pool import Engine
+from batchot.workers.pool import Engine
 
 _NAMED = 5
 _QUICK_SECONDS = 1.0
@@ -101,11 +92,7 @@ def load_clouds(
     """Read the training and the test shapes of a collection as point clouds."""
     settings = CloudSettings(points, choice, too_few, up, seed)
     bar = tqdm(
-        total=len(collection),
-        desc="reading shapes",
-        unit="shape",
-        delay=_QUICK_SECONDS,
-        disable=not progress,
+        total=len(collection), desc="reading shapes", unit="shape", delay=_QUICK_SECONDS, disable=not progress
     )
     with bar, CloudReader(settings, processes, engine) as reader:
         train, test = (

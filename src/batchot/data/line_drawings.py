@@ -7,14 +7,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
 
+import numpy as np
 import torch
+from numba import njit
+from numpy.typing import NDArray
 from torch import Tensor
 
-from batchot.data.augment.trace import trace
-from batchot.data.images import Splits
-from batchot.data.samples import check_labels
-from batchot.data.sets.collection import ShapeCollection
+from batchot.data.augment.pen import simplify
+from batchot.data.samples import Splits, check_labels
 from batchot.data.sets.quickdraw import RECORDED, Hand, chances, draw_strokes
+from batchot.data.sets.shape_files import ShapeCollection
 from batchot.data.sets.sketch_image import MARGIN
 from batchot.data.views import MEMORY_BUDGET, Views, load_views
 from batchot.errors import DataError
@@ -169,3 +171,177 @@ def load_line_drawings(
     if train.n_bytes + test.n_bytes <= memory_budget:
         train, test = train.in_memory(), test.in_memory()
     return Splits(f"{collection.name} drawn", train, test)
+
+
+_INK = 96  # of 255: what is darker than white by more belongs to a line
+_TOLERANCE = 0.5  # pixels by which a stroke may be off the middle of the line
+_SHORTEST = 4  # pixels: what is shorter is a spur of thinning
+# neighbours, clockwise
+_ROUND = np.array([[-1, 0], [-1, 1], [0, 1], [1, 1], [1, 0], [1, -1], [0, -1], [-1, -1]])
+
+
+def trace(images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Follow the lines of drawings with a pen."""
+    points, lengths, counts = [], [], []
+    for image in images[:, 0].numpy():
+        lines = np.zeros((image.shape[0] + 2, image.shape[1] + 2), np.bool_)
+        lines[1:-1, 1:-1] = image < 255 - _INK
+        _thin(lines)
+        found, ends = _follow(lines)
+        strokes = _longest_first(found, ends)
+        points += [(stroke / max(image.shape)).astype(np.float32) for stroke in strokes]
+        lengths += [len(stroke) for stroke in strokes]
+        counts.append(len(strokes))
+    return (
+        torch.from_numpy(np.concatenate(points) if points else np.zeros((0, 2), np.float32)),
+        torch.tensor([0, *lengths]).cumsum(0),
+        torch.tensor([0, *counts]).cumsum(0),
+    )
+
+
+def _longest_first(points: NDArray[np.float64], ends: NDArray[np.int64]) -> list[NDArray[np.float64]]:
+    order = np.argsort(-np.diff(ends), kind="stable")
+    strokes = []
+    for k in order:
+        stroke = _smooth(points[ends[k] : ends[k + 1]])
+        keep = np.empty(len(stroke), np.bool_)
+        simplify(stroke, _TOLERANCE, keep)
+        strokes.append(stroke[keep])
+    return strokes
+
+
+@njit(cache=True, nogil=True)
+def _thin(lines):  # type: ignore[no-untyped-def]
+    """Thin lines to a pixel, in place; the border must be free."""
+    h, w = lines.shape
+    # only these are looked at: a drawing is white paper for the most part
+    dark = np.empty((h * w, 2), np.int64)
+    n = 0
+    for i in range(1, h - 1):
+        for j in range(1, w - 1):
+            if lines[i, j]:
+                dark[n, 0], dark[n, 1] = i, j
+                n += 1
+    gone = np.zeros(n, np.bool_)
+    around = np.zeros(9, np.int64)
+    changed = True
+    while changed:
+        changed = False
+        for step in range(2):
+            for p in range(n):
+                i, j = dark[p, 0], dark[p, 1]
+                gone[p] = False
+                total = 0
+                for k in range(8):
+                    around[k] = lines[i + _ROUND[k, 0], j + _ROUND[k, 1]]
+                    total += around[k]
+                if total < 2 or total > 6:
+                    continue
+                around[8] = around[0]
+                rises = 0
+                for k in range(8):
+                    rises += around[k] == 0 and around[k + 1] == 1
+                if rises != 1:
+                    continue
+                north, east, south, west = around[0], around[2], around[4], around[6]
+                if step == 0 and (north * east * south or east * south * west):
+                    continue
+                if step == 1 and (north * east * west or north * south * west):
+                    continue
+                gone[p] = True
+            left = 0
+            for p in range(n):
+                if gone[p]:
+                    lines[dark[p, 0], dark[p, 1]] = False
+                    changed = True
+                else:
+                    dark[left, 0], dark[left, 1] = dark[p, 0], dark[p, 1]
+                    left += 1
+            n = left
+
+
+@njit(cache=True, nogil=True)
+def _smooth(points):  # type: ignore[no-untyped-def]
+    """Take the steps of pixels out of a stroke, its ends staying: the mean of five points along it."""
+    n = len(points)
+    result = points.copy()
+    for k in range(1, n - 1):
+        reach = min(2, k, n - 1 - k)
+        for axis in range(2):
+            total = 0.0
+            for other in range(k - reach, k + reach + 1):
+                total += points[other, axis]
+            result[k, axis] = total / (2 * reach + 1)
+    return result
+
+
+@njit(cache=True, nogil=True)
+def _follow(lines):  # type: ignore[no-untyped-def]
+    """Strokes along thin lines: their points (x, y) one after the other, and where each stroke begins."""
+    h, w = lines.shape
+    left = lines.copy()
+    count = int(lines.sum())
+    points = np.empty((3 * count + 3, 2), np.float64)
+    ends = np.zeros(count + 1, np.int64)
+    used, strokes = 0, 0
+    for sweep in range(2):  # from the ends of lines, then around what has no end
+        for i0 in range(1, h - 1):
+            for j0 in range(1, w - 1):
+                if not left[i0, j0]:
+                    continue
+                neighbours = 0
+                for k in range(8):
+                    neighbours += lines[i0 + _ROUND[k, 0], j0 + _ROUND[k, 1]]
+                if sweep == 0 and neighbours != 1:
+                    continue
+                begin = used
+                touched = _beside(lines, left, i0, j0, points[:0])
+                if touched[0] >= 0:  # it branches off a stroke that is drawn already
+                    points[used, 0], points[used, 1] = touched[1] - 1, touched[0] - 1
+                    used += 1
+                i, j = i0, j0
+                down, right = 0.0, 0.0
+                while True:
+                    left[i, j] = False
+                    points[used, 0], points[used, 1] = j - 1, i - 1
+                    used += 1
+                    best, at = -9.0, -1
+                    for k in range(8):
+                        di, dj = _ROUND[k, 0], _ROUND[k, 1]
+                        if left[i + di, j + dj]:
+                            straight = (di * down + dj * right) / np.sqrt(di * di + dj * dj)
+                            if straight > best + 1e-9:
+                                best, at = straight, k
+                    if at < 0:
+                        break
+                    di, dj = _ROUND[at, 0], _ROUND[at, 1]
+                    down, right = 0.7 * down + 0.3 * di, 0.7 * right + 0.3 * dj
+                    i, j = i + di, j + dj
+                if used - begin > 2:  # closed, or ending at another stroke
+                    touched = _beside(lines, left, i, j, points[max(begin, used - 4) : used])
+                    if abs(i - i0) <= 1 and abs(j - j0) <= 1:
+                        points[used, 0], points[used, 1] = j0 - 1, i0 - 1
+                        used += 1
+                    elif touched[0] >= 0:
+                        points[used, 0], points[used, 1] = touched[1] - 1, touched[0] - 1
+                        used += 1
+                if used - begin < _SHORTEST:
+                    used = begin
+                    continue
+                strokes += 1
+                ends[strokes] = used
+    return points[:used], ends[: strokes + 1]
+
+
+@njit(cache=True, nogil=True)
+def _beside(lines, left, i, j, just):  # type: ignore[no-untyped-def]
+    """A neighbour that a stroke has passed, but not ``just`` now; (-1, -1) if there is none."""
+    for k in range(8):
+        a, b = i + _ROUND[k, 0], j + _ROUND[k, 1]
+        if lines[a, b] and not left[a, b]:
+            new = True
+            for p in range(len(just)):
+                new &= just[p, 0] != b - 1 or just[p, 1] != a - 1
+            if new:
+                return a, b
+    return -1, -1

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, Self
+from typing import Generic, Protocol, Self, TypeVar
 
 import torch
 from torch import Tensor
@@ -85,3 +86,144 @@ class Samples(Protocol):
 
     def subset(self, indices: Tensor) -> Self:
         """The set of the samples at ``indices`` (int64, ``(k,)``), in that order, with the same classes."""
+
+
+S = TypeVar("S", bound=Samples)
+
+
+@dataclass(frozen=True, eq=False)
+class Images:
+    """Labelled 8-bit images of one size.
+
+    Args:
+        images: pixels, uint8, shape ``(n, c, h, w)``.
+        labels: index into ``classes`` of each image, int64, shape ``(n,)``.
+        classes: name of each class.
+        names: what each image is called; empty where they have no names.
+
+    Raises:
+        DataError: on a wrong rank or dtype, on lengths that differ, on a label without a class.
+
+    Example:
+        >>> import torch
+        >>> from batchot.data import Images
+        >>> pixels = torch.zeros(3, 1, 8, 8, dtype=torch.uint8)
+        >>> shapes = Images(pixels, torch.tensor([0, 1, 1]), ("disc", "square"))
+        >>> len(shapes), shapes.subset(torch.tensor([2])).labels.tolist()
+        (3, [1])
+    """
+
+    images: Tensor  # (n, c, h, w) uint8
+    labels: Tensor  # (n,) int64
+    classes: tuple[str, ...]
+    names: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.images.ndim != 4 or self.images.dtype != torch.uint8:
+            raise DataError(
+                "images must be uint8 of shape (n, c, h, w), "
+                f"got {self.images.dtype} {tuple(self.images.shape)}"
+            )
+        check_labels(self.labels, self.classes)
+        if len(self.images) != len(self.labels):
+            raise DataError(
+                f"{len(self.images):,} images but {len(self.labels):,} labels; there must be one for each"
+            )
+        if self.names and len(self.names) != len(self.labels):
+            raise DataError(f"{len(self.labels):,} images but {len(self.names):,} names; give one for each")
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def sample_shape(self) -> tuple[int, ...]:
+        """Channels, height and width."""
+        return tuple(self.images.shape[1:])
+
+    def batch(self, indices: Tensor) -> Tensor:
+        """The images at ``indices`` (int64, shape ``(b,)``), uint8, shape ``(b, c, h, w)``."""
+        return self.images.index_select(0, indices)
+
+    def subset(self, indices: Tensor) -> Images:
+        """The images at ``indices`` (int64, shape ``(k,)``), in that order, with the same classes."""
+        names = tuple(self.names[index] for index in indices.tolist()) if self.names else ()
+        return Images(self.images[indices], self.labels[indices], self.classes, names)
+
+
+@dataclass(frozen=True, eq=False)
+class Splits(Generic[S]):
+    """A data set divided into training and test samples.
+
+    Args:
+        name: the data set, e.g. ``"mnist"``.
+        train: samples to learn from.
+        test: samples to measure on; same classes and shape.
+
+    Raises:
+        DataError: when the two parts differ in classes or in the shape of a sample.
+
+    Example:
+        >>> from batchot.data import load_digits
+        >>> splits = load_digits()
+        >>> len(splits.train), len(splits.test), splits.sample_shape
+        (1297, 500, (1, 8, 8))
+    """
+
+    name: str
+    train: S
+    test: S
+
+    def __post_init__(self) -> None:
+        if self.train.classes != self.test.classes:
+            raise DataError(
+                f"{self.name}: training and test classes differ: {self.train.classes}, {self.test.classes}"
+            )
+        if self.train.sample_shape != self.test.sample_shape:
+            raise DataError(
+                f"{self.name}: training samples are {self.train.sample_shape}, "
+                f"test samples {self.test.sample_shape}; they must agree"
+            )
+
+    @property
+    def sample_shape(self) -> tuple[int, ...]:
+        """Shape of every sample: (c, h, w) of images, (v, c, h, w) of views, (p, 3) of point clouds."""
+        return self.train.sample_shape
+
+
+def held_out(splits: Splits[S], share: float) -> Splits[S]:
+    """Replace the test samples by the last training samples of each class.
+
+    The last ones and not random ones: collections such as ModelNet list near copies of a shape one after the other,
+    and a copy of a training shape in the validation part makes every choice look better than it is.
+
+    Args:
+        splits: a data set; its test part is dropped
+        share: of the samples of each class, rounded up, that is held out; a class of one sample stays in training
+
+    Returns:
+        The remaining training samples, and the held-out ones as test samples.
+
+    Raises:
+        DataError: nothing would be left to train or to measure on
+
+    Example:
+        >>> from batchot.data import held_out, load_digits
+        >>> digits = load_digits()
+        >>> parts = held_out(digits, 0.1)
+        >>> len(digits.train), len(parts.train), len(parts.test)
+        (1297, 1162, 135)
+    """
+    train = splits.train
+    kept, taken = [], []
+    for label in range(len(train.classes)):
+        members = (train.labels == label).nonzero().flatten()
+        n = min(math.ceil(share * len(members)), max(len(members) - 1, 0))
+        kept.append(members[: len(members) - n])
+        taken.append(members[len(members) - n :])
+    train_at, test_at = torch.cat(kept).sort().values, torch.cat(taken).sort().values
+    if len(train_at) == 0 or len(test_at) == 0:
+        raise DataError(
+            f"{splits.name}: holding out {share:g} of {len(train):,} training samples leaves {len(train_at):,} to "
+            f"train and {len(test_at):,} to measure on; set data.validation=0 or add samples"
+        )
+    return Splits(splits.name, train.subset(train_at), train.subset(test_at))

@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from batchot.data.images import Splits
-from batchot.data.samples import check_labels
+from batchot.data.samples import Splits, check_labels
 from batchot.data.shard_file import (
     AGAIN,
     INDEX,
@@ -33,7 +32,7 @@ from batchot.shapes.views.cache import view_id
 from batchot.workers.pool import EngineError, Lost
 
 if TYPE_CHECKING:
-    from batchot.data.sets.collection import ShapeCollection
+    from batchot.data.sets.shape_files import ShapeCollection
     from batchot.shapes.source import ShapeSource
     from batchot.shapes.views.cache import ViewCache, ViewShape
     from batchot.shapes.views.settings import ViewSettings

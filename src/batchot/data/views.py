@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -13,15 +12,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from batchot.data.samples import check_labels
-from batchot.data.sets.collection import ShapeCollection
+from batchot.data.sets.shape_files import ShapeCollection
 from batchot.errors import DataError
 from batchot.shapes.source import ShapeSource
 from batchot.shapes.views.cache import ViewCache, view_id
 from batchot.shapes.views.render_all import render_collection
 from batchot.shapes.views.settings import ViewSettings
-
-if TYPE_CHECKING:
-    from batchot.workers.pool import Engine
+from batchot.workers.pool import Engine
 
 MEMORY_BUDGET = 2 << 30
 """Bytes of views that are held in memory unless another number is asked for."""

@@ -20,16 +20,7 @@ from batchot.evaluation.scores import (
 )
 
 __all__ = [
-    "ApConvention",
-    "ClassMeans",
-    "ClassificationScores",
-    "PrecisionRecallCurve",
-    "QueryScores",
-    "RetrievalAverages",
-    "RetrievalScores",
-    "classification_scores",
-    "head_predictions",
-    "knn_predictions",
-    "retrieval_scores",
-    "svm_predictions",
-]
+    "ApConvention", "ClassMeans", "ClassificationScores", "PrecisionRecallCurve", "QueryScores",
+    "RetrievalAverages", "RetrievalScores", "classification_scores", "head_predictions", "knn_predictions",
+    "retrieval_scores", "svm_predictions",
+]  # fmt: skip

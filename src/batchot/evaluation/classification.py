@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from batchot.errors import require
-from batchot.evaluation.distances import (
+from batchot.evaluation.ranking import (
     Distance,
     as_tensor,
     checked_embeddings,
@@ -40,9 +40,8 @@ def head_predictions(logits: Tensor) -> Tensor:
         tensor([1, 0])
     """
     logits = checked_embeddings("logits", logits)
-    is_largest = logits == logits.amax(
-        dim=1, keepdim=True
-    )  # argmax itself may take any of several equal ones
+    # argmax itself may take any of several equal ones
+    is_largest = logits == logits.amax(dim=1, keepdim=True)
     columns = torch.arange(logits.shape[1], device=logits.device)
     return torch.where(is_largest, columns, logits.shape[1]).amin(dim=1)  # argmax may take any of equal ones
 
@@ -168,9 +167,8 @@ def stratified_subset(labels: Tensor, size: int, seed: int) -> Tensor:
     missing = int(size - quota.sum())
     if missing > 0:  # largest remainder first
         quota[np.argsort(quota - share, kind="stable")[:missing]] += 1
-    for _ in range(
-        min(-missing, int((quota - 1).sum()))
-    ):  # small classes were given one: the largest pay for it
+    # small classes were given one: the largest pay for it
+    for _ in range(min(-missing, int((quota - 1).sum()))):
         quota[quota.argmax()] -= 1
     kept = [random.permutation(np.flatnonzero(classes == c))[:n] for c, n in enumerate(quota)]
     return torch.from_numpy(np.sort(np.concatenate(kept)))

@@ -8,14 +8,17 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from batchot.evaluation.distances import (
+from batchot.evaluation.ranking import (
     Distance,
+    Engine,
+    Ties,
     checked_embeddings,
     checked_labels,
     checked_same_dimension,
+    count_relevant,
     full_precision,
+    relevant_ranks,
 )
-from batchot.evaluation.ranking import Engine, Ties, count_relevant, relevant_ranks
 from batchot.evaluation.scores import ApConvention, RetrievalScores, Totals
 
 Absent = Literal["skip", "zero"]

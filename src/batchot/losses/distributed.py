@@ -13,9 +13,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from batchot.losses.anchors import ClassAnchors
 from batchot.losses.backends.rows import Unsolved
-from batchot.losses.batch_ot import BatchOTLoss
+from batchot.losses.batch_ot import BatchOTLoss, ClassAnchors
 from batchot.losses.problem import (
     Problem,
     Rows,
@@ -293,13 +292,7 @@ class _Columns:
         return closed_loss(x, y, labels, None, partial(self._solve, whole))
 
     def _solve(
-        self,
-        whole: Problem,
-        x: Tensor,
-        y: Tensor | None,
-        labels: Tensor,
-        y_labels: None,
-        need_grad: bool,
+        self, whole: Problem, x: Tensor, y: Tensor | None, labels: Tensor, y_labels: None, need_grad: bool
     ) -> Solved:
         settings, of_x, of_y = whole.settings, self.of_x, self.of_y
         itself = of_y is None and not self.fixed

@@ -65,9 +65,8 @@ class PlanReport:
     effective_pairs: float  # exp(entropy of the plan)
     allowed_pairs: int  # pairs that may have mass, the most that effective_pairs can be
     entropy: float  # nats
-    gradient: (
-        float | None
-    )  # mean over the allowed pairs of |T_ij dM_ij/dx_i| / 2; None with a distance of one's own
+    # mean over the allowed pairs of |T_ij dM_ij/dx_i| / 2; None with a distance of one's own
+    gradient: float | None
     positive_gradient: float | None  # share of the sum of these that comes from positive pairs
     marginal_error: float  # sum of the absolute errors of all marginals
     iterations: int  # of the solver

@@ -242,9 +242,8 @@ def _singly(problems: Sequence[Problem]) -> list[Tensor]:
 # ---- the autograd function
 
 Solved = tuple[Tensor, Tensor | None, Tensor | None]  # the loss, and its gradient on raw x and y
-Pull = Callable[
-    ..., tuple[Tensor | None, ...]
-]  # from the gradient on losses, inputs and which need it: theirs
+# from the gradient on losses, inputs and which need it: theirs
+Pull = Callable[..., tuple[Tensor | None, ...]]
 
 
 class _Closed(torch.autograd.Function):
@@ -314,12 +313,7 @@ class _Found(torch.autograd.Function):
 
 
 def scaled(
-    grad: Tensor,
-    x: Tensor,
-    y: Tensor | None,
-    grad_x: Tensor,
-    grad_y: Tensor | None,
-    needed: Sequence[bool],
+    grad: Tensor, x: Tensor, y: Tensor | None, grad_x: Tensor, grad_y: Tensor | None, needed: Sequence[bool]
 ) -> tuple[Tensor | None, Tensor | None]:
     """What the backward pass makes of the gradient that is there already."""
     return (
@@ -329,11 +323,7 @@ def scaled(
 
 
 def closed_loss(
-    x: Tensor,
-    y: Tensor | None,
-    labels: Tensor | None,
-    y_labels: Tensor | None,
-    solve: Callable[..., Solved],
+    x: Tensor, y: Tensor | None, labels: Tensor | None, y_labels: Tensor | None, solve: Callable[..., Solved]
 ) -> Tensor:
     """The loss that `solve` finds with its gradient, differentiable once."""
     need_grad = torch.is_grad_enabled() and (x.requires_grad or (y is not None and y.requires_grad))
@@ -466,7 +456,7 @@ def solve_rows(
 def _block(rows: Rows, backend: Backend, stack: ExitStack) -> RowBlock:
     """Rows as a backend holds them; the stack closes its threads."""
     if backend == "strips":
-        from batchot.losses.backends.torch_rows import TorchRows
+        from batchot.losses.backends.rows import TorchRows
 
         return TorchRows(rows)
     from batchot.losses.backends.cpu import StoredRows, TiledRows

@@ -1,6 +1,7 @@
 """Networks from images, views and point clouds to embeddings."""
 
 from batchot.models.backbones import list_backbones, make_backbone
+from batchot.models.convnets import AlexNet, LeNet5, ResNet
 from batchot.models.heads import (
     PAPER_WIDTHS,
     Activation,
@@ -11,29 +12,11 @@ from batchot.models.heads import (
     paper_head,
 )
 from batchot.models.mvcnn import MVCNN, Pooling, ViewPooling
-from batchot.models.plain import AlexNet, LeNet5
 from batchot.models.points import DGCNN, PointNet, orthogonality_penalty
 from batchot.models.pretrained import BackboneError
-from batchot.models.resnet import ResNet
 
 __all__ = [
-    "DGCNN",
-    "MVCNN",
-    "PAPER_WIDTHS",
-    "Activation",
-    "AlexNet",
-    "BackboneError",
-    "CosineHead",
-    "Embedder",
-    "LeNet5",
-    "MetricNet",
-    "PointNet",
-    "Pooling",
-    "ResNet",
-    "ViewPooling",
-    "list_backbones",
-    "make_backbone",
-    "modern_head",
-    "orthogonality_penalty",
-    "paper_head",
-]
+    "DGCNN", "MVCNN", "PAPER_WIDTHS", "Activation", "AlexNet", "BackboneError", "CosineHead", "Embedder",
+    "LeNet5", "MetricNet", "PointNet", "Pooling", "ResNet", "ViewPooling", "list_backbones", "make_backbone",
+    "modern_head", "orthogonality_penalty", "paper_head",
+]  # fmt: skip

@@ -7,18 +7,17 @@ from collections.abc import Callable
 from fnmatch import fnmatchcase
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal, cast
+from typing import Literal
 
 from torch import nn
 
+from batchot.models.convnets import AlexNet, LeNet5, ResNet
 from batchot.models.efficientnet_lite import EfficientNetLite, load_package_weights
-from batchot.models.heads import HasOutFeatures
+from batchot.models.heads import length_of_features
 from batchot.models.hubs import HuggingFaceBackbone, TimmBackbone
 from batchot.models.mvcnn import MVCNN, Pooling
-from batchot.models.plain import AlexNet, LeNet5
 from batchot.models.points import DGCNN, PointNet
 from batchot.models.pretrained import BackboneError, load_weights
-from batchot.models.resnet import ResNet
 from batchot.named import is_own, own
 
 _LITE = r"efficientnet-lite([012])"
@@ -197,4 +196,4 @@ def make_features(
             features = MVCNN(
                 features, pooling, n_views=views, channels_apart=apart, views_at_once=views_at_once
             )
-    return features, cast(HasOutFeatures, features).out_features
+    return features, length_of_features(features)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal, Protocol, cast, get_args
+from typing import Final, Literal, cast, get_args
 
 import torch
 from torch import Tensor, nn
@@ -107,10 +107,12 @@ def modern_head(
     )
 
 
-class HasOutFeatures(Protocol):
-    """A network that knows the length of the feature vectors ``(n, out_features)`` it gives."""
-
-    out_features: int
+def length_of_features(backbone: nn.Module) -> int:
+    """The length of the feature vectors of a network, or an error where it does not say it."""
+    if not hasattr(backbone, "out_features"):
+        name = type(backbone).__name__
+        raise ValueError(f"{name} has no attribute out_features, the length of its feature vector")
+    return cast(int, backbone.out_features)
 
 
 class Embedder(nn.Module):
@@ -118,11 +120,7 @@ class Embedder(nn.Module):
 
     def __init__(self, backbone: nn.Module, head: MetricNet) -> None:
         super().__init__()
-        if not hasattr(backbone, "out_features"):
-            raise ValueError(
-                f"{type(backbone).__name__} has no attribute out_features, the length of its feature vector"
-            )
-        out_features = cast(HasOutFeatures, backbone).out_features
+        out_features = length_of_features(backbone)
         if out_features != head.in_features:
             raise ValueError(f"the backbone gives {out_features} features, the head takes {head.in_features}")
         self.backbone = backbone

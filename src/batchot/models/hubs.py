@@ -96,9 +96,8 @@ class HuggingFaceBackbone(nn.Module):
         self._has_class_token = "cls_token" in names
         self._interpolates = "interpolate_pos_encoding" in inspect.signature(model.forward).parameters
         for name, parameter in model.named_parameters():
-            if name.endswith(
-                "mask_token"
-            ):  # for another task: never gets a gradient, which DDP takes for a fault
+            # for another task: never gets a gradient, which DDP takes for a fault
+            if name.endswith("mask_token"):
                 parameter.requires_grad = False
 
     @torch.no_grad()

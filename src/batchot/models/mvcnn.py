@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal, cast, get_args
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
-from batchot.models.heads import HasOutFeatures
+from batchot.models.heads import length_of_features
 
 Pooling = Literal["max", "mean", "max-mean", "attention", "concat"]
 
@@ -107,15 +107,11 @@ class MVCNN(nn.Module):
         views_at_once: int | None = None,
     ) -> None:
         super().__init__()
-        if not hasattr(backbone, "out_features"):
-            raise ValueError(
-                f"{type(backbone).__name__} has no attribute out_features, the length of its feature vector"
-            )
         if views_at_once is not None and views_at_once < 1:
             raise ValueError(f"views_at_once must be at least 1 or None, got {views_at_once}")
         self.backbone = backbone
         self.channels_apart = channels_apart
-        self.pooling = ViewPooling(pooling, cast(HasOutFeatures, backbone).out_features, n_views)
+        self.pooling = ViewPooling(pooling, length_of_features(backbone), n_views)
         self.out_features = self.pooling.out_features
         self.views_at_once = views_at_once
 

@@ -9,18 +9,7 @@ from batchot.reporting.run import load_material, rebuild_report, save_material, 
 from batchot.reporting.sheet import draw_contact_sheet
 
 __all__ = [
-    "Items",
-    "ReportMaterial",
-    "draw_contact_sheet",
-    "draw_curves",
-    "draw_embedding",
-    "draw_neighbours",
-    "hardest_pairs",
-    "load_material",
-    "make_page",
-    "nearest",
-    "rebuild_report",
-    "save_material",
-    "write_pages",
-    "write_report",
-]
+    "Items", "ReportMaterial", "draw_contact_sheet", "draw_curves", "draw_embedding", "draw_neighbours",
+    "hardest_pairs", "load_material", "make_page", "nearest", "rebuild_report", "save_material",
+    "write_pages", "write_report",
+]  # fmt: skip

@@ -11,13 +11,13 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from batchot.evaluation import ClassMeans, RetrievalScores
+from batchot.evaluation import ClassMeans
 from batchot.reporting.analysis import Analysis
 from batchot.reporting.embedding import draw_shared_map
 from batchot.reporting.measures import confusion_view, draw_precision_recall
-from batchot.reporting.neighbours import Pair, draw_found, nearest_of, one_of_each_class
-from batchot.reporting.plan import BatchPlan, draw_heat_map, draw_shares, heaviest_pairs, solve_items
-from batchot.reporting.sections import map_view, mass_words, plan_card, query_row, settings_words
+from batchot.reporting.neighbours import draw_found, nearest_of, one_of_each_class
+from batchot.reporting.plan import BatchPlan, draw_heat_map, draw_shares, solve_items
+from batchot.reporting.sections import map_view, mass_words, plan_cards, query_row, settings_words
 from batchot.reporting.style import Thumbnails, bar_cell, percent, table, themed_figure
 
 _MEASURES = ("nn", "ft", "st", "e", "dcg", "map")
@@ -173,7 +173,7 @@ def retrieved_section(analysis: Analysis, queries: Thumbnails, gallery: Thumbnai
         asked = queries_of_class(scores.per_query.ap, items, seed=label)
         found = nearest_of(analysis.x[[a.item for a in asked]], analysis.gallery, k)
         rows = "".join(
-            _row(analysis, scores, queries, gallery, one, row)
+            query_row(analysis, queries, gallery, one.item, row, one.kind)
             for one, row in zip(asked, found.tolist(), strict=True)
         )
         told = (
@@ -186,23 +186,6 @@ def retrieved_section(analysis: Analysis, queries: Thumbnails, gallery: Thumbnai
             f'<span class="muted">{escape(told)}</span></summary>{rows}</details>\n'
         )
     return out
-
-
-def _row(
-    analysis: Analysis,
-    scores: RetrievalScores,
-    queries: Thumbnails,
-    gallery: Thumbnails,
-    asked: Asked,
-    found: Sequence[int],
-) -> str:
-    ap = f"AP {100 * float(scores.per_query.ap[asked.item]):.1f} %"
-    shown = queries.figure(asked.item, f"{asked.kind} query, {ap}").replace(
-        "</figcaption>", f"<span><b>{asked.kind}</b></span><span>{ap}</span></figcaption>"
-    )
-    wrong = analysis.gallery_labels[list(found)] != analysis.labels[asked.item]
-    distances = [float((analysis.gallery[item] - analysis.x[asked.item]).norm()) for item in found]
-    return query_row(shown, gallery, found, distances, wrong.tolist())
 
 
 def draw_retrieved(analysis: Analysis, *, title: str, rows: int = 16) -> bytes:
@@ -266,7 +249,8 @@ def plans_section(analysis: Analysis, queries: Thumbnails, gallery: Thumbnails) 
         plan = solve_items(first, second, settings)
         out += _plan(plan, name, material.classes, material.targets if second is not None else "")
         if second is not None:
-            out += _heaviest(analysis, plan, queries, gallery)
+            cards = plan_cards(analysis, plan, queries, gallery, _PAIRS)
+            out += f"<h3>Pairs of most mass across</h3>{cards}"
     return out
 
 
@@ -278,18 +262,6 @@ def _plan(plan: BatchPlan, name: str, classes: tuple[str, ...], columns: str) ->
     )
     figures = "".join(themed_figure(draw, f"{name}: {what}") for what, draw in parts)
     return f'<h3>{escape(name)}</h3>{mass_words(plan)}<div class="plots">{figures}</div>'
-
-
-def _heaviest(analysis: Analysis, plan: BatchPlan, queries: Thumbnails, gallery: Thumbnails) -> str:
-    assert plan.column_items is not None and plan.column_labels is not None
-    cards = ""
-    for i, j in heaviest_pairs(plan, _PAIRS):
-        first, second = int(plan.items[i]), int(plan.column_items[j])
-        distance = float((analysis.x[first] - analysis.gallery[second]).norm())
-        positive = bool(plan.labels[i] == plan.column_labels[j])
-        mass = float(plan.T[i, j]) * plan.n_pairs
-        cards += plan_card(queries, gallery, Pair(first, second, distance), mass, positive=positive)
-    return f'<h3>Pairs of most mass across</h3><div class="pairs">{cards}</div>'
 
 
 def embedding_section(analysis: Analysis) -> str:

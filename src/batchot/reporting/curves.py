@@ -12,11 +12,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from batchot.reporting.style import LIGHT, Theme, new_figure, style_axes, themed_figure
-from batchot.training.plan_history import PARTS, histogram_of
+from batchot.training.losses import PARTS, histogram_of
 
 if TYPE_CHECKING:
     from batchot.training.callbacks import Row
-    from batchot.training.plan_history import PlanRow
+    from batchot.training.losses import PlanRow
 
 Panel = Callable[[Axes, Theme], None]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -77,13 +78,8 @@ def draw_plane_map(
             axes.annotate(shown, place, fontsize=8, color=theme.ink, ha="center", path_effects=halo)
     axes.set(xticks=[], yticks=[], title=title.replace("$", "\\$"))
     if not named and len(classes) <= _COLOURS * len(_MARKERS):
-        axes.legend(
-            loc="center left",
-            bbox_to_anchor=(1, 0.5),
-            markerscale=2,
-            frameon=False,
-            ncols=1 + len(classes) // 21,
-        )
+        beside = {"loc": "center left", "bbox_to_anchor": (1, 0.5)}
+        axes.legend(**beside, markerscale=2, frameon=False, ncols=1 + len(classes) // 21)
     style_axes(axes, theme, grid=False)
     axes.spines[:].set_visible(False)
     return figure
@@ -150,38 +146,18 @@ def draw_shared_map(
     other = ~np.isin(plane.labels, plane.asked)
     size = 13 if len(plane.points) > 500 else 24
     if other.any():
-        axes.scatter(
-            plane.points[other, 0],
-            plane.points[other, 1],
-            s=size / 2,
-            color=theme.muted,
-            alpha=0.45,
-            linewidths=0,
-        )
+        x, y = plane.points[other].T
+        axes.scatter(x, y, s=size / 2, color=theme.muted, alpha=0.45, linewidths=0)
     for label in plane.asked:
         marker, colour = class_mark(label, theme)
         mine = plane.labels == label
         found = plane.points[mine & ~plane.is_query]
         sought = plane.points[mine & plane.is_query]
         edge = theme.background  # parts filled marks that lie on each other
-        axes.scatter(
-            found[:, 0],
-            found[:, 1],
-            s=2.4 * size,
-            color=colour,
-            marker=marker,
-            edgecolors=edge,
-            linewidths=0.5,
-        )
-        axes.scatter(
-            sought[:, 0],
-            sought[:, 1],
-            s=1.4 * size,
-            facecolors="none",
-            marker=marker,
-            edgecolors=colour,
-            linewidths=0.9,
-        )
+        look: dict[str, Any] = {"s": 2.4 * size, "color": colour, "marker": marker}
+        axes.scatter(*found.T, **look, edgecolors=edge, linewidths=0.5)
+        look = {"s": 1.4 * size, "facecolors": "none", "marker": marker}
+        axes.scatter(*sought.T, **look, edgecolors=colour, linewidths=0.9)
     for label, place in _named(plane):
         halo = [withStroke(linewidth=2.4, foreground=theme.background)]
         shown = figure_text(classes[label], f"class {label}")

@@ -16,7 +16,7 @@ from batchot.losses import BatchOTSettings
 
 if TYPE_CHECKING:
     from batchot.training.callbacks import Row
-    from batchot.training.plan_history import PlanRow
+    from batchot.training.losses import PlanRow
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,9 +56,7 @@ class ReportMaterial:
     predictions: Tensor | None = None  # (n,) int64
     predicted_by: str = "classifier"  # what gave the predictions, in words
     normalized: bool = True  # embeddings are compared by their directions, as the loss does
-    loss: BatchOTSettings | None = (
-        None  # settings of the transport loss; None where another loss trained the network
-    )
+    loss: BatchOTSettings | None = None  # of the transport loss; None where another loss trained the network
     items: str = "images"  # what the items are called, "images" or "shapes"
     plans: tuple[PlanRow, ...] = ()  # lines of plan.csv, what the plan did over the training; may be empty
     # where the items are looked for, such as shapes; its classes that no query has are distractors. None: among
@@ -205,14 +203,8 @@ def _of_clouds(points: Tensor) -> Tensor:
     from batchot.shapes.render.cloud import splat_depth
 
     camera = cameras_from_eyes([_EYE])
-    depth = splat_depth(
-        points.numpy(),
-        camera.rotations,
-        distance=camera.distance,
-        extent=camera.extent,
-        size=_SIDE,
-        radius=1.8,
-    )
+    seen = {"distance": camera.distance, "extent": camera.extent}
+    depth = splat_depth(points.numpy(), camera.rotations, **seen, size=_SIDE, radius=1.8)
     grey = torch.from_numpy(depth)
     # near points dark, as on paper, and the background white
     return torch.where(grey == 0, torch.full_like(grey, 255), (225 - 0.8 * grey.float()).to(torch.uint8))

@@ -66,14 +66,8 @@ def draw_precision_recall(scores: RetrievalScores, theme: Theme = LIGHT) -> Figu
         ("over classes (macro)", scores.macro, "--", theme.series[1]),
     ):
         curve = averages.pr_curve
-        axes.plot(
-            100 * curve.recall,
-            100 * curve.precision,
-            style,
-            linewidth=2,
-            color=colour,
-            label=f"{name}: mAP {100 * averages.map:.2f} %",
-        )
+        label = f"{name}: mAP {100 * averages.map:.2f} %"
+        axes.plot(100 * curve.recall, 100 * curve.precision, style, linewidth=2, color=colour, label=label)
     lowest = 100 * float(torch.minimum(scores.pr_curve.precision, scores.macro.pr_curve.precision).min())
     axes.set(xlabel="recall, %", ylabel="precision, %", xlim=(0, 100))
     axes.set(ylim=(0 if lowest < 60 else 10 * (lowest // 10) - 10, 101), title="precision against recall")

@@ -187,14 +187,8 @@ def draw_mass_histogram(plan: BatchPlan, theme: Theme = LIGHT) -> Figure:
     kinds = [(name, relative[chosen]) for name, chosen in plan.kinds()]
     values = [mass.clamp(min=_LEAST).numpy() for _, mass in kinds]
     weights = [100 * mass.numpy() / plan.n_pairs for _, mass in kinds]
-    axes.hist(
-        values,
-        bins=edges.tolist(),
-        weights=weights,
-        stacked=True,
-        label=[name for name, _ in kinds],
-        color=[theme.series[0], theme.series[1], theme.muted],
-    )
+    names, colours = [name for name, _ in kinds], [theme.series[0], theme.series[1], theme.muted]
+    axes.hist(values, edges.tolist(), weights=weights, stacked=True, label=names, color=colours)
     axes.axvline(1, color=theme.ink, linewidth=0.8, linestyle="--")
     axes.set_xscale("log", base=2)
     axes.xaxis.set_major_formatter(lambda v, _: f"{v:g}" if v >= 1 else f"1/{1 / v:g}")

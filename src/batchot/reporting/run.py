@@ -23,8 +23,7 @@ from batchot.reporting.neighbours import draw_neighbours
 from batchot.reporting.page import make_page
 from batchot.reporting.style import figure_png
 from batchot.towers.saved import cross_material_file, material_file, read_archive, write_archive
-from batchot.training.losses import transport_settings
-from batchot.training.plan_history import read_plans
+from batchot.training.losses import read_plans, transport_settings
 
 if TYPE_CHECKING:
     from batchot.training.callbacks import Row

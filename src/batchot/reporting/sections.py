@@ -15,7 +15,7 @@ from batchot.reporting.analysis import Analysis
 from batchot.reporting.curves import curve_panels, draw_panel
 from batchot.reporting.embedding import class_symbol, draw_plane_map
 from batchot.reporting.measures import class_rows, confusion_view, draw_precision_recall
-from batchot.reporting.neighbours import Pair, Query, choose_queries, hardest_pairs, nearest
+from batchot.reporting.neighbours import Pair, choose_queries, hardest_pairs, nearest
 from batchot.reporting.plan import (
     BatchPlan,
     draw_heat_map,
@@ -48,11 +48,8 @@ def plan_section(analysis: Analysis, thumbnails: Thumbnails) -> str:
         ("mass of pairs", partial(draw_mass_histogram, plan)),
     )
     figures = "".join(themed_figure(draw, name) for name, draw in parts)
-    cards = "".join(_card(analysis, thumbnails, plan, i, j) for i, j in heaviest_pairs(plan, _PAIRS_SHOWN))
-    return (
-        f'{_words(analysis, plan)}<div class="plots">{figures}</div>'
-        f'<h3>Pairs of most mass</h3><div class="pairs">{cards}</div>'
-    )
+    cards = plan_cards(analysis, plan, thumbnails, thumbnails, _PAIRS_SHOWN)
+    return f'{_words(analysis, plan)}<div class="plots">{figures}</div><h3>Pairs of most mass</h3>{cards}'
 
 
 def _words(analysis: Analysis, plan: BatchPlan) -> str:
@@ -91,19 +88,20 @@ def mass_words(plan: BatchPlan) -> str:
     )
 
 
-def _card(analysis: Analysis, thumbnails: Thumbnails, plan: BatchPlan, i: int, j: int) -> str:
-    first, second = int(plan.items[i]), int(plan.items[j])
-    mass = float(plan.T[i, j] + plan.T[j, i]) / 2 * plan.n_pairs
-    distance = float((analysis.x[first] - analysis.x[second]).norm())
-    positive = bool(plan.labels[i] == plan.labels[j])
-    return plan_card(thumbnails, thumbnails, Pair(first, second, distance), mass, positive=positive)
-
-
-def plan_card(first: Thumbnails, second: Thumbnails, pair: Pair, mass: float, *, positive: bool) -> str:
-    """Make a card of a pair and its mass."""
-    kind = "positive" if positive else "negative"
-    told = f"<b>{mass:.2f}</b> &times; uniform<br>{kind}, distance {pair.distance:.3f}"
-    return pair_card(first, second, pair, told)
+def plan_cards(analysis: Analysis, plan: BatchPlan, rows: Thumbnails, columns: Thumbnails, k: int) -> str:
+    """Make cards of the pairs of most mass."""
+    itself = plan.column_items is None
+    items = plan.items if plan.column_items is None else plan.column_items
+    labels = plan.labels if plan.column_labels is None else plan.column_labels
+    cards = ""
+    for i, j in heaviest_pairs(plan, k):
+        first, second = int(plan.items[i]), int(items[j])
+        mass = (float(plan.T[i, j] + plan.T[j, i]) / 2 if itself else float(plan.T[i, j])) * plan.n_pairs
+        distance = float((analysis.x[first] - analysis.gallery[second]).norm())
+        kind = "positive" if bool(plan.labels[i] == labels[j]) else "negative"
+        told = f"<b>{mass:.2f}</b> &times; uniform<br>{kind}, distance {distance:.3f}"
+        cards += pair_card(rows, columns, Pair(first, second, distance), told)
+    return f'<div class="pairs">{cards}</div>'
 
 
 _NEIGHBOURS = 10
@@ -200,7 +198,7 @@ def neighbours_section(analysis: Analysis, thumbnails: Thumbnails) -> str:
     found = nearest(analysis.x, torch.tensor([query.item for query in queries]), k)
     parts = {"good": "", "worst": ""}
     for query, row in zip(queries, found.tolist(), strict=True):
-        parts[query.kind] += _query_row(analysis, thumbnails, query, row)
+        parts[query.kind] += query_row(analysis, thumbnails, thumbnails, query.item, row)
     out = (
         f"<p>The query, then the {k} nearest of all other test items. Those of another class are framed in "
         "red and crossed. AP is the average precision of the query.</p>"
@@ -210,29 +208,20 @@ def neighbours_section(analysis: Analysis, thumbnails: Thumbnails) -> str:
     return f"{out}<h3>Queries of lowest average precision, one a class</h3>{parts['worst']}"
 
 
-def _query_row(analysis: Analysis, thumbnails: Thumbnails, query: Query, found: list[int]) -> str:
-    ap = f"AP {100 * float(analysis.average_precision[query.item]):.1f} %"
-    shown = thumbnails.figure(query.item, f"query, {ap}").replace(
-        "</figcaption>", f"<span>{ap}</span></figcaption>"
-    )
-    wrong = analysis.labels[found] != analysis.labels[query.item]
-    distances = [float((analysis.x[item] - analysis.x[query.item]).norm()) for item in found]
-    return query_row(shown, thumbnails, found, distances, wrong.tolist())
-
-
 def query_row(
-    asked: str,
-    thumbnails: Thumbnails,
-    found: Sequence[int],
-    distances: Sequence[float],
-    wrong: Sequence[bool],
+    analysis: Analysis, queries: Thumbnails, gallery: Thumbnails, item: int, found: list[int], kind: str = ""
 ) -> str:
     """Show a query and what it finds, nearest first."""
-    cells = "".join(
-        thumbnails.figure(item, f"rank {rank}, distance {distance:.3f}", wrong=marked)
-        for rank, (item, distance, marked) in enumerate(zip(found, distances, wrong, strict=True), start=1)
-    )
-    return f'<div class="query">{asked}<div class="row">{cells}</div></div>\n'
+    ap = f"AP {100 * float(analysis.average_precision[item]):.1f} %"
+    told = f"<span><b>{kind}</b></span><span>{ap}</span>" if kind else f"<span>{ap}</span>"
+    shown = queries.figure(item, f"{kind} query, {ap}".lstrip())
+    shown = shown.replace("</figcaption>", f"{told}</figcaption>")
+    cells = ""
+    for rank, other in enumerate(found, start=1):
+        distance = float((analysis.gallery[other] - analysis.x[item]).norm())
+        wrong = bool(analysis.gallery_labels[other] != analysis.labels[item])
+        cells += gallery.figure(other, f"rank {rank}, distance {distance:.3f}", wrong=wrong)
+    return f'<div class="query">{shown}<div class="row">{cells}</div></div>\n'
 
 
 def pairs_section(analysis: Analysis, thumbnails: Thumbnails) -> str:

@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from batchot.data.sets.shape_folder import NO_CLASSES, collection_of
+from batchot.device import Device
 from batchot.errors import RunError
 from batchot.files import write_bytes, write_text
 from batchot.search.encoder import Encoder, load_encoder
@@ -40,13 +40,10 @@ from batchot.search.map import (
 )
 from batchot.search.records import Filters, SearchError, Unavailable, printable
 from batchot.search.store import EXACT_BELOW, ShapeStore
+from batchot.shapes.shape import Up
 from batchot.towers.saved import save_slim
+from batchot.workers.pool import Engine
 from batchot.workers.process import import_path
-
-if TYPE_CHECKING:
-    from batchot.device import Device
-    from batchot.shapes.shape import Up
-    from batchot.workers.pool import Engine
 
 Tell = Callable[[str], None]
 _SPARE = 4 << 20  # bytes of a file that is given up when shapes are taken out on a full disk

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
 from tqdm import tqdm
 
-from batchot.data.sets.collection import ShapeCollection
-from batchot.search.embed_chunks import Embedding, OnWorkers, embed_chunks
-from batchot.search.encoder import Encoder
+from batchot.data.sets.shape_files import ShapeCollection
+from batchot.search.encoder import Encoder, load_encoder
 from batchot.search.manifest import Root
 from batchot.search.prepare import Prepared
 from batchot.search.records import QueryRefused, ShapeRecord, record_id
@@ -21,10 +23,10 @@ from batchot.search.sandbox import Sandbox
 from batchot.search.store import ShapeStore
 from batchot.shapes.source import ShapeSource
 from batchot.shapes.views.content import ContentIndex, source_id
+from batchot.workers.pool import Engine, Lost
 
 if TYPE_CHECKING:
     from batchot.device import Device
-    from batchot.workers.pool import Engine
 
 STORE_BATCH, STORE_SECONDS = 256, 10.0
 """Stored after so many shapes or seconds: a killed process loses no more."""
@@ -152,9 +154,12 @@ class _Writer:
         self.stored_at = time.monotonic()
 
 
+# of what is prepared
+_KEPT = ("kind", "faces", "vertices", "size", "thumbnail", "preview", "area", "volume", "unit")
+
+
 def _record(item: Item, embedding: Embedding) -> ShapeRecord:
     prepared = embedding.prepared
-    assert prepared.kind is not None
     return ShapeRecord(
         id=record_id(item.name),
         name=item.name,
@@ -163,27 +168,14 @@ def _record(item: Item, embedding: Embedding) -> ShapeRecord:
         path=str(item.source.path.resolve()),
         member=item.source.member,
         content=item.content,
-        kind=prepared.kind,
-        faces=prepared.faces,
-        vertices=prepared.vertices,
-        size=prepared.size,
         vector=embedding.vector,
-        thumbnail=prepared.thumbnail,
-        preview=prepared.preview,
-        area=prepared.area,
-        volume=prepared.volume,
-        unit=prepared.unit,
         photo=embedding.photo,
+        **{name: getattr(prepared, name) for name in _KEPT},
     )
 
 
 def _items(
-    collection: ShapeCollection,
-    root: Root,
-    contents: Path,
-    classes: bool,
-    found: Indexed,
-    progress: bool,
+    collection: ShapeCollection, root: Root, contents: Path, classes: bool, found: Indexed, progress: bool
 ) -> list[Item]:
     sources = (*collection.train, *collection.test)
     with tqdm(total=len(sources), desc="looking for changes", unit="file", disable=not progress) as bar:
@@ -210,3 +202,114 @@ def ids_below(ids: set[str], root: Root, store: ShapeStore) -> list[str]:
     """Those of the ids whose shapes lay in a folder."""
     folder, names, paths = Path(root.path).resolve(), store.names(), store.paths()
     return [id for id in ids if names[id].startswith(root.prefix) and Path(paths[id]).is_relative_to(folder)]
+
+
+# Which shapes are embedded together depends on their order alone, not on which was ready first, and every batch that
+# the network sees has `CHUNK` rows: so an index holds the same numbers whoever made it, at once or with interruptions.
+CHUNK = 16
+"""Shapes that are embedded at once."""
+
+
+@dataclass(frozen=True, eq=False)
+class Embedding:
+    """A shape with its embedding."""
+
+    prepared: Prepared  # what is known of it, without the sample
+    vector: NDArray[np.float32]  # (d,)
+    photo: NDArray[np.float32] | None = None  # (f,), with which photos are compared; None: not asked for
+
+
+@dataclass(frozen=True)
+class OnWorkers:
+    """Workers that embed."""
+
+    engine: Engine  # whose workers see the shapes and the model as this process does
+    model: Path  # folder of the network
+    device: Device = "auto"  # as for `load_encoder`
+
+
+def embed_chunks(
+    sources: Sequence[ShapeSource],
+    encoder: Encoder,
+    *,
+    processes: int | None = None,
+    on: OnWorkers | None = None,
+    photos: bool = False,
+) -> Generator[tuple[int, Embedding | QueryRefused], None, None]:
+    """Make shapes ready and embed them."""
+    if on is None:
+        yield from _here(sources, encoder, processes, photos)
+        return
+    chunks = [sources[start : start + CHUNK] for start in range(0, len(sources), CHUNK)]
+    if not chunks:
+        return
+    import torch
+
+    from batchot.device import accelerator_of
+
+    kind: Device = "cpu" if accelerator_of(on.device) == "cpu" else "cuda"
+    make = partial(ChunkSeat, on.model.absolute(), kind, torch.get_num_threads(), photos)
+    with on.engine.pool(make, shared=(on.model, sources[0].path.parent), gpu=kind != "cpu") as pool:
+        for number, answer in pool.run(chunks):
+            if isinstance(answer, Lost):
+                answer = [f"{source.location}: {answer}" for source in chunks[number]]
+            for k, found in enumerate(answer, number * CHUNK):
+                yield k, QueryRefused(found, "damaged") if isinstance(found, str) else found
+
+
+class ChunkSeat:
+    """A network, and a process that reads files for it, at a worker."""
+
+    def __init__(self, model: Path, device: Device, threads: int, photos: bool = False) -> None:
+        import torch
+
+        torch.set_num_threads(threads)
+        self._encoder, self._photos = load_encoder(model, device), photos
+        self._sandbox = Sandbox(self._encoder.inputs, processes=1, files=True)
+
+    def __call__(self, sources: Sequence[ShapeSource]) -> list[Embedding | str]:
+        """The embeddings of a chunk; where there is none, why not."""
+        found = dict(_numbered(sources, self._sandbox))
+        results = _embedded([found[k] for k in range(len(sources))], self._encoder, self._photos)
+        return [str(result) if isinstance(result, QueryRefused) else result for result in results]
+
+
+def _here(
+    sources: Sequence[ShapeSource], encoder: Encoder, processes: int | None, photos: bool
+) -> Iterator[tuple[int, Embedding | QueryRefused]]:
+    waiting: dict[int, dict[int, Prepared | QueryRefused]] = {}
+    with Sandbox(encoder.inputs, processes=processes, files=True) as sandbox:
+        for k, result in _numbered(sources, sandbox):
+            number = k // CHUNK
+            chunk = waiting.setdefault(number, {})
+            chunk[k] = result
+            if len(chunk) == min(CHUNK, len(sources) - number * CHUNK):
+                del waiting[number]
+                order = sorted(chunk)
+                yield from zip(order, _embedded([chunk[k] for k in order], encoder, photos), strict=True)
+
+
+def _numbered(
+    sources: Sequence[ShapeSource], sandbox: Sandbox
+) -> Iterator[tuple[int, Prepared | QueryRefused]]:
+    numbers = {source_id(source): k for k, source in enumerate(sources)}
+    for source, result in sandbox.prepare_sources(sources):
+        yield numbers[source_id(source)], result
+
+
+def _embedded(
+    chunk: Sequence[Prepared | QueryRefused], encoder: Encoder, photos: bool
+) -> list[Embedding | QueryRefused]:
+    samples = [prepared.sample for prepared in chunk if isinstance(prepared, Prepared)]
+    if not samples:
+        return [prepared for prepared in chunk if isinstance(prepared, QueryRefused)]
+    # Always as many rows: kernels are chosen by them, and the last bits of a sum depend on the kernel.
+    padded = np.stack(samples + samples[:1] * (CHUNK - len(samples)))
+    vectors = iter(encoder.shapes(padded))
+    seen = iter(encoder.seen_as_photos(padded) if photos else [None] * CHUNK)
+    return [
+        prepared
+        if isinstance(prepared, QueryRefused)
+        else Embedding(replace(prepared, sample=prepared.sample[:0]), next(vectors), next(seen))
+        for prepared in chunk
+    ]

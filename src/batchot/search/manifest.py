@@ -53,9 +53,8 @@ class Manifest:
     complete: bool = False  # the last build came to its end
     # of the last approximate search that was built, with its measured recall; None: search is exact
     approximate: dict[str, Any] | None = None
-    calibrations: Mapping[str, Calibration] = field(
-        default_factory=dict
-    )  # by kind of query, "shape" and "drawing"
+    # by kind of query, "shape" and "drawing"
+    calibrations: Mapping[str, Calibration] = field(default_factory=dict)
     created: str = ""  # date of the first build, UTC
     changed: str = ""  # date of the last change, UTC
     version: str = ""  # of batchot

@@ -1,21 +1,24 @@
-"""Make a query as the network takes it."""
+"""Make a query or a shape as the network takes it, with the small mesh and picture that a browser shows."""
 
 from __future__ import annotations
 
 import hashlib
+import io
 import json
+import math
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import IO, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from batchot.data.cloud_reading import cloud_of
 from batchot.data.sets.sketch_image import read_sketch
-from batchot.errors import DataError, ShapeError
-from batchot.search.preview import make_preview, make_thumbnail
+from batchot.errors import DataError, ShapeError, require
 from batchot.search.query_kind import (
     cleaned_photo,
     ending_of,
@@ -29,6 +32,8 @@ from batchot.shapes.formats.cad import CadSettings
 from batchot.shapes.formats.read import MAX_FACES, load_shape, read_shape
 from batchot.shapes.measure import area_and_volume
 from batchot.shapes.normalize import face_normals, normalize_shape
+from batchot.shapes.render.cameras import Cameras, cameras_from_eyes
+from batchot.shapes.render.render import render_views
 from batchot.shapes.shape import Mesh, Shape, Up
 from batchot.shapes.source import ShapeSource
 from batchot.shapes.views.settings import render_shape
@@ -77,9 +82,7 @@ def _read(stream: IO[bytes], n: int) -> bytes:
 
 
 What = Literal["any", "shape", "drawing", "photo"]
-_MOST_LAYERS = (
-    2000  # triangles over each other, on average; of 202 meshes of the Princeton benchmark none has above 30
-)
+_MOST_LAYERS = 2000  # triangles over each other, on average; no mesh of the Princeton benchmark has above 30
 _NO_DRAWING = (
     "this looks like a photo or a shaded picture, and the network knows line drawings: the answer may mean nothing. "
     "Give dark strokes on light paper, or the shape itself"
@@ -136,15 +139,12 @@ def prepare_bytes(
     if kind == "picture":
         return _prepare_picture(data, shown, inputs, what)
     try:
-        raw = read_shape(
-            data,
-            ending_of(name),
-            shown,
-            up=_axis(inputs, up),
-            normalize=False,
-            cad=CadSettings.of(tolerance),
-            max_faces=max_faces,
-        )
+        how: dict[str, Any] = {
+            "up": _axis(inputs, up),
+            "cad": CadSettings.of(tolerance),
+            "max_faces": max_faces,
+        }
+        raw = read_shape(data, ending_of(name), shown, normalize=False, **how)
         if isinstance(raw, Mesh) and (layers := _layers(raw)) > _MOST_LAYERS:  # to draw it would take minutes
             raise QueryRefused(
                 f"{shown} has {len(raw.faces):,} triangles that cover it {layers:,.0f} times over, the limit is "
@@ -189,7 +189,7 @@ def prepare_source(
 
 
 def _axis(inputs: Inputs, up: Up) -> Up:
-    return inputs.shape.up if up == "auto" else up
+    return inputs.shape.settings.up if up == "auto" else up
 
 
 def _prepare_shape(
@@ -257,3 +257,84 @@ def _prepare_photo(data: bytes, name: str, inputs: Inputs, content: str) -> Prep
     except DataError as error:
         raise QueryRefused(str(error), "damaged") from error
     return Prepared("photo", photo, content)
+
+
+MOST_FACES, MOST_POINTS = 4000, 3000
+THUMBNAIL = 160
+"""Height and width of a thumbnail, pixels."""
+_AZIMUTH, _ELEVATION = -55.0, 22.0
+_MARGIN = 0.04
+_GREY = (178, 184, 190, 255)
+_QUALITY = 82
+
+
+def make_thumbnail(shape: Shape) -> bytes:
+    """Draw a shape from half in front and a little above."""
+    paper = 128
+    views = render_views(
+        shape, _camera(), size=THUMBNAIL, channels=("shaded", "silhouette"), background=paper, fit=_MARGIN
+    )[0]
+    alpha = views[1].astype(np.float32) / 255
+    # the edge pixels without the paper in them, which would be a seam on any other ground
+    grey = (views[0] - (1 - alpha) * paper) / np.maximum(alpha, 0.25)
+    # from nearly black to nearly white: seen on dark and on light ground
+    grey = np.clip(60 + grey * (240 - 60) / 255, 0, 255).astype(np.uint8)
+    image = Image.merge("LA", (Image.fromarray(grey), Image.fromarray(views[1]))).convert("RGBA")
+    file = io.BytesIO()
+    image.save(file, "webp", quality=_QUALITY, method=2)
+    return file.getvalue()
+
+
+@cache
+def _camera() -> Cameras:
+    azimuth, elevation = math.radians(_AZIMUTH), math.radians(_ELEVATION)
+    eye = [
+        math.cos(azimuth) * math.cos(elevation),
+        math.sin(azimuth) * math.cos(elevation),
+        math.sin(elevation),
+    ]
+    return cameras_from_eyes([eye], name="thumbnail", distance=math.inf)
+
+
+def make_preview(shape: Shape) -> bytes:
+    """Make a mesh of few faces, or a cloud of few points, for a browser."""
+    trimesh = require("trimesh")
+    if isinstance(shape, Mesh):
+        vertices, faces = _fewer_faces(shape)
+        material = trimesh.visual.material.PBRMaterial(
+            baseColorFactor=_GREY, metallicFactor=0.0, roughnessFactor=0.9, doubleSided=True
+        )
+        visual = trimesh.visual.TextureVisuals(material=material)
+        made = trimesh.Trimesh(_y_up(vertices), faces, visual=visual, process=False)
+    else:
+        step = max(1, math.ceil(len(shape.points) / MOST_POINTS))
+        points = shape.points[::step]
+        made = trimesh.PointCloud(_y_up(points), colors=np.tile(np.array(_GREY, np.uint8), (len(points), 1)))
+    return bytes(trimesh.Scene(made).export(file_type="glb"))
+
+
+def _y_up(points: NDArray[np.float64]) -> NDArray[np.float32]:
+    return np.stack([points[:, 0], points[:, 2], -points[:, 1]], 1).astype(np.float32)
+
+
+def _fewer_faces(mesh: Mesh) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """At most MOST_FACES faces; what cannot be simplified so far loses its smallest ones."""
+    # corners at one place are one corner: without that, a soup of triangles has no edge to collapse
+    vertices, place = np.unique(mesh.vertices.round(5), axis=0, return_inverse=True)
+    faces = place.reshape(-1)[mesh.faces]
+    faces = faces[(faces[:, 0] != faces[:, 1]) & (faces[:, 1] != faces[:, 2]) & (faces[:, 2] != faces[:, 0])]
+    if not len(faces):
+        return mesh.vertices, mesh.faces[:MOST_FACES]
+    if len(faces) > MOST_FACES:
+        simplify = require("fast_simplification", "search").simplify
+        fewer, triangles = simplify(
+            vertices.astype(np.float32), faces.astype(np.int32), target_count=MOST_FACES
+        )
+        if len(triangles):
+            vertices, faces = np.asarray(fewer, np.float64), np.asarray(triangles, np.int64)
+    if len(faces) > MOST_FACES:
+        a, b, c = (vertices[faces[:, k]] for k in range(3))
+        area = np.linalg.norm(np.cross(b - a, c - a), axis=1)
+        faces = faces[np.sort(np.argsort(-area, kind="stable")[:MOST_FACES])]
+    used, numbers = np.unique(faces, return_inverse=True)
+    return vertices[used], numbers.reshape(faces.shape)

@@ -27,9 +27,7 @@ _LEAST_PAPER = 0.25  # of the photo
 _MOST_SHADED, _LEAST_INK = 0.12, 0.003  # of the paper: darker than the light by 8 %, and by _GRAIN
 _MOST_PALE, _MOST_COLOUR = 3.0, 0.2  # times as much is pale as is ink; median saturation of the paper
 _MOST_SOLID = 0.04  # of the paper: more that is dark and wider than any stroke is a thing before a plain wall
-_GRAIN = (
-    0.22  # of the brightness of the paper: what is weaker is its grain, its folds, the noise of the camera
-)
+_GRAIN = 0.22  # of the brightness of the paper: what is weaker is its grain, folds, or noise of the camera
 
 
 def is_line_drawing(data: bytes) -> bool:

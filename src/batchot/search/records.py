@@ -177,9 +177,7 @@ class Hit:
     # calibrated probability that the shape is of the query's class; None: there is no calibration
     likeness: float | None = None
     same_file: bool = False  # the shape was read from the very file that was asked for
-    nearly_same: bool = (
-        False  # it is all but the query: as near as few shapes are, and of the same proportions
-    )
+    nearly_same: bool = False  # all but the query: as near as few shapes are, and of the same proportions
 
 
 def record_id(name: str) -> str:

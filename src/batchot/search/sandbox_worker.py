@@ -23,12 +23,13 @@ from batchot.errors import ShapeWarning
 from batchot.search.prepare import (
     FrameError,
     Prepared,
+    make_preview,
+    make_thumbnail,
     prepare_bytes,
     prepare_source,
     read_frame,
     write_frame,
 )
-from batchot.search.preview import make_preview, make_thumbnail
 from batchot.search.query_kind import shown_name
 from batchot.search.records import QueryRefused, plain
 from batchot.shapes.measure import area_and_volume
@@ -154,9 +155,8 @@ def _warm_up(inputs: Inputs) -> None:
     make_thumbnail(mesh)
     for number, content in enumerate((make_preview(mesh), *_SAMPLES)):
         prepare_bytes(content, f"sample {number}", inputs)
-    apex = np.vstack(
-        [corners, [[0.0, 0.5, -0.5]]]
-    )  # four faces that do not agree on what is outside: all loops run
+    # four faces that do not agree on what is outside: all loops run
+    apex = np.vstack([corners, [[0.0, 0.5, -0.5]]])
     area_and_volume(Mesh(apex, np.array([[0, 1, 2], [0, 1, 3], [1, 2, 3], [0, 2, 3]])))
     if inputs.drawing is not None or inputs.photo is not None:
         from PIL import Image

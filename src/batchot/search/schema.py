@@ -15,19 +15,9 @@ TABLE = "shapes"
 HIT_COLUMNS = ("id", "card")
 """What a search reads of each result: one column with all that is shown, as every further one costs a read."""
 _CARD = (
-    "name",
-    "folder",
-    "class_name",
-    "kind",
-    "faces",
-    "vertices",
-    "size",
-    "path",
-    "member",
-    "area",
-    "volume",
+    "name", "folder", "class_name", "kind", "faces", "vertices", "size", "path", "member", "area", "volume",
     "unit",
-)
+)  # fmt: skip
 _TEXTS = ("id", "name", "folder", "class_name", "path", "content", "card")
 SIZES = {name: pa.float64() for name in ("longest", "middle", "shortest", "area", "volume")} | {
     "unit": pa.string()

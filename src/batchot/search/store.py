@@ -75,11 +75,7 @@ class ShapeStore:
 
     @classmethod
     def open(
-        cls,
-        uri: str,
-        *,
-        storage_options: Mapping[str, str] | None = None,
-        probing: Probing | None = None,
+        cls, uri: str, *, storage_options: Mapping[str, str] | None = None, probing: Probing | None = None
     ) -> Self:
         """Open a store; see `create`."""
         from batchot.search.schema import TABLE

@@ -11,8 +11,9 @@ Example:
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from batchot.errors import lazily
 
 if TYPE_CHECKING:
     from batchot.errors import MissingExtraError, ShapeError, ShapeWarning
@@ -22,44 +23,19 @@ if TYPE_CHECKING:
     from batchot.shapes.sample import farthest_points, sample_surface
     from batchot.shapes.shape import Mesh, PointCloud, Shape, Up
 
-_HOMES = {
-    "Mesh": "batchot.shapes.shape",
-    "MissingExtraError": "batchot.errors",
-    "PointCloud": "batchot.shapes.shape",
-    "Shape": "batchot.shapes.shape",
-    "ShapeError": "batchot.errors",
-    "ShapeWarning": "batchot.errors",
-    "Up": "batchot.shapes.shape",
-    "farthest_points": "batchot.shapes.sample",
-    "load_shape": "batchot.shapes.formats.read",
-    "normalize_shape": "batchot.shapes.normalize",
-    "read_hdf5_clouds": "batchot.shapes.formats.points",
-    "read_shape": "batchot.shapes.formats.read",
-    "sample_surface": "batchot.shapes.sample",
-}
+__getattr__, __dir__ = lazily(
+    __name__,
+    {
+        "errors": "MissingExtraError ShapeError ShapeWarning",
+        "shapes.formats.points": "read_hdf5_clouds",
+        "shapes.formats.read": "load_shape read_shape",
+        "shapes.normalize": "normalize_shape",
+        "shapes.sample": "farthest_points sample_surface",
+        "shapes.shape": "Mesh PointCloud Shape Up",
+    },
+)
 
 __all__ = [
-    "Mesh",
-    "MissingExtraError",
-    "PointCloud",
-    "Shape",
-    "ShapeError",
-    "ShapeWarning",
-    "Up",
-    "farthest_points",
-    "load_shape",
-    "normalize_shape",
-    "read_hdf5_clouds",
-    "read_shape",
-    "sample_surface",
-]
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
-    raise AttributeError(f"module 'batchot.shapes' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES})
+    "Mesh", "MissingExtraError", "PointCloud", "Shape", "ShapeError", "ShapeWarning", "Up", "farthest_points",
+    "load_shape", "normalize_shape", "read_hdf5_clouds", "read_shape", "sample_surface",
+]  # fmt: skip

@@ -10,10 +10,7 @@ from batchot.shapes.normalize import face_normals
 from batchot.shapes.shape import Mesh
 
 _SAME = 1e-6  # of the longest extent: corners nearer than this are one
-_LINES, _CLOSED = (
-    8,
-    0.98,
-)  # through each patch; part of them that must cross the surface an even number of times
+_LINES, _CLOSED = 8, 0.98  # through each patch; part of them that must cross the surface evenly often
 _MOST_TESTS = 100_000_000  # of a line against a triangle: about a second
 
 

@@ -14,9 +14,8 @@ from batchot.shapes.shape import Mesh, PointCloud, Shape, Up
 _NO_AREA = 1e-12  # of a mesh in the unit sphere: below it, rounding is all that keeps corners off a line
 _EPS = float(np.finfo(np.float64).eps)
 # Of a shape in the unit sphere, in a picture of 224 pixels: what covers less is a few dots.
-_HARDLY_SEEN = (
-    0.05  # area of both sides of a wire as long as the picture and a pixel thick, or of a ball of 14 pixels
-)
+# Area of both sides of a wire as long as the picture and a pixel thick, or of a ball of 14 pixels.
+_HARDLY_SEEN = 0.05
 _THIN = (
     "it is thinner than a pixel, or most of it is small beside how far it reaches: pictures are nearly blank"
 )

@@ -117,8 +117,8 @@ def _input(name: str, tower: Mapping[str, Any], described: Described) -> str:
 
 
 def _how_shapes(inputs: Inputs) -> str:
-    shape = inputs.shape
-    said = "" if shape.up == "auto" else f" (in the files of its training {shape.up} points up)"
+    shape, up = inputs.shape, inputs.shape.settings.up
+    said = "" if up == "auto" else f" (in the files of its training {up} points up)"
     stands = f"The shape is centred on its bounding box, in the unit sphere, z up{said}."
     if isinstance(shape, ViewsInput):
         views = shape.settings

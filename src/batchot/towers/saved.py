@@ -231,9 +231,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise RunError(f"no checkpoint {path}") from error
     except Exception as error:  # torch.load raises half a dozen unrelated types on damaged files
         what = (str(error).strip() or type(error).__name__).splitlines()[0]
-        if isinstance(
-            error, pickle.UnpicklingError
-        ):  # torch's text here invites to run whatever is in the file
+        # torch's text here invites to run whatever is in the file
+        if isinstance(error, pickle.UnpicklingError):
             what = "it holds something else than tensors and plain values"
         raise RunError(
             f"{path} ({path.stat().st_size:,} bytes) is damaged or no checkpoint: {what}. {advice}."

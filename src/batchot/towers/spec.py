@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from batchot.models.backbones import NetworkName
     from batchot.models.heads import Activation
     from batchot.models.mvcnn import Pooling
-    from batchot.shapes.shape import Up
     from batchot.shapes.views.settings import ViewSettings
 
 Takes = Literal["views", "cloud", "image"]
@@ -57,9 +56,8 @@ class TowerSpec:
     # settings of a backbone of transformers, by which it is built in the place of its name
     backbone_config: dict[str, Any] | None
     pooling: Pooling  # of views (mvcnn)
-    mean: tuple[
-        float, ...
-    ]  # of the pixels in 0 .. 1, by channel; empty for clouds that are taken as they are
+    # of the pixels in 0 .. 1, by channel; empty for clouds that are taken as they are
+    mean: tuple[float, ...]
     std: tuple[float, ...]  # the same
     projection: Projection | None  # of clouds to views
     flip: bool  # average with the mirror image
@@ -234,7 +232,6 @@ def _tower(settings: Mapping[str, Any], samples: Samples) -> TowerSpec:
 
 def _views(shapes: Mapping[str, Any]) -> dict[str, Any]:
     from batchot.shapes.views.settings import ViewSettings
-    from batchot.towers.spec import Inputs, ViewsInput
 
     names = ("cameras", "size", "antialias", "up")
     given = {name: shapes[name] for name in names if name in shapes}
@@ -244,7 +241,6 @@ def _views(shapes: Mapping[str, Any]) -> dict[str, Any]:
 
 def _cloud(shapes: Mapping[str, Any]) -> dict[str, Any]:
     from batchot.data.cloud_reading import CloudSettings
-    from batchot.towers.spec import CloudInput, Inputs
 
     return dict(Inputs(CloudInput(CloudSettings(shapes["points"], too_few="repeat"))).to_json()["shape"])
 
@@ -254,11 +250,6 @@ class ViewsInput:
     """Rendered views, uint8, (v, c, h, w)."""
 
     settings: ViewSettings  # from where and how a shape is seen; its cameras are those of a name
-
-    @property
-    def up(self) -> Up:
-        """The axis of files that points up, "auto" where each says its own."""
-        return self.settings.up
 
     @property
     def sample_shape(self) -> tuple[int, ...]:
@@ -271,11 +262,6 @@ class CloudInput:
     """Points of the surface, float32, (p, 3): centred, in the unit sphere, z up."""
 
     settings: CloudSettings  # how many points, and which
-
-    @property
-    def up(self) -> Up:
-        """The axis of files that points up, "auto" where each says its own."""
-        return self.settings.up
 
     @property
     def sample_shape(self) -> tuple[int, ...]:
@@ -317,29 +303,10 @@ class Inputs:
 
     def to_json(self) -> dict[str, Any]:
         """Give what JSON can hold."""
-        settings = self.shape.settings
-        if isinstance(self.shape, ViewsInput):
-            views = self.shape.settings
-            if not isinstance(views.cameras, str):
-                raise SearchError("cameras without a name cannot be stored; train with a set that has one")
-            shape: dict[str, Any] = {
-                "cameras": views.cameras,
-                "size": views.size,
-                "channels": list(views.channels),
-                "antialias": views.antialias,
-                "background": views.background,
-                "up": views.up,
-                "fit": views.fit,
-            }
-        else:
-            clouds = self.shape.settings
-            shape = {
-                "points": clouds.points,
-                "choice": clouds.choice,
-                "too_few": clouds.too_few,
-                "up": settings.up,
-                "seed": clouds.seed,
-            }
+        if isinstance(self.shape, ViewsInput) and not isinstance(self.shape.settings.cameras, str):
+            raise SearchError("cameras without a name cannot be stored; train with a set that has one")
+        settings = asdict(self.shape.settings)
+        shape = {name: list(v) if isinstance(v, tuple) else v for name, v in settings.items()}
         photo = {} if self.photo is None else {"photo": {"size": self.photo.size}}
         return {
             "shape": shape,

@@ -5,8 +5,9 @@ The names below are loaded when they are first used: reading a recipe needs no t
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from batchot.errors import lazily
 
 if TYPE_CHECKING:
     from batchot.errors import RunError
@@ -17,35 +18,20 @@ if TYPE_CHECKING:
     from batchot.training.run import TrainedRun, train
     from batchot.training.settings import recipe_names
 
-_HOMES = {
-    "Embedder": "towers.embedder",
-    "Recipe": "training.recipe",
-    "RecipeError": "training.recipe",
-    "RunError": "errors",
-    "TrainedRun": "training.run",
-    "load_recipe": "training.recipes",
-    "load_run": "towers.saved",
-    "recipe_names": "training.settings",
-    "train": "training.run",
-}
+__getattr__, __dir__ = lazily(
+    __name__,
+    {
+        "errors": "RunError",
+        "towers.embedder": "Embedder",
+        "towers.saved": "load_run",
+        "training.recipe": "Recipe RecipeError",
+        "training.recipes": "load_recipe",
+        "training.run": "TrainedRun train",
+        "training.settings": "recipe_names",
+    },
+)
 
 __all__ = [
-    "Embedder",
-    "Recipe",
-    "RecipeError",
-    "RunError",
-    "TrainedRun",
-    "load_recipe",
-    "load_run",
-    "recipe_names",
+    "Embedder", "Recipe", "RecipeError", "RunError", "TrainedRun", "load_recipe", "load_run", "recipe_names",
     "train",
-]
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        from batchot.errors import extras_named
-
-        with extras_named():
-            return getattr(import_module(f"batchot.{_HOMES[name]}"), name)
-    raise AttributeError(f"module 'batchot.training' has no attribute {name!r}")
+]  # fmt: skip

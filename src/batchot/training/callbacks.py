@@ -10,18 +10,21 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, Checkpoint, TQDMProgressBar, WeightAveraging
+from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch import Tensor
 
 from batchot.errors import RunInterrupted
-from batchot.files import RunFolder, write_csv, write_json
+from batchot.files import RunFolder, write_atomically, write_csv, write_json
 from batchot.ranks import on_any, rank_count, this_rank
+from batchot.towers.saved import with_present_names
 from batchot.training.learner import Learner
-from batchot.training.plan_history import plan_row
+from batchot.training.losses import plan_row
 
 
 @dataclass(frozen=True)
@@ -117,17 +120,14 @@ class History(Callback):
         scores, plan = pl_module.scores, pl_module.plan
         measured = {} if scores is None else dataclasses.asdict(scores)
         names = ("map", "nn", "ft", "st", "e", "dcg", "accuracy", "accuracy_by", "knn_accuracy")
+        of_plan = ("violated_mass", "effective_pairs", "marginal_error", "positive_mass", "gradient")
         row = Row(
             epoch=epoch,
             seconds=round(self.seconds(), 3),
             loss=float(self.loss_sum) / max(1, self.batches),
-            violated_mass=None if plan is None else plan.violated_mass,
-            effective_pairs=None if plan is None else plan.effective_pairs,
-            marginal_error=None if plan is None else plan.marginal_error,
             seed=pl_module.recipe.seed,
-            positive_mass=None if plan is None else plan.positive_mass,
-            gradient=None if plan is None else plan.gradient,
             **{name: measured.get(name) for name in names},
+            **{name: getattr(plan, name, None) for name in of_plan},  # None without a plan
         )
         pl_module.scores, pl_module.plan = None, None
         self.loss_sum.zero_()
@@ -313,3 +313,17 @@ class Progress(TQDMProgressBar):
             left = (time.monotonic() - began) * (total - trainer.global_step) / done
             shown["left"] = str(timedelta(seconds=round(left)))
         return shown
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Lightning's checkpoint files, flushed to the disk before they take the place of the previous ones."""
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None
+    ) -> None:
+        """Write a checkpoint; a full disk leaves the previous one good."""
+        write_atomically(Path(path), lambda file: torch.save(checkpoint, file))
+
+    def load_checkpoint(self, *where: Any, **how: Any) -> dict[str, Any]:
+        """Read a checkpoint of this version or of an older one."""
+        return with_present_names(super().load_checkpoint(*where, **how))

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from batchot.data import (
     BalancedBatches,
     BatchSampler,
+    EvaluationBatches,
+    Normalization,
     PairedTrainingBatches,
     PlainBatches,
     Preparation,
@@ -20,11 +24,15 @@ from batchot.data import (
     Splits,
     TrainingBatches,
 )
+from batchot.data.augment.images import Splat
 from batchot.data.batches.loader import ResumableBatches, sources_of
 from batchot.data.batches.paired import PairedBatches, pair_classes
 from batchot.data.samples import Share
+from batchot.models.efficientnet_lite import EfficientNetLite
 from batchot.ranks import rank_count, this_rank
-from batchot.towers.spec import ONLY
+from batchot.towers.features import Extractor, Features, OneForm, for_inference, identity_of, keep_features
+from batchot.towers.spec import ONLY, TowerSpec
+from batchot.towers.tower import Tower, backbone_of, channels_last, replace_backbone
 from batchot.training.inputs import (
     all_of,
     collection_of,
@@ -35,7 +43,7 @@ from batchot.training.inputs import (
     prepare,
     view_folder,
 )
-from batchot.training.recipe import Recipe, RecipeError
+from batchot.training.recipe import BatchSettings, Recipe, RecipeError
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,11 +165,7 @@ def load_tower(
 
 
 def _line_drawings(
-    recipe: Recipe,
-    tower: Recipe,
-    data_root: Path | None,
-    tell: Callable[[str], None],
-    progress: bool,
+    recipe: Recipe, tower: Recipe, data_root: Path | None, tell: Callable[[str], None], progress: bool
 ) -> Splits[Any]:
     from batchot.data.line_drawings import load_line_drawings
     from batchot.data.sets.quickdraw import Hand
@@ -258,3 +262,80 @@ def training_batches(
         return PairedTrainingBatches(train, sampler, prepare, seed=seed, share=Share(rank, ranks))
     share = Share(rank, ranks, halves=recipe.loss.against == "halves")
     return _OneTower(train[recipe.query], sampler, prepare[recipe.query], seed=seed, share=share)  # type: ignore[return-value]
+
+
+def keep(
+    network: Tower,
+    recipe: Recipe,
+    preparation: Preparation,
+    samples: Samples,
+    *,
+    training: bool,
+    tell: Callable[[str], None] = lambda text: None,
+    progress: bool = False,
+) -> Features:
+    """Give the features of samples by the backbone of a network, made once and kept on disk."""
+    cut = recipe.model.frozen_layers
+    whole = copy.copy(network)  # the same pooling, head and mirror, but another backbone
+    whole._modules = {**network._modules, "embedder": copy.deepcopy(network.embedder)}
+    replace_backbone(whole, lambda backbone: _below_cut(for_inference(backbone), cut))
+    whole.eval()
+    whole.kept = False
+    splat, pixels = preparation.projection, preparation.normalization
+    layers = "" if cut is None else f" layers {cut}"
+    pair = None if pixels is None else (pixels.mean, pixels.std)
+    looks = f"{splat} {pair} {recipe.model.channels_apart}{layers}"
+    extractor = Extractor(
+        lambda x: whole.view_features(channels_last(x)),
+        whole.mirrored,
+        preparation,
+        next(network.parameters()).device,
+        identity_of(backbone_of(network.embedder.backbone), looks),
+        repr(recipe.augment),
+    )
+    flipped = recipe.evaluation.flip or (training and recipe.augment.flip)
+    variants = recipe.model.kept_variants if training else 0
+    return keep_features(
+        extractor, samples, mirrored=flipped, augmented=variants, tell=tell, progress=progress
+    )
+
+
+def preparation_of(spec: TowerSpec) -> Preparation:
+    """Give what is done to samples before a trained network."""
+    seen = spec.projection
+    return Preparation(
+        Normalization(spec.mean, spec.std) if spec.mean else None,
+        projection=None if seen is None else Splat(seen.cameras, seen.size, seen.radius, seen.margin),
+    )
+
+
+def kept_preparation(recipe: Recipe) -> Preparation:
+    """Give what is done to kept features: for training one form of each sample is drawn, as augmentation."""
+    first = [0, *([1] if recipe.augment.flip else [])]
+    start = 2 if recipe.evaluation.flip or recipe.augment.flip else 1
+    variants = range(start, start + recipe.model.kept_variants)
+    return Preparation(None, OneForm((*first, *variants)))
+
+
+def _below_cut(backbone: nn.Module, cut: int | None) -> nn.Module:
+    return backbone if cut is None or not isinstance(backbone, EfficientNetLite) else _Lower(backbone, cut)
+
+
+class _Lower(nn.Module):
+    """The lower layers of a backbone, whose maps are kept flat."""
+
+    def __init__(self, backbone: EfficientNetLite, n: int) -> None:
+        super().__init__()
+        self.backbone, self.n, self.in_channels = backbone, n, backbone.in_channels
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.backbone.lower(x, self.n).contiguous().flatten(1)
+
+
+def calibration_batches(
+    samples: Samples, preparation: Preparation, batch: BatchSettings, count: int, generator: torch.Generator
+) -> EvaluationBatches:
+    """Draw the batches of training samples for `recalibrate`, the same ones for all epochs."""
+    chosen = torch.randperm(len(samples), generator=generator)[: count * batch.size]
+    share = Share(this_rank(), rank_count())
+    return EvaluationBatches(samples.subset(chosen), preparation, batch.at_once, share)

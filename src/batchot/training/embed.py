@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -16,28 +15,22 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from batchot.data import DataError, Images
+from batchot.data import DataError, Images, Samples
 from batchot.data.sets.pictures import IMAGE_ENDINGS
+from batchot.data.sets.shape_files import ShapeCollection
 from batchot.data.sets.shape_folder import collection_of
 from batchot.data.sets.sketch_image import read_sketch
 from batchot.data.views import Views
 from batchot.device import Device, accelerator_of
 from batchot.errors import RunError
 from batchot.files import write_atomically, write_text
+from batchot.shapes.shape import Up
 from batchot.towers.saved import load_run
+from batchot.training.evaluate import Embedded, embed_samples, gather
 from batchot.training.inputs import renders, view_folder, view_settings
-from batchot.training.learner import gather
+from batchot.training.recipe import Recipe
 from batchot.training.recipes import recipe_of
-from batchot.training.run import embed_samples
-from batchot.workers.pool import EngineError, Lost
-
-if TYPE_CHECKING:
-    from batchot.data import Samples
-    from batchot.data.sets.collection import ShapeCollection
-    from batchot.shapes.shape import Up
-    from batchot.training.recipe import Recipe
-    from batchot.training.scores import Embedded
-    from batchot.workers.pool import Engine
+from batchot.workers.pool import Engine, EngineError, Lost
 
 
 class EmbedSeat:

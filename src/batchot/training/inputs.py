@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -31,13 +31,11 @@ from batchot.data.batches.paired import class_key, closest, relabelled, renamed
 from batchot.data.batches.samplers import generator_for
 from batchot.data.sets.places import cache_folder
 from batchot.data.sets.quickdraw import Hand, load_quickdraw
-from batchot.data.sets.shape_files import shorten
+from batchot.data.sets.shape_files import ShapeCollection, shorten
 from batchot.named import is_own, own
 from batchot.towers.saved import read_saved, trained_run
 from batchot.training.recipe import Recipe, RecipeError
-
-if TYPE_CHECKING:
-    from batchot.data.sets.collection import ShapeCollection
+from batchot.training.settings import same_named
 
 Tell = Callable[[str], None]
 
@@ -393,14 +391,7 @@ def view_settings(recipe: Recipe) -> Any:
     """Give from where and how the shapes of a recipe are rendered: a `ViewSettings`."""
     from batchot.shapes.views.settings import ViewSettings
 
-    settings = recipe.shapes
-    return ViewSettings(
-        cameras=settings.cameras,
-        size=settings.size,
-        channels=settings.channels,
-        antialias=settings.antialias,
-        up=settings.up,
-    )
+    return ViewSettings(**same_named(ViewSettings, recipe.shapes))
 
 
 def view_folder() -> Path:
@@ -452,9 +443,8 @@ def prepare(recipe: Recipe, splits: Splits[Any]) -> Preparation:
     if recipe.model.name in ("pointnet", "dgcnn"):
         normalization = None
     elif (run := trained_run(recipe.model.pretrained)) is not None:
-        seen = next(
-            iter(read_saved(run, "last").spec.towers.values())
-        )  # it sees as the run saw that it begins from
+        # it sees as the run saw that it begins from
+        seen = next(iter(read_saved(run, "last").spec.towers.values()))
         normalization = Normalization(seen.mean, seen.std)
     elif recipe.model.pretrained != "none":
         # pretrained backbones take pixels in 0 .. 1 and normalise them as their weights want it
@@ -479,19 +469,8 @@ def _augmentation(
     if augment.shift >= side:
         raise RecipeError(f"augment.shift: {augment.shift} is not allowed; the images are {side} pixels wide")
     if recipe.data.drawn:
-        return SketchAugmentation(
-            turn=augment.turn,
-            flip=augment.flip,
-            shift=augment.shift,
-            scale=augment.scale,
-            thickness=augment.thickness,
-            elastic=augment.elastic,
-            tremor=augment.tremor,
-            stretch=augment.stretch,
-            rotations=augment.rotations,
-            gaps=augment.gaps,
-            gap_size=_GAP * recipe.data.sketch_size,
-        )
+        changes = same_named(SketchAugmentation, augment)
+        return SketchAugmentation(**changes, gap_size=_GAP * recipe.data.sketch_size)
     if not recipe.data.shapes:
         return Augmentation(augment.flip, augment.shift, augment.padding, augment.cutout)
     from batchot.shapes.render.cameras import make_cameras, mirror_order

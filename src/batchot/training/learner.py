@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -17,17 +19,13 @@ from batchot.losses.gradient_cache import forward_in_parts
 from batchot.ranks import of_all, on_first, rank_count, sizes_of_all
 from batchot.towers.embedder import Embedder, Outputs
 from batchot.towers.spec import Samples
-from batchot.training.calibrate import recalibrate
-from batchot.training.losses import Objective, normalizes
-from batchot.training.network import make_network
+from batchot.training.evaluate import Embedded, Parts, Scores, gather, score
+from batchot.training.losses import Objective, looked_at, normalizes
+from batchot.training.network import make_network, recalibrate
 from batchot.training.optimisers import make_optimiser, make_schedule
-from batchot.training.plan_history import looked_at
 from batchot.training.recipe import Recipe
-from batchot.training.scores import Embedded, Scores, score
 
-Parts = list[tuple[Tensor, Tensor | None, Tensor]]  # embeddings, logits and labels of batches
-
-
+_LOGGED = ("violated_mass", "violated_pairs", "positive_mass", "effective_pairs", "marginal_error")
 TowerBatches = dict[str, tuple[Tensor, Tensor]]  # samples and labels of each tower
 
 
@@ -54,9 +52,7 @@ class Learner(LightningModule):
         self.network.spec = replace(self.network.spec, normalized=normalizes(self.objective.metric))
         self.scores: Scores | None = None  # of the epoch that was evaluated last
         self.queries: Embedded | None = None  # of that epoch
-        self.gallery: Embedded | None = (
-            None  # None with one tower: the queries are looked for among themselves
-        )
+        self.gallery: Embedded | None = None  # None with one tower: queries are looked for among themselves
         self.calibration: dict[str, EvaluationBatches] = {}  # training samples for batch normalisation
         self.plan: PlanReport | None = None  # of the last batch of an epoch
         self.plans: list[tuple[int, PlanReport]] = []  # of a step (from 1) that is looked at
@@ -111,24 +107,24 @@ class Learner(LightningModule):
             name: self.run_network(name, x, chunk=self.recipe.towers[name].batch.chunk)
             for name, (x, _) in batch.items()
         }
+        where = f"epoch {self.current_epoch + 1}, batch {batch_idx + 1}"
         try:
-            loss = self.loss(outputs, labels)
+            with torch.autocast(self.device.type, enabled=False):
+                loss: Tensor = self.objective(outputs, labels)
         except ValueError as error:  # the loss refuses embeddings that are not finite or too far apart
             finite = all(bool(torch.isfinite(out.embeddings).all()) for out in outputs.values())
             kind = RunError if finite and "diverged" not in str(error) else Diverged
-            raise kind(f"{self.where(batch_idx)}: {error}") from error
-        self.check_finite(loss, batch_idx)
+            raise kind(f"{where}: {error}") from error
+        if not bool(torch.isfinite(loss)):
+            raise Diverged(
+                f"{where}: the loss is {float(loss)}: training diverged. "
+                "Lower optim.lr, set optim.clip=1, or set loss.normalize=true."
+            )
         self.log("train/loss", loss, batch_size=len(labels[self.recipe.query]))
         last = batch_idx == self.steps_per_epoch - 1
         if last or (not self.recipe.several and looked_at(self.global_step + 1)):
             self._report_plans({n: (out.embeddings.detach(), labels[n]) for n, out in outputs.items()}, last)
         return loss
-
-    def loss(self, outputs: Mapping[str, Outputs], labels: Mapping[str, Tensor]) -> Tensor:
-        """Metric loss and, with a classifier, cross-entropy: shape ()."""
-        with torch.autocast(self.device.type, enabled=False):
-            value: Tensor = self.objective(outputs, labels)
-            return value
 
     def _report_plans(self, embedded: TowerBatches, last: bool) -> None:
         several, main = self.recipe.several, f"{self.recipe.query}/{self.recipe.target}"
@@ -136,7 +132,10 @@ class Learner(LightningModule):
             if not several:
                 self.plans.append((self.global_step + 1, plan))
             if last:
-                self.show_plan(plan, f"plan {name.replace('/', '-')}".rstrip())
+                prefix = f"plan {name.replace('/', '-')}".rstrip()
+                told = {f"{prefix}/{measure}": getattr(plan, measure) for measure in _LOGGED}
+                # of its plan, not its samples
+                self.log_dict(told, on_step=False, on_epoch=True, batch_size=1)
                 self.plan = plan if not several or name == main else self.plan
 
     def on_validation_epoch_start(self) -> None:
@@ -183,39 +182,89 @@ class Learner(LightningModule):
         """Put what `load_run` needs beside the weights."""
         checkpoint["spec"] = self.network.spec.to_json()
 
-    def check_finite(self, loss: Tensor, batch_idx: int) -> None:
-        """Stop the run where training has diverged."""
-        if not bool(torch.isfinite(loss)):
-            raise Diverged(
-                f"{self.where(batch_idx)}: the loss is {float(loss)}: training diverged. "
-                "Lower optim.lr, set optim.clip=1, or set loss.normalize=true."
+
+@contextmanager
+def memory_errors_explained(learner: Learner) -> Iterator[None]:
+    """Turn an error of PyTorch's or NumPy's allocator into one that says what to turn down."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise RunError(advice(learner.recipe, learner.training, error)) from error
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Say whether an error is that of an allocator: PyTorch's on a GPU or a CPU, or Python's."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    # On a CPU PyTorch has no class of its own for it.
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+
+
+def advice(recipe: Recipe, training: bool, error: BaseException) -> str:
+    """Give the whole message."""
+    where = "the GPU" if isinstance(error, torch.OutOfMemoryError) else "this machine"
+    lines = [
+        f"{where} is out of memory in {'training' if training else 'the evaluation of an epoch'}"
+        f"{_tried(error)}. Turn down one of these:"
+    ]
+    for name, tower in recipe.parts.items():
+        for setting, effect in (_training if training else _evaluation)(tower):
+            of_tower = recipe.several and not setting.startswith(("precision", "evaluation"))
+            line = f"  {f'{name}.' if of_tower else ''}{setting}"
+            lines += [f"{line}: {effect}"] if f"{line}: {effect}" not in lines else []
+    return "\n".join(lines)
+
+
+def _training(recipe: Recipe) -> list[tuple[str, str]]:
+    batch, options = recipe.batch, []
+    if (smaller := batch.at_once // 4) > 2:
+        now = f"now {batch.chunk}" if batch.chunk else "now the whole batch"
+        options.append(
+            (
+                f"batch.chunk={smaller}",
+                f"samples in the network at once, {now}; the loss is that of the batch",
             )
-
-    def where(self, batch_idx: int) -> str:
-        """Say at which batch the run is."""
-        return f"epoch {self.current_epoch + 1}, batch {batch_idx + 1}"
-
-    def show_plan(self, plan: PlanReport, prefix: str = "plan") -> None:
-        """Log what a plan does."""
-        self.log_dict(
-            {
-                f"{prefix}/violated_mass": plan.violated_mass,
-                f"{prefix}/violated_pairs": plan.violated_pairs,
-                f"{prefix}/positive_mass": plan.positive_mass,
-                f"{prefix}/effective_pairs": plan.effective_pairs,
-                f"{prefix}/marginal_error": plan.marginal_error,
-            },
-            on_step=False,
-            on_epoch=True,
-            batch_size=1,  # of a batch's plan, not of its samples
         )
+    if recipe.precision == "32":
+        options.append(("precision=bf16", "halves most activations; now 32"))
+    options.append((f"batch.size={max(2, batch.size // 2)}", f"samples a batch, now {batch.size}"))
+    return [*options, *_samples(recipe)]
 
 
-def gather(parts: Parts) -> Embedded:
-    """Join the batches of an evaluation."""
-    logits = [part[1] for part in parts if part[1] is not None]
-    return Embedded(
-        torch.cat([part[0] for part in parts]),
-        torch.cat(logits) if logits else None,
-        torch.cat([part[2] for part in parts]),
-    )
+def _evaluation(recipe: Recipe) -> list[tuple[str, str]]:
+    settings = recipe.evaluation
+    options = [
+        (
+            f"evaluation.batch={max(1, settings.batch // 4)}",
+            f"samples embedded at once, now {settings.batch}",
+        ),
+        (
+            f"evaluation.train_samples={max(2, settings.train_samples // 4)}",
+            f"training samples that classify, now {settings.train_samples}",
+        ),
+    ]
+    return [*options, *_samples(recipe)]
+
+
+def _samples(recipe: Recipe) -> list[tuple[str, str]]:
+    """Settings that make each sample smaller."""
+    if recipe.model.name == "mvcnn":
+        size = recipe.shapes.size
+        return [(f"shapes.size={max(8, size // 2)}", f"pixels a side of a view, now {size}")]
+    if recipe.model.name in ("pointnet", "dgcnn"):
+        points = recipe.shapes.points
+        return [(f"shapes.points={max(1, points // 2)}", f"points a cloud, now {points}")]
+    if (recipe.data.name == "folder" or recipe.data.drawn) and recipe.data.image_size is not None:
+        size = recipe.data.image_size
+        return [(f"data.image_size={max(4, size // 2)}", f"pixels a side of an image, now {size}")]
+    return []
+
+
+def _tried(error: BaseException) -> str:
+    """What was asked for, where the allocator says so."""
+    if found := re.search(r"ried to allocate (\d+) bytes", str(error)):
+        return f" (asked for {int(found[1]) / 2**30:,.2f} GiB)"
+    found = re.search(r"(?:ried to|Unable to) allocate ([\d.]+ [KMGTPE]?i?B)", str(error))
+    return f" (asked for {found[1]})" if found else ""

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import csv
+import dataclasses
 import inspect
 from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 from torch import Tensor, nn
 
+from batchot.errors import RunError
 from batchot.losses import (
     BatchOTLoss,
     BatchOTSettings,
     CrossModal,
     CrossModalBatchOTLoss,
+    PlanHistogram,
     PlanReport,
     plan_report,
 )
@@ -22,7 +27,7 @@ from batchot.named import import_own, is_own, own
 from batchot.ranks import rank_count, rows_of_all
 from batchot.towers.embedder import Outputs
 from batchot.training.recipe import LOSSES, LossSettings, Recipe, RecipeError
-from batchot.training.settings import suggestion
+from batchot.training.settings import same_named, suggestion
 
 
 def _batch_ot(settings: LossSettings, n_classes: int, embedding_dim: int) -> nn.Module:
@@ -36,17 +41,8 @@ def _batch_ot(settings: LossSettings, n_classes: int, embedding_dim: int) -> nn.
 
 def batch_ot_settings(settings: LossSettings) -> BatchOTSettings:
     """Give the options of the transport loss, or of its uniform plan, that a recipe names."""
-    return BatchOTSettings(
-        margin=settings.margin,
-        pos_margin=settings.pos_margin,
-        gamma=settings.gamma,
-        lam=settings.lam,
-        normalize=settings.normalize,
-        plan="uniform" if settings.name == "uniform" else "transport",
-        grad=settings.grad,
-        distance_power=settings.distance_power,
-        power=settings.power,
-    )
+    plan: Literal["transport", "uniform"] = "uniform" if settings.name == "uniform" else "transport"
+    return BatchOTSettings(**same_named(BatchOTSettings, settings), plan=plan)
 
 
 def transport_settings(settings: LossSettings) -> BatchOTSettings | None:
@@ -179,9 +175,8 @@ class Objective(nn.Module):
         loss = next(iter(outputs.values())).embeddings.new_zeros(())
         if settings.weight > 0:
             embedded = {name: (out.embeddings, labels[name]) for name, out in outputs.items()}
-            if (
-                self.several
-            ):  # every rank computes the terms of the whole batches; embeddings and labels are sent
+            # every rank computes the terms of the whole batches; embeddings and labels are sent
+            if self.several:
                 embedded = self.of_all_ranks(embedded)
             loss = loss + settings.weight * self.metric(embedded)
         if settings.cross_entropy_weight > 0:
@@ -200,9 +195,7 @@ class Objective(nn.Module):
         return {}
 
     @staticmethod
-    def of_all_ranks(
-        embedded: Mapping[str, tuple[Tensor, Tensor]],
-    ) -> dict[str, tuple[Tensor, Tensor]]:
+    def of_all_ranks(embedded: Mapping[str, tuple[Tensor, Tensor]]) -> dict[str, tuple[Tensor, Tensor]]:
         """Give embeddings and labels of whole batches."""
         return {name: (rows_of_all(x), rows_of_all(y)) for name, (x, y) in embedded.items()}
 
@@ -218,3 +211,47 @@ def _metric(recipe: Recipe, n_classes: int) -> nn.Module:
             batch_ot_settings(settings), within, across, four_terms=together.four_terms
         )
     return CrossModal(make_loss(settings, n_classes, width), within, across, four_terms=together.four_terms)
+
+
+PARTS = tuple(field.name for field in dataclasses.fields(PlanHistogram))
+_NUMBERS = tuple(field.name for field in dataclasses.fields(PlanReport) if field.name != "histogram")
+
+# by column; "step", "epoch", numbers of the report, and PART_KK of the histogram
+PlanRow = Mapping[str, float | None]
+
+
+def looked_at(step: int) -> bool:
+    """Say whether the plan of a step (from 1) is written down: 1, 2, 5, 10, 20, 50, ..., as the first ones change
+    most."""
+    digits = str(step).rstrip("0")
+    return digits in ("1", "2", "5")
+
+
+def plan_row(step: int, steps_per_epoch: int, plan: PlanReport) -> dict[str, float | None]:
+    """Give a line of plan.csv."""
+    row: dict[str, float | None] = {"step": step, "epoch": round(step / steps_per_epoch, 6)}
+    row |= {name: getattr(plan, name) for name in _NUMBERS}
+    for part in PARTS:
+        shares = getattr(plan.histogram, part)
+        row |= {f"{part}_{k:02d}": round(share, 9) for k, share in enumerate(shares)}
+    return row
+
+
+def read_plans(path: Path) -> tuple[PlanRow, ...]:
+    """Read plan.csv."""
+    if not path.is_file():
+        return ()
+    rows = []
+    with path.open(newline="", encoding="utf-8") as file:
+        for number, cells in enumerate(csv.DictReader(file), start=2):
+            try:
+                rows.append({name: float(text) if text else None for name, text in cells.items()})
+            except (ValueError, TypeError) as error:
+                raise RunError(f"{path}, line {number}: {error}; the file was changed or damaged") from error
+    return tuple(rows)
+
+
+def histogram_of(row: PlanRow, part: str) -> list[float]:
+    """Give one part of the histogram of a line, from the hardest bin to the easiest."""
+    names = sorted(name for name in row if name.startswith(f"{part}_") and name[-2:].isdigit())
+    return [row[name] or 0.0 for name in names]

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import torch
-from torch import nn
+import torch.distributed as dist
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from batchot.data import Preparation
 from batchot.models import BackboneError
 from batchot.models.backbones import make_backbone
 from batchot.models.efficientnet_lite import EfficientNetLite
+from batchot.models.layers import local_statistics
 from batchot.named import import_own, is_own, own
+from batchot.ranks import rank_count
 from batchot.towers.embedder import Embedder
 from batchot.towers.saved import read_saved, trained_run
 from batchot.towers.spec import ONLY, Samples, describe
@@ -106,3 +109,52 @@ def check_pretrained(recipe: Recipe) -> None:
         alone = f"{recipe.name}-scratch"
         instead = f", or train the recipe {alone}" if alone in recipe_names() else ""
         raise RecipeError(f"model.backbone: {error}{instead}") from error
+
+
+@torch.no_grad()
+def recalibrate(network: nn.Module, batches: Iterable[tuple[nn.Module, Tensor]]) -> None:
+    """Replace the running means and variances by those of some batches under the present weights."""
+    norms = [
+        module
+        for module in network.modules()
+        if isinstance(module, _BatchNorm)
+        and module.track_running_stats
+        and (module.weight is None or module.weight.requires_grad)  # frozen ones keep their statistics
+    ]
+    if not norms:
+        return
+    before = [(norm.training, norm.momentum) for norm in norms]
+    try:
+        for norm in norms:
+            norm.train()
+            norm.momentum = None  # PyTorch's word for a plain mean over the batches
+            norm.reset_running_stats()
+        with local_statistics(network):
+            for tower, batch in batches:
+                tower(batch)
+        if rank_count() > 1:
+            _average(norms)
+    finally:
+        for norm, (training, momentum) in zip(norms, before, strict=True):
+            norm.train(training)
+            norm.momentum = momentum
+
+
+def _average(norms: list[_BatchNorm]) -> None:
+    """Take the mean over the batches of all ranks."""
+    done: set[int] = set()  # towers may share their statistics
+    for norm in norms:
+        mean, variance, batches = norm.running_mean, norm.running_var, norm.num_batches_tracked
+        assert mean is not None
+        assert variance is not None
+        assert batches is not None
+        if id(mean) in done:
+            continue
+        done.add(id(mean))
+        both = torch.cat(
+            [torch.stack([mean, variance]).double().flatten() * batches, batches.double().view(1)]
+        )
+        dist.all_reduce(both)
+        means = (both[:-1] / both[-1]).view(2, -1).to(mean.dtype)
+        mean.copy_(means[0])
+        variance.copy_(means[1])

@@ -161,15 +161,9 @@ CHUNKS = Where("batches that are larger than a chunk", lambda r: r.batch.chunk <
 
 SKETCH_SOURCES = ("drawn", "quickdraw", "lines")
 SHAPE_SETS = (
-    "modelnet40",
-    "modelnet10",
-    "psb",
-    "shape-folder",
-    "library",
-    "shrec13-shapes",
-    "shrec14-shapes",
+    "modelnet40", "modelnet10", "psb", "shape-folder", "library", "shrec13-shapes", "shrec14-shapes",
     "shards",
-)
+)  # fmt: skip
 if TYPE_CHECKING:
     DataName: TypeAlias = str
 else:
@@ -315,18 +309,9 @@ class ShapeSettings:
     split_seed: int = used(DIVIDED, 0)
 
     def __post_init__(self) -> None:
-        in_range(
-            self,
-            "shapes",
-            size="between 8 and 1024 pixels",
-            antialias="between 1 and 4",
-            radius="> 0 pixels",
-            margin=">= 0",
-            points=">= 1",
-            tolerance="between 1e-6 and 1",
-            min_class=">= 1",
-            split_seed=">= 0",
-        )
+        counts = {"points": ">= 1", "min_class": ">= 1", "split_seed": ">= 0", "antialias": "between 1 and 4"}
+        lengths = {"size": "between 8 and 1024 pixels", "radius": "> 0 pixels", "margin": ">= 0"}
+        in_range(self, "shapes", **counts, **lengths, tolerance="between 1e-6 and 1")
         several = len(self.channels) >= 1 and len(set(self.channels)) == len(self.channels)
         require(several, "shapes.channels", self.channels, "one or more, each once")
         require(0 < self.test_fraction < 1, "shapes.test_fraction", self.test_fraction, "between 0 and 1")
@@ -534,20 +519,10 @@ class LossSettings:
 
     def __post_init__(self) -> None:
         require_name("loss.name", self.name, tuple(LOSSES))
-        in_range(
-            self,
-            "loss",
-            margin="> 0",
-            pos_margin=">= 0",
-            gamma="> 0",
-            lam="between 0 and 10,000",
-            lam_warmup="in [0, 1]",
-            anchors="in [0, 1]",
-            weight=">= 0",
-            cross_entropy_weight=">= 0",
-            label_smoothing="in [0, 1)",
-            head_scale="> 0",
-        )
+        positive = dict.fromkeys(("margin", "gamma", "head_scale"), "> 0")
+        others = dict.fromkeys(("pos_margin", "weight", "cross_entropy_weight"), ">= 0")
+        shares = {"lam_warmup": "in [0, 1]", "anchors": "in [0, 1]", "label_smoothing": "in [0, 1)"}
+        in_range(self, "loss", **positive, **others, **shares, lam="between 0 and 10,000")
         farthest = 4.0 if self.distance_power == 2 else 2.0
         require(
             not self.of_transport or not self.normalize or self.margin <= farthest,
@@ -614,22 +589,11 @@ class OptimSettings:
     ema: float = 0.0
 
     def __post_init__(self) -> None:
-        in_range(
-            self,
-            "optim",
-            lr="> 0",
-            momentum="in [0, 1)",
-            weight_decay=">= 0",
-            muon_lr="> 0",
-            loss_lr_factor="> 0",
-            warmup="in [0, 1)",
-            final="in [0, 1]",
-            decay="in (0, 1]",
-            backbone_lr="> 0",
-            layer_decay="in (0, 1]",
-            clip=">= 0",
-            ema="in [0, 1)",
-        )
+        rates = dict.fromkeys(("lr", "muon_lr", "loss_lr_factor", "backbone_lr"), "> 0")
+        shares = dict.fromkeys(("momentum", "warmup", "ema"), "in [0, 1)")
+        decays = dict.fromkeys(("decay", "layer_decay"), "in (0, 1]")
+        others = {"weight_decay": ">= 0", "clip": ">= 0", "final": "in [0, 1]"}
+        in_range(self, "optim", **rates, **shares, **decays, **others)
         require(
             not self.nesterov or (self.name == "sgd" and self.momentum > 0),
             "optim.nesterov",
@@ -791,7 +755,10 @@ class Recipe:
     @property
     def parts(self) -> dict[str, Recipe]:
         """The recipe of each tower, as if there were no other."""
-        return {name: _alone(self, tower) if self.several else self for name, tower in self.towers.items()}
+        if not self.several:
+            return {self.query: self}
+        alone = TogetherSettings()
+        return {name: replace(self, towers={ONLY: t}, together=alone) for name, t in self.towers.items()}
 
     @property
     def data(self) -> DataSettings:
@@ -817,10 +784,6 @@ class Recipe:
     def batch(self) -> BatchSettings:
         """How batches of the first tower are drawn."""
         return self.towers[self.query].batch
-
-
-def _alone(recipe: Recipe, tower: TowerRecipe) -> Recipe:
-    return replace(recipe, towers={ONLY: tower}, together=TogetherSettings())
 
 
 def _check_together(recipe: Recipe) -> None:

@@ -84,13 +84,7 @@ def _read(recipe: str) -> tuple[str, dict[str, Any]]:
 
 
 def make_recipe(raw: Mapping[str, Any], source: str, overrides: Sequence[tuple[str, str]] = ()) -> Recipe:
-    """Make a recipe of nested values, as `to_mapping` gives them.
-
-    Args:
-        raw: nested values; what stands outside ``towers`` holds for every tower, and without it there is one tower
-        source: what they are called in messages
-        overrides: of settings, see `load_recipe`
-    """
+    """Make a recipe of nested values; what stands outside ``towers`` holds for every tower."""
     towers = raw.get("towers", {ONLY: {}})
     if not isinstance(towers, dict) or not towers or not all(isinstance(t, dict) for t in towers.values()):
         raise RecipeError(f"{source}: towers must hold a group of settings for each tower, not {towers!r}")
@@ -258,11 +252,7 @@ def _nested(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def to_mapping(recipe: Recipe) -> dict[str, Any]:
-    """Give a recipe as nested plain values, as YAML writes them (tuples become lists).
-
-    >>> to_mapping(load_recipe("digits"))["data"]["name"]
-    'digits'
-    """
+    """Give a recipe as nested plain values, as YAML writes them (tuples become lists)."""
     values = plain_mapping(recipe)
     together = values.pop("together")
     if not recipe.several:
@@ -278,16 +268,7 @@ def to_mapping(recipe: Recipe) -> dict[str, Any]:
 
 
 def head_recipe(recipe: Recipe) -> Recipe:
-    """Give the recipe of the run of the head, which comes before the whole network is trained.
-
-    Raises:
-        RecipeError: `first` names no setting, or its value is not allowed
-
-    >>> from dataclasses import replace
-    >>> whole = replace(load_recipe("digits"), first={"epochs": 2})
-    >>> head_recipe(whole).epochs
-    2
-    """
+    """Give the recipe of the run of the head, which comes before the whole network is trained."""
     values = to_mapping(recipe)
     towers = list(values.get("towers", {"": values}).values())
     for name, value in values.pop("first").items():
@@ -313,11 +294,7 @@ def recipe_of(path: str | Path) -> Recipe:
 
 
 def first_difference(a: Recipe, b: Recipe) -> tuple[str, Any, Any] | None:
-    """Give the first setting in which two recipes differ, with both values.
-
-    >>> first_difference(load_recipe("mnist"), load_recipe("mnist", [("loss.lam", "3")]))[0]
-    'loss.lam'
-    """
+    """Give the first setting in which two recipes differ, with both values."""
     left, right = leaves(to_mapping(a)), leaves(to_mapping(b))
     for key in [*left, *(key for key in right if key not in left)]:
         here, there = left.get(key, "not there"), right.get(key, "not there")

@@ -18,9 +18,8 @@ import torch
 import yaml
 from lightning.pytorch import Trainer, seed_everything
 from lightning.pytorch.loggers import TensorBoardLogger
-from torch import Tensor
 
-from batchot.data import EvaluationBatches, Samples, Splits
+from batchot.data import EvaluationBatches, Splits
 from batchot.data.batches.loader import ResumableBatches
 from batchot.data.batches.samplers import generator_for
 from batchot.data.samples import Share
@@ -29,10 +28,9 @@ from batchot.errors import RunError, RunInterrupted
 from batchot.files import RunFolder, write_text
 from batchot.models.layers import synchronise_dropout, synchronise_norms
 from batchot.ranks import on_first, rank_count, this_rank
-from batchot.towers.embedder import Embedder, Outputs
 from batchot.towers.saved import check_weights, load_run, read_checkpoint
-from batchot.training.calibrate import calibration_batches
 from batchot.training.callbacks import (
+    AtomicCheckpointIO,
     Averaging,
     Checkpoints,
     History,
@@ -40,8 +38,16 @@ from batchot.training.callbacks import (
     Row,
     StopRequest,
 )
-from batchot.training.checkpoint import AtomicCheckpointIO
-from batchot.training.data import RunData, load_data, preparations, sampler_of, training_batches
+from batchot.training.data import (
+    RunData,
+    calibration_batches,
+    keep,
+    kept_preparation,
+    load_data,
+    preparations,
+    sampler_of,
+    training_batches,
+)
 from batchot.training.distributed import (
     check_alike,
     described,
@@ -51,17 +57,17 @@ from batchot.training.distributed import (
     together,
     versions,
 )
+from batchot.training.evaluate import Embedded, embed_samples
 from batchot.training.inputs import input_shape, reference_samples
-from batchot.training.kept import keep, kept_preparation, preparation_of
 from batchot.training.launch import check_parts
-from batchot.training.learner import Learner, gather
+from batchot.training.learner import Learner, memory_errors_explained
 from batchot.training.losses import Objective
-from batchot.training.memory import memory_errors_explained
 from batchot.training.network import check_own, check_pretrained, seen_as
 from batchot.training.recipe import Recipe
 from batchot.training.recipes import first_difference, head_recipe, load_recipe, to_mapping
-from batchot.training.scores import Embedded
 from batchot.training.settings import leaves
+
+Evaluation = tuple[EvaluationBatches, EvaluationBatches]  # of queries, and of what they are measured against
 
 
 @dataclass(frozen=True)
@@ -139,35 +145,68 @@ def train(
     how: dict[str, Any] = {"data_root": data_root, "device": device, "command": command, "messages": messages}
     head = head_first(recipe, out, resume, how)
     resume = resume or head is not None
+    reuse_large_blocks()
+    folder, accelerator = RunFolder(out), accelerator_of(device)
+    check_alike(versions() | leaves(to_mapping(recipe)) | {"--device": accelerator, "--resume": resume})
+    check_parts(recipe, rank_count())
+    together(lambda: _check_folder(folder, recipe, resume))
+    if this_rank() > 0:
+        messages = Messages()
 
-    def prepared() -> Job:
+    def prepared() -> tuple[RunData, Learner, ResumableBatches[Any, Any], Evaluation]:
+        seed_everything(recipe.seed, workers=True, verbose=False)
         data = load_data(recipe, data_root, tell=messages.note, progress=messages.bar)
         learner, batches, evaluation = _prepare(recipe, data, messages)
-        begin_from(learner, head)
+        if head is not None:
+            saved = read_checkpoint(head)["state_dict"]
+            check_weights(saved, learner.state_dict(), head)
+            learner.load_state_dict(saved)
+        return data, learner, batches, evaluation
+
+    with quiet():
+        data, learner, batches, evaluation = one_machine_first(prepared)
         several = {**data.train, "queries": data.queries, "gallery": data.gallery}
         sets = several if recipe.several else {"training": data.train[recipe.query], "test": data.queries}
         alike: dict[str, Any] = {}
         for name, samples in sets.items():
             if samples is not None:
                 alike |= described(f"the {name} samples", samples.labels, data.classes)
-        return Job(learner, batches, evaluation, _about(recipe, data, learner), data, alike)
-
-    fitted = fit_run(recipe, out, prepared, data_root, device, resume, command, messages)
-    learner, data = fitted.job.learner, fitted.job.data
+        check_alike(alike)
+        checkpoint = together(lambda: _resumable(folder, learner)) if resume else None
+        if rank_count() > 1:
+            synchronise_norms(learner.network)
+            synchronise_dropout(learner.network)
+            messages.note(f"{rank_count()} processes, each with its part of every batch")
+        where = "the GPU" if accelerator == "cuda" else "the CPU"
+        messages.note(f"{_about(recipe, data, learner)}; training on {where}")
+        if recipe.precision == "auto" and not has_bfloat16(accelerator):
+            messages.note("in float32: this device does not compute in bfloat16")
+        if checkpoint is not None:
+            messages.note(f"resuming from {checkpoint}")
+        if this_rank() == 0 and (not resume or not folder.config.exists()):
+            _write_config(folder, recipe, command, data_root)
+        history, stop = History(folder, messages.epoch), StopRequest()
+        trainer = _trainer(recipe, folder, accelerator, history, stop, messages)
+        with stop.listening(messages.note), memory_errors_explained(learner):
+            try:
+                trainer.fit(learner, batches, list(evaluation), ckpt_path=checkpoint, weights_only=True)
+            except SystemExit as error:  # Lightning's answer to a second Ctrl-C
+                raise KeyboardInterrupt from error
+        history.write()
     queries, gallery = learner.queries, learner.gallery
     if queries is None:  # nothing was evaluated in this session, as the run was finished already
         queries = on_first(lambda: embed_samples(load_run(out), recipe, data.queries, recipe.query))
-        if data.gallery is not None:
-            gallery = on_first(lambda: embed_samples(load_run(out), recipe, data.gallery, recipe.target))
+        if (sought := data.gallery) is not None:
+            gallery = on_first(lambda: embed_samples(load_run(out), recipe, sought, recipe.target))
     return TrainedRun(
-        folder=fitted.folder,
+        folder=folder,
         recipe=recipe,
-        rows=fitted.rows,
+        rows=tuple(history.rows),
         data=data,
         queries=queries.on_cpu(),
         gallery=None if gallery is None else gallery.on_cpu(),
         normalized=learner.network.normalized,
-        waited=fitted.waited,
+        waited=batches.waited / history.here if history.here > 0 else 0.0,
     )
 
 
@@ -187,12 +226,7 @@ def _about(recipe: Recipe, data: RunData, learner: Learner) -> str:
     )
 
 
-def head_first(
-    recipe: Recipe,
-    out: Path,
-    resume: bool,
-    how: dict[str, Any],
-) -> Path | None:
+def head_first(recipe: Recipe, out: Path, resume: bool, how: dict[str, Any]) -> Path | None:
     """Train what follows the backbone first, as a run of its own in the folder ``head`` of the run."""
     if all(tower.model.train != "head-then-all" for tower in recipe.towers.values()):
         return None
@@ -210,85 +244,6 @@ def _is_finished(folder: RunFolder, epochs: int) -> bool:
     if not (folder.metrics.is_file() and folder.last.is_file()):
         return False
     return bool(json.loads(folder.metrics.read_text()).get("epoch") == epochs)
-
-
-def begin_from(learner: Learner, checkpoint: Path | None) -> None:
-    """Give a learner the weights of the run of its head, if there was one."""
-    if checkpoint is not None:
-        saved = read_checkpoint(checkpoint)["state_dict"]
-        check_weights(saved, learner.state_dict(), checkpoint)
-        learner.load_state_dict(saved)
-
-
-@dataclass(frozen=True)
-class Job:
-    """All that a run needs to be fitted."""
-
-    learner: Learner
-    batches: ResumableBatches[Any, Any]
-    evaluation: tuple[EvaluationBatches, EvaluationBatches]
-    about: str  # the data in a line
-    data: Any  # what was loaded
-    alike: dict[str, Any]  # what must be the same on all ranks, by name
-
-
-@dataclass(frozen=True)
-class Fitted:
-    """A run that has been fitted."""
-
-    folder: RunFolder
-    rows: tuple[Row, ...]
-    job: Job
-    waited: float  # share of the training time in this session that was spent waiting for data
-
-
-def fit_run(
-    recipe: Recipe,
-    out: Path,
-    prepared: Callable[[], Job],
-    data_root: Path | None,
-    device: Device,
-    resume: bool,
-    command: str,
-    messages: Messages,
-) -> Fitted:
-    """Fit a run of any kind, from its first batch or its last checkpoint, and keep its history."""
-    reuse_large_blocks()
-    folder = RunFolder(out)
-    accelerator = accelerator_of(device)
-    check_alike(versions() | leaves(to_mapping(recipe)) | {"--device": accelerator, "--resume": resume})
-    check_parts(recipe, rank_count())
-    together(lambda: _check_folder(folder, recipe, resume))
-    if this_rank() > 0:
-        messages = Messages()
-    with quiet():
-
-        def seeded() -> Job:
-            seed_everything(recipe.seed, workers=True, verbose=False)
-            return prepared()
-
-        job = one_machine_first(seeded)
-        check_alike(job.alike)
-        checkpoint = together(lambda: _resumable(folder, job.learner)) if resume else None
-        if rank_count() > 1:
-            synchronise_norms(job.learner.network)
-            synchronise_dropout(job.learner.network)
-            messages.note(f"{rank_count()} processes, each with its part of every batch")
-        messages.note(f"{job.about}; training on {'the GPU' if accelerator == 'cuda' else 'the CPU'}")
-        if recipe.precision == "auto" and not has_bfloat16(accelerator):
-            messages.note("in float32: this device does not compute in bfloat16")
-        if checkpoint is not None:
-            messages.note(f"resuming from {checkpoint}")
-        if this_rank() == 0 and (not resume or not folder.config.exists()):
-            _write_config(folder, recipe, command, data_root)
-        history = History(folder, messages.epoch)
-        stop = StopRequest()
-        trainer = _trainer(recipe, folder, accelerator, history, stop, messages)
-        with stop.listening(messages.note):
-            _fit(trainer, job.learner, job.batches, job.evaluation, checkpoint)
-        history.write()
-        waited = job.batches.waited / history.here if history.here > 0 else 0.0
-    return Fitted(folder, tuple(history.rows), job, waited)
 
 
 def _what(recipe: Recipe) -> str:
@@ -321,7 +276,7 @@ def _check_folder(folder: RunFolder, recipe: Recipe, resume: bool) -> None:
 
 def _prepare(
     recipe: Recipe, data: RunData, messages: Messages
-) -> tuple[Learner, ResumableBatches[Any, Any], tuple[EvaluationBatches, EvaluationBatches]]:
+) -> tuple[Learner, ResumableBatches[Any, Any], Evaluation]:
     prepare, sampler = preparations(recipe, data), sampler_of(recipe, data)
     seen = {
         name: seen_as(input_shape(prepare[name], part), prepare[name]) for name, part in data.train.items()
@@ -330,14 +285,8 @@ def _prepare(
     train, queries, gallery = dict(data.train), data.queries, data.gallery
     for name, part in recipe.parts.items():
         if part.model.train == "head":
-            kept = partial(
-                keep,
-                learner.network.tower(name),
-                part,
-                prepare[name],
-                tell=messages.note,
-                progress=messages.bar,
-            )
+            model, tell, progress = learner.network.tower(name), messages.note, messages.bar
+            kept = partial(keep, model, part, prepare[name], tell=tell, progress=progress)
             train[name] = kept(train[name], training=True)
             if name == recipe.query:
                 queries = kept(queries, training=False)
@@ -427,42 +376,6 @@ def _trainer(
     )
 
 
-def _fit(
-    trainer: Trainer,
-    learner: Learner,
-    batches: ResumableBatches[Any, Any],
-    evaluation: tuple[EvaluationBatches, EvaluationBatches],
-    checkpoint: Path | None,
-) -> None:
-    try:
-        with memory_errors_explained(learner):
-            trainer.fit(learner, batches, list(evaluation), ckpt_path=checkpoint, weights_only=True)
-    except SystemExit as error:  # Lightning's answer to a second Ctrl-C
-        raise KeyboardInterrupt from error
-
-
-def embed_samples(embedder: Embedder, recipe: Recipe, samples: Samples, tower: str | None = None) -> Embedded:
-    """Embed all samples of a set by a tower of a run."""
-    part, outputs = recipe.parts[tower or recipe.query], partial(embedder.outputs, tower=tower)
-    if part.model.train != "head":
-        return embed_all(outputs, samples, recipe.evaluation.batch)
-    network = embedder.tower(tower)
-    kept = keep(network, part, preparation_of(network.spec), samples, training=False)
-    with network.on_kept_features(part.model.frozen_layers):
-        return embed_all(outputs, kept, recipe.evaluation.batch)
-
-
-@torch.no_grad()
-def embed_all(outputs: Callable[[Tensor], Outputs], samples: Samples, size: int) -> Embedded:
-    """Embed all samples of a set by any network."""
-    parts = []
-    for indices in torch.arange(len(samples)).split(size):
-        out = outputs(samples.batch(indices))
-        logits = None if out.logits is None else out.logits.cpu()
-        parts.append((out.embeddings.cpu(), logits, samples.labels[indices]))
-    return gather(parts)
-
-
 @contextmanager
 def quiet() -> Iterator[None]:
     """Keep Lightning's tips and the warnings that do not concern a run of ours off the screen."""
@@ -493,4 +406,4 @@ def quiet() -> Iterator[None]:
                 logger.setLevel(level)
 
 
-__all__ = ["Messages", "RunInterrupted", "TrainedRun", "embed_samples", "train"]
+__all__ = ["Messages", "RunInterrupted", "TrainedRun", "train"]

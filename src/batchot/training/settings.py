@@ -21,11 +21,7 @@ _ORDER = (
 
 
 def recipe_names() -> tuple[str, ...]:
-    """Give the names of the recipes of the package, sorted.
-
-    >>> "mnist" in recipe_names()
-    True
-    """
+    """Give the names of the recipes of the package, sorted."""
     folder = resources.files("batchot") / "recipes"
     return tuple(sorted(f.name.removesuffix(".yaml") for f in folder.iterdir() if f.name.endswith(".yaml")))
 
@@ -39,21 +35,13 @@ def _hints() -> dict[str, Any]:
 
 @cache
 def sections() -> dict[str, Any]:
-    """Give the groups of settings, by name.
-
-    >>> list(sections())
-    ['data', 'shapes', 'augment', 'model', 'loss', 'batch', 'optim', 'evaluation', 'together']
-    """
+    """Give the groups of settings, by name."""
     return {name: hint for name, hint in _hints().items() if dataclasses.is_dataclass(hint)}
 
 
 @cache
 def setting_types() -> dict[str, Any]:
-    """Give the type of every setting by its dotted name.
-
-    >>> setting_types()["loss.lam"]
-    <class 'float'>
-    """
+    """Give the type of every setting by its dotted name."""
     types: dict[str, Any] = {}
     for name, hint in _hints().items():
         inner = typing.get_type_hints(hint) if name in sections() else {}
@@ -72,11 +60,7 @@ def _places() -> dict[str, Where]:
 
 
 def full_name(setting: str) -> str:
-    """Give the dotted name of a setting, where dashes and the short form of a name are allowed.
-
-    >>> full_name("loss"), full_name("batch.classes-per-batch")
-    ('loss.name', 'batch.classes_per_batch')
-    """
+    """Give the dotted name of a setting, where dashes and the short form of a name are allowed."""
     key, entry = split_entry(setting)
     key = key.replace("-", "_")
     if entry and key in ("loss.options", "first"):
@@ -85,11 +69,7 @@ def full_name(setting: str) -> str:
 
 
 def split_entry(setting: str) -> tuple[str, str]:
-    """Divide the name of an entry of a setting that is a mapping; no entry where it is none.
-
-    >>> split_entry("loss.options.neg_margin"), split_entry("loss.lam")
-    (('loss.options', 'neg_margin'), ('loss.lam', ''))
-    """
+    """Divide the name of an entry of a setting that is a mapping; no entry where it is none."""
     for key, kind in setting_types().items():
         if get_origin(kind) is dict and setting.replace("-", "_").startswith(f"{key}."):
             return key, setting[len(key) + 1 :]
@@ -97,11 +77,7 @@ def split_entry(setting: str) -> tuple[str, str]:
 
 
 def is_setting(setting: str) -> bool:
-    """Say whether a dotted name is a setting of a recipe.
-
-    >>> is_setting("loss.lam"), is_setting("loss.options.neg_margin"), is_setting("lam")
-    (True, True, False)
-    """
+    """Say whether a dotted name is a setting of a recipe."""
     key, entry = split_entry(setting)
     if key == "first" and entry:
         return full_name(entry) in setting_types()
@@ -114,12 +90,7 @@ def is_setting(setting: str) -> bool:
 
 
 def allowed(kind: Any) -> str:
-    """Describe the values that a type admits.
-
-    >>> from typing import Literal
-    >>> allowed(Literal["plain", "balanced"]), allowed(tuple[int, ...]), allowed(int | None)
-    ('plain, balanced', 'a list of whole numbers such as [64,32]', 'a whole number or null')
-    """
+    """Describe the values that a type admits."""
     words = {int: "a whole number", float: "a number", bool: "true or false", str: "text", type(None): "null"}
     if kind in words:
         return words[kind]
@@ -141,11 +112,7 @@ def allowed(kind: Any) -> str:
 
 
 def suggestion(word: str, known: Sequence[str]) -> str:
-    """Give the end of a message about an unknown word: the closest known one, if any is close.
-
-    >>> suggestion("loss.lamda", ["loss.lam", "loss.gamma"])
-    '; did you mean loss.lam?'
-    """
+    """Give the end of a message about an unknown word: the closest known one, if any is close."""
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
     if not close:  # "lam" for "loss.lam"
         last = {k.rsplit(".", 1)[-1]: k for k in reversed(known)}
@@ -165,11 +132,7 @@ def check_effect(changed: Iterable[str], recipes: Sequence[Recipe]) -> None:
 
 
 def settings_help(recipe: Recipe | None = None) -> str:
-    """Describe all settings, two lines each, with the values of a recipe or, where there is none, the defaults.
-
-    >>> "loss.lam = 5.0 (a number)" in settings_help()
-    True
-    """
+    """Describe all settings, two lines each, with the values of a recipe or, where there is none, the defaults."""
     shown = recipe or Recipe("NAME", {ONLY: TowerRecipe(DataSettings("mnist"))})
     hidden = TOWER_SECTIONS if shown.several else () if recipe is None else ("together",)
     lines = _help(shown, [section for section in ("", *sections()) if section not in hidden])
@@ -197,6 +160,11 @@ def _help(recipe: Recipe, only: Sequence[str], prefix: str = "") -> list[str]:
     return lines
 
 
+def same_named(kind: type, settings: Any) -> dict[str, Any]:
+    """Give the fields of a dataclass that settings have under the same names."""
+    return {f.name: getattr(settings, f.name) for f in dataclasses.fields(kind) if hasattr(settings, f.name)}
+
+
 def plain_mapping(recipe: Recipe) -> dict[str, Any]:
     """Give the settings of the first tower and those of all as nested plain values."""
     values = {name: getattr(recipe, name) for name in _ORDER}
@@ -211,11 +179,7 @@ def as_yaml(values: Any) -> Any:
 
 
 def leaves(values: Mapping[str, Any], prefix: str = "", *, known: bool = False) -> dict[str, Any]:
-    """Give nested values by their dotted names; with ``known``, mappings that are a setting stay whole.
-
-    >>> leaves({"epochs": 3, "loss": {"lam": 5.0}})
-    {'epochs': 3, 'loss.lam': 5.0}
-    """
+    """Give nested values by their dotted names; with ``known``, mappings that are a setting stay whole."""
     found: dict[str, Any] = {}
     for key, value in values.items():
         inner = isinstance(value, dict) and not (known and prefix + key in setting_types())

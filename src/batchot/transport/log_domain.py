@@ -20,12 +20,8 @@ _ANNEALING = 4.0  # factor from one lam to the next
 _STAGE_TOLERANCE = 1e-5  # marginal error at which annealing goes on to the next lam
 _SINKHORN_STEPS = 20  # the first stage starts with so many, which Newton's method needs to be near enough
 _NEWTON_SIZE = 2048  # a Newton step solves a system of this size at most
-_FAR = (
-    10.0  # factor between a row's mass and what it should have from which Sinkhorn's step is the longer one
-)
-_LONGEST_STEP = (
-    20.0  # in alpha, as a first try: Newton's step is endless between groups that exchange nothing yet
-)
+_FAR = 10.0  # factor between a row's mass and what it should have, from which Sinkhorn's step is the longer
+_LONGEST_STEP = 20.0  # in alpha, as a first try: Newton's is endless between groups that exchange nothing yet
 _TRIES = 50  # lengths of a Newton step
 _PATIENCE = 50  # steps without a smaller error after which rounding is taken for the reason
 

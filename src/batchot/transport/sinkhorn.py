@@ -3,13 +3,68 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
-from batchot.transport.implicit import differentiable_coupling
 from batchot.transport.log_domain import solve_in_log_domain
-from batchot.transport.plan import Plan
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """A transport plan T between n and m points, or a stack of them.
+
+    T minimises <T, D> - h(T) / lam over T >= 0 with row sums a and column sums b. Every property is computed
+    when it is first asked for; for a stack of problems each is a tensor with one value a problem.
+
+    Example:
+        >>> import torch
+        >>> from batchot import sinkhorn
+        >>> plan = sinkhorn(torch.tensor([[0.0, 1.0], [1.0, 0.0]]), lam=10.0)
+        >>> plan.coupling.round(decimals=3).tolist()
+        [[0.5, 0.0], [0.0, 0.5]]
+        >>> plan.converged
+        True
+    """
+
+    coupling: Tensor  # T, (..., n, m)
+    a: Tensor  # row sums asked for, (..., n)
+    b: Tensor  # column sums asked for, (..., m)
+    lam: float  # weight of the cost against the entropy
+    iterations: int  # steps of the solver, of all its phases together
+    tolerance: float  # marginal error at which the solver was allowed to stop, as a share of the total mass
+
+    @cached_property
+    def marginal_error(self) -> Tensor:
+        """``sum_i |sum_j T_ij - a_i| + sum_j |sum_i T_ij - b_j|``, summed in float64."""
+        T = self.coupling.detach()
+        rows = (T.sum(-1, dtype=torch.float64) - self.a).abs().sum(-1)
+        columns = (T.sum(-2, dtype=torch.float64) - self.b).abs().sum(-1)
+        return rows + columns
+
+    @property
+    def converged(self) -> bool:
+        """Whether the marginal error of every problem of the stack is within the tolerance of its total mass."""
+        return bool((self.marginal_error <= self.tolerance * self.a.sum(-1)).all())
+
+    @cached_property
+    def entropy(self) -> Tensor:
+        """h(T) = -sum_ij T_ij log T_ij, in nats."""
+        return torch.special.entr(self.coupling.detach()).sum((-2, -1), dtype=torch.float64)
+
+    @cached_property
+    def effective_pairs(self) -> Tensor:
+        """exp(h(T)): n m for the uniform plan, n for a permutation of n points."""
+        return self.entropy.exp()
+
+    def transport_cost(self, D: Tensor) -> Tensor:
+        """<T, D> for the ground distance D, (..., n, m)."""
+        return (self.coupling * D).sum((-2, -1))
+
 
 MAX_LAM = 10_000.0
 # Beyond this lam * range the scalings leave the range in which products with the kernel keep their precision.
@@ -256,3 +311,57 @@ def _check(cost: Tensor, lam: float, mask: Tensor | None, max_iterations: int, t
         raise ValueError(
             f"cost is NaN or infinite at index {where}; use mask for pairs that must get no mass."
         )
+
+
+class _ImplicitCoupling(torch.autograd.Function):
+    """T(D): the coupling that was found, with the derivative that the optimality conditions give it."""
+
+    @staticmethod
+    def forward(ctx: Any, D: Tensor, T: Tensor, lam: float) -> Tensor:
+        ctx.save_for_backward(T)
+        ctx.lam = lam
+        ctx.dtype = D.dtype
+        return T.clone()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, G: Tensor) -> tuple[Tensor, None, None]:
+        (T,) = ctx.saved_tensors
+        with torch.autocast(T.device.type, enabled=False):
+            T64, G64 = T.to(torch.float64), G.to(torch.float64)
+            swap = T.shape[-2] > T.shape[-1]  # the system has the size of the rows: take the shorter side
+            if swap:
+                T64, G64 = T64.transpose(-2, -1), G64.transpose(-2, -1)
+            p, q = _adjoint(T64, G64)
+            grad = -ctx.lam * T64 * (G64 - p.unsqueeze(-1) - q.unsqueeze(-2))
+            if swap:
+                grad = grad.transpose(-2, -1)
+        return grad.to(ctx.dtype), None, None
+
+
+def _adjoint(T: Tensor, G: Tensor) -> tuple[Tensor, Tensor]:
+    """(p, q) of the optimality conditions, by Cholesky on the Schur complement of the columns."""
+    W = G * T
+    r, c = T.sum(-1), T.sum(-2)
+    inverse_c = torch.where(c > 0, 1.0 / c, torch.zeros_like(c))
+    rhs = W.sum(-1) - (T @ (W.sum(-2) * inverse_c).unsqueeze(-1)).squeeze(-1)
+    n = r.shape[-1]
+    scale = r.mean(-1).clamp(min=torch.finfo(r.dtype).tiny)[..., None, None]
+    eye = torch.eye(n, dtype=T.dtype, device=T.device)
+    # Singular along (1, .., 1) (T is unchanged by alpha + t, beta - t), hence + scale; along rows without mass and
+    # between groups that exchange none, hence the ridge. The right side has no part there.
+    S = (
+        torch.diag_embed(r)
+        - (T * inverse_c.unsqueeze(-2)) @ T.transpose(-2, -1)
+        + scale
+        + 1e-12 * scale * eye
+    )
+    p = torch.linalg.solve(S, rhs.unsqueeze(-1)).squeeze(-1)
+    q = (W.sum(-2) - (T.transpose(-2, -1) @ p.unsqueeze(-1)).squeeze(-1)) * inverse_c
+    return p, q
+
+
+def differentiable_coupling(D: Tensor, T: Tensor, lam: float) -> Tensor:
+    """T with its derivative with respect to D attached."""
+    coupling: Tensor = _ImplicitCoupling.apply(D, T, lam)
+    return coupling

@@ -18,8 +18,7 @@ from batchot.losses import solve as solving
 from batchot.losses.backends import cpu
 from batchot.losses.backends.cpu import StoredRows, TiledRows
 from batchot.losses.backends.iterate import newton_on_rows, scale
-from batchot.losses.backends.rows import Alone, RowBlock, Weighed
-from batchot.losses.backends.torch_rows import TorchRows
+from batchot.losses.backends.rows import Alone, RowBlock, TorchRows, Weighed
 from batchot.losses.problem import Rows
 from batchot.losses.settings import BatchOTSettings
 

@@ -46,9 +46,8 @@ def flip_and_shift(
         images.reshape(n, c, h * w).gather(2, index.to(images.device).expand(n, c, h * w)).view(n, c, h, w)
     )
     if max_shift and padding == "zeros":
-        inside = ((rows >= 0) & (rows < h))[:, :, None] & ((columns >= 0) & (columns < w))[
-            :, None, :
-        ]  # (n, h, w)
+        # (n, h, w)
+        inside = ((rows >= 0) & (rows < h))[:, :, None] & ((columns >= 0) & (columns < w))[:, None, :]
         moved = moved * inside[:, None].to(images.device)
     return moved
 
@@ -253,12 +252,7 @@ class Splat:
     def __call__(self, points: Tensor) -> Tensor:
         """Views of ``points`` ``(b, p, 3)``, uint8, shape ``(b, v, 1, size, size)``, on the same device."""
         cameras = make_cameras(self.cameras)
-        images = splat_depth(
-            points.cpu().numpy(),
-            cameras.rotations,
-            distance=cameras.distance,
-            extent=cameras.extent * (1 + self.margin),
-            size=self.size,
-            radius=self.radius,
-        )
+        seen = {"distance": cameras.distance, "extent": cameras.extent * (1 + self.margin)}
+        array = points.cpu().numpy()
+        images = splat_depth(array, cameras.rotations, **seen, size=self.size, radius=self.radius)
         return torch.from_numpy(images).unsqueeze(2).to(points.device)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 import torch
 from torch import Tensor
@@ -98,18 +98,7 @@ class SketchAugmentation:
     def __post_init__(self) -> None:
         if not 0 <= self.scale < 1:
             raise ValueError(f"scale must be in [0, 1), got {self.scale}")
-        numbers = (
-            self.turn,
-            self.rotations,
-            self.shift,
-            self.stretch,
-            self.elastic,
-            self.tremor,
-            self.thickness,
-            self.gaps,
-            self.gap_size,
-        )
-        if not all(number >= 0 and math.isfinite(number) for number in numbers):
+        if not all(number >= 0 and math.isfinite(number) for number in astuple(self)):
             raise ValueError(f"every number must be finite and at least 0, got {self}")
 
     @classmethod
@@ -149,7 +138,7 @@ class SketchAugmentation:
         """Changed drawings."""
         if images.ndim != 4:
             raise ValueError(f"drawings must have shape (b, c, h, w), got {tuple(images.shape)}")
-        if not self._changes or len(images) == 0:
+        if not (self._moves or self.thickness or self.gaps) or len(images) == 0:
             return images
         at_once = max(1, PIXELS_AT_ONCE // max(1, images[:1].numel()))
         parts = [self._change(part, generator) for part in images.split(at_once)]
@@ -168,23 +157,9 @@ class SketchAugmentation:
         return (changed if images.is_floating_point() else changed.round_()).to(images.dtype)
 
     @property
-    def _changes(self) -> bool:
-        return bool(self._moves or self.thickness or self.gaps)
-
-    @property
     def _moves(self) -> bool:
-        return any(
-            (
-                self.flip,
-                self.turn,
-                self.rotations,
-                self.shift,
-                self.scale,
-                self.stretch,
-                self.elastic,
-                self.tremor,
-            )
-        )
+        moves = (self.flip, self.turn, self.rotations, self.shift, self.scale, self.stretch)
+        return any((*moves, self.elastic, self.tremor))
 
     def _grid(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """Where each pixel of the changed drawings comes from, (b, h, w, 2), in the units of ``grid_sample``."""

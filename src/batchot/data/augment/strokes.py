@@ -11,8 +11,7 @@ from numba import njit
 from torch import Tensor
 
 from batchot.data.augment.pen import uniform
-from batchot.data.images import Images
-from batchot.data.samples import Samples
+from batchot.data.samples import Images, Samples
 from batchot.data.sets.sketch_image import canonical
 
 LIGHTEST = 0.35

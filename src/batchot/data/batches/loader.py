@@ -159,6 +159,15 @@ class Preparation:
             samples = samples[rows]
         return self.finish(self.project(samples))
 
+    def training(
+        self, samples: Samples, indices: Tensor, generator: torch.Generator, share: Share
+    ) -> tuple[Tensor, Tensor]:
+        """Samples and labels of this process's share of a training batch."""
+        rows = None if share.of == 1 else share.rows(len(indices))
+        labels = samples.labels[indices if rows is None else indices[rows]]
+        # augmented as a whole: what is drawn for a sample does not depend on the number of processes
+        return self(fresh_batch(samples, indices, generator, self.partial), generator, rows), labels
+
     def project(self, samples: Tensor) -> Tensor:
         """What is seen of ``samples``: their views where they are point clouds that are to be seen."""
         return samples if self.projection is None else self.projection(samples)
@@ -221,11 +230,7 @@ class TrainingBatches(ResumableBatches[Tensor, tuple[Tensor, Tensor]]):
 
     def _make(self, indices: Tensor, epoch: int, k: int) -> tuple[Tensor, Tensor]:
         generator = generator_for("augmentation", self.seed, epoch, k)
-        rows = None if self.share.of == 1 else self.share.rows(len(indices))
-        labels = self.samples.labels[indices if rows is None else indices[rows]]
-        # augmented as a whole: what is drawn for a sample does not depend on the number of processes
-        samples = fresh_batch(self.samples, indices, generator, self.prepare.partial)
-        return self.prepare(samples, generator, rows), labels
+        return self.prepare.training(self.samples, indices, generator, self.share)
 
 
 class EvaluationBatches:

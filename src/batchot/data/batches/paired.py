@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from batchot.data.augment.strokes import fresh_batch
 from batchot.data.batches.loader import Preparation, ResumableBatches
 from batchot.data.batches.samplers import (
     Groups,
@@ -22,8 +21,7 @@ from batchot.data.batches.samplers import (
     generator_for,
     grouped,
 )
-from batchot.data.images import Splits
-from batchot.data.samples import WHOLE, Samples, Share
+from batchot.data.samples import WHOLE, Samples, Share, Splits
 from batchot.data.sets.shape_files import shorten
 from batchot.errors import DataError
 
@@ -418,12 +416,6 @@ class PairedTrainingBatches(ResumableBatches[dict[str, Tensor], dict[str, tuple[
     def _make(self, indices: dict[str, Tensor], epoch: int, k: int) -> dict[str, tuple[Tensor, Tensor]]:
         made = {}
         for tower, chosen in indices.items():
-            samples = self.samples[tower]
             generator = generator_for(f"augmentation of {tower}", self.seed, epoch, k)
-            rows = None if self.share.of == 1 else self.share.rows(len(chosen))
-            labels = samples.labels[chosen if rows is None else chosen[rows]]
-            # augmented as a whole: what is drawn for a sample does not depend on the number of processes
-            prepare = self.prepare[tower]
-            fresh = fresh_batch(samples, chosen, generator, prepare.partial)
-            made[tower] = prepare(fresh, generator, rows), labels
+            made[tower] = self.prepare[tower].training(self.samples[tower], chosen, generator, self.share)
         return made

@@ -7,11 +7,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
-from batchot.data.images import Splits
+from batchot.data.samples import Splits
 from batchot.data.sets import IMAGE_SETS
-from batchot.data.sets.collection import Prefer, ShapeCollection
 from batchot.data.sets.modelnet import load_modelnet
 from batchot.data.sets.psb import load_psb
+from batchot.data.sets.shape_files import Prefer, ShapeCollection
 from batchot.data.sets.shape_folder import load_library, load_shape_folder
 from batchot.errors import DataError
 from batchot.shapes.shape import Up

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from batchot.data.images import Images, Splits
+from batchot.data.samples import Images, Splits
 from batchot.data.sets.pictures import load_image_folder
 from batchot.data.sets.places import download_file, missing_data, search_places
 from batchot.errors import DataError, DownloadError

@@ -8,15 +8,14 @@ import os
 import re
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from batchot.data.sets.collection import Prefer, ShapeCollection
 from batchot.data.sets.places import download_file, is_clutter, list_archive, missing_data, search_places
-from batchot.data.sets.shape_files import CLOUD_ENDINGS, MESH_ENDINGS
+from batchot.data.sets.shape_files import CLOUD_ENDINGS, MESH_ENDINGS, Prefer, ShapeCollection
 from batchot.errors import DataError, DownloadError, ShapeError
 from batchot.shapes.formats.archives import hdf5_labels, read_member
 from batchot.shapes.shape import Up
@@ -66,13 +65,9 @@ def read_class_folders(
             ]
     if not files:
         return None
-    ending = _commonest([PurePosixPath(name).suffix.lower() for *_, name in files])
+    ending = Counter(PurePosixPath(name).suffix.lower() for *_, name in files).most_common(1)[0][0]
     return [
-        FoundShape(
-            class_name,
-            part,
-            ShapeSource(f"{class_name}/{name[: -len(ending)]}", place / name, up=up),
-        )
+        FoundShape(class_name, part, ShapeSource(f"{class_name}/{name[: -len(ending)]}", place / name, up=up))
         for class_name, part, place, name in files
         if name.lower().endswith(ending)
     ]
@@ -135,7 +130,9 @@ def _read_hdf5(
     """The clouds in HDF5 files, each with its member in an archive, and the text files beside them."""
     axis: Up = HDF5_UP if up == "auto" else up
     try:
-        classes = _read_lines(texts["shape_names.txt"]()) if "shape_names.txt" in texts else list(CLASSES)
+        classes = list(CLASSES)
+        if "shape_names.txt" in texts:
+            classes = texts["shape_names.txt"]().decode(errors="replace").split()
         shapes = []
         for name in sorted(files, key=_in_order):
             match = _HDF5_FILE.fullmatch(name)
@@ -170,18 +167,10 @@ def _read_stems(content: bytes, count: int) -> list[str] | None:
     return stems if len(set(stems)) == count == len(stems) else None
 
 
-def _read_lines(content: bytes) -> list[str]:
-    return content.decode(errors="replace").split()
-
-
 def _in_order(name: str) -> tuple[bool, int]:
     match = _HDF5_FILE.fullmatch(name)
     assert match is not None
     return match[1] == "test", int(match[2])
-
-
-def _commonest(endings: Sequence[str]) -> str:
-    return Counter(endings).most_common(1)[0][0]
 
 
 logger = logging.getLogger(__name__)
@@ -239,9 +228,8 @@ def load_modelnet(
 ) -> ShapeCollection:
     """Find ModelNet in a folder of the user, in the cache folder, or on the network."""
     places = search_places(name, root)
-    for group in range(
-        0, len(places), 2
-    ):  # the two places that each folder of the user gives, then the cache
+    # the two places that each folder of the user gives, then the cache
+    for group in range(0, len(places), 2):
         if (found := _find(name, root, group, prefer, up)) is not None:
             collection = found.collection(name)
             if not found.is_complete:

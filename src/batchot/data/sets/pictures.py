@@ -18,7 +18,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from batchot.data.batches.samplers import generator_for
-from batchot.data.images import Images, Splits
+from batchot.data.samples import Images, Splits
 from batchot.data.sets.places import cached_array
 from batchot.data.sets.sketch_image import readable_image
 from batchot.errors import DataError

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -17,7 +16,8 @@ import pooch
 import requests
 from numpy.typing import NDArray
 
-from batchot.errors import DataError, DownloadError, ShapeError
+from batchot.errors import DataError, DownloadError, RunError, ShapeError
+from batchot.files import write_atomically
 from batchot.shapes.formats.archives import open_archive
 
 logger = logging.getLogger(__name__)
@@ -118,20 +118,17 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 
 def cached_array(name: str, fingerprint: str, build: Callable[[], NDArray[Scalar]]) -> NDArray[Scalar]:
     """The array that ``build`` makes, from the cache folder when it was made before from the same input."""
-    path = cache_folder() / "decoded" / f"{_digest(name)}.npz"
+    digest = hashlib.sha256(name.encode(errors="surrogateescape")).hexdigest()[:32]
+    path = cache_folder() / "decoded" / f"{digest}.npz"
     kept: NDArray[Scalar] | None = _read(path, fingerprint)
     if kept is not None:
         return kept
     array = build()
     try:
-        _write(path, fingerprint, array)
-    except OSError as error:
-        logger.info("decoded files are not kept, %s cannot be written: %s", path, error)
+        write_atomically(path, lambda file: np.savez(file, fingerprint=np.array(fingerprint), array=array))
+    except RunError as error:
+        logger.info("decoded files are not kept: %s", error)
     return array
-
-
-def _digest(name: str) -> str:
-    return hashlib.sha256(name.encode(errors="surrogateescape")).hexdigest()[:32]
 
 
 def _read(path: Path, fingerprint: str) -> NDArray[Scalar] | None:
@@ -144,15 +141,3 @@ def _read(path: Path, fingerprint: str) -> NDArray[Scalar] | None:
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
         return None
     return array
-
-
-def _write(path: Path, fingerprint: str, array: NDArray[Scalar]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=path.stem, suffix=".part", delete=False) as file:
-        try:
-            np.savez(file, fingerprint=np.array(fingerprint), array=array)
-            file.close()
-            os.replace(file.name, path)
-        except BaseException:
-            os.unlink(file.name)
-            raise

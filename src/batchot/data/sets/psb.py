@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from batchot.data.sets.collection import ShapeCollection
 from batchot.data.sets.places import missing_data, search_places
-from batchot.data.sets.shape_files import SHAPE_ENDINGS, Part, find_shape_files, shorten
+from batchot.data.sets.shape_files import SHAPE_ENDINGS, Part, ShapeCollection, find_shape_files, shorten
 from batchot.data.sets.shape_folder import divide
 from batchot.errors import DataError
 from batchot.shapes.shape import Up
@@ -214,10 +213,7 @@ def _rank(path: PurePosixPath) -> int:
 
 def model_key(model: str) -> str:
     """The same for all ways to write the name of a model."""
-    stem = PurePosixPath(model).stem if _has_ending(model) else model
+    path = PurePosixPath(model)
+    stem = path.stem if path.suffix.lower() in SHAPE_ENDINGS else model
     digits = stem[1:] if stem[:1] in ("m", "M") else stem
     return str(int(digits)) if digits.isascii() and digits.isdigit() else stem
-
-
-def _has_ending(model: str) -> bool:
-    return PurePosixPath(model).suffix.lower() in SHAPE_ENDINGS

@@ -17,8 +17,7 @@ from torch import Tensor
 from batchot.data.augment import pen
 from batchot.data.augment.pen import simplify
 from batchot.data.augment.strokes import LEAST_SHARE
-from batchot.data.images import Splits
-from batchot.data.samples import check_labels
+from batchot.data.samples import Splits, check_labels
 from batchot.data.sets.shape_files import choose_test, shorten
 from batchot.data.sets.sketch_image import MARGIN
 from batchot.data.sets.sketches import warn_user
@@ -37,9 +36,7 @@ class Hand:
     straighten: float = 0.0  # bends of a stroke that are smaller are drawn straight
     # share of the short strokes that are left out; of long ones it is less, the longest always stays
     omit: float = 0.0
-    join: float = (
-        0.0  # share of the strokes that are begun without lifting the pen, where the last one ended near by
-    )
+    join: float = 0.0  # share of the strokes begun without lifting the pen, where the last one ended near by
 
     def __post_init__(self) -> None:
         if not all(getattr(self, field.name) >= 0 for field in fields(self)):
@@ -193,9 +190,8 @@ PER_CLASS = 1000
 """Drawings of each class that are read by default: the published files have a hundred thousand and more."""
 LONGEST_LINE = 1 << 24
 """Bytes of a drawing; a longer line is no drawing."""
-_FINEST = (
-    1 / 512
-)  # of the side of a drawing: raw strokes have a point every few milliseconds, wherever the pen is
+# of the side of a drawing: raw strokes have a point every few milliseconds, wherever the pen is
+_FINEST = 1 / 512
 _PREFIXES = ("full_simplified_", "full_raw_")  # of the files as they are downloaded
 
 

@@ -9,12 +9,11 @@ import warnings
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from batchot.data.sets.collection import Kind
 from batchot.errors import DataError, ShapeError
 from batchot.shapes.formats.archives import HDF5_ENDINGS, count_rows
 from batchot.shapes.formats.cad import count_parts
@@ -26,6 +25,57 @@ from batchot.shapes.shape import Up
 from batchot.shapes.source import ShapeSource
 from batchot.workers.pool import Lost, ProcessPool
 from batchot.workers.process import usable_cores
+
+Kind = Literal["meshes", "points", "mixed"]
+Prefer = Literal["meshes", "points", "any"]
+
+
+@dataclass(frozen=True)
+class ShapeCollection:
+    """Shapes with their classes; nothing of them is read before it is asked for."""
+
+    name: str  # the data set, e.g. ``"modelnet40"``
+    classes: tuple[str, ...]  # name of each class; the labels of the shapes are indices into it
+    train: tuple[ShapeSource, ...]  # shapes to learn from, at least one
+    test: tuple[ShapeSource, ...]  # shapes to measure on; it may be empty
+    kind: Kind  # what the shapes are: ``"meshes"``, ``"points"``, or ``"mixed"``
+    folder: Path  # where they were found: a folder, or an archive
+    left_out: tuple[str, ...] = ()  # a sentence for each file there that may hold a shape and is not read
+
+    def __post_init__(self) -> None:
+        if not self.train:
+            raise DataError(f"{self.folder}: {self.name} has no training shape")
+        for source in (*self.train, *self.test):
+            if not 0 <= source.label < len(self.classes):
+                raise DataError(
+                    f"{self.name}: {source.name} has label {source.label}, "
+                    f"but there are {len(self.classes)} classes"
+                )
+        names = Counter(source.name for source in (*self.train, *self.test))
+        if twice := [name for name, count in names.items() if count > 1]:
+            raise DataError(f"{self.name}: {len(twice)} names are there twice, such as {twice[0]}")
+
+    def __len__(self) -> int:
+        return len(self.train) + len(self.test)
+
+    def count_classes(self) -> tuple[tuple[int, int], ...]:
+        """Number of training and of test shapes of each class."""
+        train, test = (Counter(source.label for source in part) for part in (self.train, self.test))
+        return tuple((train[label], test[label]) for label in range(len(self.classes)))
+
+    def only(self, classes: Sequence[str], name: str | None = None) -> ShapeCollection:
+        """The shapes of some classes, which are numbered anew in the order given."""
+        if unknown := [name for name in classes if name not in self.classes]:
+            raise DataError(
+                f"{self.name} has no class {', '.join(unknown)}; there are {', '.join(self.classes)}"
+            )
+        label = {self.classes.index(name): new for new, name in enumerate(classes)}
+        train, test = (
+            tuple(replace(source, label=label[source.label]) for source in part if source.label in label)
+            for part in (self.train, self.test)
+        )
+        return ShapeCollection(name or self.name, tuple(classes), train, test, self.kind, self.folder)
+
 
 SHAPE_ENDINGS = frozenset(ENDINGS)  # what a single file may end in
 # Of these only files that begin as points do are shapes; others tell what the shapes are.
@@ -61,26 +111,16 @@ class FoundFiles:
 
     def warn(self) -> None:
         """Say with warnings what was left out."""
-        if self.others:
-            endings = Counter(path.suffix.lower() or "no ending" for path in self.others)
-            counts = ", ".join(f"{count} {ending}" for ending, count in endings.most_common(NAMED))
-            warnings.warn(
-                f"{self.folder}: {len(self.others)} files left out that do not have the ending of a shape ({counts}) "
-                f"or are text without points: {shorten(self.others)}",
-                stacklevel=4,
-            )
-        if self.unread:
-            warnings.warn(
-                f"{self.folder}: {len(self.unread)} files left out that may hold shapes, each of which {_REASON}: "
-                f"{shorten(self.unread)}",
-                stacklevel=4,
-            )
-        if self.unreadable:
-            warnings.warn(
-                f"{self.folder}: {len(self.unreadable)} folders or links left out that cannot be read or lead "
-                f"in a circle: {shorten(self.unreadable)}",
-                stacklevel=4,
-            )
+        endings = Counter(path.suffix.lower() or "no ending" for path in self.others)
+        counts = ", ".join(f"{count} {ending}" for ending, count in endings.most_common(NAMED))
+        unlike = f"do not have the ending of a shape ({counts}) or are text without points"
+        for paths, what in (
+            (self.others, f"files left out that {unlike}"),
+            (self.unread, f"files left out that may hold shapes, each of which {_REASON}"),
+            (self.unreadable, "folders or links left out that cannot be read or lead in a circle"),
+        ):
+            if paths:
+                warnings.warn(f"{self.folder}: {len(paths)} {what}: {shorten(paths)}", stacklevel=4)
 
 
 def find_shape_files(folder: Path) -> FoundFiles:

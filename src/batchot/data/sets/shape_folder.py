@@ -10,7 +10,6 @@ from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import Literal
 
-from batchot.data.sets.collection import ShapeCollection
 from batchot.data.sets.pictures import IMAGE_ENDINGS
 from batchot.data.sets.places import cache_folder, search_places
 from batchot.data.sets.shape_files import (
@@ -18,6 +17,7 @@ from batchot.data.sets.shape_files import (
     PARTS,
     SHAPE_ENDINGS,
     Part,
+    ShapeCollection,
     choose_test,
     find_shape_files,
     kind_of,

@@ -9,12 +9,11 @@ from pathlib import Path, PurePosixPath
 from typing import Literal, TypeVar
 
 from batchot.data.batches.paired import class_key
-from batchot.data.images import Images, Splits
-from batchot.data.sets.collection import ShapeCollection
+from batchot.data.samples import Images, Splits
 from batchot.data.sets.pictures import IMAGE_ENDINGS
 from batchot.data.sets.places import is_clutter, list_archive, missing_data, search_places
 from batchot.data.sets.psb import model_key, parse_cla
-from batchot.data.sets.shape_files import MESH_ENDINGS, PARTS, Part, kind_of, shorten
+from batchot.data.sets.shape_files import MESH_ENDINGS, PARTS, Part, ShapeCollection, kind_of, shorten
 from batchot.data.sets.sketches import SketchFile, load_sketch_files, warn_user
 from batchot.errors import DataError, ShapeError
 from batchot.shapes.formats.archives import read_member
@@ -202,7 +201,7 @@ def find_models(files: Iterable[FoundFile]) -> tuple[FoundFile, ...]:
 def find_named(files: Iterable[FoundFile], name: str, ending: str) -> FoundFile | None:
     """Find the file ``*name*ending``, letters and digits compared only, of several the one of the shortest name."""
     matches = [
-        file for file in files if file.place.suffix.lower() == ending and name in _plain(file.place.stem)
+        file for file in files if file.place.suffix.lower() == ending and name in class_key(file.place.stem)
     ]
     return min(matches, key=lambda file: len(file.place.name), default=None)
 
@@ -234,7 +233,7 @@ def _members(archive: Path, place: PurePosixPath) -> Iterator[FoundFile]:
 
 def _wanted_by(year: int) -> Callable[[str], bool]:
     def wanted(name: str) -> bool:
-        plain = _plain(name)
+        plain = class_key(name)
         return (
             _is_of(name, year)
             or name.lower() in LISTS
@@ -246,31 +245,27 @@ def _wanted_by(year: int) -> Callable[[str], bool]:
 
 def _is_list_of(year: int) -> Callable[[str], bool]:
     def wanted(name: str) -> bool:
-        return _is_of(name, year) and any(word in _plain(name) for word in ("list", "evaluation", "cla"))
+        return _is_of(name, year) and any(word in class_key(name) for word in ("list", "evaluation", "cla"))
 
     return wanted
 
 
 def _is_of(name: str, year: int) -> bool:
-    return any(word in _plain(name) for word in (f"shrec{year}", f"shrec20{year}"))
+    return any(word in class_key(name) for word in (f"shrec{year}", f"shrec20{year}"))
 
 
 def _mentions(folders: Iterable[str], words: tuple[str, ...]) -> bool:
-    return any(word in _plain(folder) for folder in folders for word in words)
+    return any(word in class_key(folder) for folder in folders for word in words)
 
 
 def _part_of_folder(folders: tuple[str, ...]) -> Part | None:
     for folder in reversed(folders):
-        plain = _plain(folder)
+        plain = class_key(folder)
         if "train" in plain:
             return "train"
         if "test" in plain:
             return "test"
     return None
-
-
-def _plain(name: str) -> str:
-    return "".join(letter for letter in name.casefold() if letter.isalnum())
 
 
 LISTS = ("sketchtrain.txt", "sketchtest.txt", "shape.txt")
@@ -287,11 +282,7 @@ _NO_DOWNLOAD = "it is not offered for download by this package"
 
 
 def load_shrec_sketches(
-    year: Year,
-    data_root: Path | None = None,
-    *,
-    size: int = 128,
-    tell: Callable[[str], None] = warn_user,
+    year: Year, data_root: Path | None = None, *, size: int = 128, tell: Callable[[str], None] = warn_user
 ) -> Splits[Images]:
     """Find the sketches of SHREC'13 or SHREC'14, with their official division.
 
@@ -349,11 +340,7 @@ def load_shrec_sketches(
 
 
 def load_shrec_shapes(
-    year: Year,
-    data_root: Path | None = None,
-    *,
-    up: Up = "auto",
-    tell: Callable[[str], None] = warn_user,
+    year: Year, data_root: Path | None = None, *, up: Up = "auto", tell: Callable[[str], None] = warn_user
 ) -> ShapeCollection:
     """Find the target models of SHREC'13 or SHREC'14.
 

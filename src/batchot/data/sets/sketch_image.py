@@ -50,18 +50,14 @@ def read_colours(file: Path | bytes, size: int, name: str = "") -> NDArray[np.ui
     if size < 1:
         raise ValueError(f"size must be at least 1 pixel, got {size}")
     name = name or (str(file) if isinstance(file, Path) else "the image")
-    with (
-        readable_image(name),
-        Image.open(io.BytesIO(file) if isinstance(file, bytes) else file) as opened,
-    ):
+    with readable_image(name), Image.open(io.BytesIO(file) if isinstance(file, bytes) else file) as opened:
         return _colours(opened, size, name)
 
 
 def _colours(opened: Image.Image, size: int, name: str) -> NDArray[np.uint8]:
     """Channels of 8 bits, ``(h, w, 1 or 3)``, no finer than needed."""
-    opened.draft(
-        None, (_ENOUGH * size, _ENOUGH * size)
-    )  # JPEG files can be unpacked at a fraction of their size
+    # JPEG files can be unpacked at a fraction of their size
+    opened.draft(None, (_ENOUGH * size, _ENOUGH * size))
     if opened.width * opened.height > MOST_PIXELS:
         raise DataError(
             f"{name} has {opened.width:,} x {opened.height:,} pixels, more than the {MOST_PIXELS:,} that are "

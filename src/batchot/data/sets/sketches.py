@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from batchot.data.images import Images, Splits
+from batchot.data.samples import Images, Splits
 from batchot.data.sets.pictures import IMAGE_ENDINGS
 from batchot.data.sets.places import cached_array, file_state
 from batchot.data.sets.shape_files import (
@@ -33,9 +33,7 @@ from batchot.data.sets.sketch_image import read_sketch
 from batchot.errors import DataError, ShapeError
 from batchot.shapes.formats.archives import read_member
 
-READING_VERSION = (
-    1  # raise it when the same file would give other pixels: what is in the caches is then remade
-)
+READING_VERSION = 1  # raise it when a file would give other pixels: what is in the caches is then remade
 _QUICK_SECONDS = 1.0
 _CHUNK = 32
 

@@ -330,10 +330,7 @@ def solve_stack(
     W = np.zeros((len(Z), len(Z)), np.float32)  # w_ij = T_ij / 2 * dM_ij/d(d2_ij) of each block
     G = torch.mm(rows, rows.T).numpy()
     squares = G.diagonal().copy()
-    rho, unread = (
-        np.empty(len(Z), np.float32),
-        np.empty(0),
-    )  # the Laplacian makes the sums of rows and columns
+    rho, unread = np.empty(len(Z), np.float32), np.empty(0)  # the Laplacian sums rows and columns
     losses = []
     for (r0, r1, c0, c1), s in zip(blocks.tolist(), settings, strict=True):
         itself = r0 == c0 and r1 == c1

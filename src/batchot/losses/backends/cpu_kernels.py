@@ -125,9 +125,8 @@ def weight_rows(G, x2, y2, lx, ly, margin, pos_margin, u, v, diagonal, uniform, 
             loss += part
             row_sum += weight
         own = i + diagonal
-        if (
-            0 <= own < m
-        ):  # a sample beside itself carries no mass: K is 0 there already, the uniform plan is not
+        # a sample beside itself carries no mass: K is 0 there already, the uniform plan is not
+        if 0 <= own < m:
             row_sum -= K[i, own]
             if uniform and pos_margin == _ZERO:
                 loss -= K[i, own] * _misplaced(G[i, own], xi, y2[own], True, margin, pos_margin)

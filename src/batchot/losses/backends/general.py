@@ -206,8 +206,5 @@ class _OnceDifferentiable(torch.autograd.Function):
         refuse_vmap()
 
 
-for function in (
-    _Once,
-    _OnceDifferentiable,
-):  # as in `batchot.losses.solve`: PyTorch asks for it in every call
+for function in (_Once, _OnceDifferentiable):  # as in `batchot.losses.solve`: asked for in every call
     function.forward.__signature__ = signature(function.forward)  # type: ignore[union-attr]

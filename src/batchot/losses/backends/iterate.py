@@ -185,9 +185,8 @@ class _OnRows:
 
     def direction(self, point: _Point) -> np.ndarray:
         """By conjugate gradients, to a precision that suits the error that is left."""
-        scale = 1.0 / np.sqrt(
-            point.c
-        )  # the diagonal of H is c but for the small part: H is solved as I - ...
+        # the diagonal of H is c but for the small part: H is solved as I - ...
+        scale = 1.0 / np.sqrt(point.c)
         r = point.gradient * scale
         z, p = np.zeros_like(r), r.copy()
         rest = first = float(r @ r)

@@ -13,52 +13,20 @@ from types import MappingProxyType
 import numpy as np
 
 from batchot.errors import ShapeError
-from batchot.shapes.library import (
-    aircraft,
-    building,
-    electrics,
-    music,
-    road,
-    seating,
-    tables,
-    upholstery,
-    vessels,
-)
+from batchot.shapes.library import building, electrics, music, seating, tables, vehicles, vessels
 from batchot.shapes.library.part import Dice, Part, join, spoil
 from batchot.shapes.shape import Mesh
 
 GENERATOR_VERSION = 1
 """Raised whenever a shape of some class and seed changes, so that libraries on disk are written anew."""
 
-_MAKERS: MappingProxyType[str, Callable[[Dice], list[Part]]] = MappingProxyType(
-    {
-        "airplane": aircraft.airplane,
-        "armchair": upholstery.armchair,
-        "bed": upholstery.bed,
-        "bench": seating.bench,
-        "bookshelf": tables.bookshelf,
-        "bottle": vessels.bottle,
-        "bowl": vessels.bowl,
-        "car": road.car,
-        "chair": seating.chair,
-        "cup": vessels.cup,
-        "desk": tables.desk,
-        "desk_lamp": electrics.desk_lamp,
-        "door": building.door,
-        "floor_lamp": electrics.floor_lamp,
-        "guitar": music.guitar,
-        "laptop": electrics.laptop,
-        "monitor": electrics.monitor,
-        "sofa": upholstery.sofa,
-        "stairs": building.stairs,
-        "stool": seating.stool,
-        "table": tables.table,
-        "truck": road.truck,
-        "vase": vessels.vase,
-        "violin": music.violin,
-        "wardrobe": tables.wardrobe,
-    }
-)
+_MADE: tuple[Callable[[Dice], list[Part]], ...] = (
+    vehicles.airplane, seating.armchair, seating.bed, seating.bench, tables.bookshelf, vessels.bottle,
+    vessels.bowl, vehicles.car, seating.chair, vessels.cup, tables.desk, electrics.desk_lamp, building.door,
+    electrics.floor_lamp, music.guitar, electrics.laptop, electrics.monitor, seating.sofa, building.stairs,
+    seating.stool, tables.table, vehicles.truck, vessels.vase, music.violin, tables.wardrobe,
+)  # fmt: skip
+_MAKERS = MappingProxyType({maker.__name__: maker for maker in _MADE})
 
 CLASS_NAMES: tuple[str, ...] = tuple(_MAKERS)
 """The classes of the built-in library, in alphabetical order."""

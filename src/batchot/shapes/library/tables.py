@@ -168,15 +168,8 @@ _TABLE_SUPPORTS: tuple[Support, ...] = (
     "hairpin", "drum", "three", "star",
 )  # fmt: skip
 _LONG_SUPPORTS: tuple[Support, ...] = (
-    "square",
-    "square",
-    "round",
-    "turned",
-    "sled",
-    "panels",
-    "trestle",
-    "hairpin",
-)
+    "square", "square", "round", "turned", "sled", "panels", "trestle", "hairpin",
+)  # fmt: skip
 
 
 def table(dice: Dice) -> list[Part]:

@@ -92,11 +92,7 @@ def fitting_extent(distance: float) -> float:
 
 
 def cameras_from_eyes(
-    eyes: ArrayLike,
-    *,
-    name: str = "custom",
-    distance: float = DEFAULT_DISTANCE,
-    extent: float | None = None,
+    eyes: ArrayLike, *, name: str = "custom", distance: float = DEFAULT_DISTANCE, extent: float | None = None
 ) -> Cameras:
     """Upright cameras that look at the origin from given directions."""
     directions = np.asarray(eyes, dtype=np.float64)

@@ -100,9 +100,8 @@ def _used(vertices, faces):  # type: ignore[no-untyped-def]
     for i in range(place.size):
         if place[i] >= 0:
             for k in range(3):
-                kept[place[i], k] = (
-                    vertices[i, k] + 0.0
-                )  # -0.0 becomes 0.0: equal numbers are then equal in bits
+                # -0.0 becomes 0.0: equal numbers are then equal in bits
+                kept[place[i], k] = vertices[i, k] + 0.0
     corners = np.empty(faces.shape, np.int32)
     for f in range(faces.shape[0]):
         for k in range(3):

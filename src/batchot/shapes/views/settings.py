@@ -54,9 +54,8 @@ class ViewSettings:
             raise ValueError(f"unknown channels {unknown}; there are {', '.join(CHANNELS)}")
         if self.up not in ("auto", "z", "y"):
             raise ValueError(f"up must be auto, z or y, got {self.up!r}")
-        check_fit(
-            self.fit, self.placed
-        )  # an unknown name is an error here, not when the first shape is drawn
+        # an unknown name is an error here, not when the first shape is drawn
+        check_fit(self.fit, self.placed)
 
     @cached_property
     def placed(self) -> Cameras:

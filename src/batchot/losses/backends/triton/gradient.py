@@ -64,9 +64,8 @@ def gradient_kernel(  # type: ignore[no-untyped-def]
         factor = 2.0 if ITSELF else 1.0  # of a batch against itself, x_i is also the other end of its pairs
         x = load_rows(x_ptr, i, k, n, d)
         grad = factor * (rho[:, None] * x - WY / n)
-        if (
-            NORMALIZE
-        ):  # the derivative of the norm takes away what points along x: <x, grad> = rho ||x||^2 - <w, G>
+        # the derivative of the norm takes away what points along x: <x, grad> = rho ||x||^2 - <w, G>
+        if NORMALIZE:
             grad = grad - (factor * (rho * x2 - along))[:, None] * x
             grad = grad * tl.load(inverse_ptr + i, mask=rows, other=0.0)[:, None]
         inside = rows[:, None] & (k < d)[None, :]

@@ -8,7 +8,7 @@ import torch
 
 from batchot.errors import RunError
 from batchot.towers.saved import check_weights, read_checkpoint
-from batchot.training.checkpoint import AtomicCheckpointIO
+from batchot.training.callbacks import AtomicCheckpointIO
 from batchot.training.run import TrainedRun
 
 

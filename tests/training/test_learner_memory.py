@@ -12,8 +12,8 @@ from torch import Tensor
 from batchot.cli import main
 from batchot.errors import RunError
 from batchot.towers.tower import Tower
-from batchot.training.learner import Learner
-from batchot.training.memory import advice, is_out_of_memory
+from batchot.training.learner import advice, is_out_of_memory
+from batchot.training.losses import Objective
 from batchot.training.recipes import load_recipe
 from batchot.training.run import train
 
@@ -63,8 +63,8 @@ def test_of_the_backward_pass(small: Overrides, tmp_path: Path, monkeypatch: pyt
         def backward(ctx: object, grad: Tensor) -> Tensor:
             return torch.empty(TOO_MUCH, dtype=torch.uint8)
 
-    original = Learner.loss
-    monkeypatch.setattr(Learner, "loss", lambda *given: Greedy.apply(original(*given)))
+    original = Objective.forward
+    monkeypatch.setattr(Objective, "forward", lambda *given: Greedy.apply(original(*given)))
     recipe = load_recipe("digits", (*small, ("batch.chunk", "20"), ("precision", "bf16")))
     with pytest.raises(RunError, match=r"batch.chunk=5: samples in the network at once, now 20") as caught:
         train(recipe, tmp_path / "run", device="cpu")

@@ -3,7 +3,7 @@ from __future__ import annotations
 import os
 import re
 
-from batchot.benchmark.machine import commit, describe_machine
+from batchot.benchmark.job import commit, describe_machine
 
 
 def test_machine_is_described() -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pickle
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -115,3 +117,13 @@ def test_weight_0_is_the_loss_without_anchors(batch) -> None:
     x, labels = batch
     loss = BatchOTLoss(num_classes=2, embedding_size=x.shape[1], anchor_weight=0.0)
     assert torch.equal(loss(x, labels), batch_ot_loss(x, labels))
+
+
+def test_pickles_of_earlier_versions_load() -> None:
+    """Their anchors are a class of another module."""
+    loss = BatchOTLoss(num_classes=3, embedding_size=4)
+    now, then = b"batchot.losses.batch_ot\nClassAnchors", b"batchot.losses.anchors\nClassAnchors"
+    kept = pickle.dumps(loss, protocol=0)
+    assert now in kept
+    old = pickle.loads(kept.replace(now, then))
+    assert loss.anchors is not None and old.anchors.points.equal(loss.anchors.points)

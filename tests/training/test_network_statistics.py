@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from batchot.models.points import EdgeConv
-from batchot.training.calibrate import recalibrate
+from batchot.training.network import recalibrate
 
 
 def network() -> nn.Sequential:
