@@ -20,7 +20,7 @@ import torch
 
 from batchot import BatchOTLoss, retrieval_scores
 from batchot.data import Normalization, Preparation
-from batchot.data.images import Images
+from batchot.data.samples import Images
 from batchot.device import reuse_large_blocks
 from batchot.models import MetricNet
 from batchot.models.backbones import make_backbone
