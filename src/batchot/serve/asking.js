@@ -14,10 +14,8 @@ export async function ask(address, options, told) {
       if (options.signal?.aborted) return { error: "" };
       if (answer?.ok === false) content = {};
       else if (failure instanceof SyntaxError) {
-        told({ text: "Something else answers in place of the server, as a sign-in would. Load the page again." });
-        return { error: "there was no answer of the server" };
-      }
-      else {
+        return { error: "something else answers in place of the server, as a sign-in would; load the page again" };
+      } else {
         told({ text: "No connection to the server. What you see stays; trying again…" });
         await pause(wait);
         continue;
