@@ -40,11 +40,13 @@ def test_a_folder_of_queries_is_one_table(
     assert rows[0]["name"] == "bottle/2.off" and rows[0]["same_file"] == "True" and rows[0]["rank"] == "1"
     assert "3 of 3 files" in capsys.readouterr().out
     (folder / "bad.off").write_bytes(b"OFF\nbroken")
+    (folder / "s.off").rename(folder / "=cmd|calc.off")
     assert main(command) == 1
     said = capsys.readouterr().out
     assert "3 of 4 files" in said and "bad.off" in said
-    bad = _rows(out)[0]
+    bad = next(row for row in _rows(out) if row["error"])
     assert bad["query"] == "bad.off" and bad["error"] and not bad["name"]
+    assert any(row["query"] == "'=cmd|calc.off" for row in _rows(out))  # no formula for a spreadsheet
     assert not list(folder.glob("*.part"))
 
 
@@ -84,6 +86,7 @@ def test_what_was_looked_up_before_an_interruption_is_kept(
         (["{folder}", "{folder}/s.off", "--csv", "x.csv"], "not both"),
         (["{folder}/s.off", "--csv", "x.csv"], "for a folder"),
         ([], "say what to look for"),
+        (["--same-size"], "say what to look for"),
         (["--text", "!"], "no letter"),
     ],
 )
@@ -102,6 +105,8 @@ def test_names_and_several_files(
     said = capsys.readouterr().out
     assert said.splitlines()[:2] == ["1 shape", "   1  bottle  bottle/3.off"]
     assert "Shapes by name" in page.read_text() and "distance" not in page.read_text()
+    assert main(["search", str(small_index), "--size", "1e9..", "--device=cpu"]) == 0
+    assert "no shape passes the filters" in capsys.readouterr().out
     assert main(["search", str(small_index), "--text", "botle", "--device=cpu"]) == 0
     assert "did you mean 'bottle'?" in capsys.readouterr().out
     both = ["search", str(small_index), str(folder / "drawn.png"), str(folder / "deep" / "b.off"), "--json"]

@@ -7,6 +7,7 @@ import pytest
 
 from batchot.cli import main
 from batchot.search.manifest import Manifest, Root
+from batchot.search.records import SearchError
 from batchot.search.searcher import Searcher
 from oracles import cad_files
 
@@ -102,3 +103,11 @@ def test_parts_and_tolerance_are_those_of_the_folder_until_others_are_given(
     assert built() == each and "3 as they were" in capsys.readouterr().out
     assert built("--no-parts")["two.step"] == one["two.step"]
     assert main([*build, "--tolerance", "0"]) == 2 and "--tolerance" in capsys.readouterr().err
+
+
+def test_a_newer_format_is_refused_and_left_as_it_is(small_index: Path, tmp_path: Path) -> None:
+    index = tmp_path / "index.json"
+    newer = {**json.loads((small_index / "index.json").read_text()), "format": 2}
+    index.write_text(json.dumps(newer))
+    with pytest.raises(SearchError, match="of a newer batchot"):  # its fields may mean something else
+        Manifest.read(index)

@@ -104,6 +104,17 @@ def test_an_index_made_anew_with_another_network_is_noticed(tmp_path: Path) -> N
             searcher.search_query(query)
 
 
+def test_a_file_where_nobody_may_look_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(tmp_path / "index")
+
+    def refused(path: Path) -> bool:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    with Searcher.open(tmp_path / "index") as searcher:
+        monkeypatch.setattr(Path, "is_file", refused)
+        assert searcher.original(record_id("c0/0.off")) is None
+
+
 def test_calibration_dates_and_classes_are_those_of_now(tmp_path: Path) -> None:
     make(tmp_path / "index")
     index = IndexFolder(tmp_path / "index")
@@ -149,7 +160,7 @@ def test_fields_of_other_versions_are_kept_and_missing_ones_filled_in(tmp_path: 
     made = make(tmp_path / "index")
     path = tmp_path / "index" / "index.json"
     values = json.loads(path.read_text())
-    values |= {"of_tomorrow": {"a": [1]}, "format": 7}
+    values |= {"of_tomorrow": {"a": [1]}}
     values["roots"] = [{"path": "/a", "prefix": "", "up": "auto", "of_tomorrow": 1}]
     values["calibrations"]["shape"]["of_tomorrow"] = 1
     path.write_text(json.dumps(values))
@@ -167,8 +178,13 @@ def test_fields_of_other_versions_are_kept_and_missing_ones_filled_in(tmp_path: 
     )
     with Searcher.open(tmp_path / "index") as searcher:
         assert searcher.search_vector(unit_vectors(1)[0], k=3).hits
-    path.write_text('{"format": 1, "calibrations": 3}')
-    with pytest.raises(SearchError, match="damaged"):
+    for damaged in ({"calibrations": 3}, {"store": None}, {"store": [1]}, {"inputs": "x"}, {"approximate": {}},
+                    {"approximate": True}, {"approximate": {"probes": "x"}}, {"format": "1"}):  # fmt: skip
+        path.write_text(json.dumps({**values, **damaged}))
+        with pytest.raises(SearchError, match="damaged"):
+            Manifest.read(path)
+    path.write_text("[" * 100_000)
+    with pytest.raises(SearchError, match="cannot be read"):
         Manifest.read(path)
 
 

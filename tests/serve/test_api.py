@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import io
 import json
 import re
 import socket
 import subprocess
 import sys
+import time
+import tracemalloc
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
+from fastapi import FastAPI
 from PIL import Image
+from starlette.exceptions import HTTPException
 
+from batchot.serve.api import _files_in, _zip_of, add_api
+from batchot.serve.work_queue import WorkQueue
 from search_support import draw_sketch, fuzzed, made_to_harm, off_bytes, photograph
 from serve_support import serving
 
@@ -207,7 +217,11 @@ def test_a_filter_that_the_index_does_not_know_is_told(client, params: dict) -> 
     assert answer.status_code == 400 and "did you mean 'bottle'?" in answer.json()["error"]["message"]
 
 
-@pytest.mark.parametrize("path", ["/api/nothing", "/api/v1/nothing", "/api", "/nothing"])
+@pytest.mark.parametrize(
+    "path",
+    ["/api/nothing", "/api/v1/nothing", "/api", "/nothing", "/static/page/app.py", f"/static/page/{'a' * 300}.js",
+     "/static/page/%00.js", "/static/page/..%2Fpage.js", f"/static/vue/{'a' * 300}", "/static/vue/..%2Fpage.js"],
+)  # fmt: skip
 def test_what_is_not_there_is_json(server: str, path: str) -> None:
     answer = httpx.get(server + path)
     assert (
@@ -424,3 +438,116 @@ def test_shapes_as_a_zip_archive(client, sketch_run: tuple[Path, Path]) -> None:
         assert archive.read("bottle/0.off") == (sketch_run[1] / "bottle" / "0.off").read_bytes()
     assert client.get("/shapes.zip", params={"id": "0" * 24}).status_code == 404
     assert client.get("/shapes.zip").status_code == 400
+
+
+@pytest.mark.parametrize("name", ["parts/日本 größe.off", 'parts/a"b\nc\\d.off', "parts/\ud8ff.off", ".."])
+def test_what_is_kept_of_a_shape_is_saved_under_its_name(name: str) -> None:
+    class Gone:
+        """An index whose files are no longer there."""
+
+        def original(self, id: str) -> None: ...
+
+        def shape(self, id: str) -> SimpleNamespace:
+            return SimpleNamespace(name=name)
+
+        def preview(self, id: str) -> bytes:
+            return b"glTF"
+
+    app = FastAPI()
+    add_api(app, Gone(), WorkQueue(1))  # type: ignore[arg-type]
+
+    async def ask(path: str):  # type: ignore[no-untyped-def]
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost/api/v1") as client:
+            return await client.get(path)
+
+    answer = asyncio.run(ask("/shapes/0/download"))
+    assert answer.content == b"glTF"
+    saved = unquote(answer.headers["content-disposition"].partition("filename*=utf-8''")[2])
+    assert saved.endswith(".glb") and saved.isprintable() and not set(saved) & set('"\\/')
+    assert "größe" not in name or saved == "日本 größe.glb"
+    with zipfile.ZipFile(io.BytesIO(asyncio.run(ask("/shapes.zip?id=0")).content)) as archive:
+        assert all(".." not in member.split("/") and "\n" not in member for member in archive.namelist())
+    with zipfile.ZipFile(io.BytesIO(asyncio.run(ask("/shapes.zip?id=0&id=1&id=2")).content)) as archive:
+        assert (
+            len(set(archive.namelist())) == 3
+        )  # of one name, once it can be saved under: none takes another's place
+
+
+def form(*parts: tuple[bytes, bytes], end: bytes = b"\r\n--x y--\r\n") -> bytes:
+    return b"\r\n".join(b"--x y\r\n%s\r\n\r\n%s" % part for part in parts) + end
+
+
+FILE = b'Content-Disposition: form-data; name="file"; filename='
+
+
+def test_forms_as_programs_send_them(client) -> None:  # type: ignore[no-untyped-def]
+    parts = ((b'content-disposition: form-data; name="k"', b"5"), (FILE + b'"a.off"\r\nX: y', off_bytes()))
+    for body in (form(*parts), b"preamble\r\n" + form(*parts), form(*parts) + b"epilogue"):
+        headers = {"content-type": 'Multipart/Form-Data; charset=utf-8; boundary="x y"'}
+        found = client.post("/search", content=body, headers=headers).json()
+        assert found["hits"][0]["name"] == "bottle/0.off"
+
+
+@pytest.mark.parametrize(
+    ("body", "files"),
+    [
+        (form((FILE + b'"a"', b"1"), (FILE + b"b", b"2")), [(b"1", "a"), (b"2", "b")]),
+        (
+            form((FILE + b'"gr\xc3\xb6\xff\n\0.off"', b"\r\n\r\n--x\r\n")),
+            [(b"\r\n\r\n--x\r\n", "grö\ufffd\n\0.off")],
+        ),
+        (form((FILE + b'""', b"")), [(b"", "")]),
+        (form((b'Content-Disposition: form-data; name="file"', b"1")), []),
+        (form((b'Content-Disposition: form-data; name="other"; filename="a"', b"1")), []),
+        (form((b"X: y", b"1")), []),
+        (form(*[(FILE + b"a", b"1")] * 17), None),
+        (form((FILE + b"a" * 9000, b"1")), None),
+        (form((FILE + b"a", b"1"), end=b""), None),  # cut off
+        (form((FILE + b"a", b"1"), end=b"\r\n--x yz--\r\n"), None),
+        (b"garbage", None),
+        (b"", None),
+    ],
+)
+def test_files_in_a_form(body: bytes, files: list[tuple[bytes, str]] | None) -> None:
+    if files is None:
+        with pytest.raises(HTTPException, match="damaged or cut off"):
+            _files_in(body, b"x y")
+    else:
+        assert _files_in(body, b"x y") == files
+
+
+@pytest.mark.parametrize("content", [b"\r\n--x yz", b"\r\n--x ", b"\r\n", b"\r", b"--x y"])
+def test_a_form_keeps_nobody_waiting(content: bytes) -> None:
+    body = form((FILE + b"a", content * (8 * 2**20 // len(content))))
+    start = time.process_time()
+    with contextlib.suppress(HTTPException):
+        _files_in(body, b"x y")
+    assert (
+        time.process_time() - start < 0.5
+    )  # 40 MB of the first once took 14 s, in which nobody was answered
+
+
+def test_an_archive_is_made_while_it_is_sent(tmp_path: Path) -> None:
+    file = tmp_path / "large.off"
+    file.write_bytes(np.random.default_rng(0).bytes(16 << 20))
+
+    class Index:
+        def original(self, id: str) -> Path:
+            return file
+
+        def shape(self, id: str) -> SimpleNamespace:
+            return SimpleNamespace(name="large.off")
+
+    async def taken() -> int:
+        answer = _zip_of(Index(), ["0", "1"])  # type: ignore[arg-type]
+        return sum([len(piece) async for piece in answer.body_iterator])  # type: ignore[attr-defined]
+
+    tracemalloc.start()
+    try:
+        assert asyncio.run(taken()) > 32 << 20
+        assert (
+            tracemalloc.get_traced_memory()[1] < 8 << 20
+        )  # each of many who do not take theirs once had all of it
+    finally:
+        tracemalloc.stop()

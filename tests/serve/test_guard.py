@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import os
@@ -16,7 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from batchot.serve.door import Door
+from batchot.search.records import SearchError
+from batchot.serve.door import Door, client_of
 from batchot.serve.guard import Guard, Protection, Refused, Tokens, cookie_name
 from batchot.serve.record import Record
 
@@ -80,7 +82,7 @@ def ask(protection, path="/x", *, method="GET", scheme="http", **options):  # ty
     ],
 )
 def test_names_that_it_answers_to(host: str, status: int) -> None:
-    protection = Protection(hosts=frozenset({"search.example.org"}))
+    protection = Protection(hosts=frozenset({"Search.Example.org."}))
     assert ask(protection, headers={"host": host}).status_code == status
     assert ask(Protection(hosts=None), headers={"host": host}).status_code == 200
     assert ask(protection, "/health", headers={"host": host}).status_code == 200
@@ -100,6 +102,7 @@ def test_below_a_prefix(given: str) -> None:
     assert answer.status_code == 303 and answer.headers["location"] == "/shapes/x?a=b"
     assert "Path=/shapes/;" in answer.headers["set-cookie"]
     assert ask(protection, "/shapes").headers["location"] == "/shapes/"
+    assert ask(protection, "/shapes?token=a%2Bb&x=1").headers["location"] == "/shapes/?token=a%2Bb&x=1"
 
 
 def test_the_cookie_is_secure_behind_tls_and_the_servers_own() -> None:
@@ -110,29 +113,64 @@ def test_the_cookie_is_secure_behind_tls_and_the_servers_own() -> None:
     both = f"batchot_token_8080=other; batchot_token_8081={TOKENS[0]}"
     assert ask(protection, headers={"cookie": both}).status_code == 200
     assert ask(protection, headers={"cookie": f"batchot_token_8080={TOKENS[0]}"}).status_code == 401
+    own = f"batchot_token_8081={TOKENS[0]}"
+    for others in (
+        'view={"a": "b"}; ',
+        "path=/x; ",
+        "=; ;;; ",
+        "größe=ß; ",
+        "batchot_token_8081=of-the-path-above; ",
+    ):
+        assert ask(protection, headers={"cookie": (others + own).encode()}).status_code == 200, others
     assert re.fullmatch(r"\w+", cookie_name("/run/batchot.sock"))
 
 
 def test_a_visitor_without_a_token_gets_a_field_for_it() -> None:
     protection = Protection(tokens=lambda: TOKENS, prefix="/shapes")
-    answer = ask(protection, "/shapes/?x=1", headers={"accept": "text/html"})
-    assert answer.status_code == 401 and "<label" in answer.text and 'action="/shapes/login"' in answer.text
+    html = {"accept": "text/html", "origin": "http://localhost"}
+    answer = ask(protection, "/shapes/?x=1", headers=html)
+    assert answer.status_code == 401 and "<label" in answer.text and "not the token" not in answer.text
+    assert (
+        '<form method="post">' in answer.text
+    )  # to the same address: what stands after # is part of the question
     assert (
         ask(protection, "/shapes/api/v1/info", headers={"accept": "text/html"}).json()["error"]["code"]
         == "token"
     )
-    form = {"method": "POST", "headers": {"origin": "http://localhost"}}
-    wrong = ask(protection, "/shapes/login", data={"token": "no", "next": "/shapes/"}, **form)
-    assert wrong.status_code == 401 and "That is not the token" in wrong.text
-    right = ask(protection, "/shapes/login", data={"token": TOKENS[0], "next": "/shapes/?x=1"}, **form)
+    for wrong in (
+        ask(protection, "/shapes/?x=1", method="POST", data={"token": "no"}, headers=html),
+        ask(protection, "/shapes/?x=1", method="POST", content=b"\xff%", headers=html),
+        ask(protection, "/shapes/?x=1&token=no", headers=html),
+    ):
+        assert wrong.status_code == 401 and "That is not the token" in wrong.text
+    given = {"data": {"token": f" {TOKENS[0]}\n"}, "headers": html}
+    right = ask(protection, "/shapes/?x=1&token=old", method="POST", **given)
     assert right.status_code == 303 and right.headers["location"] == "/shapes/?x=1"
-    assert TOKENS[0] in right.headers["set-cookie"]
-    for elsewhere in ("//evil.example/", "https://evil.example/", "/\\evil.example"):
-        answer = ask(protection, "/shapes/login", data={"token": TOKENS[0], "next": elsewhere}, **form)
-        assert answer.headers["location"] == "/shapes/"
+    assert TOKENS[0] in right.headers["set-cookie"] and "SameSite=Lax" in right.headers["set-cookie"]
+    for elsewhere in ("/shapes//evil.example/", "/shapes/%5c%5cevil.example/"):
+        location = ask(protection, elsewhere, method="POST", **given).headers["location"]
+        assert location.startswith("/shapes/")
+    evil = {**given, "headers": {**html, "origin": "https://evil.example"}}
+    assert ask(protection, "/shapes/", method="POST", **evil).status_code == 403
 
 
-def test_tokens_are_exchanged_while_it_runs(tmp_path: Path) -> None:
+def test_a_token_in_the_address() -> None:
+    protection = Protection(tokens=lambda: ("with+and/of-base64==",))
+    for sent in ("with+and/of-base64==", "with%2Band%2Fof-base64%3D%3D"):
+        assert ask(protection, f"/?token={sent}").status_code == 303
+    # going on with a cookie would lose the file
+    refused = ask(protection, "/api/v1/search?token=with+and/of-base64==", method="POST", content=b"OFF")
+    assert refused.status_code == 401 and "Bearer" in refused.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    "origin", ["null", "http://[", "localhost", "http://localhost.evil.example", "x://y://localhost"]
+)
+def test_what_is_no_origin_of_ours(origin: str) -> None:
+    assert ask(Protection(), method="POST", content=b"x", headers={"origin": origin}).status_code == 403
+
+
+def test_tokens_are_exchanged_while_it_runs(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     file = tmp_path / "tokens"
     file.write_text(f"# of the office\n{TOKENS[0]}  # until Friday\n\n")
     tokens = Tokens((), file)
@@ -144,6 +182,16 @@ def test_tokens_are_exchanged_while_it_runs(tmp_path: Path) -> None:
     file.unlink()
     tokens._looked = 0.0
     assert tokens() == TOKENS  # half way through an exchange the old ones hold
+    file.write_text("short")
+    for _ in range(3):
+        tokens._looked = 0.0
+        assert tokens() == TOKENS
+    assert [record.getMessage() for record in caplog.records if "at least 16" in record.getMessage()] == [
+        f"the tokens cannot be read anew, those from before hold: {file}: a token must have at least 16 letters and "
+        "digits, without spaces or quotes"
+    ]
+    file.write_bytes(b"\xef\xbb\xbf" + TOKENS[0].encode() + b"\r\n")  # as Windows writes it
+    assert Tokens((), file)() == TOKENS[:1]
     file.write_text("short")
     with pytest.raises(ValueError, match="at least 16"):
         Tokens((), file)
@@ -159,6 +207,24 @@ def test_head_is_get_without_the_body_and_failures_are_json(caplog: pytest.LogCa
         answer = ask(Protection(), "/fails")
     assert answer.status_code == 500 and answer.json()["error"]["code"] == "internal"
     assert "nobody expected this" not in answer.text and "nobody expected this" in caplog.text
+
+
+def test_a_number_that_the_index_does_not_give_hides_no_other() -> None:
+    def gone() -> float:
+        raise SearchError("the index is gone")
+
+    record = Record()
+    record.gauge("shapes", "of the index", gone)
+    record.gauge("connections", "open", lambda: 3)
+    assert b"batchot_shapes NaN" in record.text() and b"batchot_connections 3.0" in record.text()
+
+
+def test_what_a_proxy_says_of_the_client_is_one_word(caplog: pytest.LogCaptureFixture) -> None:
+    scope = {"method": "GET", "path": "/x"}
+    with caplog.at_level(logging.INFO, "batchot.access"):
+        Record()(scope, "1.2.3.4 GET /fake 200\x9b31m" + "x" * 999, 200, 1, 0.1)
+    line = caplog.records[0].getMessage()
+    assert line.isprintable() and len(line.split()) == 6 and len(line) < 100
 
 
 def test_a_line_a_request_without_secrets(caplog: pytest.LogCaptureFixture) -> None:
@@ -295,6 +361,75 @@ def test_a_share_of_the_requests_and_bytes_stays_for_others() -> None:
         half.close()
         time.sleep(0.2)
         assert b" 200 " in closed(post(b"x" * 1900))
+
+
+def test_what_comes_together_with_another_request_has_a_deadline_too() -> None:
+    whole = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    half = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nx"
+    door = Door(arrive_seconds=1.0)
+    with listening(door) as port:
+        start = time.monotonic()
+        with connect(port, whole + half) as connection:
+            said = closed(connection)
+        assert b" 200 " in said and b" 408 " in said and 0.9 < time.monotonic() - start < 6
+        with connect(
+            port, whole + half + b"x" * 99 + whole.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+        ) as three:
+            assert closed(three).count(b" 200 ") == 3
+        assert not door.waiting and not door.shares.used
+
+
+@pytest.mark.parametrize(
+    "begun",
+    [
+        b"GET /?x=",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nX: ",
+        b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\nX: ",
+        b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n1;x=",
+    ],
+)
+def test_a_head_without_end_is_cut_off(begun: bytes) -> None:
+    with listening(Door()) as port:
+        connection, sent = connect(port, begun), 0
+        with contextlib.suppress(OSError):
+            for _ in range(1000):
+                connection.sendall(b"x" * 65536)
+                sent += 65536
+                time.sleep(0.001)
+        assert sent < 20_000_000  # what is in the buffers of the sockets
+        chunked = (
+            b"POST / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+        )
+        with connect(
+            port, chunked + b"1\r\nx\r\n" * 50_000 + b"0\r\n\r\n"
+        ) as other:  # small parts are no flood
+            assert b'"bytes": 50000' in closed(other)
+
+
+def test_who_wants_another_protocol_is_answered_and_told_no_more(caplog: pytest.LogCaptureFixture) -> None:
+    wanted = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n"
+    with (
+        caplog.at_level(logging.INFO, "uvicorn"),
+        listening(Door()) as port,
+        connect(port, wanted) as connection,
+    ):
+        assert closed(connection).startswith(b"HTTP/1.1 200")
+    assert not any("pgrade" in record.getMessage() for record in caplog.records)
+
+
+@pytest.mark.parametrize(
+    ("address", "client"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"),
+        ("2001:db8:1:2:ffff::1", "2001:db8:1:2::"),
+        ("fe80::1%eth0", "fe80::"),
+        ("local", "local"),
+    ],
+)
+def test_a_client_has_all_addresses_of_its_network(address: str, client: str) -> None:
+    assert client_of(address) == client
 
 
 def test_who_does_not_take_an_answer_is_let_go() -> None:

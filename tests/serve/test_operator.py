@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
+from typing import IO
 from urllib.parse import urlsplit
 
 import pytest
@@ -30,7 +31,9 @@ TOKENS = ("first-token-of-16-letters", "second-token-of-16-letters")
 
 
 @contextmanager
-def at_socket(index: Path, path: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
+def at_socket(
+    index: Path, path: Path, *options: str, log: IO[bytes] | int = subprocess.DEVNULL
+) -> Iterator[subprocess.Popen[str]]:
     command = [
         sys.executable,
         "-m",
@@ -42,7 +45,9 @@ def at_socket(index: Path, path: Path, *options: str) -> Iterator[subprocess.Pop
         "--device=cpu",
         *options,
     ]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    process = subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, text=True
+    )
     assert process.stdout is not None
     try:
         while "Ctrl-C" not in (line := process.stdout.readline()):
@@ -127,11 +132,9 @@ def test_the_nginx_of_the_guide(small_index: Path, tmp_path: Path) -> None:
                 base_url=f"https://127.0.0.1:{port}", verify=context, headers=headers, timeout=60
             ) as client:
                 form = client.get("/shapes/", headers={"accept": "text/html"})
-                assert form.status_code == 401 and 'action="/shapes/login"' in form.text
-                asked = {"token": TOKENS[0], "next": "/shapes/"}
-                entered = client.post(
-                    "/shapes/login", data=asked, headers={"origin": "https://search.example.org"}
-                )
+                assert form.status_code == 401 and '<form method="post">' in form.text
+                sent = {"origin": "https://search.example.org", "accept": "text/html"}
+                entered = client.post("/shapes/", data={"token": TOKENS[0]}, headers=sent)
                 assert entered.status_code == 303 and entered.headers["location"] == "/shapes/"
                 cookie = entered.headers["set-cookie"]
                 assert "; Secure" in cookie and "Path=/shapes/" in cookie
@@ -175,10 +178,15 @@ def test_sigterm_ends_it_within_five_seconds_whatever_it_is_at(small_index: Path
     leftover.close()
     rng = __import__("numpy").random.default_rng(0)
     soup = b"".join(b"%f %f %f\n" % tuple(row) for row in rng.normal(size=(300_000, 3)))
-    with at_socket(small_index, place, "--processes=1") as process:
+    log = tmp_path / "log"
+    with log.open("wb") as written, at_socket(small_index, place, "--processes=1", log=written) as process:
         transport = httpx.HTTPTransport(uds=str(place))
         with httpx.Client(transport=transport, base_url="http://localhost", timeout=60) as client:
-            assert client.get("/health").json()["ready"] is True
+            process.send_signal(signal.SIGHUP)  # to a service: read anew what has changed
+            # the last is who asked the proxy; what stands before it anybody may have sent
+            said = {"x-forwarded-for": "6.6.6.6, 10.1.2.3"}
+            assert client.get("/health", headers=said).json()["ready"] is True
+            assert " 10.1.2.3 GET /health 200 " in log.read_text()
             code = (
                 "import httpx, sys; from pathlib import Path\n"
                 f"c = httpx.Client(transport=httpx.HTTPTransport(uds={str(place)!r}), timeout=60)\n"
@@ -205,6 +213,11 @@ def test_a_port_that_is_taken(small_index: Path, capfd: pytest.CaptureFixture[st
         assert main(["serve", str(small_index), "--port", str(port)]) == 1
         said = capfd.readouterr()
         assert "http://" not in said.out and f"port {port}" in said.err and "in use" in said.err
+    assert main(["serve", str(small_index), "--host", "192.0.2.1"]) == 1  # of no machine
+    assert "another server" not in capfd.readouterr().err
+    assert main(["serve", str(small_index), "--uds", str(tmp_path / "none" / "s")]) == 1
+    said = capfd.readouterr()
+    assert "No such file" in said.err and "another server" not in said.err
     (tmp_path / "file").write_text("")
     assert main(["serve", str(small_index), "--uds", str(tmp_path / "file")]) == 1
     assert "cannot listen" in capfd.readouterr().err and (tmp_path / "file").exists()
@@ -286,6 +299,10 @@ def test_a_store_that_is_gone_is_not_ready(small_index: Path, tmp_path: Path) ->
             "ready": False,
         }
         assert client.get("/health/live").status_code == 200
+        (index / "index.json").rename(tmp_path / "index.json")
+        numbers = client.get("/metrics")  # now they are wanted most
+        assert numbers.status_code == 200 and "\nbatchot_shapes NaN\n" in numbers.text
+        (tmp_path / "index.json").rename(index / "index.json")
         (tmp_path / "gone").rename(index / "shapes")
         assert client.get("/health").status_code == 200
 

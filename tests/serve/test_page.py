@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from search_support import draw_sketch, off_bytes
+from search_support import draw_sketch, off_bytes, photograph
 from serve.strokes import strokes_of
 from serve_support import serving
 from shape_folders import write_off
@@ -673,3 +673,103 @@ def test_several_files_are_asked_as_one(page, tmp_path: Path) -> None:  # type: 
     page.locator("#file").set_input_files([str(tmp_path / "0.off")] * 9)
     page.wait_for_selector(".answer.error")
     assert "8 at most" in page.locator(".answer").inner_text()
+
+
+def test_a_file_that_is_gone_is_no_lost_connection(page, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    file = tmp_path / "bottle.off"
+    file.write_bytes(off_bytes("bottle", 2))
+    page.locator("#file").set_input_files(str(file))
+    page.wait_for_selector(".card", timeout=20_000)
+    found, up = names(page), page.get_by_label("axis of the file that points up")
+    page.reload()
+    page.wait_for_selector(".card", timeout=20_000)
+    up.select_option("y")  # it is no longer in the page, but what was found is
+    page.wait_for_selector(".trouble")
+    assert "bottle.off" in page.locator(".trouble").inner_text() and names(page) == found
+    page.locator("#file").set_input_files(str(file))
+    page.wait_for_selector(".trouble", state="detached", timeout=20_000)
+    page.wait_for_selector(".card", timeout=20_000)
+    file.unlink()
+    up.select_option("z")  # it is read anew
+    page.wait_for_selector(".answer.error")
+    assert "bottle.off cannot be read" in page.locator(".answer").inner_text()
+    assert page.locator(".trouble").count() == 0
+
+
+@pytest.mark.parametrize(
+    "end", ["&page=9", "&page=-3", "&page=x", "&page=1.5", "&not=x%20y", "&like=../info?", "&query=../info"]
+)
+def test_what_a_link_asks_for_that_is_not_there(page, end: str) -> None:  # type: ignore[no-untyped-def]
+    name = word(page)
+    start = page.url.partition("#")[0]
+    page.goto("about:blank")
+    page.goto(f"{start}#text={name}{end}")
+    asked(page, f"“{name}”")
+    assert all(name in one for one in names(page))
+
+
+def test_what_answers_in_place_of_the_server_is_told(page) -> None:  # type: ignore[no-untyped-def]
+    page.route(
+        "**/api/v1/search?**",
+        lambda route: route.fulfill(body="<html>sign in</html>", content_type="text/html"),
+    )
+    page.get_by_label("Words of the name").fill("x")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".answer.error")  # and it is not asked for ever
+    assert "sign-in" in page.locator(".answer").inner_text()
+
+
+def test_a_link_leads_to_what_it_asks_for_past_the_token(browser, small_index: Path) -> None:  # type: ignore[no-untyped-def]
+    token = "a-token-of-16-letters"
+    with serving(small_index, "--processes", "1", "--token", token) as (started, _):
+        other = browser.new_context().new_page()
+        other.goto(f"{started}/?x=1#text=bottle")
+        for typed in ("no token at all", token):
+            other.get_by_label("Token").fill(typed)
+            other.keyboard.press("Enter")
+            other.wait_for_selector("[role=alert]" if typed != token else ".card")
+        assert len(names(other)) == 5 and other.url == f"{started}/?x=1#text=bottle"
+        other.context.close()
+        # from a page of another site, as a mail in the browser is: with the token at first, then without
+        mail = browser.new_context().new_page()
+        mail.route("http://mail.example/", lambda route: route.fulfill(
+            body=f'<a href="{started}/?token={token}#text=bottle">1</a> <a href="{started}/#text=stairs">2</a>',
+            content_type="text/html"))  # fmt: skip
+        for link, wanted in (("1", "bottle"), ("2", "stairs")):
+            mail.goto("http://mail.example/")
+            mail.get_by_role("link", name=link).click()
+            asked(mail, f"“{wanted}”")
+            assert all(wanted in one for one in names(mail)) and token not in mail.url
+        mail.context.close()
+
+
+def test_as_what_a_picture_is_taken_is_told_and_can_be_changed(  # type: ignore[no-untyped-def]
+    browser, photo_index: Path, tmp_path: Path
+) -> None:
+    with serving(photo_index, "--processes", "1") as (started, _):
+        page = browser.new_context(viewport={"width": 1280, "height": 900}).new_page()
+        page.goto(started)
+        switch = page.get_by_label("a picture is")
+        page.locator("#file").set_input_files(str(photograph(tmp_path / "photo.jpg", "stairs", 41)))
+        asked(page, "photo.jpg, taken for a photo")
+        found = names(page)
+        assert found[0].startswith("stairs")
+        assert (
+            page.locator(".bar-of").count() == 0
+        )  # its distances are of another space than those of the index
+        shoot(page, "photo")
+        switch.select_option("picture")
+        asked(page, "photo.jpg, taken for a drawing")
+        assert "looks like a photo" in page.locator(".answer").inner_text() and names(page) != found
+        switch.select_option("photo")
+        asked(page, "photo.jpg, taken for a photo")
+        assert names(page) == found
+        page.locator("#file").set_input_files(str(draw_sketch(tmp_path / "a.png", "bottle", 4)))
+        asked(page, "a.png, taken for a photo")
+        switch.select_option("auto")
+        asked(page, "a.png, taken for a drawing")
+        switch.select_option("photo")
+        asked(page, "a.png, taken for a photo")
+        draw(page, [[(0.3, 0.1), (0.3, 0.9), (0.7, 0.9)]])  # what is drawn here is a drawing
+        asked(page, "You asked for your drawing")
+        page.context.close()

@@ -228,7 +228,7 @@ def _map(options: argparse.Namespace) -> int:
 def _duplicates(options: argparse.Namespace) -> int:
     from batchot.files import write_csv
     from batchot.search.about import duplicates
-    from batchot.search.records import printable
+    from batchot.search.records import cell, printable
 
     try:
         groups = duplicates(options.index, threshold=options.threshold, allow_store=options.allow_store)
@@ -236,7 +236,7 @@ def _duplicates(options: argparse.Namespace) -> int:
         raise UsageError(str(error)) from error
     if options.csv is not None:
         rows = [
-            {"group": number, "what": group.what, "distance": round(group.distance, 6), "name": name}
+            {"group": number, "what": group.what, "distance": round(group.distance, 6), "name": cell(name)}
             for number, group in enumerate(groups, 1)
             for name in group.names
         ]

@@ -97,8 +97,9 @@ def _folder_of(options: argparse.Namespace) -> Path | None:
     for path in options.query:
         if not path.is_file():
             raise UsageError(f"{path} is no file; give a mesh, a point cloud, a picture or a drawing")
-    if not options.query and not (options.text or options.classes or options.folders):
-        raise UsageError("say what to look for: a file, --text, --class or --folder")
+    alone = ("text", "classes", "folders", "size", "area", "volume")
+    if not options.query and not any(getattr(options, name) for name in alone):
+        raise UsageError("say what to look for: a file, --text, --class, --folder or --size")
     if options.csv is not None:
         raise UsageError("--csv is for a folder of queries; one answer is printed, or --json")
     return None

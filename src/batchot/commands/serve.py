@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import importlib.util
 import ipaddress
 import os
@@ -42,9 +43,8 @@ def serve(argv: list[str]) -> int:
             listener = _listen(options)
         except OSError as error:
             where = options.uds or f"{options.host} port {options.port}"
-            return fail(
-                f"cannot listen at {where}: {error.strerror or error}; another server may run there", FAILURE
-            )
+            hint = "; another server may run there" if error.errno == errno.EADDRINUSE else ""
+            return fail(f"cannot listen at {where}: {error.strerror or error}{hint}", FAILURE)
         if options.uds is None:
             options.port = listener.getsockname()[1]  # 0 was any free one
         with contextlib.closing(listener):
@@ -155,7 +155,7 @@ def _listen(options: argparse.Namespace) -> socket.socket:
             if stat.S_ISSOCK(path.stat().st_mode):
                 with socket.socket(socket.AF_UNIX) as probe:
                     if probe.connect_ex(str(path)) == 0:
-                        raise OSError(98, "another server answers there")
+                        raise OSError(errno.EADDRINUSE, "Address already in use")
                 path.unlink()  # left over by a server that was killed
         listener.bind(str(path))
         path.chmod(0o660)
@@ -201,6 +201,7 @@ def _run(options: argparse.Namespace, tokens: object, listener: socket.socket, o
             limits.bytes + (1 << 20),  # a form has some bytes around the file
         )
         door = Door(arrive_seconds=options.request_seconds)
+        proxies = os.environ.get("FORWARDED_ALLOW_IPS", "")  # beside those of this machine
         app = make_app(searcher, protection, door, WorkQueue(workers, options.wait_seconds))
         searcher.warm_up()
         _tell(options, tokens, searcher.about.count)
@@ -213,15 +214,17 @@ def _run(options: argparse.Namespace, tokens: object, listener: socket.socket, o
             server_header=False,
             timeout_keep_alive=15,
             timeout_graceful_shutdown=_END_SECONDS,
-            # the proxy on this machine says who asks
-            forwarded_allow_ips="*"
-            if options.uds
-            else os.environ.get("FORWARDED_ALLOW_IPS", "127.0.0.1,::1"),
+            # the proxy on this machine says who asks; of several the last, as anybody may send more before it
+            forwarded_allow_ips=proxies if proxies == "*" else f"127.0.0.1,::1,{proxies}",
         )
         server = uvicorn.Server(config)
         for told in (signal.SIGINT, signal.SIGTERM):
             # uvicorn ends in good order, and then raises what it was told to end by once more
             signal.signal(told, lambda *_: None)
+        if (
+            sys.stdin is None or not sys.stdin.isatty()
+        ):  # a service is told to read anew what has changed, which it does unasked
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
         try:
             server.run(sockets=[listener])
         finally:

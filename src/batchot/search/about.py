@@ -82,7 +82,7 @@ def describe_in_words(out: Path, *, allow_store: bool = False) -> str:
         lines.append(f"search is approximate; measured recall@10 {recall:.4f}")
     kinds = {"shape": "shapes", "drawing": "drawings"}
     for kind, values in about["calibrations"].items():
-        lines.append(f"{kinds[kind]}: {_in_words(Calibration.from_json(values))}")
+        lines.append(f"{kinds.get(kind, kind)}: {_in_words(Calibration.from_json(values))}")
     if not about["calibrations"]:
         lines.append("not calibrated: there are too few shapes with a class; searches give no confidence")
     return "\n".join(lines)

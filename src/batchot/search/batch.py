@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from batchot.errors import RunError
 from batchot.files import write_csv, write_text
-from batchot.search.records import Filters, QueryRefused, SearchError, printable
+from batchot.search.records import Filters, QueryRefused, SearchError, cell
 
 if TYPE_CHECKING:
     from batchot.search.searcher import QueryKind, Searcher
@@ -82,7 +82,7 @@ def search_many(
                 done()
     except OSError as error:
         raise RunError(f"cannot write {part}: {error.strerror or error}") from error
-    shown = [{name: printable(v) if isinstance(v, str) else v for name, v in row.items()} for row in rows]
+    shown = [{name: cell(v) if isinstance(v, str) else v for name, v in row.items()} for row in rows]
     write_csv(out, shown, COLUMNS)
     part.unlink(missing_ok=True)
     return failures

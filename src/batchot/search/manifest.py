@@ -114,7 +114,7 @@ class Manifest:
             ) from None
         except NotADirectoryError:
             raise SearchError(f"{folder} is a file; an index is a folder") from None
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise SearchError(f"{path} cannot be read ({error}); build the index again") from error
         try:
             return cls._of(values, folder)
@@ -126,6 +126,10 @@ class Manifest:
         number = values.pop("format", FORMAT)
         if not isinstance(number, int):
             raise ValueError(f"format {number!r} is no number")
+        if number > FORMAT:
+            raise SearchError(
+                f"{folder} is an index of format {number}, of a newer batchot; this one reads up to {FORMAT}: update it"
+            )
         while number in _MIGRATIONS:
             values, number = _MIGRATIONS[number](values), number + 1
         if any(name not in values for name in _NEEDED):  # the network in the folder knows
@@ -141,6 +145,10 @@ class Manifest:
         known_root = {field.name for field in dataclasses.fields(Root)}
         roots = [{k: v for k, v in root.items() if k in known_root} for root in values.get("roots", ())]
         values["roots"] = tuple(Root(**root) for root in roots)
+        if not isinstance(values["inputs"], dict) or not isinstance(values.get("store", ""), str):
+            raise ValueError("its inputs are no object, or its store is no text")
+        if values.get("approximate") is not None:
+            int(values["approximate"]["probes"])
         calibrations = {}
         for kind, given in values.get("calibrations", {}).items():
             with contextlib.suppress(KeyError, TypeError):  # of another version: the next change fits it anew

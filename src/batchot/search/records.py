@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
@@ -54,12 +55,21 @@ def printable(text: str) -> str:
     )
 
 
+def cell(text: str) -> str:
+    """Give a text as a table has it: what a spreadsheet would take for a formula is text."""
+    shown = printable(text)
+    return f"'{shown}" if shown.startswith(("=", "+", "-", "@")) else shown
+
+
 Sort: TypeAlias = Literal["distance", "size", "-size", "area", "-area", "volume", "-volume"]
 SORTS = get_args(Sort)
 MOST_WITHIN = 1000.0
 _MM = {"um": 0.001, "mm": 1.0, "cm": 10.0, "m": 1000.0, "in": 25.4, "ft": 304.8}
 _NUMBER = r"\d+(?:\.\d+)?(?:[eE][-+]?\d+)?|\.\d+"
-_RANGE = re.compile(rf"\s*({_NUMBER})?\s*(\.\.)?\s*({_NUMBER})?\s*([a-z]*)([23]?)\s*")
+_UNIT = "[a-z]+[23]?"
+# of spaces there is one at most: among many, what does not match would be looked for in n^5 ways
+_RANGE = re.compile(rf"(?:({_NUMBER}) ?({_UNIT})?)? ?(?:(\.\.) ?({_NUMBER})? ?({_UNIT})?)?")
+_AS_TYPED = str.maketrans("²³µμ", "23uu")
 
 
 @dataclass(frozen=True)
@@ -73,12 +83,14 @@ class Range:
 
 def range_of(text: str, power: int = 1, within: float = 10.0) -> Range:
     """Read a range of lengths, areas or volumes."""
-    found = _RANGE.fullmatch(text)
+    found = _RANGE.fullmatch(" ".join(text.lower().translate(_AS_TYPED).split()))
     example = "120mm, 100..140mm or ..5in" if power == 1 else f"50..80mm{power} or ..2cm{power}"
-    if found is None or not (found[1] or found[3]) or (found[1] and found[3] and not found[2]):
-        raise ValueError(f"{text[:40]!r} is no range of sizes; give one such as {example}")
-    unit, shown = found[4], found[5]
-    if (unit and unit not in _MM) or (shown and shown != str(power)) or (unit and power > 1 and not shown):
+    if found is None or not (found[1] or found[4]):
+        comma = ", with a point and no comma in a number" if "," in text else ""
+        raise ValueError(f"{text[:40]!r} is no range of sizes; give one such as {example}{comma}")
+    first, last = found[2] or found[5], found[5] or found[2]
+    factors = {None: 1.0} | {f"{unit}{power}" if power > 1 else unit: x**power for unit, x in _MM.items()}
+    if first not in factors or last not in factors:
         raise ValueError(
             f"{text[:40]!r} has no unit that is known here ({', '.join(_MM)}"
             + (f", each followed by {power}" if power > 1 else "")
@@ -86,14 +98,12 @@ def range_of(text: str, power: int = 1, within: float = 10.0) -> Range:
         )
     if not 0 <= within <= MOST_WITHIN:
         raise ValueError(f"within must lie in 0 .. {MOST_WITHIN:g} per cent, got {within:g}")
-    scale = _MM.get(unit, 1.0) ** power
-    if not found[2]:
-        value = float(found[1])
-        return Range(value * (1 - within / 100) * scale, value * (1 + within / 100) * scale, bool(unit))
-    low, high = float(found[1] or 0) * scale, float(found[3] or "inf") * scale
-    if low > high:
-        raise ValueError(f"{text[:40]!r} begins after it ends; give one such as {example}")
-    return Range(low, high, bool(unit))
+    low, high = float(found[1] or 0) * factors[first], float(found[4] or "inf") * factors[last]
+    if not found[3]:
+        low, high = low * (1 - within / 100), low * (1 + within / 100)
+    if low > high or not math.isfinite(low) or (found[4] and not math.isfinite(high)):
+        raise ValueError(f"{text[:40]!r} ends before it begins, or nowhere; give one such as {example}")
+    return Range(low, high, first is not None)
 
 
 def around(size: Sequence[float], within: float) -> tuple[Range, Range, Range]:

@@ -153,6 +153,11 @@ class ShapeStore:
             condition = f"id IN ({ids(list(unwanted[start : start + _PAGE]))})"
             self._commit(lambda condition=condition: self._table.delete(condition))
 
+    def check(self) -> None:
+        """Read a row: how many there are is known without looking."""
+        with _named(self.uri):
+            self._table.search().select(["id"]).limit(1).to_arrow()
+
     def __len__(self) -> int:
         return self._count(None)
 

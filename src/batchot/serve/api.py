@@ -9,18 +9,18 @@ import logging
 import mimetypes
 import zipfile
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import IO, Annotated, Any, Literal, TypeVar
+from urllib.parse import quote
 
 from fastapi import APIRouter, Depends, FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, JSONResponse, Response
+from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from fastapi.security import HTTPBearer
+from python_multipart.multipart import parse_options_header
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
-from starlette.formparsers import MultiPartParser
 from starlette.requests import ClientDisconnect
 from starlette.routing import compile_path, get_route_path
 
@@ -89,7 +89,8 @@ Unlike = Annotated[
     list[str], Query(alias="not", max_length=50, description="ids: not these, nor what is nearly the same")
 ]
 _MOST_FILES = 8  # of one question
-_MOST_ZIPPED, _ZIP_BYTES = 200, 256 << 20
+_MOST_PARTS, _MOST_HEAD = 16, 8192  # of a form, and bytes before the content of a part
+_MOST_ZIPPED, _ZIP_BYTES, _PIECE = 200, 256 << 20, 1 << 20
 SizeText = Annotated[
     str | None, Query(max_length=100, description="longest extent, such as 120mm, 100..140mm, ..5in or 120")
 ]
@@ -124,8 +125,6 @@ class _Queries:
 
 def add_api(app: FastAPI, searcher: Searcher, queue: WorkQueue) -> None:
     """Add the API to an application."""
-    # what was sent is in memory already: a full temporary folder must not keep it from being read
-    MultiPartParser.spool_max_size = 1 << 40
     app.include_router(_search_routes(searcher, queue))
     app.include_router(_shape_routes(searcher))
     app.include_router(_class_routes(searcher))
@@ -280,8 +279,8 @@ def _shape_routes(searcher: Searcher) -> APIRouter:
         path = searcher.original(id)
         if path is not None:
             return _download(path)
-        name = _file_name(f"{Path(searcher.shape(id).name).stem}.glb")
-        headers = {"content-disposition": f'attachment; filename="{name}"'}
+        name = quote(_file_name(f"{Path(searcher.shape(id).name).stem}.glb"))
+        headers = {"content-disposition": f"attachment; filename*=utf-8''{name}"}
         return Response(searcher.preview(id), media_type="model/gltf-binary", headers=headers)
 
     @api.get("/shapes.zip", response_class=Response, responses=_failures(404, 413))
@@ -313,8 +312,8 @@ def _filters_of(searcher: Searcher) -> Callable[..., Filters]:
                 for power, wanted in enumerate((size, area, volume), 1)
             ]
             filters = Filters(
-                tuple(classes),
-                tuple(folders),
+                tuple(dict.fromkeys(classes)),  # a thousand times the same would take a second
+                tuple(dict.fromkeys(folders)),
                 text=text,
                 unlike=tuple(unlike),
                 size=ranges[0],
@@ -347,21 +346,58 @@ def _class_routes(searcher: Searcher) -> APIRouter:
     return api
 
 
+class _Pieces:
+    """A file that is written from the beginning to the end, and taken away piece by piece."""
+
+    def __init__(self) -> None:
+        self.written: list[bytes] = []
+
+    def write(self, data: bytes) -> int:
+        self.written.append(bytes(data))
+        return len(data)
+
+    def flush(self) -> None: ...
+
+    def close(self) -> None: ...
+
+    def take(self) -> bytes:
+        """Give what was written since."""
+        taken = b"".join(self.written)
+        self.written.clear()
+        return taken
+
+
 def _zip_of(searcher: Searcher, wanted: list[str]) -> Response:
-    """A zip archive under the names of the index, so that two files of one name keep apart."""
-    made, size = io.BytesIO(), 0
-    with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-        for id in wanted:
-            path, name = searcher.original(id), searcher.shape(id).name
-            size += path.stat().st_size if path is not None else 0
-            if size > _ZIP_BYTES:
-                raise HTTPException(413, f"the files have more than {_ZIP_BYTES >> 20} MB; take fewer")
-            data = searcher.preview(id) if path is None else path.read_bytes()
-            # no name leads out of the folder that it is unpacked into
-            parts = [_file_name(part) for part in name.split("/") if part not in ("", ".", "..")]
-            archive.writestr("/".join(parts) + ("" if path is not None else ".glb"), data)
+    """A zip archive under the names of the index, so that two files of one name keep apart.
+
+    It is made while it is sent: nobody's archive lies in memory.
+    """
+    found = [(id, searcher.shape(id).name, searcher.original(id)) for id in wanted]
+    if sum(path.stat().st_size for *_, path in found if path is not None) > _ZIP_BYTES:
+        raise HTTPException(413, f"the files have more than {_ZIP_BYTES >> 20} MB; take fewer")
+
+    def pieces() -> Iterator[bytes]:
+        made = _Pieces()
+        with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+            for id, name, path in found:
+                # no name leads out of the folder that it is unpacked into
+                parts = [_file_name(part) for part in name.split("/") if part not in ("", ".", "..")]
+                member = "/".join(parts) + ("" if path is not None else ".glb")
+                while member in archive.namelist():  # it was another name before it could be saved under
+                    folder, slash, last = member.rpartition("/")
+                    member = f"{folder}{slash}_{last}"
+                with archive.open(member, "w") as file, _opened(searcher, id, path) as content:
+                    while data := content.read(_PIECE):
+                        file.write(data)
+                        yield made.take()
+        yield made.take()
+
     headers = {"content-disposition": 'attachment; filename="shapes.zip"'}
-    return Response(made.getvalue(), media_type="application/zip", headers=headers)
+    return StreamingResponse(pieces(), media_type="application/zip", headers=headers)
+
+
+def _opened(searcher: Searcher, id: str, path: Path | None) -> IO[bytes]:
+    return io.BytesIO(searcher.preview(id)) if path is None else path.open("rb")
 
 
 def add_health(app: FastAPI, searcher: Searcher, queue: WorkQueue) -> None:
@@ -370,7 +406,7 @@ def add_health(app: FastAPI, searcher: Searcher, queue: WorkQueue) -> None:
     def look() -> bool:
         try:
             searcher.sandbox.check()
-            searcher.search_names(Filters(), k=1)  # reads a row: the count is known without looking
+            searcher.store.check()
             return queue.expected_wait("", "drawing") <= queue.wait_seconds
         except SearchError as error:
             _LOG.warning("not ready: %s", error)
@@ -433,13 +469,37 @@ async def _unless_left(request: Request, work: Coroutine[Any, Any, T]) -> T:
 
 async def _files_of(request: Request) -> list[tuple[bytes, str]]:
     """What was sent, and how it is called; nothing of it is written to a place that it names."""
-    if not request.headers.get("content-type", "").startswith("multipart/form-data"):
-        return [(await request.body(), "")]
-    async with request.form(max_files=_MOST_FILES, max_fields=8) as form:
-        files = [file for file in form.getlist("file") if isinstance(file, UploadFile)]
-        if not files:
-            raise HTTPException(400, "the form has no field called file with a file in it")
-        return [(await file.read(), file.filename or "") for file in files]
+    body, kind = await request.body(), request.headers.get("content-type", "")
+    if not kind.lower().startswith("multipart/form-data"):
+        return [(body, "")]
+    files = _files_in(body, parse_options_header(kind[:_MOST_HEAD])[1].get(b"boundary", b""))
+    if not files:
+        raise HTTPException(400, "the form has no field called file with a file in it")
+    if len(files) > _MOST_FILES:
+        raise HTTPException(
+            400, f"the form has {len(files)} files; {_MOST_FILES} at most are asked for as one"
+        )
+    return files
+
+
+def _files_in(form: bytes, boundary: bytes) -> list[tuple[bytes, str]]:
+    """The files of a form and their names. What looks at each byte in turn would let nobody else be answered."""
+    first, *pieces = form.split(b"\r\n--" + boundary, _MOST_PARTS)
+    if boundary and first.startswith(b"--" + boundary):
+        pieces.insert(0, first[2 + len(boundary) :])
+    files: list[tuple[bytes, str]] = []
+    for piece in pieces:
+        if piece.startswith(b"--"):
+            return files
+        head, end, data = piece.partition(b"\r\n\r\n")
+        if not end or len(head) > _MOST_HEAD:
+            break
+        for line in head.split(b"\r\n"):
+            name, _, value = line.partition(b":")
+            options = parse_options_header(value)[1] if name.lower() == b"content-disposition" else {}
+            if options.get(b"name") == b"file" and b"filename" in options:
+                files.append((data, options[b"filename"].decode("utf-8", "replace")))
+    raise HTTPException(400, f"the form is damaged or cut off, or has more than {_MOST_PARTS} parts")
 
 
 def _failure(status: int, code: str, message: str, retry_after: int | None = None) -> JSONResponse:

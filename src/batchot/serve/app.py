@@ -15,6 +15,7 @@ from fastapi import FastAPI, Request
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import FileResponse, HTMLResponse, Response
 from fastapi.staticfiles import StaticFiles
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 from batchot.errors import require
@@ -30,6 +31,7 @@ _ABOUT = (
     '`{"error": {"code", "message"}}`. Where the server asks for a token, send `Authorization: Bearer TOKEN`.'
 )
 _PAGE = Path(str(files("batchot.serve")))
+_KINDS = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 
 
 def make_app(searcher: Searcher, protection: Protection, door: Door, queue: WorkQueue) -> ASGIApp:
@@ -92,6 +94,7 @@ def _add_page(app: FastAPI) -> None:
         require("nicegui", "search")
         raise AssertionError
     parts = Path(nicegui.submodule_search_locations[0])
+    there = {path.name for path in _PAGE.iterdir() if path.suffix in _KINDS}
 
     @app.get("/", include_in_schema=False)
     def page() -> FileResponse:
@@ -103,13 +106,10 @@ def _add_page(app: FastAPI) -> None:
 
     @app.get("/static/page/{name}", include_in_schema=False)
     def part(name: str) -> FileResponse:
-        path = _PAGE / name
-        if path.suffix not in (".js", ".css", ".svg") or path.parent != _PAGE or not path.is_file():
-            from starlette.exceptions import HTTPException
-
+        if name not in there:
             raise HTTPException(404)
-        kind = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}[path.suffix]
-        return FileResponse(path, media_type=kind, headers={"cache-control": "no-cache"})
+        kind = _KINDS[Path(name).suffix]
+        return FileResponse(_PAGE / name, media_type=kind, headers={"cache-control": "no-cache"})
 
     for name, folder in {
         "vue": parts / "static",

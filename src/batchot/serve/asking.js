@@ -13,7 +13,9 @@ export async function ask(address, options, told) {
     } catch (failure) {
       if (options.signal?.aborted) return { error: "" };
       if (answer?.ok === false) content = {};
-      else {
+      else if (failure instanceof SyntaxError) {
+        return { error: "something else answers in place of the server, as a sign-in would; load the page again" };
+      } else {
         told({ text: "No connection to the server. What you see stays; trying again…" });
         await pause(wait);
         continue;

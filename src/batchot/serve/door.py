@@ -3,12 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import json
 import resource
 from collections import Counter
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+_HEAD = 64 << 10  # bytes of a request beside its body
+_LOCAL = ("127.0.0.1", 0)  # whoever uses a Unix socket
+
+
+def client_of(address: str) -> str:
+    """Give whose address it is: of IPv6 its network of 64 bits, of which a client has every address."""
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(found, ipaddress.IPv4Address):
+        return address
+    return str(found.ipv4_mapped or ipaddress.IPv6Address(found.packed[:8] + bytes(8)))
 
 
 class Shares:
@@ -71,12 +86,14 @@ class _Connection(HttpToolsProtocol):
     def __init__(self, door: Door, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.door, self.address, self.inside = door, "", False
+        self.sent = self.body = 0  # bytes of the request that is arriving, and of its body
         self.arriving: asyncio.TimerHandle | None = None
         self.taking: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self.address = self.client[0] if self.client else "local"
+        self.client = self.client or _LOCAL
+        self.address = client_of(self.client[0])
         self.inside = self.door.admit(self)
         if not self.inside:
             return self.refuse(503, "busy", "too many connections from your address")
@@ -113,7 +130,19 @@ class _Connection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self.inside and self.arriving is None and (self.cycle is None or self.cycle.response_complete):
             self._begin()
+        self.sent += len(data)
         super().data_received(data)
+        # chunks of a byte have five around it, and more is no body but a flood
+        if self.inside and self.sent - self.body > _HEAD + 8 * self.body:
+            self.refuse(431, "size", f"what stands before and around the body may have {_HEAD:,} bytes")
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self.sent = self.body = 0
+
+    def on_body(self, body: bytes) -> None:
+        self.body += len(body)
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
         self._answering()
@@ -121,8 +150,13 @@ class _Connection(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        if self.inside and not self.pipeline:
+        if self.inside and self.cycle.response_complete:
             self.door.waiting.setdefault(self.address, {})[self] = None  # idle: uvicorn has a timer for that
+        elif self.inside and self.cycle.more_body:  # it came together with the one before, but not whole
+            self._wait()
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Nothing else is spoken here: who would do so is answered as all others are, and nobody need be told."""
 
     def pause_writing(self) -> None:
         super().pause_writing()

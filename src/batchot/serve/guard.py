@@ -6,20 +6,21 @@ import hashlib
 import hmac
 import ipaddress
 import json
+import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from html import escape
-from http.cookies import CookieError, SimpleCookie
 from pathlib import Path
 from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from batchot.serve.door import Shares
+from batchot.search.records import printable
+from batchot.serve.door import Shares, client_of
 from batchot.serve.record import Record
 
+_LOG = logging.getLogger("batchot.serve")
 OPEN = ("/health", "/health/live", "/health/ready", "/api/v1/health")
 """Paths that need no token, and answer to any name: they say whether the server is well, and nothing else."""
 LEAST_TOKEN = 16
@@ -46,7 +47,7 @@ class Tokens:
         self.given, self.file = given, file
         self._read: tuple[str, ...] = ()
         self._stamp: tuple[int, int] | None = None
-        self._looked = 0.0
+        self._looked, self._fault = 0.0, ""
         for token in given:
             _check_token(token)
         if file is not None:
@@ -59,9 +60,12 @@ class Tokens:
             self._looked = time.monotonic()
             try:
                 if (stamp := self._stamp_of(self.file)) != self._stamp:
-                    self._read, self._stamp = self._of_file(self.file), stamp
-            except (OSError, ValueError):  # half written, or being replaced: the old ones hold
-                pass
+                    self._read, self._stamp, self._fault = self._of_file(self.file), stamp, ""
+            except (OSError, ValueError) as error:  # half written, or being replaced: the old ones hold
+                if str(error) != self._fault:
+                    self._fault = str(error)
+                    what = printable(f"{self.file}: {self._fault}")
+                    _LOG.warning("the tokens cannot be read anew, those from before hold: %s", what)
         return self.given + self._read
 
     @staticmethod
@@ -71,7 +75,8 @@ class Tokens:
 
     @staticmethod
     def _of_file(file: Path) -> tuple[str, ...]:
-        lines = [line.partition("#")[0].strip() for line in file.read_text(encoding="utf-8").splitlines()]
+        text = file.read_text(encoding="utf-8-sig", errors="replace")
+        lines = [line.partition("#")[0].strip() for line in text.splitlines()]
         tokens = tuple(line for line in lines if line)
         if not tokens:
             raise ValueError(f"{file} has no token: write one into each line")
@@ -124,6 +129,7 @@ class Guard:
     ) -> None:
         self.app, self.protection, self.record, self.admit = app, protection, record, admit
         self.requests, self.bytes = Shares(protection.at_once), Shares(protection.waiting_bytes)
+        self.hosts = {host.lower().rstrip(".") for host in protection.hosts or ()}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, or pass on."""
@@ -131,7 +137,9 @@ class Guard:
             return await self.app(scope, receive, send)
         # uvicorn's own scope stays: by it a HEAD may go without its body
         method, scope = scope["method"], dict(scope)
-        client = scope["client"][0] if scope.get("client") else "local"
+        address = scope["client"][0] if scope.get("client") else "local"
+        client = client_of(address)
+        scope["client"] = (client, 0)
         answer = _Answer(scope, send)
         start = time.perf_counter()
         try:
@@ -147,18 +155,17 @@ class Guard:
                 await _refuse(answer, Refused(500, "internal", "the server failed; its log says why"))
         finally:
             seconds = time.perf_counter() - start
-            self.record({**scope, "method": method}, client, answer.status or 499, answer.bytes, seconds)
+            self.record({**scope, "method": method}, address, answer.status or 499, answer.bytes, seconds)
 
     async def _answer(self, scope: Scope, receive: Receive, answer: _Answer, client: str) -> None:
         headers = {key.decode("latin-1").lower(): value.decode("latin-1") for key, value in scope["headers"]}
         path = self._take_prefix(scope)
         if path is None:
-            return await _redirect(answer, f"{self.protection.prefix}/", status=308)
+            query = scope.get("query_string", b"").decode("latin-1")
+            return await _redirect(answer, f"{self.protection.prefix}/" + (query and f"?{query}"), status=308)
         if path not in OPEN:
             self._check_source(headers, scope["method"])
-            if path == "/login" and scope["method"] == "POST":
-                return await self._log_in(scope, receive, answer, headers)
-            if await self._check_token(headers, scope, answer, path):
+            if await self._check_token(headers, scope, receive, answer, path):
                 return
         if scope["method"] == "HEAD":
             scope["method"] = "GET"
@@ -198,7 +205,7 @@ class Guard:
             )
         origin, site = headers.get("origin"), headers.get("sec-fetch-site", "none")
         changes = method not in ("GET", "HEAD", "OPTIONS")
-        if changes and origin is not None and urlsplit(origin).netloc != host:
+        if changes and origin is not None and origin.partition("://")[2] != host:
             raise Refused(403, "origin", "requests from pages of other sites are refused")
         opened = headers.get("sec-fetch-mode") == "navigate" and headers.get("sec-fetch-dest") == "document"
         if site not in ("none", "same-origin") and (changes or not opened):  # a link may lead here, no more
@@ -209,7 +216,7 @@ class Guard:
             name = (urlsplit(f"//{host}").hostname or "").rstrip(".")
         except ValueError:
             return False
-        if name == "localhost" or name in (self.protection.hosts or ()):
+        if name == "localhost" or name in self.hosts:
             return True
         try:
             return ipaddress.ip_address(name).is_loopback
@@ -217,30 +224,40 @@ class Guard:
             return False
 
     async def _check_token(
-        self, headers: Mapping[str, str], scope: Scope, answer: _Answer, path: str
+        self, headers: Mapping[str, str], scope: Scope, receive: Receive, answer: _Answer, path: str
     ) -> bool:
-        """Pass, refuse, or answer: with a form, or by going on with a cookie in place of the token in the address."""
+        """Pass, refuse, or answer: with a form, or by going on with a cookie in place of the token.
+
+        The form is sent to the very address that was asked for: so what stands there after "#" stays.
+        """
         tokens = self.protection.tokens()
         if not tokens:
             return False
         given = headers.get("authorization", "")
         if given.lower().startswith("bearer ") and _among(given[7:].strip(), tokens):
             return False
-        try:
-            cookies: SimpleCookie = SimpleCookie(headers.get("cookie", ""))
-        except CookieError:
-            cookies = SimpleCookie()
-        cookie = self.protection.cookie
-        if cookie in cookies and _among(cookies[cookie].value, tokens):
+        # browsers also send what other servers of this machine have set, which may be anything
+        cookies = [pair.strip().partition("=") for pair in headers.get("cookie", "").split(";")]
+        if any(name == self.protection.cookie and _among(value, tokens) for name, _, value in cookies):
             return False
         query = parse_qs(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True)
-        token = next((value for value in query.pop("token", []) if _among(value, tokens)), None)
+        sent = query.pop("token", [])
+        page = "text/html" in headers.get("accept", "") and not path.startswith("/api/v1")
+        if page and scope["method"] == "POST":
+            body = await self._body(receive, "login", _SMALL)
+            self.bytes.give("login", len(body))
+            sent = parse_qs(body.decode("utf-8", "replace")).get("token", [""])
+        elif scope["method"] not in ("GET", "HEAD"):
+            sent = []  # what was sent would be lost on the way
+        # a + in an address stands for a space, which no token has
+        sent = [token.strip().replace(" ", "+") for token in sent]
+        token = next((token for token in sent if _among(token, tokens)), None)
         rest = urlencode(query, doseq=True)
         location = self.protection.prefix + "/" + quote(path.lstrip("/")) + (f"?{rest}" if rest else "")
         if token is not None:
             await _redirect(answer, location, self._cookie(token, scope))
-        elif "text/html" in headers.get("accept", "") and not path.startswith("/api/v1"):
-            await _form(answer, self.protection.prefix, location)
+        elif page:
+            await _form(answer, wrong=bool(sent))
         else:
             raise Refused(
                 401,
@@ -249,25 +266,11 @@ class Guard:
             )
         return True
 
-    async def _log_in(
-        self, scope: Scope, receive: Receive, answer: _Answer, headers: Mapping[str, str]
-    ) -> None:
-        body = await self._body(receive, "login", _SMALL)
-        self.bytes.give("login", len(body))
-        fields = parse_qs(body.decode("utf-8", "replace"))
-        wanted = "/" + fields.get("next", ["/"])[0].lstrip("/\\")  # never another host
-        if not wanted.startswith(f"{self.protection.prefix}/"):
-            wanted = f"{self.protection.prefix}/"
-        token = fields.get("token", [""])[0].strip()
-        if _among(token, self.protection.tokens()):
-            await _redirect(answer, quote(wanted, safe="/?=&%+"), self._cookie(token, scope))
-        else:
-            await _form(answer, self.protection.prefix, wanted, wrong=True)
-
     def _cookie(self, token: str, scope: Scope) -> str:
         secure = "; Secure" if scope.get("scheme") == "https" else ""
         path = f"{self.protection.prefix}/"
-        return f"{self.protection.cookie}={token}; Path={path}; HttpOnly; SameSite=Strict{secure}"
+        # Lax: with Strict a link in a mail would ask for the token anew; who may change anything is asked elsewhere
+        return f"{self.protection.cookie}={token}; Path={path}; HttpOnly; SameSite=Lax{secure}"
 
     def _length(self, headers: Mapping[str, str]) -> int:
         length = headers.get("content-length", "0")
@@ -366,7 +369,7 @@ async def _redirect(answer: _Answer, location: str, cookie: str | None = None, s
     await _send(answer, status, headers, b"")
 
 
-async def _form(answer: _Answer, prefix: str, location: str, *, wrong: bool = False) -> None:
+async def _form(answer: _Answer, *, wrong: bool) -> None:
     """A field for the token."""
     alert = '<p role="alert">That is not the token. Mind capitals, and copy it whole.</p>' if wrong else ""
     body = f"""<!doctype html>
@@ -378,8 +381,7 @@ label {{ display: block; font-weight: 600; }} input, button {{ font: inherit; bo
 padding: .6rem; margin: .3rem 0 .8rem; border-radius: 8px; border: 1px solid #767f87; }}
 button {{ background: #00639b; color: #fff; border: 0; cursor: pointer; }}</style></head><body><main>
 <h1>This search asks for a token</h1><p>Whoever runs it has one for you.</p>{alert}
-<form method="post" action="{escape(prefix)}/login"><input type="hidden" name="next" value="{escape(location)}">
-<label for="token">Token</label>
+<form method="post"><label for="token">Token</label>
 <input id="token" name="token" type="password" autocomplete="current-password" required autofocus>
 <button>Go on</button></form></main></body></html>
 """

@@ -1,7 +1,10 @@
 // What is asked, as the part of the address after "#": a link holds it, and neither the server nor what lies between
 // writes it into a log.
+const MOST_PAGES = 50;
 const LONGEST = 6000; // characters of a drawing in a link
 
+const SHAPE = /^[0-9a-f]{24}$/; // an id, as the server makes them
+const QUERY = /^[0-9a-f]{32}$/;
 const MEASURED = ["size", "area", "volume"];
 
 export function linkOf({ asked, strokes, onlyClasses, onlyFolders, text, unlike, page, sameSize, sort, size, area, volume }) {
@@ -34,17 +37,18 @@ export function askedIn(hash) {
   const strokes = link.has("drawing") ? unpacked(link.get("drawing")) : [];
   const onlyClasses = link.getAll("class");
   const onlyFolders = link.getAll("folder");
-  const unlike = link.getAll("not").map((one) => ({ id: one.split(" ")[0], name: one.slice(one.indexOf(" ") + 1) }));
+  const unlike = link.getAll("not").map((one) => ({ id: one.split(" ")[0], name: one.slice(one.indexOf(" ") + 1) }))
+    .filter(({ id }) => SHAPE.test(id));
   const measured = Object.fromEntries(MEASURED.map((name) => [name, link.get(name) ?? ""]));
   const more = { ...measured, sameSize: link.has("same-size"), sort: link.get("sort") ?? "distance" };
   let asked = null;
-  if (like) asked = { kind: "similar", id: like, name: name || "a shape" };
+  if (SHAPE.test(like)) asked = { kind: "similar", id: like, name: name || "a shape" };
   else if (strokes.length) asked = { kind: "sketch", name: "your drawing" };
-  else if (query) asked = { kind: "file", name: name || "a drawing", query };
+  else if (QUERY.test(query)) asked = { kind: "file", name: name || "a drawing", query };
   else if (text || onlyClasses.length || onlyFolders.length || MEASURED.some((name) => measured[name]))
     asked = { kind: "names", name: "names" };
   return { asked, ...(strokes.length ? { strokes } : {}), text, onlyClasses, onlyFolders, unlike, ...more,
-    page: Math.max(0, (Number(link.get("page")) || 1) - 1) };
+    page: Math.max(0, Math.min(MOST_PAGES, Math.floor(Number(link.get("page")) || 1)) - 1) };
 }
 
 // Strokes as bytes: width (and 128 for the eraser), number of points in two bytes, x and y of each in 1/255 of the sheet.

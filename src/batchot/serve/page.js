@@ -135,7 +135,7 @@ const Page = {
           <p v-if="compared.length === 1" class="more" role="status">{{ compared[0].name }} is one of two: choose “Compare” of another
             <button type="button" class="tool" @click="compared = []">Choose none</button></p>
         </section>
-        <results :hits="answer?.hits ?? []" :spread="info?.spread ?? null" :compared="compared[0]?.id ?? ''" @similar="similar"
+        <results :hits="answer?.hits ?? []" :spread="answer?.query === 'photo' ? null : info?.spread ?? null" :compared="compared[0]?.id ?? ''" @similar="similar"
           @look="looked = [$event]" @compare="compare" @unlike="notThis"></results>
         <p v-if="!answer?.hits.length" class="empty">What is like it appears here. Drag a shape to turn it.</p>
         <nav v-if="last > 0" class="pages" aria-label="Pages of results">
@@ -180,7 +180,9 @@ const Page = {
     askedFor() {
       const { kind, name, several } = this.asked;
       if (kind === "names") return this.text ? `You asked for names with “${this.text}”` : "You asked for all that the filters leave";
-      return kind === "sketch" ? "You asked for your drawing" : kind === "file" ? `You asked for ${several ? "" : "the file "}${name}`
+      const taken = this.answer?.query;
+      const as = taken === "photo" || taken === "drawing" ? `, taken for a ${taken}` : "";
+      return kind === "sketch" ? "You asked for your drawing" : kind === "file" ? `You asked for ${several ? "" : "the file "}${name}${as}`
         : `You asked for more like ${name}`;
     },
     tone() {
@@ -441,6 +443,10 @@ const Page = {
     },
     turned() {
       if (this.asked?.kind !== "file") return;
+      if (!this.files.length) { // it was loaded again, or is a link: what was found stays
+        this.trouble = `To have ${this.asked.name} read otherwise, give it again`;
+        return;
+      }
       this.asked = { ...this.asked, query: null }; // read anew, where the file is still here
       this.page = 0;
       this.lookUp({});
@@ -465,7 +471,9 @@ const Page = {
       const address = this.address(about);
       if (address) found = await ask(address, { signal: stop.signal }, told);
       if (found.missing && (asked.kind === "sketch" || asked.kind === "file")) {
-        if (this.files.length || asked.kind === "sketch") {
+        if (!(await readable(this.files))) {
+          found = { error: `${asked.name} cannot be read: it is a folder, or was moved or changed since it was chosen` };
+        } else if (this.files.length || asked.kind === "sketch") {
           const { body, headers } = await this.body(asked, about);
           found = await ask(`api/v1/search?${about}`, { method: "POST", body, headers, signal: stop.signal }, told);
         } else found = { error: "the server does not remember this file; give it again" };
@@ -475,6 +483,10 @@ const Page = {
       if (found.error) Object.assign(this, { answer: null, error: found.error });
       else {
         Object.assign(this, { answer: found.value, error: "" });
+        if (this.page > this.last) { // of a link, or of an index that has shrunk
+          this.page = this.last;
+          return this.lookUp({ come });
+        }
         asked.query = found.value.query_id;
         this.showPicture();
       }
@@ -546,6 +558,16 @@ const Page = {
     },
   },
 };
+
+// What was chosen can be sent; of a folder, or of a file that is gone, it would look like a lost connection.
+async function readable(files) {
+  try {
+    await Promise.all(files.map((file) => file.slice(0, 1).arrayBuffer()));
+    return true;
+  } catch {
+    return false;
+  }
+}
 
 // A cell of a table; what a spreadsheet would take for a formula is text.
 function cell(value) {

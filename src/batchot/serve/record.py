@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import select
 import sys
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from typing import Any
 from starlette.types import Scope
 
 from batchot.errors import require
-from batchot.search.records import printable
+from batchot.search.records import SearchError, printable
 
 _ACCESS = logging.getLogger("batchot.access")
 _LOG = logging.getLogger("batchot.serve")
@@ -47,7 +48,8 @@ class Record:
         method = scope["method"] if scope["method"] in ("GET", "HEAD", "POST") else "other"
         self._requests.labels(method, route, str(status)).inc()
         self._seconds.labels(route).observe(seconds)
-        path = printable(scope["path"])[:200]
+        # a proxy says who asks; what it says is a word of its own all the same
+        client, path = printable(client).replace(" ", "_")[:64], printable(scope["path"])[:200]
         _ACCESS.info("%s %s %s %d %d %.0fms", client, scope["method"][:16], path, status, n, 1000 * seconds)
 
     def failure(self, scope: Scope, error: Exception) -> None:
@@ -55,8 +57,15 @@ class Record:
         _LOG.error("%s %s failed", scope["method"], printable(scope["path"])[:200], exc_info=error)
 
     def gauge(self, name: str, text: str, value: Callable[[], float]) -> None:
-        """Let Prometheus see a number."""
-        self._prometheus.Gauge(f"batchot_{name}", text, registry=self.registry).set_function(value)
+        """Let Prometheus see a number; NaN where the index cannot be read: the others are needed then most."""
+
+        def known() -> float:
+            try:
+                return value()
+            except SearchError:
+                return math.nan
+
+        self._prometheus.Gauge(f"batchot_{name}", text, registry=self.registry).set_function(known)
 
     def text(self) -> bytes:
         """Give all numbers as Prometheus reads them."""
