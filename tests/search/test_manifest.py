@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 from batchot.cli import main
+from batchot.search.build import remove_from_index
 from batchot.search.manifest import Manifest, Root
-from batchot.search.records import SearchError
+from batchot.search.records import Filters, SearchError
 from batchot.search.searcher import Searcher
 from oracles import cad_files
 
@@ -105,9 +107,16 @@ def test_parts_and_tolerance_are_those_of_the_folder_until_others_are_given(
     assert main([*build, "--tolerance", "0"]) == 2 and "--tolerance" in capsys.readouterr().err
 
 
-def test_a_newer_format_is_refused_and_left_as_it_is(small_index: Path, tmp_path: Path) -> None:
-    index = tmp_path / "index.json"
-    newer = {**json.loads((small_index / "index.json").read_text()), "format": 2}
-    index.write_text(json.dumps(newer))
-    with pytest.raises(SearchError, match="of a newer batchot"):  # its fields may mean something else
-        Manifest.read(index)
+def test_an_index_of_a_newer_format_is_searched_and_not_changed(small_index: Path, tmp_path: Path) -> None:
+    index = shutil.copytree(small_index, tmp_path / "index")
+    newer = {**json.loads((index / "index.json").read_text()), "format": 2, "of_tomorrow": 1}
+    (index / "index.json").write_text(json.dumps(newer))
+    with Searcher.open(index) as searcher:
+        names = [hit.name for hit in searcher.search_names(Filters(), k=2).hits]
+    with pytest.raises(SearchError, match=r"format 2, of a newer batchot.*update it"):
+        remove_from_index(index, names[:1])  # its fields may mean something else
+    with pytest.raises(SearchError, match="of a newer batchot"):
+        Manifest.read(index / "index.json").write(index / "index.json")
+    assert json.loads((index / "index.json").read_text()) == newer
+    with Searcher.open(index) as searcher:
+        assert searcher.about.count == len(searcher.store) > 1 and names

@@ -113,6 +113,8 @@ def writing(index: IndexFolder, tell: Tell) -> Iterator[None]:
     except OSError as error:
         raise SearchError(f"{index.root} cannot be written: {error.strerror or error}") from error
     try:
+        if index.manifest.is_file():
+            Manifest.read(index.manifest).check_known(index.root)
         yield
     finally:
         if not index.spare.exists() and index.manifest.is_file():

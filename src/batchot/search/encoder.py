@@ -110,8 +110,8 @@ class RunEncoder:
         self.dimensions, self.normalized, self.classes = spec.dimensions, spec.normalized, spec.classes
         weights = {name: value.detach().cpu().numpy() for name, value in embedder.state_dict().items()}
         self.fingerprint = spec.fingerprint(weights)
-        for each in embedder.towers.values():
-            replace_backbone(each, for_inference)
+        for name in spec.towers:
+            replace_backbone(embedder.tower(name), for_inference)
 
     def shapes(self, samples: NDArray) -> NDArray[np.float32]:
         """Embed shapes, see `Encoder`."""

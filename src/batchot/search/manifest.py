@@ -60,6 +60,9 @@ class Manifest:
     version: str = ""  # of batchot
     spread: float | None = None  # median distance of two shapes of the index; None: not measured
     others: Mapping[str, Any] = field(default_factory=dict)  # fields of other versions, which are kept
+    newer: int = (
+        0  # the format, where a newer batchot wrote it: it is searched as far as it is known, not changed
+    )
 
     @property
     def up(self) -> Up:
@@ -90,9 +93,11 @@ class Manifest:
         """Write it, whole or not at all, with the date and the version of now."""
         from batchot import __version__
 
+        self.check_known(path.parent)
         now = datetime.now(UTC).isoformat(timespec="seconds")
         written = dataclasses.replace(self, created=self.created or now, changed=now, version=__version__)
         values = {"format": FORMAT, **dataclasses.asdict(written)}
+        del values["newer"]
         values |= {name: value for name, value in values.pop("others").items() if name not in values}
         values["calibrations"] = {kind: c.to_json() for kind, c in written.calibrations.items()}
         try:
@@ -100,6 +105,14 @@ class Manifest:
         except RunError as error:
             raise SearchError(str(error)) from error
         return written
+
+    def check_known(self, folder: Path) -> None:
+        """Refuse to change what a newer version may mean otherwise."""
+        if self.newer:
+            raise SearchError(
+                f"{folder} is an index of format {self.newer}, of a newer batchot; this one changes those up to format "
+                f"{FORMAT}: update it. Searching goes on"
+            )
 
     @classmethod
     def read(cls, path: Path) -> Manifest:
@@ -126,10 +139,7 @@ class Manifest:
         number = values.pop("format", FORMAT)
         if not isinstance(number, int):
             raise ValueError(f"format {number!r} is no number")
-        if number > FORMAT:
-            raise SearchError(
-                f"{folder} is an index of format {number}, of a newer batchot; this one reads up to {FORMAT}: update it"
-            )
+        newer = number if number > FORMAT else 0
         while number in _MIGRATIONS:
             values, number = _MIGRATIONS[number](values), number + 1
         if any(name not in values for name in _NEEDED):  # the network in the folder knows
@@ -138,7 +148,7 @@ class Manifest:
             encoder = load_encoder(folder / "model", "cpu")
             known = {name: getattr(encoder, name) for name in _NEEDED[:3]}
             values = {**known, "inputs": encoder.inputs.to_json(), **values}
-        names = {field.name for field in dataclasses.fields(cls)} - {"others"}
+        names = {field.name for field in dataclasses.fields(cls)} - {"others", "newer"}
         others = {name: value for name, value in values.items() if name not in names}
         values = {name: value for name, value in values.items() if name in names}
         values.setdefault("run", str(folder / "model"))
@@ -153,7 +163,7 @@ class Manifest:
         for kind, given in values.get("calibrations", {}).items():
             with contextlib.suppress(KeyError, TypeError):  # of another version: the next change fits it anew
                 calibrations[kind] = Calibration.from_json(given)
-        return cls(**{**values, "calibrations": calibrations, "others": others})
+        return cls(**{**values, "calibrations": calibrations, "others": others, "newer": newer})
 
 
 class IndexFolder:
