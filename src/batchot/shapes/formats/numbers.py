@@ -24,6 +24,7 @@ _EXACT_POWERS = 10.0 ** np.arange(23)
 _NEWLINE, _RETURN, _QUOTE, _HASH, _COMMA, _POINT, _SLASH, _SEMICOLON = 10, 13, 34, 35, 44, 46, 47, 59
 _SHOWN = 30  # characters of a token in a message
 _MISSING = re.compile(rb"[-+]?(?:1\.#(?:QNAN|SNAN|IND)\d*|nan(?:\(\w*\))?)|NA|N/A|null|none", re.IGNORECASE)
+_FORTRAN = re.compile(rb"[-+]?(?:\d+\.?\d*|\.\d+)d[-+]?\d+", re.IGNORECASE)
 _INFINITE = re.compile(rb"[-+]?1\.#INF\d*", re.IGNORECASE)
 
 
@@ -86,6 +87,8 @@ def read_slow_numbers(data: bytes, values: NDArray[np.float64], slow: NDArray[np
                 values[index] = np.nan
             elif _INFINITE.fullmatch(token):
                 values[index] = np.inf
+            elif _FORTRAN.fullmatch(token):
+                values[index] = float(token.lower().replace(b"d", b"e"))
             else:
                 raise not_a_number(data, first, last) from None
 

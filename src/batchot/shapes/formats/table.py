@@ -33,7 +33,9 @@ _BLANK, _TAB, _QUOTE, _COMMA, _SEMICOLON = 32, 9, 34, 44, 59
 _LINE = re.compile(rb"[^\r\n]+")
 _COMMENT = re.compile(rb"(?:^|[ \t])\s*(?:#|//)")
 _WORDS = re.compile(rb'"[^"]*"|[^\s,;"]+')
-_NUMBER = re.compile(rb"[-+]?(?:\d[\d.,]*|[.,]\d+)(?:e[-+]?\d+)?|[-+]?inf(?:inity)?", re.IGNORECASE)
+_NUMBER = re.compile(rb"[-+]?(?:\d[\d.,]*|[.,]\d+)(?:[ed][-+]?\d+)?|[-+]?inf(?:inity)?", re.IGNORECASE)
+# Of any script and with any minus; Fortran writes stars where a number does not fit.
+_LIKE_A_NUMBER = re.compile("[-+.,([\u2212\u2013\uff0d]?\\d|\\*+$")
 # "x", "X [m]", "pos_x", "Points:0" as ParaView has it; "nx", "normal_x", "Normals:0".
 _UNIT = r"(?:[ _]*(?:coord(?:inate)?|[munck]?m|in|ft|[\[(].*))?"
 _AXES = re.compile(r"(?:p|points?|pos(?:ition)?|coord(?:inate)?s?)?[ _.:-]*([xyz]|(?<=[_:])[012])" + _UNIT)
@@ -115,7 +117,7 @@ class _NoPointsError(ShapeError):
 def _plan(data: bytes) -> _Plan:
     names = comment = b""
     count = None
-    first = True
+    first, named = True, False
     for match in _LINE.finditer(data):
         line = _COMMENT.split(match[0], maxsplit=1)[0].strip()
         if not line:
@@ -123,15 +125,22 @@ def _plan(data: bytes) -> _Plan:
             continue
         separator, line = _separator(line)
         row = _split(line, separator)
-        numbers = [_is_number(field) for field in row]
-        if not any(numbers) or (first and (not row[0] or not numbers[0] or _is_pandas_header(row))):
-            names = line
+        names_of_row = _names(row)
+        numbers = [
+            _is_number(field) or _LIKE_A_NUMBER.match(name) is not None
+            for field, name in zip(row, names_of_row, strict=True)
+        ]
+        titles = _named_columns(names_of_row) is not None
+        if titles or not any(numbers) or (first and (not row[0] or not numbers[0] or _is_pandas_header(row))):
+            if not named:  # below the names of the columns may be their units
+                names, named = line, titles
         elif count is None and len(row) == 1 and row[0].isdigit():
             count = whole_number(row[0])
         else:
             return _planned(data, match.start(), line, separator, names, comment, count)
         first = False
-    raise _NoPointsError("there are no points; restore the file")
+    seen = f": no line begins with numbers, nor {_shown(names)}" if names else ""
+    raise _NoPointsError(f"there are no points{seen}; restore the file")
 
 
 def _planned(
