@@ -52,3 +52,8 @@ def test_a_count_that_is_too_small_is_told() -> None:
     assert not read_stl(content + bytes(50)).notes
     with pytest.raises(ShapeError, match="announces 0 triangles, but 600 bytes follow"):
         read_stl(content[:80] + bytes(4) + content[84:])
+
+
+def test_decimal_commas_in_capitals() -> None:
+    mesh = read_stl(stl_text().replace(b".", b",").upper())
+    assert np.array_equal(mesh.vertices[mesh.faces], BOX[TRIANGLES])

@@ -140,7 +140,9 @@ class _Reader:
 
     def _primitive_size(self, primitive: dict[str, Any]) -> int:
         mode = primitive.get("mode", _TRIANGLES)
-        if "POSITION" not in primitive["attributes"]:  # an extension may give them, else it is not shown
+        if (
+            primitive["attributes"].get("POSITION") is None
+        ):  # an extension may give them, else it is not shown
             return 0
         corners = self.accessors.count(primitive.get("indices", primitive["attributes"]["POSITION"]))
         if mode == _POINTS:

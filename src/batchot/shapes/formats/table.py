@@ -125,12 +125,14 @@ def _plan(data: bytes) -> _Plan:
             continue
         separator, line = _separator(line)
         row = _split(line, separator)
-        names_of_row = _names(row)
-        numbers = [
-            _is_number(field) or _LIKE_A_NUMBER.match(name) is not None
-            for field, name in zip(row, names_of_row, strict=True)
-        ]
-        titles = _named_columns(names_of_row) is not None
+        numbers, titles = list(map(_is_number, row)), False
+        if not all(numbers):
+            names_of_row = _names(row)
+            titles = _named_columns(names_of_row) is not None
+            numbers = [
+                known or bool(_LIKE_A_NUMBER.match(name))
+                for known, name in zip(numbers, names_of_row, strict=True)
+            ]
         if titles or not any(numbers) or (first and (not row[0] or not numbers[0] or _is_pandas_header(row))):
             if not named:  # below the names of the columns may be their units
                 names, named = line, titles
@@ -147,7 +149,7 @@ def _planned(
     data: bytes, start: int, line: bytes, separator: int, header: bytes, comment: bytes, count: int | None
 ) -> _Plan:
     separators = [separator, *([_TAB] if separator == _BLANK and b"\t" in line else [])]
-    for title in (header, comment):
+    for title in filter(None, (header, comment)):
         for k in separators:
             row = tuple(_split(line, k))
             for names in (_names(_split(title, k)), _names(_WORDS.findall(title))):
@@ -206,6 +208,8 @@ def _names(fields: Sequence[bytes]) -> list[str]:
 
 def _named_columns(names: Sequence[str]) -> tuple[int, ...] | None:
     """Columns of x, y, z, and of the normal if there are all three; ``None`` without x, y and z."""
+    if len(names) < 3:
+        return None
     points, normals = ([_find(pattern, names, axis) for axis in range(3)] for pattern in (_AXES, _NORMALS))
     if -1 in points:
         return None
