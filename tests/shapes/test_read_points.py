@@ -154,6 +154,11 @@ def test_a_first_row_of_damaged_numbers_is_no_header(row: str) -> None:
         read_text_points(f"{row}\n4 5 6\n7 8 9\n".encode())
 
 
+@pytest.mark.parametrize("title", ["3D scan of 2024", "2024-01-01 12:00", "2nd floor", "room 7"])
+def test_a_title_may_have_numbers(title: str) -> None:
+    assert read_text_points(f"{title}\n1 2 3\n4 5 6\n".encode()).points.tolist() == [[1, 2, 3], [4, 5, 6]]
+
+
 def test_names_that_begin_with_a_digit_are_a_header() -> None:
     assert read_text_points(b"3d_id,x,y,z\n9,1,2,3\n8,4,5,6\n").points.tolist() == [[1, 2, 3], [4, 5, 6]]
 

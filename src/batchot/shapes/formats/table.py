@@ -129,10 +129,9 @@ def _plan(data: bytes) -> _Plan:
         if not all(numbers):
             names_of_row = _names(row)
             titles = _named_columns(names_of_row) is not None
-            numbers = [
-                known or bool(_LIKE_A_NUMBER.match(name))
-                for known, name in zip(numbers, names_of_row, strict=True)
-            ]
+            fields = zip(numbers, names_of_row, strict=True)
+            if len(row) >= 3 and all(known or _LIKE_A_NUMBER.match(name) for known, name in fields):
+                numbers = [True] * len(row)  # damaged ones: no title
         if titles or not any(numbers) or (first and (not row[0] or not numbers[0] or _is_pandas_header(row))):
             if not named:  # below the names of the columns may be their units
                 names, named = line, titles
