@@ -160,3 +160,35 @@ def test_anchors_survive_the_meta_device(batch, start: str) -> None:
     assert other.load_state_dict(model.state_dict()).missing_keys == []
     assert other(*batch).item() == expected
     assert torch.equal(other.double().loss.anchors.points, model.loss.anchors.points.double())
+
+
+def test_a_byte_of_255_is_a_label(batch) -> None:
+    x, labels = batch
+    labels = torch.where(labels == labels[0], 255, labels.clamp(min=0, max=254))
+    expected = batch_ot_loss(x, labels).item()
+    assert batch_ot_loss(x, labels.to(torch.uint8)).item() == pytest.approx(expected, rel=1e-6)
+    left = batch_ot_loss(x, labels.to(torch.uint8), ignore_label=255).item()
+    assert left == pytest.approx(batch_ot_loss(x[labels != 255], labels[labels != 255]).item(), rel=1e-6)
+
+
+@pytest.mark.parametrize("wrong", [[0], torch.tensor([0.5]), torch.tensor([True])])
+def test_pairs_of_no_whole_numbers_are_refused(five, wrong) -> None:
+    x, labels = five
+    one = torch.tensor([1])
+    with pytest.raises(ValueError, match="indices_tuple must hold tensors of whole numbers, got"):
+        batch_ot_loss(x, labels, (one, wrong, one, one))
+    none = torch.tensor([])  # of no type in particular
+    assert batch_ot_loss(x, labels, (none, none, none, none)).item() == 0
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("normalize", [True, False])
+def test_rows_too_long_for_a_norm_are_refused(five, kind: torch.dtype, normalize: bool) -> None:
+    x, labels = five
+    huge = x.to(kind).clone()
+    huge[1] *= 1e200 if kind == torch.float64 else 1e25
+    with pytest.raises(ValueError, match=r"rows up to .* long.*training has diverged"):
+        batch_ot_loss(huge, labels, normalize=normalize)
+    assert batch_ot_loss(x.to(kind) * 1e15, labels).item() == pytest.approx(
+        batch_ot_loss(x.to(kind), labels).item(), rel=1e-2
+    )

@@ -285,3 +285,80 @@ def test_without_the_extra_it_is_named(
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(MissingExtraError, match=r"pip install 'batchot\[cad\]'"):
         raw(content(), ending)
+
+
+def accessor(count: int, stride: int, offset: int = 0, array: str = "f") -> str:
+    return f'<accessor source="#{array}" count="{count}" stride="{stride}" offset="{offset}">'
+
+
+def dae_numbers(numbers: np.ndarray, entry: str) -> bytes:
+    """The box with other numbers, of which an accessor says what is where."""
+    before, rest = files.dae().decode().split('count="24">')
+    _, after = rest.split("</float_array>")
+    text = " ".join(repr(value) for value in numbers.ravel().tolist())
+    content = f'{before}count="{numbers.size}">{text}</float_array>{after}'
+    return content.replace('<accessor source="#f" count="8" stride="3">', entry).encode()
+
+
+def test_positions_of_dae_among_other_numbers() -> None:
+    ones = np.full((8, 3), 7.0)
+    for numbers, entry in (
+        (np.hstack([BOX, ones]), accessor(8, 6)),
+        (np.hstack([BOX, ones[:, :1]]), accessor(8, 4)),
+        (np.vstack([ones[:1], BOX]), accessor(8, 3, 3)),
+        (np.hstack([ones, BOX]), accessor(8, 6, 3)),
+        (BOX, '<accessor source="#f" count="8">'),
+    ):
+        mesh = raw(dae_numbers(numbers, entry), ".dae")
+        assert area_and_volume(mesh) == pytest.approx((22, 6))
+    for entry in (
+        accessor(9, 3, 3),
+        accessor(8, 2),
+        accessor(8, 6),
+        accessor(8, 3, -3),
+        accessor(8, 3).replace("3", "x"),
+    ):
+        with pytest.raises(ShapeError, match="names more numbers than a list has"):
+            raw(dae_numbers(BOX, entry), ".dae")
+    with pytest.raises(ShapeError, match="used by another source"):
+        raw(dae_numbers(BOX, accessor(8, 3, array="other")), ".dae")
+
+
+def test_positions_of_dae_far_from_the_origin_keep_their_digits() -> None:
+    far = BOX / 1000 + np.array([4.6e6, 5e5, 300.0])
+    mesh = raw(dae_numbers(far, accessor(8, 3)), ".dae")
+    np.testing.assert_allclose(mesh.vertices[np.unique(mesh.faces)], far, rtol=1e-12)
+
+
+def test_mirrored_parts_keep_their_outside() -> None:
+    mirrored = (
+        '<node id="m"><scale>-1 1 1</scale><translate>5 0 0</translate><instance_geometry url="#g"/></node>'
+    )
+    items = '<item objectid="1"/><item objectid="1" transform="-1 0 0 0 1 0 0 0 1 -5 0 0"/>'
+    for content, ending in (
+        (files.dae(nodes=files.NODE + mirrored), ".dae"),
+        (files.threemf(build=items), ".3mf"),
+    ):
+        assert area_and_volume(raw(content, ending)) == pytest.approx((44, 12))
+
+
+def test_solid_supports_of_3mf_are_no_part_of_the_shape() -> None:
+    objects = files.threemf_mesh(1) + files.threemf_mesh(3, "solidsupport")
+    assert area(
+        raw(files.threemf(objects, '<item objectid="1"/><item objectid="3"/>'), ".3mf")
+    ) == pytest.approx(22)
+
+
+def test_axes_of_dae_in_another_order_and_skewed_nodes() -> None:
+    swapped = (
+        files.dae()
+        .replace(b'name="X"', b'name="Q"')
+        .replace(b'name="Z"', b'name="X"')
+        .replace(b'name="Q"', b'name="Z"')
+    )
+    np.testing.assert_allclose(extents(raw(swapped, ".dae")), [3, 2, 1])
+    node = '<node id="n"><skew>45 0 1 0 1 0 0</skew><instance_geometry url="#g"/></node>'
+    with pytest.raises(ShapeError, match="skewed"):
+        raw(files.dae(nodes=node), ".dae")
+    with pytest.raises(ShapeError, match="cannot be read as COLLADA"):
+        raw(files.dae(nodes=node.replace("skew", "bend")), ".dae")

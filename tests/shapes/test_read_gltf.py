@@ -10,6 +10,7 @@ import pytest
 
 from batchot.shapes import Mesh, ShapeError, load_shape, read_shape
 from batchot.shapes.formats.gltf import read_gltf
+from batchot.shapes.measure import area_and_volume
 from oracles.shape_files import BOX, TRIANGLES, glb, gltf_buffer, gltf_tree, gltf_vertices
 
 MIB = 1 << 20
@@ -163,3 +164,58 @@ def test_a_file_without_nodes_has_no_shape(tmp_path: Path, more: str) -> None:
     (tmp_path / "none.gltf").write_text('{"asset": {"version": "2.0"}' + more + "}")
     with pytest.raises(ShapeError, match="its scene has no triangles and no points; save a mesh"):
         load_shape(tmp_path / "none.gltf")
+
+
+MIRRORS: list[list[dict[str, Any]]] = [
+    [{"mesh": 0}, {"mesh": 0, "scale": [-1, 1, 1], "translation": [-5, 0, 0]}],
+    [{"mesh": 0}, {"mesh": 0, "matrix": [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, -1, 0, 9, 0, 0, 1]}],
+    [
+        {"children": [1, 2], "scale": [-1, 1, 1]},
+        {"mesh": 0, "scale": [1, -1, 1]},
+        {"mesh": 0, "translation": [9, 0, 0]},
+    ],
+]
+
+
+@pytest.mark.parametrize("nodes", MIRRORS)
+def test_a_mirrored_part_keeps_its_outside(nodes: list[dict[str, Any]]) -> None:
+    tree = {
+        **gltf_tree(None),
+        "nodes": nodes,
+        "scenes": [{"nodes": [0] if "children" in nodes[0] else [0, 1]}],
+    }
+    mesh = read_shape(glb(tree), ".glb", "x", normalize=False)
+    assert isinstance(mesh, Mesh)
+    assert area_and_volume(mesh) == pytest.approx((44, 12))  # and not 6 - 6
+
+
+def test_the_keys_of_its_json_may_come_in_any_order() -> None:
+    tree = gltf_tree("data:;base64," + base64.b64encode(gltf_buffer()).decode())
+    accessors = [*tree.pop("accessors"), *[{"name": "x" * 100}] * 1000]  # type: ignore[misc]
+    content = json.dumps({"accessors": accessors, **tree}).encode()
+    assert content.index(b'"asset"') > 1 << 16
+    for called in (".gltf", ""):
+        mesh = read_shape(content, called, "x", normalize=False, up="z")
+        assert np.array_equal(corners(mesh), expected(gltf_vertices()))
+
+
+def test_indices_that_an_extension_has_are_refused() -> None:
+    tree = gltf_tree(None)
+    del tree["accessors"][1]["bufferView"]  # type: ignore[index]
+    with pytest.raises(ShapeError, match="compressed by an extension"):
+        read_gltf(glb(tree), None, MIB, MIB)
+
+
+def test_a_primitive_without_positions_is_not_shown() -> None:
+    tree = gltf_tree(None)
+    tree["meshes"][0]["primitives"].append({"attributes": {}})  # type: ignore[index]
+    assert np.array_equal(corners(read_gltf(glb(tree), None, MIB, MIB)), expected(gltf_vertices()))
+
+
+def test_zeros_after_the_json_of_a_glb() -> None:
+    content = glb()
+    size = int.from_bytes(content[12:16], "little")
+    text = content[20 : 20 + size] + bytes(8)
+    padded = content[:8] + (len(content) + 8).to_bytes(4, "little") + len(text).to_bytes(4, "little")
+    padded += content[16:20] + text + content[20 + size :]
+    assert np.array_equal(corners(read_gltf(padded, None, MIB, MIB)), expected(gltf_vertices()))

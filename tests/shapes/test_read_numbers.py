@@ -158,3 +158,16 @@ def test_a_count_of_thousands_of_digits_is_told_in_our_words(tmp_path: Path, nam
         load_shape(tmp_path / name)
     assert name in str(refused.value)
     assert "sys." not in str(refused.value) and len(str(refused.value)) < 600
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("before", [0, 1, 40])
+def test_commas_of_comments_hide_no_decimal_ones(end: str, before: int) -> None:
+    comment = "# made by A, B and C" + " of D" * 300 + end
+    text = comment * before + f"o a, b{end}v 1,5 2,5 3,5{end}" + comment
+    changed = with_decimal_points(text.encode(), keyword=b"v").decode()
+    assert changed == text.replace("1,5 2,5 3,5", "1.5 2.5 3.5")
+    text = text.replace("v 1,5 2,5 3,5", "v 1.5 2.5 3.5")
+    assert with_decimal_points(text.encode(), keyword=b"v").decode() == text
+    shouted = text.upper().replace("V 1.5 2.5 3.5", "V 1,5 2,5 3,5")
+    assert "1.5 2.5 3.5" in with_decimal_points(shouted.encode(), keyword=b"v").decode()

@@ -32,6 +32,8 @@ def test_box() -> None:
         SQUARE + "f -4/-4 -3/-3 -2/-2 -1/-1\nv 9 9 9\n",  # counted from its line, not from the end
         SQUARE + "f 1 2 3\nf 1 3 4\nf 1 2\nl 1 2 3\np 1\n",
         SQUARE + "f 1 2 \\\n 3 4\n",
+        SQUARE + "fo 1 2 3 4\n",
+        SQUARE + "usemtl surf 1\ng surf\nf 1 2 3 4\nf\n",
         "f 1 2 3 4\n" + SQUARE,
         "mtllib missing.mtl\n# v 5 5 5\ng a\nusemtl b\ns off\n"
         + SQUARE
@@ -51,6 +53,11 @@ def test_variants(text: str, line_end: str) -> None:
     ("text", "message"),
     [
         (SQUARE, r"no faces \(4 vertices\)"),
+        ("v\n" + SQUARE + "f 1 2 3\n", "line 1: 'v' should be three coordinates"),
+        (
+            SQUARE + "f 1 2 3\n surf 0 1 0 1 1 2 3 4\nend\n",
+            r"free-form surfaces \(surf\), which are not read",
+        ),
         (SQUARE + "f 1 2 5\n", "line 5: 'f 1 2 5' .*there are 4 vertices"),
         (SQUARE + "f 1 2 0\n", "line 5"),
         (SQUARE + "f -5 -1 -2\n", "line 5"),

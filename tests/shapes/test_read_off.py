@@ -8,7 +8,7 @@ import trimesh
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batchot.shapes import ShapeError
+from batchot.shapes import ShapeError, read_shape
 from batchot.shapes.formats.off import read_off
 from oracles.shape_files import BOX, TRIANGLES, off
 
@@ -95,3 +95,15 @@ def test_the_same_as_trimesh(seed: int) -> None:
     text = f"OFF\n{n} {m} 0\n{vertices}\n{faces}\n".encode()
     ours, theirs = read_off(text), trimesh.load_mesh(io.BytesIO(text), file_type="off", process=False)
     assert np.array_equal(ours.vertices, theirs.vertices) and np.array_equal(ours.faces, theirs.faces)
+
+
+def test_a_table_whose_first_name_begins_with_off_is_none() -> None:
+    cloud = read_shape(b"offset,x,y,z\n9,1,2,3\n8,4,5,6\n", ".csv", "x", normalize=False)
+    assert cloud.points.tolist() == [[1, 2, 3], [4, 5, 6]]  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("kind", ["NCOFF", "CNSTOFF", "STNCOFF", "NOFF", "COFF", "STOFF"])
+def test_what_comes_with_the_vertices_may_be_named_in_any_order(kind: str) -> None:
+    content = off().replace(b"OFF\n", f"{kind}\n".encode(), 1)
+    mesh = read_shape(content, ".off", "x", normalize=False)
+    assert np.array_equal(mesh.vertices, BOX)  # type: ignore[union-attr]

@@ -91,3 +91,15 @@ def test_stray_lines_of_a_header_do_not_fill_the_message() -> None:
     with pytest.raises(ShapeError, match="is not understood") as caught:
         read_shape(head, ".pcd", "a.pcd")
     assert "0.508" not in str(caught.value) and "x y z" in str(caught.value)
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("first", [b"", b"# made by a scanner\n\n# in 2024\n"])
+def test_the_number_of_points_may_be_that_of_a_grid(encoding: str, first: bytes) -> None:
+    content = (
+        pcd(encoding).replace(b"WIDTH 50\nHEIGHT 1\n", b"WIDTH 10\nHEIGHT 5\n").replace(b"POINTS 50\n", b"")
+    )
+    content = first + content[content.index(b"VERSION") :]
+    for called in (".pcd", ""):
+        shape = read_shape(content, called, "x", normalize=False)
+        assert np.array_equal(shape.points, cloud()[0])  # type: ignore[union-attr]

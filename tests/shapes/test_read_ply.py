@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import struct
 
 import numpy as np
 import pytest
@@ -96,3 +97,35 @@ def test_the_same_as_trimesh_for_triangles() -> None:
     theirs = trimesh.load_mesh(io.BytesIO(content), file_type="ply", process=False)
     assert isinstance(ours, Mesh)
     assert np.array_equal(ours.vertices, theirs.vertices) and np.array_equal(ours.faces, theirs.faces)
+
+
+@pytest.mark.parametrize("order", ["", "<", ">"])
+@pytest.mark.parametrize(
+    ("kind", "code"), [("int64", "q"), ("uint64", "Q"), ("float16", "e"), ("double", "d")]
+)
+def test_numbers_of_any_width(order: str, kind: str, code: str) -> None:
+    form = {"": "ascii", "<": "binary_little_endian", ">": "binary_big_endian"}[order]
+    text = f"ply\nformat {form} 1.0\nelement vertex 3\n" + "".join(f"property {kind} {a}\n" for a in "zxy")
+    wide = "int64" if kind in ("float16", "double") else kind
+    text += f"element face 1\nproperty list {wide} {wide} vertex_indices\nend_header\n"
+    if order:
+        wide_code = {"int64": "q", "uint64": "Q"}[wide]
+        rows = struct.pack(f"{order}9{code}", *[3, 1, 2, 0, 0, 0, 6, 4, 5])
+        content = text.encode() + rows + struct.pack(f"{order}4{wide_code}", 3, 0, 1, 2)
+    else:
+        content = (text + "3 1 2\n0 0 0\n6 4 5\n3 0 1 2\n").encode()
+    mesh = read_ply(content)
+    assert isinstance(mesh, Mesh)
+    assert mesh.vertices.tolist() == [[1, 2, 3], [0, 0, 0], [4, 5, 6]] and mesh.faces.tolist() == [[0, 1, 2]]
+    if order:
+        with pytest.raises(
+            ShapeError, match="ends before the last"
+        ):  # a count beyond what 64 bits hold, times 8
+            read_ply(content[:-32] + b"\xff" * 8 + content[-24:])
+
+
+@pytest.mark.parametrize("content", [ply_text(), ply_binary("<"), ply_binary(">")])
+def test_more_than_its_header_announces_is_told(content: bytes) -> None:
+    assert not read_ply(content).notes and not read_ply(content + b"\r\n\x00").notes
+    (note,) = read_ply(content.replace(b"face 7", b"face 6")).notes
+    assert "follow what its header announces" in note

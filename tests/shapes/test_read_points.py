@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from batchot.shapes import PointCloud, ShapeError
+from batchot.shapes import PointCloud, ShapeError, read_shape
 from batchot.shapes.formats.points import cloud_of_columns, read_npy, read_text_points
 from oracles.shape_files import cloud, npy, text_cloud
 
@@ -36,6 +36,12 @@ def test_six_columns_with_unit_vectors_are_points_and_normals(shape: PointCloud)
 def test_six_columns_with_colours_are_points() -> None:
     assert cloud_of_columns(np.hstack([POINTS, np.full((50, 3), 0.4)])).normals is None
     assert cloud_of_columns(np.hstack([POINTS, np.zeros((50, 3))])).normals is None
+    pure = np.eye(3)[np.arange(50) % 3]
+    assert cloud_of_columns(np.hstack([POINTS, pure])).normals is None  # red, green, blue
+    assert (
+        cloud_of_columns(np.hstack([POINTS, pure * np.where(np.arange(50) % 2, 1, -1)[:, None]])).normals
+        is not None
+    )
 
 
 def test_normals_that_were_not_known_are_zero() -> None:
@@ -122,3 +128,51 @@ def test_text(text: str) -> None:
 def test_damaged_text(text: str, message: str) -> None:
     with pytest.raises(ShapeError, match=message):
         read_text_points(text.encode())
+
+
+@pytest.mark.parametrize("word", ["1.5D+00", "15.d-1", ".15D1"])
+def test_exponents_of_fortran(word: str) -> None:
+    for text in (f"{word} {word} {word}\n4 5 6\n", f"4 5 6\n{word} {word} {word}\n"):
+        assert [1.5, 1.5, 1.5] in read_text_points(text.encode()).points.tolist()
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        "1_000 2 3",
+        "0x10 0x20 0x30",
+        "1'000 2'000 3'000",
+        "1.0-101 2 3",
+        "*** *** ***",
+        "\uff11 \uff12 \uff13",
+        "\u22121 2 3",
+        "(1 2 3",
+    ],
+)
+def test_a_first_row_of_damaged_numbers_is_no_header(row: str) -> None:
+    with pytest.raises(ShapeError, match=r"line 1: .* is not a number"):
+        read_text_points(f"{row}\n4 5 6\n7 8 9\n".encode())
+
+
+@pytest.mark.parametrize("title", ["3D scan of 2024", "2024-01-01 12:00", "2nd floor", "room 7"])
+def test_a_title_may_have_numbers(title: str) -> None:
+    assert read_text_points(f"{title}\n1 2 3\n4 5 6\n".encode()).points.tolist() == [[1, 2, 3], [4, 5, 6]]
+
+
+def test_names_that_begin_with_a_digit_are_a_header() -> None:
+    assert read_text_points(b"3d_id,x,y,z\n9,1,2,3\n8,4,5,6\n").points.tolist() == [[1, 2, 3], [4, 5, 6]]
+
+
+def test_a_row_of_units_below_the_names() -> None:
+    text = b"z;y;x\nmm;mm;mm\n3;2;1\n6;5;4\n"
+    assert read_text_points(text).points.tolist() == [[1, 2, 3], [4, 5, 6]]
+    assert read_text_points(b"sep=;\n" + text).points.tolist() == [[1, 2, 3], [4, 5, 6]]
+
+
+def test_an_archive_of_arrays_is_called_so() -> None:
+    file = io.BytesIO()
+    np.savez(file, points=POINTS)
+    with pytest.raises(
+        ShapeError, match=r"is an NPZ archive of NumPy, which is not read; save one of its arrays as \.npy"
+    ):
+        read_shape(file.getvalue(), ".npz", "x")

@@ -43,3 +43,17 @@ def test_several_solids_in_one_file() -> None:
 def test_damaged(content: bytes, message: str) -> None:
     with pytest.raises(ShapeError, match=message):
         read_stl(content)
+
+
+def test_a_count_that_is_too_small_is_told() -> None:
+    content = stl_binary()
+    mesh = read_stl(content[:80] + struct.pack("<I", 6) + content[84:])
+    assert len(mesh.faces) == 6 and "as of 6 more triangles" in mesh.notes[0]
+    assert not read_stl(content + bytes(50)).notes
+    with pytest.raises(ShapeError, match="announces 0 triangles, but 600 bytes follow"):
+        read_stl(content[:80] + bytes(4) + content[84:])
+
+
+def test_decimal_commas_in_capitals() -> None:
+    mesh = read_stl(stl_text().replace(b".", b",").upper())
+    assert np.array_equal(mesh.vertices[mesh.faces], BOX[TRIANGLES])

@@ -196,6 +196,7 @@ def test_no_warning_when_converged() -> None:
         ({"cost": torch.ones(2, 2, dtype=torch.long)}, "floating point"),
         ({"cost": torch.ones(0, 2)}, r"cost is empty, shape \(0, 2\)"),
         ({"cost": torch.tensor([[0.0, float("nan")]])}, r"NaN or infinite at index \[0, 1\]"),
+        ({"a": [1.0, 1.0]}, "a must be a tensor, got list"),
         ({"a": torch.ones(3)}, r"a must have shape \(2, 2\)|a must have shape \(2,\)"),
         ({"a": torch.tensor([-0.5, 1.5])}, "a must be finite and non-negative"),
         ({"a": torch.tensor([1.0, 1.0])}, "same total"),

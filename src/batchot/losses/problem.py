@@ -98,14 +98,17 @@ def check_finite(x: Tensor, y: Tensor | None) -> None:
 def _check_finite(name: str, x: Tensor) -> None:
     if torch.compiler.is_compiling():  # a graph cannot stop here: its operator looks, when it runs
         return
-    # One sum finds every NaN and Inf (a finite overflow only costs the closer look).
-    if not bool(torch.isfinite(x.detach().sum())):
+    # One norm finds every NaN and Inf, and rows of which no norm can be taken.
+    if not bool(torch.isfinite(torch.linalg.vector_norm(x.detach()))):
         bad = (~torch.isfinite(x.detach())).any(1).nonzero().squeeze(1).tolist()
         if bad:
             raise ValueError(
                 f"{name} hold NaN or infinite values in {len(bad)} of {x.shape[0]} rows: {_some(bad)}. "
                 "Look at the network's input and learning rate; the loss was not computed."
             )
+        longest = float(x.detach().double().norm(dim=1).max())
+        if longest * longest > torch.finfo(torch.promote_types(x.dtype, torch.float32)).max:
+            check_misplacement(math.inf, x)
 
 
 def check_labels(name: str, labels: Tensor, x: Tensor) -> Tensor:
@@ -120,6 +123,8 @@ def check_labels(name: str, labels: Tensor, x: Tensor) -> Tensor:
         raise ValueError(f"{labels.shape[0]} {name} came with {x.shape[0]} embeddings.")
     if labels.dtype in (torch.bfloat16, torch.float16):
         labels = labels.float()  # exact; NumPy has no bfloat16
+    elif labels.dtype in (torch.uint8, torch.uint16, torch.uint32, torch.uint64):
+        labels = labels.long()  # in which 255 is not -1, the label that is left out
     if labels.is_floating_point() and not torch.compiler.is_compiling():
         nan = labels.isnan().nonzero().squeeze(1).tolist()
         if nan:
@@ -154,6 +159,14 @@ def _as_pairs(indices_tuple: Sequence[Tensor], device: torch.device) -> tuple[Te
         raise ValueError(
             f"indices_tuple must hold 3 tensors (triplets) or 4 (pairs), got {len(indices_tuple)}."
         )
+    for each in indices_tuple:
+        if not isinstance(each, Tensor) or (
+            len(each) and (each.is_floating_point() or each.dtype == torch.bool)
+        ):
+            raise ValueError(
+                "indices_tuple must hold tensors of whole numbers, got "
+                f"{each.dtype if isinstance(each, Tensor) else type(each).__name__}."
+            )
     a1, p, *rest = (each.to(device, torch.long) for each in indices_tuple)
     a2, n = (a1, rest[0]) if len(rest) == 1 else rest
     if a1.ndim != 1 or a1.shape != p.shape or a2.ndim != 1 or a2.shape != n.shape:

@@ -275,6 +275,8 @@ def _marginal(given: Tensor | None, D: Tensor, allowed: Tensor | None, dim: int,
             return D.new_full(shape, 1.0 / max(size, 1), dtype=torch.float64)
         pairs = allowed.sum(dim, dtype=torch.float64)
         return pairs / pairs.sum(-1, keepdim=True).clamp(min=1.0)
+    if not isinstance(given, Tensor):
+        raise ValueError(f"{name} must be a tensor, got {type(given).__name__}.")
     if given.shape[-1:] != (size,) or given.ndim > len(shape):
         raise ValueError(f"{name} must have shape {shape} or ({size},), got {tuple(given.shape)}.")
     mass = given.detach().to(D.device, torch.float64).expand(shape)

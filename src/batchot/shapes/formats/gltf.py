@@ -29,7 +29,7 @@ from batchot.shapes.formats.gltf_parts import (
     scene_of,
 )
 from batchot.shapes.formats.numbers import whole_number
-from batchot.shapes.formats.polygons import strip_triangles
+from batchot.shapes.formats.polygons import mirrors, strip_triangles
 from batchot.shapes.shape import Shape, finite_cloud, finite_mesh
 
 _JSON, _BIN = 0x4E4F534A, 0x004E4942
@@ -91,7 +91,8 @@ class _Uses:
         n, m = (np.diff(ends, prepend=0)[which].sum() for ends in (points_to, faces_to))
         all_points, all_faces = np.empty((n, 3)), np.empty((m, 3), dtype=np.int64)
         matrices = np.concatenate(self._matrices)
-        _place(points, points_to, faces, faces_to, which, by, matrices, all_points, all_faces)
+        over = mirrors(matrices)
+        _place(points, points_to, faces, faces_to, which, by, matrices, over, all_points, all_faces)
         return all_points, all_faces
 
 
@@ -139,6 +140,10 @@ class _Reader:
 
     def _primitive_size(self, primitive: dict[str, Any]) -> int:
         mode = primitive.get("mode", _TRIANGLES)
+        if (
+            primitive["attributes"].get("POSITION") is None
+        ):  # an extension may give them, else it is not shown
+            return 0
         corners = self.accessors.count(primitive.get("indices", primitive["attributes"]["POSITION"]))
         if mode == _POINTS:
             return corners
@@ -188,7 +193,7 @@ class _Reader:
         mode, attributes = primitive.get("mode", _TRIANGLES), primitive["attributes"]
         position = attributes["POSITION"]
         n = self.accessors.count(position)
-        if not self.accessors.has_numbers(position):
+        if not all(map(self.accessors.has_numbers, [position, primitive.get("indices", position)])):
             raise ShapeError(
                 "some of its numbers are compressed by an extension, which is not read; save it without"
             )
@@ -265,17 +270,18 @@ def _place(
     which: NDArray[np.int64],
     by: NDArray[np.int64],
     matrices: NDArray[np.float64],
+    over: NDArray[np.bool_],
     all_points: NDArray[np.float64],
     all_faces: NDArray[np.int64],
 ) -> None:
-    """Put a copy of a part wherever it is used."""
+    """Put a copy of a part wherever it is used, its triangles turned over where the matrix mirrors it."""
     n = 0
     m = 0
     for use in range(len(which)):
         part = which[use]
         for j in range(faces_to[part - 1] if part else 0, faces_to[part]):
             for corner in range(3):
-                all_faces[m, corner] = faces[j, corner] + n
+                all_faces[m, corner] = faces[j, 2 - corner if over[by[use]] else corner] + n
             m += 1
         for i in range(points_to[part - 1] if part else 0, points_to[part]):
             for row in range(3):
@@ -307,7 +313,7 @@ def _parse_glb(data: bytes) -> tuple[Any, bytes | None]:
         if kind == _BIN and chunk is None:
             chunk = data[position + 8 : position + 8 + more]
         position += 8 + more
-    return _parse_json(data[20 : 20 + size]), chunk
+    return _parse_json(data[20 : 20 + size].rstrip(b"\0")), chunk  # which should be blanks
 
 
 def _parse_json(data: bytes) -> Any:

@@ -130,7 +130,7 @@ _DONE = re.compile(
     r"[A-Za-z0-9]+_(?:materials?|textures?|images?|lights?|cameras?|animations?|audio|xmp|techniques)(?:_\w+)?|"
     r"KHR_(?:blend|environment_map|interactivity|node_hoverability|node_selectability|physics_rigid_bodies)|"
     r"EXT_(?:feature_metadata|instance_features|mesh_features|mesh_manifold|structural_metadata)|"
-    r"MSFT_(?:lod|packing_\w+)|CESIUM_primitive_outline|FB_geometry_metadata|AGI_stk_metadata|"
+    r"MSFT_(?:lod|packing_\w+)|CESIUM_primitive_outline|FB_(?:geometry_metadata|ngon_encoding)|AGI_stk_metadata|"
     r"VRM|VRMC_(?:vrm|springBone\w*|node_constraint))"
 )
 _MOST_NODES = 1_000_000

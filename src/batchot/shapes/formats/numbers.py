@@ -22,8 +22,10 @@ from batchot.errors import ShapeError
 _EXACT_INTEGER = 1 << 53
 _EXACT_POWERS = 10.0 ** np.arange(23)
 _NEWLINE, _RETURN, _QUOTE, _HASH, _COMMA, _POINT, _SLASH, _SEMICOLON = 10, 13, 34, 35, 44, 46, 47, 59
+_WHITE, _FEW = b" \t\v\f\0", 20  # lines with commas beyond these are looked at byte by byte
 _SHOWN = 30  # characters of a token in a message
 _MISSING = re.compile(rb"[-+]?(?:1\.#(?:QNAN|SNAN|IND)\d*|nan(?:\(\w*\))?)|NA|N/A|null|none", re.IGNORECASE)
+_FORTRAN = re.compile(rb"[-+]?(?:\d+\.?\d*|\.\d+)d[-+]?\d+", re.IGNORECASE)
 _INFINITE = re.compile(rb"[-+]?1\.#INF\d*", re.IGNORECASE)
 
 
@@ -86,6 +88,8 @@ def read_slow_numbers(data: bytes, values: NDArray[np.float64], slow: NDArray[np
                 values[index] = np.nan
             elif _INFINITE.fullmatch(token):
                 values[index] = np.inf
+            elif _FORTRAN.fullmatch(token):
+                values[index] = float(token.lower().replace(b"d", b"e"))
             else:
                 raise not_a_number(data, first, last) from None
 
@@ -97,7 +101,7 @@ def is_missing(token: bytes) -> bool:
 
 def with_decimal_points(data: bytes, start: int = 0, keyword: bytes = b"") -> bytes:
     """The text with a point for every decimal comma in its numbers, of the same length."""
-    if data.find(b",", start) < 0:
+    if not _has_comma(data, start, keyword):
         return data
     buffer = np.frombuffer(bytearray(data), dtype=np.uint8)
     word = np.frombuffer(keyword, dtype=np.uint8)
@@ -112,6 +116,23 @@ def with_decimal_points(data: bytes, start: int = 0, keyword: bytes = b"") -> by
         return data
     _to_points(buffer, start, word)
     return buffer.tobytes()
+
+
+def _has_comma(data: bytes, start: int, keyword: bytes) -> bool:
+    """Whether a line with the keyword may have a comma: the first few lines that have one are looked at."""
+    for _ in range(_FEW):
+        comma = data.find(b",", start)
+        if comma < 0 or not keyword:
+            return comma >= 0
+        line = max(data.rfind(b"\n", start, comma), data.rfind(b"\r", start, comma), start - 1) + 1
+        if data[line:comma].lstrip(_WHITE).lower().startswith(keyword):
+            return True
+        end = data.find(b"\n", comma)
+        returned = data.find(b"\r", comma, end if end >= 0 else len(data))
+        if max(end, returned) < 0:
+            return False
+        start = (returned if returned >= 0 else end) + 1
+    return data.find(b",", start) >= 0
 
 
 def not_a_number(data: bytes, first: int, last: int) -> ShapeError:
@@ -313,7 +334,7 @@ def _numbers_from(buffer: NDArray[np.uint8], i: int, keyword: NDArray[np.uint8])
     while i < n and is_white(buffer[i]):
         i += 1
     for byte in keyword:
-        if i >= n or buffer[i] != byte:
+        if i >= n or (buffer[i] | 32) != byte:  # in capitals or not
             return -1
         i += 1
     return i if i < n and is_white(buffer[i]) else -1

@@ -30,11 +30,14 @@ from batchot.shapes.shape import Mesh, finite_mesh
 # files may end in one as well, which means nothing.
 _CONTINUED = re.compile(rb"(?<![^\r\n])[ \t]*[vf][ \t](?:[^\r\n#\\]*\\[ \t]*(?:\r\n|\r|\n|\Z))+")
 _LINE_ENDS_AS_BLANKS = bytes.maketrans(b"\\\r\n", b"   ")
+_SURFACE = re.compile(rb"^[ \t]*surf[ \t]", re.MULTILINE)
 _VERTEX, _FACE, _OTHER = 0, 1, 2
 
 
 def read_obj(data: bytes) -> Mesh:
     """The mesh in the content of an OBJ file: all its objects and groups as one surface."""
+    if b"surf" in data and _SURFACE.search(data):
+        raise ShapeError("has free-form surfaces (surf), which are not read; save it as triangles")
     joined = _CONTINUED.sub(_without_line_ends, data) if b"\\" in data else data
     joined = with_decimal_points(joined, keyword=b"v")
     buffer = np.frombuffer(joined, dtype=np.uint8)
@@ -70,11 +73,15 @@ def _line_kind(buffer: NDArray[np.uint8], i: int) -> tuple[int, int]:
     n = len(buffer)
     while i < n and is_blank(buffer[i]):
         i += 1
-    if i + 1 < n and is_blank(buffer[i + 1]):
+    if i + 1 < n and (is_blank(buffer[i + 1]) or is_line_end(buffer[i + 1])):
         if buffer[i] == 118:
             return _VERTEX, i + 1
         if buffer[i] == 102:
             return _FACE, i + 1
+    if (
+        i + 2 < n and buffer[i] == 102 and buffer[i + 1] == 111 and is_blank(buffer[i + 2])
+    ):  # fo, of old files
+        return _FACE, i + 2
     return _OTHER, i
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ _TYPES = {
     "char": "i1", "int8": "i1", "uchar": "u1", "uint8": "u1",
     "short": "i2", "int16": "i2", "ushort": "u2", "uint16": "u2",
     "int": "i4", "int32": "i4", "uint": "u4", "uint32": "u4",
+    "int64": "i8", "uint64": "u8", "float16": "f2",
     "float": "f4", "float32": "f4", "double": "f8", "float64": "f8",
 }  # fmt: skip
 _FORMATS = {"ascii": "", "binary_little_endian": "<", "binary_big_endian": ">"}
@@ -137,8 +138,8 @@ def _too_short(element: PlyElement) -> ShapeError:
 
 def read_text_elements(
     data: bytes, start: int, order: str, elements: list[PlyElement], names: tuple[str, ...]
-) -> tuple[NDArray[np.float64], dict[str, Polygons]]:
-    """The properties ``names`` of the vertices, (n, k), and the polygons of faces and of strips."""
+) -> tuple[NDArray[np.float64], dict[str, Polygons], str]:
+    """The properties ``names`` of the vertices, (n, k), the polygons of faces and of strips, and what is left."""
     rows = read_rows(data, start)
     columns = rows.columns
     vertices = np.empty((0, len(names)))
@@ -170,7 +171,7 @@ def read_text_elements(
                 raise _too_few_numbers("face")
             lists[element.name] = Polygons(rows.values, firsts, corners)
         first = last
-    return vertices, lists
+    return vertices, lists, f"{len(rows) - first:,} lines of numbers" if first < len(rows) else ""
 
 
 def _too_few_numbers(what: str) -> ShapeError:
@@ -179,7 +180,7 @@ def _too_few_numbers(what: str) -> ShapeError:
 
 def read_binary_elements(
     data: bytes, start: int, order: str, elements: list[PlyElement], names: tuple[str, ...]
-) -> tuple[NDArray[np.float64], dict[str, Polygons]]:
+) -> tuple[NDArray[np.float64], dict[str, Polygons], str]:
     """As ``read_text_elements``, for numbers in the byte order ``order``."""
     buffer = np.frombuffer(data, dtype=np.uint8)
     vertices = np.empty((0, len(names)))
@@ -220,7 +221,7 @@ def read_binary_elements(
                 values = gathered[0].astype(np.int64)
                 lists[element.name] = Polygons(values, np.cumsum(corners) - corners, corners)
         start = end
-    return vertices, lists
+    return vertices, lists, f"{len(data) - start:,} bytes" if data[start:].strip(b"\0 \r\n") else ""
 
 
 def _gather(
@@ -304,7 +305,7 @@ def _walk_binary(
                     return -1
                 items = 0
                 for j in range(width):
-                    items = items * 256 + buffer[position + (j if big else width - 1 - j)]
+                    items = min(items, n) * 256 + buffer[position + (j if big else width - 1 - j)]
                 position += width
             if i == wanted:
                 firsts[row] = position
@@ -330,14 +331,20 @@ def read_ply(data: bytes) -> Shape:
             f"vertices have the properties {found[:20]}, not the numbers x, y and z; save them with coordinates"
         )
     read = read_text_elements if order == "" else read_binary_elements
-    vertices, lists = read(data, start, order, elements, names)
+    vertices, lists, left = read(data, start, order, elements, names)
     points = vertices[:, :3]
     faces = [_triangles(name, found, points) for name, found in lists.items() if len(found.corners)]
+    shape: Shape
     if faces:
-        return finite_mesh(points, np.concatenate(faces))
-    if names != _AXES:
-        return cloud_with_normals(points, vertices[:, 3:])
-    return finite_cloud(points)
+        shape = finite_mesh(points, np.concatenate(faces))
+    elif names != _AXES:
+        shape = cloud_with_normals(points, vertices[:, 3:])
+    else:
+        shape = finite_cloud(points)
+    if not left:
+        return shape
+    note = f"{left} follow what its header announces, and are not read; if a part is missing, the header is wrong"
+    return replace(shape, notes=(*shape.notes, note))
 
 
 def _triangles(element: str, found: Polygons, points: NDArray[np.float64]) -> NDArray[np.int64]:

@@ -59,7 +59,10 @@ def cloud_of_columns(columns: NDArray[Any]) -> PointCloud:
             lengths = np.linalg.norm(np.asarray(columns[:, 3:], dtype=np.float64), axis=1)
             is_unit = np.abs(lengths - 1) <= _UNIT
             unknown = (lengths == 0) | np.isnan(lengths)  # what estimators write where they could not tell
-        if is_unit.any() and (is_unit | unknown).all():
+            pure = (
+                (columns[:, 3:] == 0) | (columns[:, 3:] == 1)
+            ).all()  # red, green, blue: of a box some are below 0
+        if is_unit.any() and (is_unit | unknown).all() and not pure:
             return cloud_with_normals(points, columns[:, 3:])
     return finite_cloud(points)
 
@@ -177,7 +180,8 @@ def _pcd_header(data: bytes) -> tuple[_Layout, int]:
         counts = tuple(int(word) for word in entries.get("COUNT", ["1"] * len(names)))
         kinds = zip(entries["TYPE"], entries["SIZE"], strict=True)
         types = tuple(_TYPES[kind.upper(), int(size)] for kind, size in kinds)
-        points = int(entries["POINTS"][0] if "POINTS" in entries else entries["WIDTH"][0])
+        width, height = (int(entries[side][0]) if side in entries else 1 for side in ("WIDTH", "HEIGHT"))
+        points = int(entries["POINTS"][0]) if "POINTS" in entries else width * height
         encoding = entries["DATA"][0].lower()
         right = len(names) == len(types) == len(counts) and min(counts) > 0 and points >= 0
     except (KeyError, ValueError, IndexError):

@@ -58,6 +58,12 @@ def cut_polygons(
     return faces[:count]
 
 
+def mirrors(matrices: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which of the transforms (..., 4, 4) mirror: triangles must then turn the other way to face the same side."""
+    inverted: NDArray[np.bool_] = np.linalg.slogdet(matrices[..., :3, :3])[0] < 0
+    return inverted
+
+
 def strip_triangles(values: NDArray[Any]) -> NDArray[Any]:
     """The triangles of strips of vertices, (m, 3), all with the same side in front; a negative index ends a strip."""
     if len(values) < 3:

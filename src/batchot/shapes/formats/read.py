@@ -41,6 +41,7 @@ ENDINGS: dict[str, Kind] = {
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 _HEAD = 1 << 16  # bytes looked at
 _OBJ_LINE = re.compile(rb"^[ \t]*(?:v[ \t]+[-+.\d]|f[ \t]+-?\d)", re.MULTILINE)
+_PCD_START = re.compile(rb"# \.PCD|(?:\s|#[^\n]*\n)*(?:VERSION|FIELDS|COLUMNS)[ \t]")
 _PCD_LINE = re.compile(rb"^(?:FIELDS|COLUMNS)[ \t]", re.MULTILINE)
 _NUMBER_LINE = re.compile(rb"(?:\xef\xbb\xbf)?(?:\s|(?:#|//)[^\r\n]*[\r\n])*[-+.\d]+")
 _MARKS = {
@@ -86,7 +87,8 @@ _OTHERS: tuple[tuple[str, str, tuple[bytes, ...], tuple[str, ...]], ...] = (
     ("a LAS file", _CLOUD, (b"LASF",), (".las", ".laz")),
     ("an E57 file", _CLOUD, (b"ASTM-E57",), (".e57",)),
     ("an AMF file", "open it in PrusaSlicer and save it as .3mf", (), (".amf",)),
-    ("a zip archive", _UNPACK, (b"PK\x03\x04", b"PK\x05\x06"), (".zip", ".npz", ".zae")),
+    ("a zip archive", _UNPACK, (b"PK\x03\x04", b"PK\x05\x06"), (".zip", ".zae")),
+    ("an NPZ archive of NumPy", "save one of its arrays as .npy", (), (".npz",)),
     ("packed with gzip", _UNPACK, (b"\x1f\x8b",), (".gz", ".tgz", ".stpz")),
     ("packed with bzip2", _UNPACK, (b"BZh",), (".bz2",)),
     ("packed with xz", _UNPACK, (b"\xfd7zXZ\x00",), (".xz",)),
@@ -136,7 +138,7 @@ def kind_of(data: bytes, ending: str) -> Kind:
     if (foreign := _foreign(head, data)) is not None:
         raise ShapeError(f"is {foreign[0]}, which is not read; {foreign[1]}")
     is_text = b"\x00" not in head
-    if is_text and _OBJ_LINE.search(head):
+    if is_text and (b"v" in head or b"f" in head) and _OBJ_LINE.search(head):
         return "obj"
     if is_text and _NUMBER_LINE.match(head):
         return "off" if named == "off" else "text"
@@ -171,9 +173,9 @@ def _by_magic(head: bytes, data: bytes) -> Kind | None:
         return "ply"
     if OFF_HEADER.match(head):
         return "off"
-    if head.lstrip().startswith(b"{") and b'"asset"' in head:
+    if head.lstrip().startswith(b"{") and b'"asset"' in data:  # perhaps after many accessors
         return "gltf"
-    if head.startswith((b"# .PCD", b"VERSION ", b"FIELDS ")) and _PCD_LINE.search(head):
+    if _PCD_START.match(head) and _PCD_LINE.search(head):
         return "pcd"
     if _STEP_LINE.match(head):
         return "step"
@@ -219,6 +221,8 @@ def _packed(members: list[str]) -> tuple[str, str]:
         return _other(".fcstd")
     if any(name.endswith((".usd", ".usda", ".usdc")) for name in members):
         return _other(".usdz")
+    if all(name.endswith(".npy") for name in members):
+        return _other(".npz")
     return ("an Office document", "give a shape") if "[content_types].xml" in members else _other(".zip")
 
 

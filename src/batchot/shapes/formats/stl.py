@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import struct
+from dataclasses import replace
 
 import numpy as np
 from numba import njit
@@ -51,7 +52,12 @@ def read_stl(data: bytes) -> Mesh:
     if len(data) < _HEADER:
         raise ShapeError(f"is {len(data)} bytes long, an STL file has {_HEADER} or more; restore the file")
     facets = struct.unpack_from("<I", data, 80)[0]
+    tail = data[_HEADER + _FACET * facets :].strip(b"\0 \r\n")
     if facets == 0:
+        if len(tail) >= _FACET:
+            raise ShapeError(
+                f"announces 0 triangles, but {len(data) - _HEADER:,} bytes follow; the count is wrong: save it again"
+            )
         raise ShapeError("there are no faces; leave the file out")
     if len(data) < _HEADER + _FACET * facets:
         raise ShapeError(
@@ -59,7 +65,15 @@ def read_stl(data: bytes) -> Mesh:
             f"has {len(data):,}; the file is truncated or damaged: restore it"
         )
     corners = np.frombuffer(data, _LAYOUT, facets, _HEADER)["corners"].reshape(-1, 3)  # (3 m, 3)
-    return finite_mesh(corners, np.arange(len(corners)).reshape(-1, 3))
+    mesh = finite_mesh(corners, np.arange(len(corners)).reshape(-1, 3))
+    more = len(data) - _HEADER - _FACET * facets
+    if tail and more % _FACET == 0:
+        note = (
+            f"{more:,} bytes, as of {more // _FACET:,} more triangles, follow the {facets:,} that its header "
+            "announces, and are not read; if a part is missing, the header is wrong"
+        )
+        return replace(mesh, notes=(*mesh.notes, note))
+    return mesh
 
 
 def _read_text(data: bytes) -> Mesh:

@@ -33,7 +33,9 @@ _BLANK, _TAB, _QUOTE, _COMMA, _SEMICOLON = 32, 9, 34, 44, 59
 _LINE = re.compile(rb"[^\r\n]+")
 _COMMENT = re.compile(rb"(?:^|[ \t])\s*(?:#|//)")
 _WORDS = re.compile(rb'"[^"]*"|[^\s,;"]+')
-_NUMBER = re.compile(rb"[-+]?(?:\d[\d.,]*|[.,]\d+)(?:e[-+]?\d+)?|[-+]?inf(?:inity)?", re.IGNORECASE)
+_NUMBER = re.compile(rb"[-+]?(?:\d[\d.,]*|[.,]\d+)(?:[ed][-+]?\d+)?|[-+]?inf(?:inity)?", re.IGNORECASE)
+# Of any script and with any minus; Fortran writes stars where a number does not fit.
+_LIKE_A_NUMBER = re.compile("[-+.,([\u2212\u2013\uff0d]?\\d|\\*+$")
 # "x", "X [m]", "pos_x", "Points:0" as ParaView has it; "nx", "normal_x", "Normals:0".
 _UNIT = r"(?:[ _]*(?:coord(?:inate)?|[munck]?m|in|ft|[\[(].*))?"
 _AXES = re.compile(r"(?:p|points?|pos(?:ition)?|coord(?:inate)?s?)?[ _.:-]*([xyz]|(?<=[_:])[012])" + _UNIT)
@@ -115,7 +117,7 @@ class _NoPointsError(ShapeError):
 def _plan(data: bytes) -> _Plan:
     names = comment = b""
     count = None
-    first = True
+    first, named = True, False
     for match in _LINE.finditer(data):
         line = _COMMENT.split(match[0], maxsplit=1)[0].strip()
         if not line:
@@ -123,22 +125,30 @@ def _plan(data: bytes) -> _Plan:
             continue
         separator, line = _separator(line)
         row = _split(line, separator)
-        numbers = [_is_number(field) for field in row]
-        if not any(numbers) or (first and (not row[0] or not numbers[0] or _is_pandas_header(row))):
-            names = line
+        numbers, titles = list(map(_is_number, row)), False
+        if not all(numbers):
+            names_of_row = _names(row)
+            titles = _named_columns(names_of_row) is not None
+            fields = zip(numbers, names_of_row, strict=True)
+            if len(row) >= 3 and all(known or _LIKE_A_NUMBER.match(name) for known, name in fields):
+                numbers = [True] * len(row)  # damaged ones: no title
+        if titles or not any(numbers) or (first and (not row[0] or not numbers[0] or _is_pandas_header(row))):
+            if not named:  # below the names of the columns may be their units
+                names, named = line, titles
         elif count is None and len(row) == 1 and row[0].isdigit():
             count = whole_number(row[0])
         else:
             return _planned(data, match.start(), line, separator, names, comment, count)
         first = False
-    raise _NoPointsError("there are no points; restore the file")
+    seen = f": no line begins with numbers, nor {_shown(names)}" if names else ""
+    raise _NoPointsError(f"there are no points{seen}; restore the file")
 
 
 def _planned(
     data: bytes, start: int, line: bytes, separator: int, header: bytes, comment: bytes, count: int | None
 ) -> _Plan:
     separators = [separator, *([_TAB] if separator == _BLANK and b"\t" in line else [])]
-    for title in (header, comment):
+    for title in filter(None, (header, comment)):
         for k in separators:
             row = tuple(_split(line, k))
             for names in (_names(_split(title, k)), _names(_WORDS.findall(title))):
@@ -197,6 +207,8 @@ def _names(fields: Sequence[bytes]) -> list[str]:
 
 def _named_columns(names: Sequence[str]) -> tuple[int, ...] | None:
     """Columns of x, y, z, and of the normal if there are all three; ``None`` without x, y and z."""
+    if len(names) < 3:
+        return None
     points, normals = ([_find(pattern, names, axis) for axis in range(3)] for pattern in (_AXES, _NORMALS))
     if -1 in points:
         return None

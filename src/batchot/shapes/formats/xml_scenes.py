@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchot.errors import ShapeError, require
-from batchot.shapes.formats.polygons import cut_polygons
+from batchot.shapes.formats.polygons import cut_polygons, mirrors
 from batchot.shapes.shape import Mesh, Up, finite_mesh
 
 _ENCODING = re.compile(rb"<\?xml[^>]*encoding\s*=\s*[\"']([^\"']*)")
@@ -39,11 +39,13 @@ def read_dae(data: bytes, max_faces: int) -> tuple[Mesh, Up]:
             if scene is None:
                 raise ShapeError("has no scene that is shown; save it again with the program that made it")
             points, faces, offset, total = [], [], 0, 0
+            known: dict[int, NDArray[np.float64]] = {}
             for bound in scene.objects("geometry"):
                 for primitive in bound.original.primitives:
                     if primitive.vertex is None:
                         continue
-                    corners = _triangles(primitive)
+                    vertices = _positions(primitive, known)
+                    corners = _triangles(primitive, vertices)
                     total += len(corners)
                     if total > max_faces:
                         raise ShapeError(
@@ -51,10 +53,9 @@ def read_dae(data: bytes, max_faces: int) -> tuple[Mesh, Up]:
                         )
                     used, renumbered = np.unique(corners, return_inverse=True)
                     matrix = np.asarray(bound.matrix, dtype=np.float64)
-                    points.append(
-                        primitive.vertex[used].astype(np.float64) @ matrix[:3, :3].T + matrix[:3, 3]
-                    )
-                    faces.append(renumbered.reshape(-1, 3) + offset)
+                    points.append(vertices[used] @ matrix[:3, :3].T + matrix[:3, 3])
+                    renumbered = renumbered.reshape(-1, 3)
+                    faces.append((renumbered[:, ::-1] if mirrors(matrix) else renumbered) + offset)
                     offset += len(used)
     except (
         collada.common.DaeError,
@@ -63,7 +64,7 @@ def read_dae(data: bytes, max_faces: int) -> tuple[Mesh, Up]:
         KeyError,
         IndexError,
         AttributeError,
-        RecursionError,
+        RuntimeError,  # of recursion; and pycollada raises again what it does not know, outside of any handler
     ) as error:
         if isinstance(error, ShapeError):
             raise
@@ -79,13 +80,20 @@ def read_dae(data: bytes, max_faces: int) -> tuple[Mesh, Up]:
     return Mesh(vertices, mesh.faces, mesh.notes, "" if scale is None else "mm"), "y" if axis == "y" else "z"
 
 
-def _triangles(primitive: Any) -> NDArray[np.int64]:
+def _positions(primitive: Any, known: dict[int, NDArray[np.float64]]) -> NDArray[np.float64]:
+    """The vertices of a primitive, (n, 3), of which pycollada keeps seven digits."""
+    source = primitive.sources["VERTEX"][0][4].xmlnode
+    if id(source) not in known:
+        text = next(element.text or "" for element in source if _tag(element) == "float_array")
+        known[id(source)] = np.array(text.split(), dtype=np.float64).reshape(-1, 3)
+    return known[id(source)]
+
+
+def _triangles(primitive: Any, vertices: NDArray[np.float64]) -> NDArray[np.int64]:
     """Indices of vertices, (m, 3)."""
     indices = np.ascontiguousarray(primitive.vertex_index, dtype=np.int64)
-    if len(indices) and indices.max() >= len(primitive.vertex):
-        raise ShapeError(
-            f"a face names vertex {indices.max()}, there are {len(primitive.vertex)}; restore the file"
-        )
+    if len(indices) and indices.max() >= len(vertices):
+        raise ShapeError(f"a face names vertex {indices.max()}, there are {len(vertices)}; restore the file")
     if not hasattr(primitive, "vcounts"):
         return indices.reshape(-1, 3)
     counts = np.asarray(primitive.vcounts, dtype=np.int64)
@@ -93,7 +101,7 @@ def _triangles(primitive: Any) -> NDArray[np.int64]:
         raise ShapeError(
             "its polygons have more or fewer corners than it says; the file is damaged: restore it"
         )
-    return cut_polygons(indices.ravel(), counts, primitive.vertex)
+    return cut_polygons(indices.ravel(), counts, vertices)
 
 
 def _checked(data: bytes) -> ElementTree.Element:
@@ -117,6 +125,8 @@ def _checked(data: bytes) -> ElementTree.Element:
         tag, text = _tag(element), element.text or ""
         if tag == "instance_controller":
             raise ShapeError("has skins or morph targets, which are not read of COLLADA; save it as .glb")
+        if tag == "skew":
+            raise ShapeError("has skewed nodes, which are not read of COLLADA; save it flattened")
         if tag == "ph":
             raise ShapeError("has polygons with holes, which are not read of COLLADA; save it as triangles")
         if tag in ("p", "vcount") and not _WHOLE.fullmatch(text):
@@ -127,8 +137,43 @@ def _checked(data: bytes) -> ElementTree.Element:
                 raise ShapeError(
                     f"a list of numbers has {len(numbers):,} of {element.get('count')}, or some are NaN; restore it"
                 )
+    for element in root.iter():
+        if _tag(element) == "source":
+            _pack(element)
     _check_instances(root)
     return root
+
+
+def _pack(source: ElementTree.Element) -> None:
+    """Put the numbers of a source together that lie between others, of which pycollada takes no notice."""
+    array = next((child for child in source if _tag(child) == "float_array"), None)
+    accessor = next((child for child in source.iter() if _tag(child) == "accessor"), None)
+    if array is None or accessor is None:
+        return
+    if accessor.get("source", "").strip() not in ("", f"#{array.get('id')}"):
+        raise ShapeError("a list of numbers is used by another source, which is not read; save it again")
+    names = [child.get("name") for child in accessor if _tag(child) == "param"]
+    width = len(names)
+    order = [names.index(axis) for axis in "XYZ"] if set(names) == set("XYZ") else list(range(width))
+    numbers = (array.text or "").split()
+    try:
+        offset, stride, count = (
+            int(accessor.get(name, default))
+            for name, default in (("offset", 0), ("stride", width), ("count", 0))
+        )
+        if offset == 0 and stride == width and order == sorted(order):
+            return
+        if (
+            min(offset, count) < 0
+            or not 0 < width <= stride
+            or offset + (count - 1) * stride + width > len(numbers)
+        ):
+            raise ValueError
+    except ValueError as error:
+        raise ShapeError("names more numbers than a list has; the file is damaged: restore it") from error
+    packed = [numbers[offset + k * stride + i] for k in range(count) for i in order]
+    array.text = " ".join(packed)
+    array.set("count", str(len(packed)))
 
 
 def _check_instances(root: ElementTree.Element) -> None:
@@ -177,7 +222,7 @@ def _tag(element: ElementTree.Element) -> str:
 
 
 _MM = (0.001, 1.0, 10.0, 25.4, 304.8, 1000.0)  # micrometre, millimetre, centimetre, inch, foot, metre
-_SUPPORT = 2  # holds the print up, and is no part of the shape
+_SUPPORTS = (2, 3)  # hold the print up, and are no part of the shape
 _MOST_DEEP = 100
 _MOST_COMPONENTS = 100_000
 _TAGS = re.compile(rb"<(?:[\w.-]+:)?(object|component)\s([^>]*)>")
@@ -252,7 +297,7 @@ class _Objects:
             raise ShapeError(
                 f"has components within components more than {_MOST_DEEP} deep; save it flattened"
             )
-        if int(thing.GetType()) == _SUPPORT:
+        if int(thing.GetType()) in _SUPPORTS:
             self.sizes[key] = 0
         elif thing.IsMeshObject():
             mesh = self.model.GetMeshObjectByID(key)
@@ -286,6 +331,7 @@ class _Objects:
             return
         if key in self.meshes:
             points, faces = self.meshes[key]
+            faces = faces[:, ::-1] if mirrors(matrix) else faces
             placed.append((points @ matrix[:3, :3].T + matrix[:3, 3], faces))
         for other, inner in self.components.get(key, ()):
             self._place(other, matrix @ inner, placed)
