@@ -213,7 +213,7 @@ def check_misplacement(M: Tensor | float, x: Tensor) -> None:
         length = float(x.detach().double().norm(dim=1).max())
         raise ValueError(
             f"the distances of these embeddings overflow {x.dtype} (rows up to {length:.1e} long): training has "
-            "diverged. Lower the learning rate, or normalise the embeddings (normalize=True), which bears rows up to 1e18."
+            "diverged. Lower the learning rate, or normalise the embeddings (normalize=True: rows up to 1e18)."
         )
 
 
