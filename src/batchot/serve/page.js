@@ -106,7 +106,7 @@ const Page = {
         </section>
       </div>
       <div class="main">
-        <p v-if="trouble" class="trouble" role="alert">{{ trouble }}
+        <p v-if="trouble || said" class="trouble" role="alert">{{ trouble || said }}
           <a v-if="locked" href="">Give the token</a></p>
         <section class="answer" :class="tone" ref="answer" tabindex="-1" aria-labelledby="top" :aria-busy="busy">
           <div class="asked" v-if="asked">
@@ -158,7 +158,7 @@ const Page = {
       asked: null, // { kind: "sketch" | "file" | "similar" | "names", name, id of a shape, query: id of what was sent }
       answer: null, error: "", page: 0, picture: "", looked: [], compared: [], copied: false,
       trail: [], // the questions before this one, { name, depth: in the history of the browser }
-      canCopy: !!navigator.clipboard, busy: false, trouble: "", locked: false, over: false,
+      canCopy: !!navigator.clipboard, busy: false, trouble: "", said: "", locked: false, over: false,
       below: false, up: "auto", as: "auto", dark: localStorage.getItem("batchot colours") ?? "auto", system: false,
     };
   },
@@ -218,6 +218,8 @@ const Page = {
     this.depth = 0;
     this.restore();
     history.replaceState({ tab: this.tab, depth: this.depth, trail: this.trail.map((one) => ({ ...one })) }, "");
+    // the address is not written any more while the page is loaded again: what is kept would belong to another one
+    window.addEventListener("beforeunload", () => clearTimeout(this.writing));
     window.addEventListener("popstate", ({ state }) => this.travelled(state));
     window.addEventListener("paste", ({ clipboardData }) => this.give([...clipboardData.files]));
     window.addEventListener("dragover", (event) => {
@@ -431,7 +433,7 @@ const Page = {
       about.set("k", LISTED);
       about.set("sort", this.sort);
       const { value, error } = await ask(this.address(about), {}, (trouble) => this.troubled(trouble));
-      if (!value) return (this.trouble = error || "the server does not remember this file; give it again");
+      if (!value) return (this.said = error || "the server does not remember this file; give it again");
       const columns = ["name", "class", "distance", "likeness", "same_file", "nearly_same", "kind", "faces", "size", "area", "volume", "unit", "id"];
       const rows = value.hits.map((hit, k) => [k + 1, ...columns.map((name) => name === "size" ? hit.size.join(" x ") : hit[name])]);
       const text = [["rank", ...columns], ...rows].map((row) => row.map(cell).join(",")).join("\r\n");
@@ -444,7 +446,7 @@ const Page = {
     turned() {
       if (this.asked?.kind !== "file") return;
       if (!this.files.length) { // it was loaded again, or is a link: what was found stays
-        this.trouble = `To have ${this.asked.name} read otherwise, give it again`;
+        this.said = `To have ${this.asked.name} read otherwise, give it again`;
         return;
       }
       this.asked = { ...this.asked, query: null }; // read anew, where the file is still here
@@ -465,7 +467,7 @@ const Page = {
       about.set("k", PAGE);
       about.set("offset", this.page * PAGE);
       about.set("sort", this.sort);
-      this.busy = true;
+      Object.assign(this, { busy: true, said: "" });
       const told = (trouble) => stop.signal.aborted || this.troubled(trouble);
       let found = { missing: true };
       const address = this.address(about);
