@@ -10,11 +10,7 @@ from batchot.models.layers import check_images, check_least, with_channels_last
 
 
 class LeNet5(nn.Module):
-    r"""Two convolutions of 5 x 5, each with 2 x 2 maximum pooling and ReLU (Y. LeCun et al., 1998), then flattened.
-
-    Sizes are those of the program released with the paper; convolutions are padded by 2, so that only pooling makes
-    maps smaller, and ``batch_norm`` normalises them before ReLU.
-    """
+    """Two padded 5 x 5 convolutions, each with 2 x 2 pooling and ReLU, flattened (Y. LeCun et al., 1998)."""
 
     def __init__(
         self,
@@ -57,12 +53,7 @@ def _stage(in_channels: int, out_channels: int, batch_norm: bool) -> list[nn.Mod
 
 
 class AlexNet(nn.Module):
-    """Five convolutions with ReLU and three poolings, and the mean over the last maps.
-
-    A. Krizhevsky, "One weird trick for parallelizing convolutional neural networks", 2014; the backbone of the paper's
-    programs for ModelNet. Parameters have the names of torchvision's ``alexnet``, so that its weights fit. The fully
-    connected layers are left out; the metric network stands in their place.
-    """
+    """Five convolutions and the mean over their maps (A. Krizhevsky, 2014), with torchvision's names."""
 
     out_features = 256
     smallest = 63
@@ -100,15 +91,7 @@ _BLOCKS: dict[int, tuple[int, int, int, int]] = {10: (1, 1, 1, 1), 18: (2, 2, 2,
 
 
 class ResNet(nn.Module):
-    r"""Residual network (K. He et al., CVPR 2016) of any width that keeps the resolution of small pictures.
-
-    .. math:: x_{l+1} = \mathrm{relu}(x_l + W_2 * \mathrm{relu}(W_1 * x_l))
-
-    with batch normalisation after each convolution, four stages of ``width * (1, 2, 4, 8)`` maps, and the mean over
-    the last maps. The stem is one convolution without pooling: that of the ImageNet networks leaves 16 x 16 of a
-    picture of 64 x 64 before the first block. ``stem_stride`` 1 keeps the whole resolution in the first stage, 2
-    takes about a quarter of the time, 4 a quarter of that; its kernel is 5 x 5, so that neighbouring windows overlap.
-    Maps lie in memory with their channels last, which halves the time of a step on a CPU.
+    """Residual network (K. He et al., CVPR 2016) of any width, with a stem that keeps the resolution of small pictures.
 
     Width 16 and this stem are those of A. Goyal et al. (SimpleView), ICML 2021; their residual branches start at 0,
     ours do not: in runs of a few epochs that costs more than it gives (docs/shapes.md).

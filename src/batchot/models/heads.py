@@ -11,13 +11,7 @@ Activation = Literal["sigmoid", "relu"]
 
 
 class MetricNet(nn.Module):
-    r"""Fully connected layers with an activation between them, and none after the last (section 4 of the paper).
-
-    .. math:: f(x) = W_K\,\sigma(W_{K-1} \cdots \sigma(W_1 x + b_1) \cdots + b_{K-1}) + b_K
-
-    The paper's activation is a sigmoid. With ``batch_norm`` it is normalised over the batch before each; ``dropout``
-    is the share of the values after each that is set to 0 in training.
-    """
+    """Fully connected layers with an activation between them, a sigmoid in the paper, and none after the last."""
 
     def __init__(
         self,

@@ -13,18 +13,7 @@ Pooling = Literal["max", "mean", "max-mean", "attention", "concat"]
 
 
 class ViewPooling(nn.Module):
-    r"""One feature vector from those of ``v`` views, ``(b, v, f)``.
-
-    .. math::
-        z = \max_k h_k, \qquad z = \frac 1 v \sum_k h_k, \qquad
-        z = \Big(\max_k h_k, \frac 1 v \sum_k h_k\Big), \qquad
-        z = \sum_k a_k h_k, \qquad z = (h_1, \dots, h_v)
-
-    for ``"max"`` (element-wise; H. Su et al., MVCNN, ICCV 2015), ``"mean"``, ``"max-mean"``, ``"attention"`` (weights
-    of ``GatedAttention``) and ``"concat"`` (A. Goyal et al., SimpleView, ICML 2021). All but the last do not depend
-    on the order of the views and take any number of them, unless ``n_views`` is given. ``"concat"`` needs it: it is
-    for cameras that stand at the same places around every (aligned) shape, and alone knows which view is which.
-    """
+    """One feature vector from those of ``v`` views; only ``"concat"`` depends on their order."""
 
     def __init__(self, pooling: Pooling, in_features: int, n_views: int | None = None) -> None:
         super().__init__()
@@ -89,12 +78,10 @@ class GatedAttention(nn.Module):
 
 
 class MVCNN(nn.Module):
-    r"""The same backbone for every view of a shape, then view pooling: :math:`f(x) = \mathrm{pool}_k\, g(x_k)`.
+    """The same backbone for every view of a shape, then view pooling (H. Su et al., ICCV 2015).
 
-    H. Su et al., ICCV 2015. With ``channels_apart`` each channel of a view is a picture of its own, which is what a
-    backbone that was trained on photos takes best. In eval mode ``views_at_once`` views (of all shapes together) go
-    through the backbone at a time, which bounds the memory; in training batch normalisation needs them all at once.
-    Views whose channels lie last in memory reach the backbone so, without a copy.
+    In eval mode ``views_at_once`` views go through the backbone at a time, which bounds the memory; in training batch
+    normalisation needs them all at once. With ``channels_apart`` each channel of a view is a picture of its own.
     """
 
     def __init__(

@@ -63,13 +63,7 @@ class PointLayer(nn.Module):
 
 
 class PointNet(nn.Module):
-    r"""Layers shared by all points and the maximum over them, so that their order does not matter.
-
-    .. math:: f(x) = \max_i\, h(A_2\, g(A_1 x_i))
-
-    C. Qi et al., CVPR 2017. ``g`` has widths 64, 64 and ``h`` 64, 128, ``out_features``. :math:`A_1, A_2` are the
-    identity, or, with ``t_nets``, matrices that two small networks of the same kind find for each cloud.
-    """
+    """Layers shared by all points and the maximum over them (C. Qi et al., CVPR 2017)."""
 
     def __init__(self, in_channels: int = 3, out_features: int = 1024, t_nets: bool = False) -> None:
         super().__init__()
@@ -192,13 +186,7 @@ def _max_of_rows(x: Tensor, rows: Tensor) -> Tensor:
 
 
 class DGCNN(nn.Module):
-    r"""EdgeConv layers, their outputs side by side, one more layer, then maximum and mean over the points.
-
-    .. math:: f(x) = (\max_i h(y_i), \mathrm{mean}_i\, h(y_i)), \quad y = (x^{(1)}, \dots, x^{(L)}), \quad
-        x^{(l)} = \mathrm{EdgeConv}_l(x^{(l-1)})
-
-    Y. Wang et al., ACM Transactions on Graphics 2019. Of the ``k`` neighbours of a point it is one itself.
-    """
+    """EdgeConv layers side by side, one more layer, then maximum and mean over the points (Y. Wang et al., 2019)."""
 
     def __init__(
         self,

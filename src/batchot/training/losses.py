@@ -221,8 +221,7 @@ PlanRow = Mapping[str, float | None]
 
 
 def looked_at(step: int) -> bool:
-    """Say whether the plan of a step (from 1) is written down: 1, 2, 5, 10, 20, 50, ..., as the first ones change
-    most."""
+    """Say whether the plan of a step (from 1) is written down: 1, 2, 5, 10, ..., as the first ones change most."""
     digits = str(step).rstrip("0")
     return digits in ("1", "2", "5")
 

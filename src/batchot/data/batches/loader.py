@@ -126,27 +126,14 @@ Augment = Callable[[Tensor, torch.Generator, Tensor | None], Tensor]
 
 @dataclass(frozen=True)
 class Preparation:
-    """Augmentation, projection and normalisation, in this order.
+    """Augmentation, projection and normalisation, in this order."""
 
-    Args:
-        normalization: of pixels; ``None`` for point clouds, whose coordinates are taken as they are.
-        augmentation: random changes of training samples; ``None`` for none.
-        projection: makes views of point clouds; ``None`` where samples are what the network sees.
-        partial: share of the training drawings that are not finished yet, see
-            :func:`~batchot.data.augment.strokes.fresh_batch`, by which loaders read.
-
-    Example:
-        >>> import torch
-        >>> from batchot.data import Normalization, Preparation
-        >>> prepare = Preparation(Normalization((0.5,), (0.5,)))
-        >>> prepare(torch.full((1, 1, 1, 2), 255, dtype=torch.uint8)).tolist()
-        [[[[1.0, 1.0]]]]
-    """
-
+    # of pixels; ``None`` for point clouds, whose coordinates are taken as they are
     normalization: Normalization | None
-    augmentation: Augment | None = None
+    augmentation: Augment | None = None  # random changes of training samples
+    # from point clouds to views; ``None`` where samples are what the network sees
     projection: Callable[[Tensor], Tensor] | None = None
-    partial: float = 0.0
+    partial: float = 0.0  # share of the training drawings that are not finished yet, see ``fresh_batch``
 
     def __call__(
         self, samples: Tensor, generator: torch.Generator | None = None, rows: Tensor | None = None
@@ -178,33 +165,7 @@ class Preparation:
 
 
 class TrainingBatches(ResumableBatches[Tensor, tuple[Tensor, Tensor]]):
-    """Training batches; batch ``k`` of epoch ``e`` depends on ``(seed, e, k)`` and on nothing before it.
-
-    Passes are resumed and made ahead as :class:`~batchot.data.batches.loader.ResumableBatches` says.
-
-    Args:
-        samples: the training samples.
-        sampler: which of them go into which batch.
-        prepare: augmentation and normalisation.
-        seed: of the sampler and the augmentation.
-        ahead: batches that are made ahead; 0 makes each when it is asked for.
-        share: which part of each batch is given, where several processes train together.
-
-    Attributes:
-        waited: seconds that the reader has waited for batches so far.
-
-    Raises:
-        ValueError: on a negative seed or a negative number of batches ahead.
-
-    Example:
-        >>> from batchot.data import Normalization, PlainBatches, Preparation, TrainingBatches, load_digits
-        >>> train = load_digits().train
-        >>> prepare = Preparation(Normalization.from_pixels(train.images))
-        >>> batches = TrainingBatches(train, PlainBatches(len(train), 64), prepare)
-        >>> x, y = next(iter(batches))
-        >>> x.shape, y.shape, len(batches), batches.state_dict()
-        (torch.Size([64, 1, 8, 8]), torch.Size([64]), 20, {'epoch': 0, 'batch': 1})
-    """
+    """Training batches, of which a sampler says what goes into each."""
 
     def __init__(
         self,
@@ -234,24 +195,7 @@ class TrainingBatches(ResumableBatches[Tensor, tuple[Tensor, Tensor]]):
 
 
 class EvaluationBatches:
-    """All samples in their order, prepared but not augmented, the last batch as large as what is left.
-
-    Args:
-        samples: the samples.
-        prepare: the normalisation that training used.
-        batch_size: samples in a batch.
-        share: which of the batches are given, where several processes evaluate together.
-
-    Raises:
-        ValueError: when ``batch_size`` is below 1.
-
-    Example:
-        >>> from batchot.data import EvaluationBatches, Normalization, Preparation, load_digits
-        >>> splits = load_digits()
-        >>> prepare = Preparation(Normalization.from_pixels(splits.train.images))
-        >>> [len(y) for x, y in EvaluationBatches(splits.test, prepare, batch_size=200)]
-        [200, 200, 100]
-    """
+    """All samples in their order, prepared but not augmented, the last batch as large as what is left."""
 
     def __init__(
         self, samples: Samples, prepare: Preparation, batch_size: int = 500, share: Share = WHOLE

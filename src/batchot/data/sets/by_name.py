@@ -25,28 +25,7 @@ else:
 def load_dataset(
     name: DatasetName, data_root: Path | None = None, *, download: bool = True, size: int | None = None
 ) -> Splits:
-    """Load a data set by its name.
-
-    Args:
-        name: ``"mnist"``, ``"cifar10"``, ``"digits"`` (comes with scikit-learn), or ``"folder"`` (class
-            folders of images in ``data_root`` itself).
-        data_root: folder that holds a folder of that name, or the files themselves; else ``$BATCHOT_DATA``,
-            else the user's cache folder.
-        download: download into the cache folder what is found nowhere.
-        size: height and width to which the images of ``"folder"`` are scaled; the others have a size of their
-            own.
-
-    Returns:
-        Training and test images.
-
-    Raises:
-        DataError: on an unknown name, on data that is missing or damaged, on a size where none applies.
-
-    Example:
-        >>> from batchot.data import load_dataset
-        >>> load_dataset("digits").name
-        'digits'
-    """
+    """Load a set of images by its name, from --data-root, $BATCHOT_DATA or the cache, else from the network."""
     if name not in IMAGE_SETS:
         raise DataError(f"unknown data set {name!r}; there are {', '.join(IMAGE_SETS)}")
     module, _, function = IMAGE_SETS[name].partition(":")

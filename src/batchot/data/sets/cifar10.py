@@ -131,35 +131,7 @@ TRAIN_COUNT, TEST_COUNT = 50_000, 10_000
 
 
 def load_cifar10(root: Path | None = None, *, download: bool = True) -> Splits:
-    """Load CIFAR-10 from a folder of the user, from the cache folder, or from the network.
-
-    Taken are, in this order, the official batches unpacked (``cifar-10-batches-py/``), the official Python
-    archive (``cifar-10-python.tar.gz``), and folders ``train/CLASS/*`` and ``test/CLASS/*`` of image files.
-    The batches are pickles; they are read without letting them run code.
-
-    Args:
-        root: folder that holds ``cifar10/`` or one of the above; else ``$BATCHOT_DATA``, else the cache
-            folder.
-        download: download the archive into the cache folder when nothing is found.
-
-    Returns:
-        50,000 training and 10,000 test images, uint8, each ``(3, 32, 32)``; classes in alphabetical order, as
-        published.
-
-    Raises:
-        DataError: when files are missing, truncated or damaged; which file, what was expected, what to do.
-
-    Source:
-        A. Krizhevsky, "Learning multiple layers of features from tiny images", 2009.
-
-    Example:
-        >>> from pathlib import Path
-        >>> from batchot.data import load_cifar10
-        >>> load_cifar10(Path("no-such-folder"))  # doctest: +ELLIPSIS
-        Traceback (most recent call last):
-        ...
-        batchot.errors.DataError: --data-root names no-such-folder, which is not a folder; ...
-    """
+    """Load CIFAR-10 (A. Krizhevsky, 2009): its batches, their archive or class folders, else from the network."""
     places = search_places("cifar10", root)
     for folder in places:
         if (splits := _load_from(folder)) is not None:

@@ -107,34 +107,7 @@ FILES = (TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS)
 
 
 def load_mnist(root: Path | None = None, *, download: bool = True) -> Splits:
-    """Load MNIST from a folder of the user, from the cache folder, or from the network.
-
-    Files of the user may be packed or not, and packed anew: they are verified by what is in them. Files that
-    are downloaded must have the official checksums.
-
-    Args:
-        root: folder that holds ``mnist/`` or the files themselves; else ``$BATCHOT_DATA``, else the cache
-            folder.
-        download: download into the cache folder what is found nowhere.
-
-    Returns:
-        60,000 training and 10,000 test images, uint8, each ``(1, 28, 28)``, ink 255 on 0.
-
-    Raises:
-        DataError: when files are missing, truncated or damaged; which file, what was expected, what to do.
-
-    Source:
-        Y. LeCun, L. Bottou, Y. Bengio, P. Haffner, "Gradient-based learning applied to document recognition",
-        Proceedings of the IEEE 86 (1998).
-
-    Example:
-        >>> from pathlib import Path
-        >>> from batchot.data import load_mnist
-        >>> load_mnist(Path("no-such-folder"))  # doctest: +ELLIPSIS
-        Traceback (most recent call last):
-        ...
-        batchot.errors.DataError: --data-root names no-such-folder, which is not a folder; ...
-    """
+    """Load MNIST (Y. LeCun et al., 1998), from files of the user, packed or not, else from the network."""
     places = search_places("mnist", root)
     for folder in places:
         found = {file: path for file in FILES if (path := file.find(folder)) is not None}
@@ -201,20 +174,7 @@ _INK = 16
 
 
 def load_digits() -> Splits:
-    """Load 1,797 handwritten digits of 8 x 8 pixels, divided 1,297 / 500 with equal shares of every class.
-
-    Returns:
-        Training and test images, uint8, each ``(1, 8, 8)``, ink 255 on 0; the division is always the same.
-
-    Source:
-        E. Alpaydin, C. Kaynak, Optical recognition of handwritten digits, UCI repository, 1998 (its test
-        part).
-
-    Example:
-        >>> from batchot.data import load_digits
-        >>> load_digits().test.labels.bincount().tolist()
-        [50, 51, 49, 51, 50, 51, 50, 50, 48, 50]
-    """
+    """Load 1,797 digits of 8 x 8 pixels (E. Alpaydin, C. Kaynak, UCI, 1998), always divided alike."""
     # scikit-learn takes a second to import, which a run on other data need not pay.
     with extras_named():
         from sklearn.datasets import load_digits as load_sklearn_digits

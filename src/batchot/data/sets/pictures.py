@@ -79,39 +79,7 @@ IMAGE_ENDINGS = frozenset(
 def load_image_folder(
     root: Path, *, size: int | None = None, test_fraction: float = 0.2, seed: int = 0, name: str = "folder"
 ) -> Splits:
-    """Load ``root/train/CLASS/*`` and ``root/test/CLASS/*``, or divide ``root/CLASS/*`` by chance.
-
-    Hidden files and files that are no images are left out, with a warning that says how many. More than 5,000
-    images are kept decoded in the cache folder until a file changes.
-
-    Args:
-        root: the folder.
-        size: height and width to which images are scaled; ``None``: they all have one size already.
-        test_fraction: share of each class that is kept for the test, in (0, 1), where ``root`` has no
-            ``train/`` and ``test/``.
-        seed: of that division.
-        name: of the data set.
-
-    Returns:
-        RGB images; classes in alphabetical order.
-
-    Raises:
-        DataError: when the folder is missing or holds no images, when an image is damaged or has another
-            size.
-
-    Example:
-        >>> import tempfile
-        >>> from PIL import Image
-        >>> from batchot.data import load_image_folder
-        >>> with tempfile.TemporaryDirectory() as root:
-        ...     for colour in ("red", "blue"):
-        ...         (Path(root) / colour).mkdir()
-        ...         for i in range(10):
-        ...             Image.new("RGB", (8, 8), colour).save(Path(root) / colour / f"{i}.png")
-        ...     splits = load_image_folder(Path(root), test_fraction=0.3)
-        >>> splits.train.classes, len(splits.train), splits.test.labels.bincount().tolist()
-        (('blue', 'red'), 14, [3, 3])
-    """
+    """Load ``root/train/CLASS/*`` and ``root/test/CLASS/*``, or divide ``root/CLASS/*`` by chance."""
     if not root.is_dir():
         raise DataError(
             f"{root} is not a folder; expected {root}/train/CLASS/ and {root}/test/CLASS/, or {root}/CLASS/"

@@ -86,8 +86,7 @@ def load_shape_folder(
     tolerance: float | None = None,
     name: str = "folder",
 ) -> ShapeCollection:
-    """Load ``root/CLASS/train/*`` and ``root/CLASS/test/*``, ``root/train/CLASS/*`` and ``root/test/CLASS/*``, or
-    divide ``root/CLASS/*`` by chance."""
+    """Load ``CLASS/train/*``, ``train/CLASS/*`` and the like, or divide ``CLASS/*`` by chance."""
     if not root.is_dir():
         raise DataError(f"{root} is not a folder; expected a folder with {LAYOUTS}")
     if not 0 < test_fraction < 1:

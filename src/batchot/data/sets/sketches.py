@@ -181,43 +181,8 @@ def load_sketch_folder(
     tell: Callable[[str], None] = warn_user,
     name: str = "sketches",
 ) -> Splits[Images]:
-    """Load ``CLASS/train/*`` and ``CLASS/test/*``, ``train/CLASS/*`` and ``test/CLASS/*``, or divide
-    ``CLASS/*`` by chance.
-
-    Sketches of any format, depth and colour become dark strokes on white paper, each drawing cropped to its
-    bounding box and centred with a margin of 5 %, proportions kept
-    (:func:`~batchot.data.sets.sketch_image.canonical`).
-
-    Args:
-        folder: the folder.
-        size: height and width that they are brought to.
-        test_fraction: share of each class that is kept for the test, in (0, 1), where the folder has no
-            ``train/`` and ``test/``.
-        split_seed: of that division, which depends on the seed and the names alone.
-        tell: told in a sentence what was left out: blank and damaged files, files that are no images or lie
-            in no class. By default that is a warning.
-        name: of the data set.
-
-    Returns:
-        Grey images, uint8, ``(n, 1, size, size)``, with names; classes in alphabetical order.
-
-    Raises:
-        DataError: when the folder is missing or holds no images, or nothing of a class can be used.
-
-    Example:
-        >>> import tempfile
-        >>> from PIL import Image, ImageDraw
-        >>> from batchot.data import load_sketch_folder
-        >>> with tempfile.TemporaryDirectory() as root:
-        ...     for k in range(5):
-        ...         paper = Image.new("L", (90, 60), "white")
-        ...         ImageDraw.Draw(paper).ellipse((10, 10, 40 + 5 * k, 40), outline="black")
-        ...         (Path(root) / "egg").mkdir(exist_ok=True)
-        ...         paper.save(Path(root) / "egg" / f"{k}.png")
-        ...     splits = load_sketch_folder(Path(root), size=32)
-        >>> splits.train.images.shape, splits.test.names
-        (torch.Size([4, 1, 32, 32]), ('egg/3',))
-    """
+    """Load ``CLASS/train/*``, ``train/CLASS/*`` and the like, or divide ``CLASS/*`` by chance; brought to one
+    form by :func:`~batchot.data.sets.sketch_image.canonical`."""
     if not folder.is_dir():
         raise DataError(f"{folder} is not a folder; expected a folder with {LAYOUTS}")
     if not 0 < test_fraction < 1:
