@@ -10,6 +10,7 @@ from batchot.data import DataError
 from batchot.data.sets.by_name import load_collection
 from batchot.data.sets.shape_files import ShapeCollection
 from batchot.shapes.source import ShapeSource
+from data.shape_formats import count_classes
 
 
 def source(name: str, label: int) -> ShapeSource:
@@ -31,7 +32,7 @@ def collection(**changes: object) -> ShapeCollection:
 
 def test_counts() -> None:
     assert len(collection()) == 5
-    assert collection().count_classes() == ((1, 1), (1, 0), (1, 1))
+    assert count_classes(collection()) == ((1, 1), (1, 0), (1, 1))
 
 
 def test_only_some_classes() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal, cast, get_args
+from typing import Literal, cast, get_args
 
 import torch
 from torch import Tensor, nn
@@ -77,28 +77,6 @@ class CosineHead(nn.Module):
         """Logits of each class, shape (n, c)."""
         x, w = nn.functional.normalize(embeddings), nn.functional.normalize(self.weight)
         return self.scale * nn.functional.linear(x, w)
-
-
-PAPER_WIDTHS: Final = (2048, 512, 128)
-"""Widths of the paper's metric network after the 4096 features of a sketch or shape network."""
-
-
-def paper_head(in_features: int) -> MetricNet:
-    """The paper's metric network for sketches and shapes: 2048-512-128 with sigmoids between."""
-    return MetricNet(in_features, PAPER_WIDTHS, activation="sigmoid")
-
-
-def modern_head(
-    in_features: int, embedding_dim: int = 256, hidden: int = 512, dropout: float = 0.0
-) -> MetricNet:
-    """One hidden layer with batch normalisation, ReLU and dropout, then a linear layer.
-
-    That is the projection head of SimCLR (T. Chen et al., ICML 2020) with the dropout of PointNet and DGCNN (0.3 and
-    0.5).
-    """
-    return MetricNet(
-        in_features, (hidden, embedding_dim), activation="relu", batch_norm=True, dropout=dropout
-    )
 
 
 def length_of_features(backbone: nn.Module) -> int:

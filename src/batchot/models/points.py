@@ -65,7 +65,7 @@ class PointLayer(nn.Module):
 class PointNet(nn.Module):
     """Layers shared by all points and the maximum over them (C. Qi et al., CVPR 2017)."""
 
-    def __init__(self, in_channels: int = 3, out_features: int = 1024, t_nets: bool = False) -> None:
+    def __init__(self, in_channels: int = 3, out_features: int = 1024) -> None:
         super().__init__()
         if min(in_channels, out_features) < 1:
             raise ValueError(
@@ -73,53 +73,14 @@ class PointNet(nn.Module):
             )
         self.in_channels = in_channels
         self.out_features = out_features
-        self.align_points = TNet(in_channels) if t_nets else None
         self.local = nn.Sequential(PointLayer(in_channels, 64), PointLayer(64, 64))
-        self.align_features = TNet(64) if t_nets else None
         self.wide = nn.Sequential(PointLayer(64, 64), PointLayer(64, 128), PointLayer(128, out_features))
 
     def forward(self, x: Tensor) -> Tensor:
         """Features ``(b, out_features)`` of clouds ``(b, p, in_channels)``."""
-        return self.features_and_transform(x)[0]
-
-    def features_and_transform(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
-        """As ``forward``, and :math:`A_2`, of which the original adds 0.001 ``orthogonality_penalty`` to its loss."""
         check_clouds(x, self.in_channels)
-        if self.align_points is not None:
-            x = x @ self.align_points(x)
-        x = self.local(x)
-        A = None
-        if self.align_features is not None:
-            A = self.align_features(x)
-            x = x @ A
-        return self.wide(x).max(1).values, A
-
-
-class TNet(nn.Module):
-    """A square matrix for each cloud, the identity at the start."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.channels = channels
-        self.points = nn.Sequential(PointLayer(channels, 64), PointLayer(64, 128), PointLayer(128, 1024))
-        self.cloud = nn.Sequential(PointLayer(1024, 512), PointLayer(512, 256))
-        self.matrix = nn.Linear(256, channels * channels)
-        nn.init.zeros_(self.matrix.weight)
-        nn.init.zeros_(self.matrix.bias)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Matrices ``(b, channels, channels)`` of clouds ``(b, p, channels)``."""
-        matrices = self.matrix(self.cloud(self.points(x).max(1).values))
-        identity = torch.eye(self.channels, dtype=matrices.dtype, device=matrices.device)
-        return matrices.unflatten(1, (self.channels, self.channels)) + identity
-
-
-def orthogonality_penalty(A: Tensor) -> Tensor:
-    r"""Mean of :math:`\| I - A A^\top \|_F^2` over matrices ``(b, c, c)`` (Qi et al., eq. 2)."""
-    if A.ndim != 3 or A.shape[1] != A.shape[2]:
-        raise ValueError(f"expected square matrices of shape (b, c, c), got {tuple(A.shape)}")
-    identity = torch.eye(A.shape[1], dtype=A.dtype, device=A.device)
-    return (identity - A @ A.transpose(1, 2)).square().sum(dim=(1, 2)).mean()
+        features: Tensor = self.wide(self.local(x)).max(1).values
+        return features
 
 
 class EdgeConv(nn.Module):

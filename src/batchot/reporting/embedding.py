@@ -85,22 +85,6 @@ def draw_plane_map(
     return figure
 
 
-def draw_embedding(
-    embeddings: Tensor,
-    labels: Tensor,
-    classes: Sequence[str],
-    *,
-    title: str,
-    limit: int = 1500,
-    seed: int = 0,
-) -> Figure:
-    """Draw embeddings as points in the plane by t-SNE, coloured by class."""
-    plane = embed_in_plane(embeddings, labels, limit=limit, seed=seed)
-    return draw_plane_map(
-        plane, classes, title=f"{title}\n{plane.how} of {len(plane.points):,} of the test set"
-    )
-
-
 @dataclass(frozen=True, eq=False)
 class SharedMap:
     """Queries and items of the gallery as points of one plane."""

@@ -88,11 +88,6 @@ class TrainedRun:
         """Data set of the first tower."""
         return self.data.sets[self.recipe.query]
 
-    @property
-    def test(self) -> Embedded:
-        """The test samples."""
-        return self.queries
-
 
 @dataclass(frozen=True)
 class Messages:

@@ -37,8 +37,6 @@ ELASTIC_CELLS = 4
 """Places along each side of the sheet that move apart from each other: limbs grow longer, necks bend."""
 TREMOR_CELLS = 20
 """The same for the trembling of a hand, which bends a stroke within a few of its widths."""
-PAPER_ROTATIONS = 20
-"""Rotations at which the paper shows each sketch."""
 PIXELS_AT_ONCE = 1 << 17
 """Of a batch, so that what is between two steps stays in the processor's cache: twice as fast."""
 
@@ -72,27 +70,6 @@ class SketchAugmentation:
             raise ValueError(f"scale must be in [0, 1), got {self.scale}")
         if not all(number >= 0 and math.isfinite(number) for number in astuple(self)):
             raise ValueError(f"every number must be finite and at least 0, got {self}")
-
-    @classmethod
-    def paper(cls) -> SketchAugmentation:
-        """As in the paper: each sketch at 20 rotations. It does not say which; here they are 18 degrees apart."""
-        return cls(rotations=PAPER_ROTATIONS)
-
-    @classmethod
-    def drawn_by_hand(cls, size: int) -> SketchAugmentation:
-        """Changes that leave a drawing of ``size`` x ``size`` pixels one that another person could have made."""
-        return cls(
-            flip=True,
-            turn=8.0,
-            shift=0.03 * size,
-            scale=0.08,
-            stretch=0.15,
-            elastic=0.02 * size,
-            tremor=0.003 * size,
-            thickness=0.008 * size,
-            gaps=4,
-            gap_size=0.04 * size,
-        )
 
     def __call__(self, images: Tensor, generator: torch.Generator, fill: Tensor | None = None) -> Tensor:
         """Changed drawings."""

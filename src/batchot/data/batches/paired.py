@@ -50,14 +50,6 @@ class Paired:
         """Classes that differ in case or separators only: (tower, class, other tower, its class) of each."""
         return tuple(_near_misses(self.only))
 
-    def summary(self) -> str:
-        """In words: how many classes are shared, which are not, and which names look like the same class."""
-        text = f"{len(self.shared)} classes are in every tower ({shorten(self.shared)})"
-        for tower, names in self.only.items():
-            if names:
-                text += f"; {len(names)} of {tower} are not ({shorten(names)})"
-        return text + "".join(f"; {hint}" for hint in _hints(self.near_misses))
-
 
 def pair_classes(splits: Mapping[str, Splits[Any]], rename: Renaming = _NO_RENAMING) -> Paired:
     """Give several data sets common classes: those of the same name, after renaming, are the same."""

@@ -58,11 +58,6 @@ class ShapeCollection:
     def __len__(self) -> int:
         return len(self.train) + len(self.test)
 
-    def count_classes(self) -> tuple[tuple[int, int], ...]:
-        """Number of training and of test shapes of each class."""
-        train, test = (Counter(source.label for source in part) for part in (self.train, self.test))
-        return tuple((train[label], test[label]) for label in range(len(self.classes)))
-
     def only(self, classes: Sequence[str], name: str | None = None) -> ShapeCollection:
         """The shapes of some classes, which are numbered anew in the order given."""
         if unknown := [name for name in classes if name not in self.classes]:
