@@ -117,7 +117,6 @@ def draw_trials(results: Sequence[Result], theme: Theme = LIGHT) -> Figure:
 
 
 def make_comparison_page(compared: Compared, values: dict[str, Any]) -> str:
-    """Make the HTML page of a comparison."""
     results, name = compared.results, values["recipe"]["name"]
     sections = [("table", "Table", _table_section(compared, values))]
     sections.append(("leads", f"Lead of {escape(results[0].contender.name)}", _lead_section(results)))

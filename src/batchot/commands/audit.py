@@ -19,7 +19,6 @@ from batchot.commands.common import (
 
 
 def audit(argv: list[str]) -> int:
-    """Run the command."""
     parser = Parser(
         prog="batchot audit",
         description="Look for leaks of the class in views: a classifier on the pixels in which no shape can be, "

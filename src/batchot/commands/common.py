@@ -28,7 +28,6 @@ class Parser(argparse.ArgumentParser):
         super().__init__(**settings, allow_abbrev=False)
 
     def error(self, message: str) -> NoReturn:
-        """Refuse the command line."""
         raise UsageError(f"{message} (see {self.prog} --help)")
 
 
@@ -200,7 +199,6 @@ def engine_of(options: argparse.Namespace) -> Iterator[Engine | None]:
 
 
 def checked_tolerance(options: argparse.Namespace) -> float | None:
-    """Give the tolerance of those options."""
     from batchot.shapes.formats.cad import CadSettings
 
     try:
@@ -211,7 +209,6 @@ def checked_tolerance(options: argparse.Namespace) -> float | None:
 
 
 def view_settings_of(options: argparse.Namespace) -> ViewSettings:
-    """Give the settings of those options."""
     from batchot.shapes.views.settings import ViewSettings
 
     try:

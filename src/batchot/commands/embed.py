@@ -9,7 +9,6 @@ from batchot.commands.common import ENGINE, Parser, UsageError, add, check_engin
 
 
 def embed(argv: list[str]) -> int:
-    """Run the command."""
     parser = Parser(
         prog="batchot embed",
         description="Embed shapes with a trained run, and say of each which class its classifier reads off. "

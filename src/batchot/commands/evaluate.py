@@ -8,7 +8,6 @@ from batchot.commands.common import Parser, add, data_root_of, guarded
 
 
 def evaluate(argv: list[str]) -> int:
-    """Run the command."""
     parser = Parser(prog="batchot evaluate", description="Measure a trained run on the test samples.")
     add(parser, "run")
     parser.add_argument("--data-root", type=Path, help="where the data lies (default: as in training)")

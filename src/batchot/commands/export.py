@@ -8,7 +8,6 @@ from batchot.commands.common import Parser, add, guarded, say
 
 
 def export(argv: list[str]) -> int:
-    """Run the command."""
     parser = Parser(
         prog="batchot export",
         description="Write a trained network, with all that is done to its samples, as ONNX and as safetensors, with a "

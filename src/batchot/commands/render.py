@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 
 def render(argv: list[str]) -> int:
-    """Run the command."""
     parser = Parser(
         prog="batchot render",
         description="Render the views of shapes, in parallel, into the cache from which training reads them; "

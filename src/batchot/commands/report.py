@@ -6,7 +6,6 @@ from batchot.commands.common import Parser, add, guarded
 
 
 def report(argv: list[str]) -> int:
-    """Run the command."""
     parser = Parser(
         prog="batchot report",
         description="Make figures and report.html of a finished run again, from what its folder holds; "

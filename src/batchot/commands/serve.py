@@ -22,7 +22,6 @@ _END_SECONDS = 2  # for answers that are being given when the server is told to 
 
 
 def serve(argv: list[str]) -> int:
-    """Run the command."""
     options = _parser().parse_args(argv)
     _check(options)
     others = not _is_loopback(options.host) and options.uds is None

@@ -136,7 +136,6 @@ def _type_of(name: str) -> Any:
 
 
 def train(argv: list[str]) -> int:
-    """Run the command."""
     split = _split(argv)
     parser = _train_parser()
     options = parser.parse_args(split.rest)
@@ -267,7 +266,6 @@ def _free_folder(recipe: Recipe) -> Path:
 
 
 def epoch_line(recipe: Recipe) -> Callable[[Row], None]:
-    """Give what prints a line about each epoch."""
 
     def tell(row: Row) -> None:
         parts = [f"epoch {row.epoch}/{recipe.epochs}", f"loss {row.loss:.4f}"]

@@ -64,15 +64,12 @@ class Clouds:
 
     @property
     def sample_shape(self) -> tuple[int, ...]:
-        """Number of points, and 3."""
         return tuple(self.points.shape[1:])
 
     def batch(self, indices: Tensor) -> Tensor:
-        """The clouds at ``indices`` (int64, shape ``(b,)``), float32, shape ``(b, p, 3)``."""
         return self.points.index_select(0, indices)
 
     def subset(self, indices: Tensor) -> Clouds:
-        """The clouds at ``indices`` (int64, shape ``(k,)``), in that order, with the same classes."""
         names = tuple(self.names[k] for k in indices.tolist())
         return Clouds(self.points[indices], self.labels[indices], self.classes, names)
 

@@ -82,16 +82,13 @@ class LineDrawings:
 
     @property
     def sample_shape(self) -> tuple[int, ...]:
-        """1, height and width."""
         return (1, *self.views.view_shape[2:])
 
     @property
     def n_bytes(self) -> int:
-        """Bytes of all drawings of ``views``."""
         return self.views.n_bytes
 
     def batch(self, indices: Tensor) -> Tensor:
-        """The drawings at ``indices`` (int64, shape ``(b,)``), uint8, shape ``(b, 1, h, w)``."""
         at = self.at[indices]
         if self.pixels is not None:
             return self.pixels.index_select(0, at)
@@ -116,11 +113,9 @@ class LineDrawings:
         )
 
     def subset(self, indices: Tensor) -> LineDrawings:
-        """The drawings at ``indices`` (int64, shape ``(k,)``), in that order, with the same classes."""
         return replace(self, labels=self.labels[indices], at=self.at[indices])
 
     def in_memory(self) -> LineDrawings:
-        """The same drawings, all read now."""
         if self.pixels is not None:
             return self
         pixels = torch.empty((len(self.views) * self.per_shape, *self.sample_shape), dtype=torch.uint8)

@@ -116,15 +116,12 @@ class Images:
 
     @property
     def sample_shape(self) -> tuple[int, ...]:
-        """Channels, height and width."""
         return tuple(self.images.shape[1:])
 
     def batch(self, indices: Tensor) -> Tensor:
-        """The images at ``indices`` (int64, shape ``(b,)``), uint8, shape ``(b, c, h, w)``."""
         return self.images.index_select(0, indices)
 
     def subset(self, indices: Tensor) -> Images:
-        """The images at ``indices`` (int64, shape ``(k,)``), in that order, with the same classes."""
         names = tuple(self.names[index] for index in indices.tolist()) if self.names else ()
         return Images(self.images[indices], self.labels[indices], self.classes, names)
 

@@ -58,7 +58,6 @@ class ShardIndex:
 
     @classmethod
     def read(cls, folder: Path) -> ShardIndex:
-        """Read it."""
         path = folder / INDEX
         try:
             read = json.loads(path.read_bytes())
@@ -104,7 +103,6 @@ class Rows:
 
     @classmethod
     def read(cls, folder: Path, sha256: str) -> Rows:
-        """Read them."""
         path = folder / SAMPLES
         try:
             data = path.read_bytes()
@@ -153,7 +151,6 @@ class ShardWriter:
     """Writes shards, whole or not at all; one that is there as planned is left as it is."""
 
     def __call__(self, task: ShardTask) -> Written:
-        """Write a shard."""
         if (there := _as_planned(task)) is not None:
             return there
         temporary = task.path.with_name(f".{task.path.name}.{os.getpid()}.part")

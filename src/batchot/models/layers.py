@@ -42,7 +42,6 @@ class Normalise(nn.Module):
             self.register_buffer(name, torch.tensor(tuple(values), dtype=torch.float32).view(1, -1, 1, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalised images ``(n, c, h, w)``."""
         return (x - self.mean) / self.std
 
 

@@ -14,7 +14,6 @@ _PAIRS_AT_ONCE = 2**24
 
 
 def check_clouds(x: Tensor, in_channels: int, at_least: int = 1) -> None:
-    """Refuse what is no batch of point clouds."""
     if x.ndim != 3 or x.shape[2] != in_channels or x.shape[0] < 1 or x.shape[1] < at_least:
         raise ValueError(
             f"expected point clouds of shape (b, p, {in_channels}) with b >= 1 and p >= {at_least}, "

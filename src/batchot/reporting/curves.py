@@ -32,7 +32,6 @@ def draw_curves(rows: Sequence[Row], title: str, theme: Theme = LIGHT) -> Figure
 
 
 def draw_panel(panel: Panel, theme: Theme = LIGHT) -> Figure:
-    """Draw one of the `curve_panels` as a figure of its own."""
     figure = new_figure(4.4, 3.1, theme)
     panel(figure.subplots(), theme)
     return figure

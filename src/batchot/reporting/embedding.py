@@ -62,7 +62,6 @@ def class_mark(label: int, theme: Theme) -> tuple[str, str]:
 def draw_plane_map(
     plane: PlaneMap, classes: Sequence[str], *, title: str = "", named: bool = False, theme: Theme = LIGHT
 ) -> Figure:
-    """Draw points of the plane, coloured by class."""
     figure = new_figure(7.6, 6, theme)
     axes = figure.subplots()
     size = 9 if len(plane.points) > 400 else 20

@@ -103,12 +103,10 @@ class ReportMaterial:
 
     @property
     def queries(self) -> str:
-        """What several queries are called."""
         return plural(self.query_name)
 
     @property
     def targets(self) -> str:
-        """What several items of the gallery are called."""
         return plural(self.gallery_name)
 
     @property
@@ -127,7 +125,6 @@ class ReportMaterial:
 
 
 def plural(noun: str) -> str:
-    """Give the plural of an English noun."""
     if noun.endswith(("s", "x", "z", "ch", "sh")):
         return noun + "es"
     return noun[:-1] + "ies" if noun.endswith("y") and noun[-2:-1] not in "aeiou" else noun + "s"
@@ -139,7 +136,6 @@ def check_items(
     thumbnails: Tensor,
     others: Mapping[str, Tensor | tuple[str, ...] | None],
 ) -> None:
-    """Check items as they come into a report."""
     n = len(labels)
     if n == 0:
         raise ValueError("a report needs test items; there is none")

@@ -29,7 +29,6 @@ _MANY = 40  # classes from which the pictures are smaller, so that the page stay
 
 
 def make_page(material: ReportMaterial, analysis: Analysis | None = None) -> str:
-    """Make an HTML page about a run that needs no other file."""
     analysis = analysis or Analysis(material)
     sections = _among_themselves(analysis) if material.gallery is None else _in_gallery(analysis)
     headline = _headline(analysis) if material.gallery is None else _headline_across(analysis)
@@ -76,7 +75,6 @@ def _in_gallery(analysis: Analysis) -> list[tuple[str, str, str]]:
 def assemble_page(
     title: str, about: str, headline: str, sections: Sequence[tuple[str, str, str]], config: str
 ) -> str:
-    """Put a page together."""
     links = "".join(f'<a href="#{key}">{heading}</a>' for key, heading, _ in sections)
     body = "".join(
         f'<section id="{key}">\n<h2>{heading}</h2>\n{content}\n</section>\n'

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 
 def write_report(run: TrainedRun) -> None:
-    """Write figures/*.png, report.html and the test items of a run."""
     material = material_of_run(run)
     save_material(run.folder.root, material)
     write_pages(run.folder, material)
@@ -45,7 +44,6 @@ def rebuild_report(root: Path) -> RunFolder:
 
 
 def write_pages(folder: RunFolder, material: ReportMaterial) -> None:
-    """Write figures/*.png and report.html."""
     title, classes, analysis = material.title, material.classes, Analysis(material)
     if material.rows:
         write_bytes(folder.figures / "curves.png", figure_png(draw_curves(material.rows, title)))
@@ -65,7 +63,6 @@ def write_pages(folder: RunFolder, material: ReportMaterial) -> None:
 
 
 def material_of_run(run: TrainedRun) -> ReportMaterial:
-    """Give what a report is made from."""
     recipe, samples, sought = run.recipe, run.data.queries, run.data.gallery
     gallery = None
     if run.gallery is not None and sought is not None:
@@ -122,7 +119,6 @@ def save_material(root: Path, material: ReportMaterial) -> Path:
 
 
 def load_material(root: Path) -> ReportMaterial:
-    """Read the material of a report from a run folder."""
     across = cross_material_file(root).is_file()
     path = cross_material_file(root) if across else material_file(root)
     with read_archive(path) as (about, arrays):
@@ -153,7 +149,6 @@ def _names(about: Mapping[str, Any], side: str) -> tuple[str, ...] | None:
 
 
 def read_history(path: Path) -> tuple[Row, ...]:
-    """Read the rows of a history.csv."""
     from batchot.training.callbacks import Row
 
     if not path.is_file():

@@ -89,7 +89,6 @@ def mass_words(plan: BatchPlan) -> str:
 
 
 def plan_cards(analysis: Analysis, plan: BatchPlan, rows: Thumbnails, columns: Thumbnails, k: int) -> str:
-    """Make cards of the pairs of most mass."""
     itself = plan.column_items is None
     items = plan.items if plan.column_items is None else plan.column_items
     labels = plan.labels if plan.column_labels is None else plan.column_labels
@@ -135,7 +134,6 @@ def curves_section(rows: Sequence[Row]) -> str:
 
 
 def confusion_section(analysis: Analysis) -> str:
-    """The confusion matrix, and its largest errors in words."""
     found, predicted = analysis.classified, analysis.predicted
     if found is None or predicted is None:
         return "<p>There are too few items to tell classes apart.</p>"
@@ -190,7 +188,6 @@ def retrieval_section(analysis: Analysis) -> str:
 
 
 def neighbours_section(analysis: Analysis, thumbnails: Thumbnails) -> str:
-    """Queries and their nearest neighbours."""
     queries = choose_queries(analysis.average_precision, analysis.labels)
     if not queries:
         return "<p>No item has another of its class to be found.</p>"
@@ -262,7 +259,6 @@ def embedding_section(analysis: Analysis) -> str:
 
 
 def map_view(text: str, plot: str, labels: Sequence[int], classes: Sequence[str]) -> str:
-    """Show a map of items with a legend."""
     legend = "".join(
         f'<span><i style="--light:{class_symbol(c, LIGHT)[1]};--dark:{class_symbol(c, DARK)[1]}">'
         f"{class_symbol(c, LIGHT)[0]}</i>{escape(classes[c])}</span>"

@@ -88,7 +88,6 @@ def figure_text(name: str, instead: str, longest: int = 18) -> str:
 
 
 def figure_png(figure: Figure, *, dpi: float = 130, colours: int | None = 128) -> bytes:
-    """Draw a figure as a PNG file."""
     canvas = FigureCanvasAgg(figure)
     figure.set_dpi(dpi)
     canvas.draw()
@@ -118,7 +117,6 @@ def themed_figure(draw: Callable[[Theme], Figure], alt: str) -> str:
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, names: int = 0) -> str:
-    """Make a table that scrolls within the page."""
 
     def line(cells: Sequence[str], tag: str) -> str:
         kinds = [' class="name"'] * names + [""] * len(cells)

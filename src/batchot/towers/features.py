@@ -47,15 +47,12 @@ class Features:
 
     @property
     def sample_shape(self) -> tuple[int, ...]:
-        """Forms, pictures and features of each sample."""
         return tuple(self.values.shape[1:])
 
     def batch(self, indices: Tensor) -> Tensor:
-        """The features at ``indices`` (int64, shape ``(b,)``), float16, shape ``(b, k, v, f)``."""
         return self.values.index_select(0, indices)
 
     def subset(self, indices: Tensor) -> Features:
-        """The samples at ``indices`` (int64, shape ``(k,)``), in that order, with the same classes."""
         names = tuple(self.names[k] for k in indices.tolist()) if self.names else ()
         return Features(self.values[indices], self.labels[indices], self.classes, names)
 
@@ -272,7 +269,6 @@ class _Store:
         self._pending.append((keys, features))
 
     def flush(self) -> None:
-        """Write what was taken."""
         if not self._pending:
             return
         keys = [key for part, _ in self._pending for key in part]

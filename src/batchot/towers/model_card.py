@@ -30,7 +30,6 @@ class Described:
 
 
 def described(embedder: Embedder) -> Described:
-    """Say what a network is built of."""
     towers = {name: replace(tower, channels_last=False) for name, tower in embedder.spec.towers.items()}
     spec = replace(embedder.spec, towers=towers)
     # Towers that share weights hold the same memory, which safetensors refuses to write twice.
@@ -62,7 +61,6 @@ def model_card(
     about: Mapping[str, Any],
     checkpoint: Literal["last", "best"],
 ) -> str:
-    """Write the model card of an export."""
     recipe, spec = embedder.recipe, described.spec
     parts = [
         "---\nlibrary_name: batchot\ntags: [metric-learning, 3d-shapes, retrieval, onnx]\n---",

@@ -160,7 +160,6 @@ class SavedRun:
             raise RunError(f"{self.file} is not a checkpoint of batchot: it has no {error}") from error
 
     def settings(self) -> dict[str, Any]:
-        """Give the content of config.yaml."""
         return settings_of(self.folder.root)
 
     def metrics(self) -> dict[str, Any]:
@@ -179,7 +178,6 @@ def _old_spec(settings: Mapping[str, Any], content: Mapping[str, Any]) -> Embedd
 
 
 def settings_of(run: Path) -> dict[str, Any]:
-    """Give the content of config.yaml of a run folder."""
     with extras_named():
         import yaml
     config = RunFolder(run).config
@@ -198,7 +196,6 @@ def trained_run(pretrained: str) -> Path | None:
 
 
 def read_saved(path: str | Path, checkpoint: Literal["last", "best"]) -> SavedRun:
-    """Read a checkpoint of a run folder."""
     folder = RunFolder(Path(path))
     if not folder.config.is_file():
         raise RunError(f"{folder.root} is no run folder: it has no config.yaml")

@@ -54,7 +54,6 @@ class Heartbeat:
         self._thread.start()
 
     def stop(self) -> None:
-        """End the thread."""
         self._over.set()
         self._thread.join(timeout=_EVERY)
 

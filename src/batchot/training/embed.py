@@ -201,7 +201,6 @@ def _drawings(path: Path, size: int, tell: Callable[[str], None]) -> tuple[Image
 def gathered(
     parts: Sequence[Samples], embedded: Sequence[Embedded], classes: tuple[str, ...]
 ) -> EmbeddedFiles:
-    """Put embedded sets of files together."""
     names = tuple(name for part in parts for name in part.names)
     embeddings = np.concatenate([part.embeddings.numpy() for part in embedded])
     logits = [part.logits for part in embedded if part.logits is not None]

@@ -213,7 +213,6 @@ def load_own(
     tell: Callable[[str], None] = lambda text: None,
     progress: bool = False,
 ) -> Splits[Any]:
-    """Load the samples of the data set of a recipe."""
     if recipe.data.shapes:
         splits = _load_shapes(recipe, data_root, tell, progress)
     elif recipe.data.drawn:
@@ -383,7 +382,6 @@ def _shards(recipe: Recipe, data_root: Path | None) -> Splits[Any]:
 
 
 def renders(recipe: Recipe) -> bool:
-    """Say whether a recipe trains on rendered views."""
     return recipe.model.name == "mvcnn" and recipe.shapes.views == "rendered"
 
 

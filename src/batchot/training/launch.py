@@ -119,12 +119,10 @@ class Processes:
 
     @property
     def to_start(self) -> bool:
-        """Whether the ranks are still to be started."""
         return self.count > 1 and self.rank is None
 
 
 def processes_of(devices: int | None, nodes: int | None, environment: Mapping[str, str]) -> Processes:
-    """Give the processes of a training."""
     for option, value in (("--devices", devices), ("--num-nodes", nodes)):
         if value is not None and value < 1:
             raise ProcessesError(f"{option} {value}: it must be 1 or more")

@@ -139,7 +139,6 @@ class OneTower(nn.Module):
         self.halves = settings.against == "halves"
 
     def forward(self, embedded: Mapping[str, tuple[Tensor, Tensor]]) -> Tensor:
-        """Give the loss, shape ()."""
         ((embeddings, labels),) = embedded.values()
         # made anew, so that the names of its parameters are those of one process
         loss = DistributedLoss(self.loss) if rank_count() > 1 else self.loss
@@ -227,7 +226,6 @@ def looked_at(step: int) -> bool:
 
 
 def plan_row(step: int, steps_per_epoch: int, plan: PlanReport) -> dict[str, float | None]:
-    """Give a line of plan.csv."""
     row: dict[str, float | None] = {"step": step, "epoch": round(step / steps_per_epoch, 6)}
     row |= {name: getattr(plan, name) for name in _NUMBERS}
     for part in PARTS:
@@ -237,7 +235,6 @@ def plan_row(step: int, steps_per_epoch: int, plan: PlanReport) -> dict[str, flo
 
 
 def read_plans(path: Path) -> tuple[PlanRow, ...]:
-    """Read plan.csv."""
     if not path.is_file():
         return ()
     rows = []

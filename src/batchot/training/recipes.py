@@ -286,7 +286,6 @@ def head_recipe(recipe: Recipe) -> Recipe:
 
 
 def recipe_of(path: str | Path) -> Recipe:
-    """Give the recipe of a run folder."""
     folder = RunFolder(Path(path))
     if not folder.config.is_file():
         raise RunError(f"{folder.root} is no run folder: it has no config.yaml")

@@ -31,7 +31,6 @@ class CloudAugmentation:
             raise ValueError(f"partial must be in [0, 1], got {self.partial}")
 
     def __call__(self, points: Tensor, generator: torch.Generator, fill: Tensor | None = None) -> Tensor:
-        """Changed ``points`` ``(b, p, 3)``; ``fill`` belongs to images and is not looked at."""
         b = len(points)
         if self.partial:
             points = self._one_side(points, generator)

@@ -86,7 +86,6 @@ class Augmentation:
             raise ValueError(f"padding must be one of {', '.join(get_args(Padding))}, got {self.padding!r}")
 
     def __call__(self, images: Tensor, generator: torch.Generator, fill: Tensor | None = None) -> Tensor:
-        """Changed ``images`` ``(n, c, h, w)``; ``fill`` ``(c,)`` is the colour of cutout's square."""
         if self.flip or self.max_shift:
             images = flip_and_shift(
                 images, generator, flip=self.flip, max_shift=self.max_shift, padding=self.padding
@@ -167,7 +166,6 @@ class ViewAugmentation:
             raise ValueError(f"max_shift must be at least 0, got {self.max_shift}")
 
     def __call__(self, views: Tensor, generator: torch.Generator, fill: Tensor | None = None) -> Tensor:
-        """Changed ``views`` ``(b, v, c, h, w)``; ``fill`` is not looked at."""
         if self.order is not None:
             mirrored = torch.rand(len(views), generator=generator) < 0.5
             views = views.clone()

@@ -72,7 +72,6 @@ class SketchAugmentation:
             raise ValueError(f"every number must be finite and at least 0, got {self}")
 
     def __call__(self, images: Tensor, generator: torch.Generator, fill: Tensor | None = None) -> Tensor:
-        """Changed drawings."""
         if images.ndim != 4:
             raise ValueError(f"drawings must have shape (b, c, h, w), got {tuple(images.shape)}")
         if not (self._moves or self.thickness or self.gaps) or len(images) == 0:

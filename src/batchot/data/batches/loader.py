@@ -250,7 +250,6 @@ class Joined:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What each sample is called, empty where one of the sets has no names."""
         if not (self.first.names and self.second.names):
             return ()
         both = self.first.names + self.second.names
@@ -258,11 +257,9 @@ class Joined:
 
     @property
     def sample_shape(self) -> tuple[int, ...]:
-        """Shape of one sample."""
         return self.first.sample_shape
 
     def batch(self, indices: Tensor) -> Tensor:
-        """The samples at ``indices`` (int64, ``(b,)``), shape ``(b, *sample_shape)``."""
         return self._from_both(indices, lambda samples, at: samples.batch(at))
 
     def draw(self, indices: Tensor, generator: torch.Generator, partial: float = 0.0) -> Tensor:
@@ -283,7 +280,6 @@ class Joined:
         return out
 
     def subset(self, indices: Tensor) -> Joined:
-        """The samples at ``indices`` (int64, ``(k,)``), in that order."""
         at = indices if self.at is None else self.at[indices]
         sources = None if self.sources is None else replace(self.sources, of=self.sources.of[indices])
         return replace(self, labels=self.labels[indices], at=at, sources=sources)

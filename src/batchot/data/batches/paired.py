@@ -42,7 +42,6 @@ class Paired:
 
     @property
     def shared_labels(self) -> tuple[int, ...]:
-        """Indices of the shared classes."""
         return tuple(self.classes.index(name) for name in self.shared)
 
     @property
@@ -107,7 +106,6 @@ def closest(name: str, names: Collection[str], cutoff: float = 0.6) -> str:
 
 
 def relabelled(part: Splits[Any], new_names: tuple[str, ...], classes: tuple[str, ...]) -> Splits[Samples]:
-    """Give a set other classes."""
     to_new = torch.tensor([classes.index(name) for name in new_names], dtype=torch.int64)  # (old classes,)
 
     def change(samples: Any) -> Any:

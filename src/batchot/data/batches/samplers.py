@@ -103,7 +103,6 @@ class PlainBatches:
         return self.n // self.batch_size if self.drop_last else -(-self.n // self.batch_size)
 
     def epoch(self, seed: int, epoch: int) -> tuple[Tensor, ...]:
-        """Indices of each batch of an epoch; every sample is in one, or in the last that was left out."""
         generator = generator_for("plain batches", seed, epoch)
         if self.groups is None:
             order = torch.randperm(self.n, generator=generator)
@@ -148,7 +147,6 @@ class BalancedBatches:
         return self.n // self.batch_size
 
     def epoch(self, seed: int, epoch: int) -> tuple[Tensor, ...]:
-        """Indices of each batch of an epoch."""
         generator = generator_for("balanced batches", seed, epoch)
         share = self.batch_size // self.classes_per_batch
         everyone = grouped(torch.arange(len(self.members)), None)

@@ -61,7 +61,6 @@ def load_collection(
     level: int | None = None,
     download: bool = True,
 ) -> ShapeCollection:
-    """Find a data set of 3D shapes by its name."""
     if name not in get_args(CollectionName):
         raise DataError(
             f"unknown data set of shapes {name!r}; there are {', '.join(get_args(CollectionName))}"

@@ -89,7 +89,6 @@ class OfficialFile:
 
     @property
     def name(self) -> str:
-        """The name under which it is published."""
         return f"{self.stem}-idx{self.ndim}-ubyte.gz"
 
     def find(self, folder: Path) -> Path | None:

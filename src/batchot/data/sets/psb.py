@@ -51,7 +51,6 @@ class Classification:
 
 
 def read_cla(path: Path) -> Classification:
-    """Read a ``.cla`` file."""
     try:
         content = path.read_bytes()
     except OSError as error:

@@ -108,11 +108,9 @@ class Drawings:
 
     @property
     def sample_shape(self) -> tuple[int, ...]:
-        """1, height and width."""
         return (1, self.size, self.size)
 
     def batch(self, indices: Tensor) -> Tensor:
-        """The drawings at ``indices`` (int64, shape ``(b,)``) as they were recorded, uint8, ``(b, 1, h, w)``."""
         return self._draw(indices, RECORDED, None, torch.ones(len(indices)))
 
     def draw(self, indices: Tensor, generator: torch.Generator, partial: float = 0.0) -> Tensor:
@@ -125,7 +123,6 @@ class Drawings:
         return self._draw(indices, RECORDED, None, torch.full((len(indices),), share))
 
     def subset(self, indices: Tensor) -> Drawings:
-        """The drawings at ``indices`` (int64, shape ``(k,)``), in that order, with the same classes."""
         names = tuple(self.names[index] for index in indices.tolist()) if self.names else ()
         return replace(self, labels=self.labels[indices], names=names, at=self.at[indices])
 

@@ -139,7 +139,6 @@ class FoundFile:
         return self.path if self.member is None else self.path / self.member
 
     def text(self) -> str:
-        """Its text."""
         try:
             content = self.path.read_bytes() if self.member is None else read_member(self.path, self.member)
         except (OSError, ShapeError) as error:
@@ -365,7 +364,6 @@ def _first_place(
 
 
 def _divided(sketches: Sequence[FoundSketch], place: Path, tell: Callable[[str], None]) -> list[SketchFile]:
-    """The sketches as their folders divide them."""
     if undivided := [sketch.file.place for sketch in sketches if sketch.part is None]:
         text = (
             f"{place}: {len(undivided):,} sketches lie neither in train/ nor in test/ and no list tells their "
@@ -384,7 +382,6 @@ def _divided(sketches: Sequence[FoundSketch], place: Path, tell: Callable[[str],
 def _listed_sketches(
     sketches: Sequence[FoundSketch], lists: Lists, place: Path, tell: Callable[[str], None]
 ) -> list[SketchFile]:
-    """The sketches as lists divide them."""
     listed: dict[str, Listed] = {f"{class_key(item.class_name)}/{item.number}": item for item in lists.items}
     there: dict[str, FoundSketch] = {
         f"{class_key(sketch.class_name)}/{sketch.number}": sketch for sketch in sketches
