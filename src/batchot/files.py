@@ -8,7 +8,7 @@ import io
 import json
 import os
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import IO, Any
@@ -25,7 +25,7 @@ class ViewCacheError(RuntimeError):
     """Views cannot be kept or read; the message names the folder or file and says what to do."""
 
 
-def write_whole(path: Path, parts: Sequence[bytes | memoryview], temporary: Path | None = None) -> None:
+def write_whole(path: Path, parts: Iterable[bytes | memoryview], temporary: Path | None = None) -> None:
     """Write a file whole or not at all: into a temporary file, on to the disk, then renamed."""
     temporary = temporary or _beside(path)
     try:

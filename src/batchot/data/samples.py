@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Generic, Protocol, Self, TypeVar
+from dataclasses import dataclass, fields
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 import torch
 from torch import Tensor
@@ -88,8 +88,37 @@ class Samples(Protocol):
 S = TypeVar("S", bound=Samples)
 
 
+class InMemory:
+    """Base of a dataclass with samples in one tensor, their labels, classes and names, in this order."""
+
+    labels: Tensor
+    classes: tuple[str, ...]
+    names: tuple[str, ...]
+
+    @property
+    def _samples(self) -> Tensor:
+        samples: Tensor = getattr(self, fields(self)[0].name)  # type: ignore[arg-type]
+        return samples
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def sample_shape(self) -> tuple[int, ...]:
+        return tuple(self._samples.shape[1:])
+
+    def batch(self, indices: Tensor) -> Tensor:
+        return self._samples.index_select(0, indices)
+
+    def subset(self, indices: Tensor) -> Self:
+        names = tuple(self.names[k] for k in indices.tolist()) if self.names else ()
+        make: Any = type(self)
+        subset: Self = make(self._samples[indices], self.labels[indices], self.classes, names)
+        return subset
+
+
 @dataclass(frozen=True, eq=False)
-class Images:
+class Images(InMemory):
     """Labelled 8-bit images of one size."""
 
     images: Tensor  # (n, c, h, w) uint8
@@ -110,20 +139,6 @@ class Images:
             )
         if self.names and len(self.names) != len(self.labels):
             raise DataError(f"{len(self.labels):,} images but {len(self.names):,} names; give one for each")
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    @property
-    def sample_shape(self) -> tuple[int, ...]:
-        return tuple(self.images.shape[1:])
-
-    def batch(self, indices: Tensor) -> Tensor:
-        return self.images.index_select(0, indices)
-
-    def subset(self, indices: Tensor) -> Images:
-        names = tuple(self.names[index] for index in indices.tolist()) if self.names else ()
-        return Images(self.images[indices], self.labels[indices], self.classes, names)
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,7 +20,7 @@ from tqdm import tqdm
 from batchot.data.augment.strokes import fresh_batch
 from batchot.data.batches.loader import Preparation
 from batchot.data.batches.samplers import generator_for
-from batchot.data.samples import Samples
+from batchot.data.samples import InMemory, Samples
 from batchot.data.sets.places import cache_folder
 from batchot.device import reuse_large_blocks
 from batchot.errors import DataError, RunError
@@ -34,27 +34,13 @@ _PACK_SECONDS = 10.0  # as much work as an interruption may lose
 
 
 @dataclass(frozen=True, eq=False)
-class Features:
+class Features(InMemory):
     """Labelled features of samples, in all the forms that were kept."""
 
     values: Tensor  # (n, k, v, f) float16
     labels: Tensor  # (n,) int64
     classes: tuple[str, ...]  # name of each class
     names: tuple[str, ...]  # of each sample, empty where they have none
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    @property
-    def sample_shape(self) -> tuple[int, ...]:
-        return tuple(self.values.shape[1:])
-
-    def batch(self, indices: Tensor) -> Tensor:
-        return self.values.index_select(0, indices)
-
-    def subset(self, indices: Tensor) -> Features:
-        names = tuple(self.names[k] for k in indices.tolist()) if self.names else ()
-        return Features(self.values[indices], self.labels[indices], self.classes, names)
 
 
 @dataclass(frozen=True)

@@ -323,15 +323,14 @@ def collection_of(
 
         year: Literal[13, 14] = 13 if recipe.data.name == "shrec13-shapes" else 14
         return load_shrec_shapes(year, root, up=settings.up, tell=tell)
-    divided = recipe.data.name in ("psb", "shape-folder")
     name = "folder" if recipe.data.name == "shape-folder" else recipe.data.name
     found = load_collection(
         name,  # type: ignore[arg-type]
         root,
         seed=settings.split_seed,
         test_fraction=settings.test_fraction,
-        min_class=settings.min_class if divided else 1,
-        prefer=settings.prefer if name.startswith("modelnet") else "any",
+        min_class=settings.min_class,
+        prefer=settings.prefer,
         up=settings.up,
         parts=settings.parts,
         tolerance=settings.tolerance,

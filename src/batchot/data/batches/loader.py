@@ -16,7 +16,7 @@ from torch import Tensor
 
 from batchot.data.augment.images import Normalization
 from batchot.data.augment.strokes import fresh_batch
-from batchot.data.batches.samplers import BatchSampler, Sources, generator_for
+from batchot.data.batches.samplers import Epochs, Indices, Sources, generator_for
 from batchot.data.samples import WHOLE, Samples, Share, check_labels
 from batchot.errors import DataError
 
@@ -25,12 +25,6 @@ T = TypeVar("T")
 
 def prefetch(jobs: Iterable[Callable[[], T]], ahead: int) -> Iterator[T]:
     """Results of ``jobs`` in their order, computed by a thread that is up to ``ahead`` jobs in front."""
-    if ahead < 1:
-        raise ValueError(f"ahead must be at least 1, got {ahead}")
-    return _prefetch(iter(jobs), ahead)
-
-
-def _prefetch(jobs: Iterator[Callable[[], T]], ahead: int) -> Iterator[T]:
     # One thread: batches are made in order, and two would not be faster beside a network that uses all cores.
     pool = ThreadPoolExecutor(1, thread_name_prefix="batches")
     waiting: deque[Future[T]] = deque()
@@ -45,32 +39,26 @@ def _prefetch(jobs: Iterator[Callable[[], T]], ahead: int) -> Iterator[T]:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-Indices = TypeVar("Indices")
 Batch = TypeVar("Batch")
 
 
 class ResumableBatches(ABC, Generic[Indices, Batch]):
     """Batches of which number ``k`` of epoch ``e`` depends on ``(seed, e, k)`` and on nothing before it."""
 
-    def __init__(self, *, seed: int = 0, ahead: int = 2) -> None:
+    def __init__(self, sampler: Epochs[Indices], seed: int, ahead: int, share: Share) -> None:
         if seed < 0:
             raise ValueError(f"seed must be at least 0, got {seed}")
-        if ahead < 0:
-            raise ValueError(f"ahead must be at least 0, got {ahead}")
+        self.batch_sampler = sampler
         self.seed = seed
-        self.ahead = ahead
+        self.ahead = ahead  # batches that are made before they are asked for
+        self.share = share  # the part of each batch that is given
         self.waited = 0.0
         self._epoch = 0
         self._batch = 0  # number of batches of the epoch that have been handed out
         self._resumed = False
 
-    @abstractmethod
     def __len__(self) -> int:
-        """Number of batches in an epoch."""
-
-    @abstractmethod
-    def _order(self, epoch: int) -> Sequence[Indices]:
-        """What goes into each batch of an epoch."""
+        return len(self.batch_sampler)
 
     @abstractmethod
     def _make(self, indices: Indices, epoch: int, k: int) -> Batch:
@@ -109,7 +97,7 @@ class ResumableBatches(ABC, Generic[Indices, Batch]):
             self._epoch += 1
         start = self._batch if self._resumed and not over else 0
         epoch, self._resumed = self._epoch, False
-        order = self._order(epoch)
+        order = self.batch_sampler.epoch(self.seed, epoch)
         jobs = (partial(self._make, indices, epoch, k) for k, indices in enumerate(order[start:], start))
         batches = prefetch(jobs, self.ahead) if self.ahead else (job() for job in jobs)
         for k in range(start, len(order)):
@@ -170,24 +158,16 @@ class TrainingBatches(ResumableBatches[Tensor, tuple[Tensor, Tensor]]):
     def __init__(
         self,
         samples: Samples,
-        sampler: BatchSampler,
+        sampler: Epochs[Tensor],
         prepare: Preparation,
         *,
         seed: int = 0,
         ahead: int = 2,
         share: Share = WHOLE,
     ) -> None:
-        super().__init__(seed=seed, ahead=ahead)
-        self.share = share
+        super().__init__(sampler, seed, ahead, share)
         self.samples = samples
-        self.batch_sampler = sampler
         self.prepare = prepare
-
-    def __len__(self) -> int:
-        return len(self.batch_sampler)
-
-    def _order(self, epoch: int) -> Sequence[Tensor]:
-        return self.batch_sampler.epoch(self.seed, epoch)
 
     def _make(self, indices: Tensor, epoch: int, k: int) -> tuple[Tensor, Tensor]:
         generator = generator_for("augmentation", self.seed, epoch, k)

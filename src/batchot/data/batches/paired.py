@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, is_dataclass, replace
 from types import MappingProxyType
 from typing import Any
@@ -286,22 +286,14 @@ class PairedTrainingBatches(ResumableBatches[dict[str, Tensor], dict[str, tuple[
         ahead: int = 2,
         share: Share = WHOLE,
     ) -> None:
-        super().__init__(seed=seed, ahead=ahead)
-        self.share = share
+        super().__init__(sampler, seed, ahead, share)
         if not set(samples) == set(sampler.sizes) == set(prepare):
             raise ValueError(
                 f"the towers of samples ({', '.join(samples)}), sampler ({', '.join(sampler.sizes)}) and "
                 f"prepare ({', '.join(prepare)}) must be the same"
             )
         self.samples = dict(samples)
-        self.batch_sampler = sampler
         self.prepare = dict(prepare)
-
-    def __len__(self) -> int:
-        return len(self.batch_sampler)
-
-    def _order(self, epoch: int) -> Sequence[dict[str, Tensor]]:
-        return self.batch_sampler.epoch(self.seed, epoch)
 
     def _make(self, indices: dict[str, Tensor], epoch: int, k: int) -> dict[str, tuple[Tensor, Tensor]]:
         made = {}

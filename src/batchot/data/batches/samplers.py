@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import zlib
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -77,14 +77,20 @@ def draw_by_share(groups: Groups, lengths: Tensor, generator: torch.Generator) -
     return drawn
 
 
-class BatchSampler(Protocol):
-    """What :class:`~batchot.data.TrainingBatches` asks of a sampler."""
+Indices = TypeVar("Indices", covariant=True)
+
+
+class Epochs(Protocol[Indices]):
+    """Says which samples go into the batches of an epoch."""
 
     def __len__(self) -> int:
         """Number of batches in an epoch."""
 
-    def epoch(self, seed: int, epoch: int) -> tuple[Tensor, ...]:
-        """Indices of each batch of an epoch, int64, each of shape ``(batch_size,)``."""
+    def epoch(self, seed: int, epoch: int) -> tuple[Indices, ...]:
+        """Indices of each batch, int64, each of shape ``(batch_size,)``, of one set or by tower."""
+
+
+BatchSampler = Epochs[Tensor]
 
 
 class PlainBatches:

@@ -15,14 +15,12 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from batchot.data.sets.places import download_file, is_clutter, list_archive, missing_data, search_places
-from batchot.data.sets.shape_files import CLOUD_ENDINGS, MESH_ENDINGS, Prefer, ShapeCollection
+from batchot.data.sets.shape_files import CLOUD_ENDINGS, MESH_ENDINGS, PARTS, Part, Prefer, ShapeCollection
 from batchot.errors import DataError, DownloadError, ShapeError
 from batchot.shapes.formats.archives import hdf5_labels, read_member
 from batchot.shapes.shape import Up
 from batchot.shapes.source import ShapeSource
 
-Part = Literal["train", "test"]
-PARTS: tuple[Part, ...] = ("train", "test")
 CLASSES = (
     "airplane", "bathtub", "bed", "bench", "bookshelf", "bottle", "bowl", "car", "chair", "cone",
     "cup", "curtain", "desk", "door", "dresser", "flower_pot", "glass_box", "guitar", "keyboard", "lamp",

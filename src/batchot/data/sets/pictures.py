@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,26 +33,35 @@ def decode_images(paths: Sequence[str], size: int | None = None) -> NDArray[np.u
     first = _decode(paths[0], size)
     pixels = np.empty((len(paths), 3, *first.shape[:2]), dtype=np.uint8)  # (n, 3, h, w)
 
-    def decode_chunk(start: int) -> int:
-        for i in range(start, min(start + _CHUNK, len(paths))):
-            image = _decode(paths[i], size)
-            if image.shape != first.shape:
-                raise DataError(
-                    f"{paths[i]} is {image.shape[1]} x {image.shape[0]} pixels (width x height), but "
-                    f"{paths[0]} is {first.shape[1]} x {first.shape[0]}; give a size to scale all of them to"
-                )
-            pixels[i] = image.transpose(2, 0, 1)
-        return min(_CHUNK, len(paths) - start)
+    def decode(i: int) -> None:
+        image = _decode(paths[i], size)
+        if image.shape != first.shape:
+            raise DataError(
+                f"{paths[i]} is {image.shape[1]} x {image.shape[0]} pixels (width x height), but "
+                f"{paths[0]} is {first.shape[1]} x {first.shape[0]}; give a size to scale all of them to"
+            )
+        pixels[i] = image.transpose(2, 0, 1)
+
+    silent = True if len(paths) <= PROGRESS_ABOVE else None
+    in_threads(len(paths), decode, desc="decoding images", unit="image", disable=silent)
+    return pixels
+
+
+def in_threads(n: int, do: Callable[[int], None], **bar: Any) -> None:
+    """Do something for each number below ``n`` in several threads, under a progress bar."""
+
+    def chunk(start: int) -> int:
+        numbers = range(start, min(start + _CHUNK, n))
+        for k in numbers:
+            do(k)
+        return len(numbers)
 
     with (
-        tqdm(
-            total=len(paths), desc="decoding images", unit="image", disable=len(paths) <= PROGRESS_ABOVE
-        ) as bar,
+        tqdm(total=n, **{"disable": None, **bar}) as shown,
         ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool,
     ):
-        for done in pool.map(decode_chunk, range(0, len(paths), _CHUNK)):
-            bar.update(done)
-    return pixels
+        for done in pool.map(chunk, range(0, n, _CHUNK)):
+            shown.update(done)
 
 
 def _decode(path: str, size: int | None) -> NDArray[np.uint8]:

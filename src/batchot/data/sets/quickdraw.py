@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -226,10 +226,7 @@ def load_quickdraw(
         )
     found.sort(key=lambda drawing: drawing.class_name)  # stable: in the order of the files
     classes = tuple(sorted({drawing.class_name for drawing in found}))
-    by_class: dict[str, list[str]] = defaultdict(list)
-    for drawing in found:
-        by_class[drawing.class_name].append(drawing.name)
-    in_test = {n for of_class in by_class.values() for n in choose_test(of_class, test_fraction, split_seed)}
+    in_test = choose_test(((d.class_name, d.name) for d in found), test_fraction, split_seed)
     numbers = {class_name: k for k, class_name in enumerate(classes)}
     labels = torch.tensor([numbers[drawing.class_name] for drawing in found])
     points, strokes, firsts = pack([drawing.strokes for drawing in found])

@@ -139,12 +139,11 @@ def divide(
         if not classes:
             raise DataError(f"{text}, none remains: {shorten(small)}; lower min_class")
         warnings.warn(f"{text}, with {lost} shapes: {', '.join(small)}", stacklevel=3)
+    undecided = ((class_name, source.name) for class_name, part, source in shapes if part is None)
+    in_test = choose_test(undecided, test_fraction, seed)
     parts: dict[Part, list[ShapeSource]] = {"train": [], "test": []}
     for label, class_name in enumerate(classes):
-        members = sorted(by_class[class_name], key=lambda member: member[1].name)
-        undecided = [source.name for part, source in members if part is None]
-        in_test = choose_test(undecided, test_fraction, seed)
-        for part, source in members:
+        for part, source in sorted(by_class[class_name], key=lambda member: member[1].name):
             chosen: Part = part or ("test" if source.name in in_test else "train")
             parts[chosen].append(replace(source, label=label))
     for part in PARTS:
