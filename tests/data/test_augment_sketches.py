@@ -211,11 +211,6 @@ def test_numbers_that_make_no_sense(options: dict, named: str) -> None:
         SketchAugmentation(**options)
 
 
-def test_images_need_four_axes() -> None:
-    with pytest.raises(ValueError, match=r"\(2, 3\)"):
-        ALL(torch.zeros(2, 3), generator())
-
-
 def test_a_turned_sheet_is_what_scipy_makes_of_it() -> None:
     from scipy.ndimage import affine_transform
 

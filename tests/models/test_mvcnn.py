@@ -106,5 +106,3 @@ def test_wrong_number_of_views_is_seen_before_the_work() -> None:
 def test_wrong_settings() -> None:
     with pytest.raises(ValueError, match="Flatten has no attribute out_features"):
         MVCNN(nn.Flatten())
-    with pytest.raises(ValueError, match="at least 1 or None, got 0"):
-        make(views_at_once=0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 import torch
 
 from batchot.models import PointNet
@@ -23,8 +22,3 @@ def test_normals_beside_the_coordinates() -> None:
 def test_parameters_are_those_of_the_original() -> None:
     widths = [p.shape for n, p in PointNet().named_parameters() if "linear" in n]
     assert widths == [(64, 3), (64, 64), (64, 64), (128, 64), (1024, 128)]
-
-
-def test_wrong_settings() -> None:
-    with pytest.raises(ValueError, match=r"at least 1, got 0 and 1024"):
-        PointNet(in_channels=0)

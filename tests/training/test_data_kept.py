@@ -12,8 +12,8 @@ from batchot.errors import RunError
 from batchot.export import export_run
 from batchot.towers.saved import load_exported, load_run
 from batchot.towers.tower import backbone_of
+from batchot.training.data import load_splits
 from batchot.training.evaluate import evaluate
-from batchot.training.inputs import load_splits
 from batchot.training.optimisers import lr_factors, make_optimiser
 from batchot.training.recipe import OptimSettings, RecipeError
 from batchot.training.recipes import head_recipe, load_recipe

@@ -13,9 +13,10 @@ from batchot.data import CloudAugmentation
 from batchot.data.sets.by_name import load_collection
 from batchot.reporting import write_report
 from batchot.towers.saved import load_run
+from batchot.training.data import load_splits
 from batchot.training.embed import embed_files
 from batchot.training.evaluate import embed_samples
-from batchot.training.inputs import load_splits, prepare
+from batchot.training.inputs import prepare
 from batchot.training.recipe import RecipeError
 from batchot.training.recipes import load_recipe
 from batchot.training.run import TrainedRun, train

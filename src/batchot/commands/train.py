@@ -193,9 +193,11 @@ def _rank(processes: Processes, device: Device, train: Callable[[], TrainedRun],
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
     from batchot.device import accelerator_of
     from batchot.errors import DataError, RunError, RunInterrupted, ShapeError
-    from batchot.training.distributed import ToldByAnother, end_with_launcher, joined
+    from batchot.training.distributed import ToldByAnother, joined
+    from batchot.training.launch import when_parent_ends
 
-    end_with_launcher()
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        when_parent_ends(lambda: os._exit(1))
 
     def work() -> int:
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal
 
 from torch import Tensor, nn
 
@@ -20,10 +20,6 @@ class LeNet5(nn.Module):
         batch_norm: bool = False,
     ) -> None:
         super().__init__()
-        if in_channels < 1 or min(channels) < 1 or len(channels) != 2:
-            raise ValueError(
-                f"in_channels and two channels must be at least 1, got {in_channels} and {channels}"
-            )
         if image_size < 4:
             raise ValueError(
                 f"image_size must be at least 4, so that something is left of it, got {image_size}"
@@ -60,8 +56,6 @@ class AlexNet(nn.Module):
 
     def __init__(self, in_channels: int = 3) -> None:
         super().__init__()
-        if in_channels < 1:
-            raise ValueError(f"in_channels must be at least 1, got {in_channels}")
         self.in_channels = in_channels
         self.features = nn.Sequential(
             nn.Conv2d(in_channels, 64, kernel_size=11, stride=4, padding=2),
@@ -86,7 +80,6 @@ class AlexNet(nn.Module):
         return maps.mean(dim=(2, 3))
 
 
-ResNetDepth = Literal[10, 18, 34]
 _BLOCKS: dict[int, tuple[int, int, int, int]] = {10: (1, 1, 1, 1), 18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}
 
 
@@ -99,20 +92,14 @@ class ResNet(nn.Module):
 
     def __init__(
         self,
-        depth: ResNetDepth = 18,
+        depth: Literal[10, 18, 34] = 18,
         width: int = 16,
         in_channels: int = 1,
         stem_stride: Literal[1, 2, 4] = 1,
     ) -> None:
         super().__init__()
-        if depth not in get_args(ResNetDepth):
-            raise ValueError(
-                f"depth must be one of {', '.join(map(str, get_args(ResNetDepth)))}, got {depth}"
-            )
         if min(width, in_channels) < 1:
             raise ValueError(f"width and in_channels must be at least 1, got {width} and {in_channels}")
-        if stem_stride not in (1, 2, 4):
-            raise ValueError(f"stem_stride must be 1, 2 or 4, got {stem_stride}")
         self.in_channels = in_channels
         self.smallest = self.stride = 8 * stem_stride
         self.out_features = 8 * width

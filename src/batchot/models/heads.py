@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, cast, get_args
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -22,16 +22,6 @@ class MetricNet(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        if not widths or min(in_features, *widths) < 1:
-            raise ValueError(
-                f"in_features and at least one width must be 1 or more, got {in_features} and {widths}"
-            )
-        if activation not in get_args(Activation):
-            raise ValueError(
-                f"activation must be one of {', '.join(get_args(Activation))}, got {activation!r}"
-            )
-        if not 0 <= dropout < 1:
-            raise ValueError(f"dropout must be in [0, 1), got {dropout}")
         self.in_features = in_features
         self.out_features = widths[-1]
         layers: list[nn.Module] = []

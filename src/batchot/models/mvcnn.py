@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -17,17 +17,12 @@ class ViewPooling(nn.Module):
 
     def __init__(self, pooling: Pooling, in_features: int, n_views: int | None = None) -> None:
         super().__init__()
-        if pooling not in get_args(Pooling):
-            raise ValueError(f"pooling must be one of {', '.join(get_args(Pooling))}, got {pooling!r}")
-        if in_features < 1 or (n_views is not None and n_views < 1):
-            raise ValueError(f"in_features and n_views must be at least 1, got {in_features} and {n_views}")
         self.pooling = pooling
         self.in_features = in_features
         self.n_views = n_views
         self.out_features = in_features
         if pooling == "concat":
-            if n_views is None:
-                raise ValueError("pooling 'concat' needs n_views, the number of cameras")
+            assert n_views is not None
             self.out_features = n_views * in_features
         if pooling == "max-mean":
             self.out_features = 2 * in_features
@@ -63,8 +58,6 @@ class GatedAttention(nn.Module):
 
     def __init__(self, in_features: int, hidden: int = 128) -> None:
         super().__init__()
-        if min(in_features, hidden) < 1:
-            raise ValueError(f"in_features and hidden must be at least 1, got {in_features} and {hidden}")
         self.value = nn.Linear(in_features, hidden)
         self.gate = nn.Linear(in_features, hidden)
         self.score = nn.Linear(hidden, 1, bias=False)  # a bias would cancel in the softmax
@@ -94,8 +87,6 @@ class MVCNN(nn.Module):
         views_at_once: int | None = None,
     ) -> None:
         super().__init__()
-        if views_at_once is not None and views_at_once < 1:
-            raise ValueError(f"views_at_once must be at least 1 or None, got {views_at_once}")
         self.backbone = backbone
         self.channels_apart = channels_apart
         self.pooling = ViewPooling(pooling, length_of_features(backbone), n_views)

@@ -24,9 +24,7 @@ def check_clouds(x: Tensor, in_channels: int, at_least: int = 1) -> None:
 @torch.no_grad()
 def nearest_neighbours(x: Tensor, k: int) -> Tensor:
     r"""The ``k`` points of the same cloud nearest to each point, itself among them."""
-    _, p, _ = x.shape
-    if not 1 <= k <= p:
-        raise ValueError(f"k must be between 1 and the number of points {p}, got {k}")
+    p = x.shape[1]
     # Half precision has 3 digits: too few for a difference of squares, which is also why the mean goes first.
     x = x.to(torch.promote_types(x.dtype, torch.float32))
     x = x - x.mean(1, keepdim=True)
@@ -66,10 +64,6 @@ class PointNet(nn.Module):
 
     def __init__(self, in_channels: int = 3, out_features: int = 1024) -> None:
         super().__init__()
-        if min(in_channels, out_features) < 1:
-            raise ValueError(
-                f"in_channels and out_features must be at least 1, got {in_channels} and {out_features}"
-            )
         self.in_channels = in_channels
         self.out_features = out_features
         self.local = nn.Sequential(PointLayer(in_channels, 64), PointLayer(64, 64))
@@ -156,11 +150,6 @@ class DGCNN(nn.Module):
         features: int = 1024,
     ) -> None:
         super().__init__()
-        if not widths or min(in_channels, k, features, *widths) < 1:
-            raise ValueError(
-                "in_channels, k, features and at least one width must be 1 or more, "
-                f"got {in_channels}, {k}, {features} and {widths}"
-            )
         self.in_channels = in_channels
         self.k = k
         self.out_features = 2 * features

@@ -6,8 +6,9 @@ import hashlib
 import json
 import time
 import zipfile
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -191,12 +192,8 @@ def _make(
         for part in torch.tensor(missing).split(size * (8 if alone else 1))
     )
 
-    def job(form: str, part: list[int]) -> tuple[str, list[int], NDArray[np.float16]]:
-        return form, part, extractor(samples, part, [keys[k] for k in part], form)
-
-    def keep(future: Future[tuple[str, list[int], NDArray[np.float16]]]) -> None:
-        form, part, made = future.result()
-        stores[form].add([keys[k] for k in part], made)
+    def keep(form: str, part: list[int], made: Future[NDArray[np.float16]]) -> None:
+        stores[form].add([keys[k] for k in part], made.result())
         bar.update(len(part))
 
     total = sum(len(missing) for _, missing in work)
@@ -206,26 +203,24 @@ def _make(
         ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool,
         tqdm(total=total, desc="features", unit="sample", disable=not progress) as bar,
     ):
-        running: set[Future[tuple[str, list[int], NDArray[np.float16]]]] = set()
+        running: deque[tuple[str, list[int], Future[NDArray[np.float16]]]] = deque()
         try:
-            exhausted = False
-            while running or not exhausted:
-                while not exhausted and len(running) < 2 * workers:
-                    following = next(jobs, None)
-                    if following is None:
-                        exhausted = True
-                    else:
-                        running.add(pool.submit(job, *following))
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    keep(future)
-                    running.remove(future)
+            for form, part in jobs:
+                made = pool.submit(extractor, samples, part, [keys[k] for k in part], form)
+                running.append((form, part, made))
+                if len(running) == 2 * workers:
+                    keep(*running[0])
+                    running.popleft()
                 if time.monotonic() - written > _PACK_SECONDS:
                     _flush(stores)
                     written = time.monotonic()
+            while running:
+                keep(*running[0])
+                running.popleft()
         finally:
-            for future in [each for each in running if not each.cancel()]:  # what is being made is kept too
-                if future.exception() is None:
-                    keep(future)
+            for form, part, made in running:  # what is being made is kept too
+                if not made.cancel() and made.exception() is None:
+                    keep(form, part, made)
             torch.set_num_threads(threads)
             _flush(stores)
 

@@ -115,18 +115,6 @@ def gone_text(gone: list[int], count: int) -> str:
     return f"{ranks} gone: killed, out of memory, or a machine or its network failed"
 
 
-def end_with_launcher() -> None:
-    """End this process when the agent that started it is no longer there, in a thread of its own."""
-
-    def watch(launcher: int) -> None:
-        while os.getppid() == launcher:
-            time.sleep(1.0)
-        os._exit(1)
-
-    if "TORCHELASTIC_RUN_ID" in os.environ:
-        threading.Thread(target=watch, args=(os.getppid(),), name="launcher watch", daemon=True).start()
-
-
 class ToldByAnother(Exception):
     """This rank stops because of an error that another one tells the user."""
 

@@ -193,19 +193,6 @@ _GAP = 0.04  # of the side of a drawing: where the pen was lifted
 _NORMALIZED_ON = 1_000  # training samples whose views are looked at for mean and standard deviation
 
 
-def load_splits(
-    recipe: Recipe,
-    data_root: Path | None,
-    *,
-    tell: Callable[[str], None] = lambda text: None,
-    progress: bool = False,
-) -> Splits[Any]:
-    """Load the samples that a recipe asks for, sketches with those of the other sources; see `load_own`."""
-    if recipe.data.drawn:
-        return load_sketches(recipe, data_root, tell=tell)
-    return load_own(recipe, data_root, tell=tell, progress=progress)
-
-
 def load_own(
     recipe: Recipe,
     data_root: Path | None,
@@ -228,17 +215,6 @@ def load_own(
         chosen = draw(len(splits.train), limit, recipe.seed)
         splits = Splits(splits.name, splits.train.subset(chosen), splits.test)
     return splits
-
-
-def load_sketches(recipe: Recipe, data_root: Path | None, *, tell: Callable[[str], None]) -> Splits[Any]:
-    """Load sketches with the other sources that a recipe of one network trains on."""
-    if "lines" in recipe.data.shares:
-        raise RecipeError("data.train_on: 'lines' are drawn from the shapes of a cross-modal recipe")
-    own = load_own(recipe, data_root, tell=tell)
-    if not recipe.data.mixed:
-        return own
-    parts = {recipe.data.source: own, **other_sources(recipe, data_root, tell)}
-    return mix_sources(recipe, parts, rename=recipe.data.rename, tell=tell)
 
 
 def root_of(recipe: Recipe, data_root: Path | None) -> Path | None:
@@ -293,8 +269,6 @@ def _sketches(recipe: Recipe, data_root: Path | None, tell: Callable[[str], None
     from batchot.data.sets.sketches import load_sketch_folder
 
     name, root, size = recipe.data.name, root_of(recipe, data_root), recipe.data.sketch_size
-    if name == "line-drawings":
-        raise RecipeError("data.name: 'line-drawings' are made from the shapes of a cross-modal recipe")
     if name in ("sketches", "quickdraw"):
         if root is None:
             raise RecipeError("data.folder: where do the sketches lie? Give --data-root or data.folder")
@@ -398,7 +372,7 @@ def view_folder() -> Path:
 
 def few_shots(splits: Splits[Any], shots: int, seed: int) -> Splits[Any]:
     """Divide anew: so many samples of each class to train on, drawn by a seed, all others to measure on."""
-    whole: Samples = splits.train if len(splits.test) == 0 else Joined(splits.train, splits.test)
+    whole = all_of(splits)
     order = torch.randperm(len(whole), generator=generator_for("shots", seed))
     chosen = torch.zeros(len(whole), dtype=torch.bool)
     for label, name in enumerate(whole.classes):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -65,6 +67,17 @@ def launch(processes: Processes, command: Sequence[str], tell: Callable[[str], N
         for number, handler in handlers.items():
             signal.signal(number, handler)
     return 0
+
+
+def when_parent_ends(do: Callable[[], object]) -> None:
+    """Do something as soon as the process that started this one is gone, in a thread of its own."""
+
+    def watch(parent: int) -> None:
+        while os.getppid() == parent:
+            time.sleep(1.0)
+        do()
+
+    threading.Thread(target=watch, args=(os.getppid(),), name="parent watch", daemon=True).start()
 
 
 def _failed(error: ChildFailedError, tell: Callable[[str], None]) -> int:

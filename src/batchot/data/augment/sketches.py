@@ -72,8 +72,6 @@ class SketchAugmentation:
             raise ValueError(f"every number must be finite and at least 0, got {self}")
 
     def __call__(self, images: Tensor, generator: torch.Generator, fill: Tensor | None = None) -> Tensor:
-        if images.ndim != 4:
-            raise ValueError(f"drawings must have shape (b, c, h, w), got {tuple(images.shape)}")
         if not (self._moves or self.thickness or self.gaps) or len(images) == 0:
             return images
         at_once = max(1, PIXELS_AT_ONCE // max(1, images[:1].numel()))
