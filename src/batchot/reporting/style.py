@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from html import escape
@@ -114,6 +114,11 @@ def themed_figure(draw: Callable[[Theme], Figure], alt: str) -> str:
         f'<picture><source media="(prefers-color-scheme: dark)" srcset="{dark}">'
         f'<img loading="lazy" alt="{escape(alt)}" src="{light}"></picture>\n'
     )
+
+
+def themed_figures(parts: Mapping[str, Callable[[Theme], Figure]]) -> str:
+    """Draw figures, each with its name, side by side."""
+    return f'<div class="plots">{"".join(themed_figure(draw, name) for name, draw in parts.items())}</div>'
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, names: int = 0) -> str:
