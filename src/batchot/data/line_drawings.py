@@ -13,9 +13,8 @@ from numba import njit
 from numpy.typing import NDArray
 from torch import Tensor
 
-from batchot.data.augment.pen import simplify
 from batchot.data.samples import Splits, check_labels
-from batchot.data.sets.quickdraw import RECORDED, Hand, chances, draw_strokes
+from batchot.data.sets.quickdraw import RECORDED, Hand, chances, draw_strokes, joined, simplified
 from batchot.data.sets.shape_files import ShapeCollection
 from batchot.data.sets.sketch_image import MARGIN
 from batchot.data.views import MEMORY_BUDGET, Views, load_views
@@ -187,22 +186,12 @@ def trace(images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         points += [(stroke / max(image.shape)).astype(np.float32) for stroke in strokes]
         lengths += [len(stroke) for stroke in strokes]
         counts.append(len(strokes))
-    return (
-        torch.from_numpy(np.concatenate(points) if points else np.zeros((0, 2), np.float32)),
-        torch.tensor([0, *lengths]).cumsum(0),
-        torch.tensor([0, *counts]).cumsum(0),
-    )
+    return joined(points, lengths, counts)
 
 
 def _longest_first(points: NDArray[np.float64], ends: NDArray[np.int64]) -> list[NDArray[np.float64]]:
     order = np.argsort(-np.diff(ends), kind="stable")
-    strokes = []
-    for k in order:
-        stroke = _smooth(points[ends[k] : ends[k + 1]])
-        keep = np.empty(len(stroke), np.bool_)
-        simplify(stroke, _TOLERANCE, keep)
-        strokes.append(stroke[keep])
-    return strokes
+    return [simplified(_smooth(points[ends[k] : ends[k + 1]]), _TOLERANCE) for k in order]
 
 
 @njit(cache=True, nogil=True)

@@ -54,7 +54,11 @@ def pair_classes(splits: Mapping[str, Splits[Any]], rename: Renaming = _NO_RENAM
     """Give several data sets common classes: those of the same name, after renaming, are the same."""
     if len(splits) < 2:
         raise ValueError(f"classes are paired between two towers or more, got {len(splits)}")
-    _check_names_of_towers(rename, splits)
+    if unknown := [tower for tower in rename if tower not in splits]:
+        raise DataError(
+            f"cannot rename classes of {', '.join(unknown)}: the towers are {', '.join(splits)}"
+            f"{closest(unknown[0], tuple(splits))}"
+        )
     new_names = {
         tower: renamed(tower, part.train.classes, rename.get(tower, {})) for tower, part in splits.items()
     }
@@ -77,14 +81,6 @@ def pair_classes(splits: Mapping[str, Splits[Any]], rename: Renaming = _NO_RENAM
             "give classes that mean the same the same name with rename={TOWER: {CLASS: NEW NAME}}"
         )
     return Paired(classes, parts, tuple(sorted(shared)), only)
-
-
-def _check_names_of_towers(rename: Renaming, splits: Mapping[str, Splits[Any]]) -> None:
-    if unknown := [tower for tower in rename if tower not in splits]:
-        raise DataError(
-            f"cannot rename classes of {', '.join(unknown)}: the towers are {', '.join(splits)}"
-            f"{closest(unknown[0], tuple(splits))}"
-        )
 
 
 def renamed(tower: str, classes: tuple[str, ...], new_names: Mapping[str, str]) -> tuple[str, ...]:
@@ -175,7 +171,11 @@ class PairedBatches:
         extra = extra or _NONE
         _check_towers(labels, sizes, extra)
         present = {tower: set(of_tower.unique().tolist()) for tower, of_tower in labels.items()}
-        self.allowed = _allowed_classes(present, allowed)
+        chosen = set.intersection(*present.values()) if allowed is None else set(allowed)
+        for tower, classes in present.items():
+            if missing := sorted(chosen - classes):
+                raise ValueError(f"{tower} has no samples of the allowed classes {missing}; leave them out")
+        self.allowed = tuple(sorted(chosen))
         if not 1 <= classes_per_batch <= len(self.allowed):
             raise ValueError(
                 f"classes_per_batch must lie in 1 .. {len(self.allowed)}, the number of classes that every "
@@ -262,15 +262,6 @@ def _check_towers(labels: Mapping[str, Tensor], sizes: Mapping[str, int], extra:
     for tower, of_tower in labels.items():
         if of_tower.ndim != 1:
             raise ValueError(f"labels of {tower} must have shape (n,), got {tuple(of_tower.shape)}")
-
-
-def _allowed_classes(present: Mapping[str, set[int]], allowed: Collection[int] | None) -> tuple[int, ...]:
-    if allowed is None:
-        return tuple(sorted(set.intersection(*present.values())))
-    for tower, classes in present.items():
-        if missing := sorted(set(allowed) - classes):
-            raise ValueError(f"{tower} has no samples of the allowed classes {missing}; leave them out")
-    return tuple(sorted(set(allowed)))
 
 
 class PairedTrainingBatches(ResumableBatches[dict[str, Tensor], dict[str, tuple[Tensor, Tensor]]]):

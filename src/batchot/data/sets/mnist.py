@@ -29,31 +29,25 @@ def read_idx(path: Path, ndim: int) -> Tensor:
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error}") from error
     if content.startswith(_GZIP_START):
-        content = _decompress(path, content, magic)
+        try:
+            content = gzip.decompress(content)
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            arrived = f"{len(content):,} packed bytes arrived, which end early or are damaged ({error})"
+            expected = f"a whole gzip file of an IDX file with the magic number {magic}"
+            raise _damaged(path, expected, arrived) from error
     header = np.frombuffer(content[: 4 + 4 * ndim], dtype=">u4") if len(content) >= 4 + 4 * ndim else None
     if header is None or header[0] != magic:
         raise _damaged(path, f"an IDX file that starts with the magic number {magic}", _start_of(content))
     shape = tuple(int(size) for size in header[1:])
-    expected = header.nbytes + math.prod(shape)
-    if len(content) != expected:
+    n_bytes = header.nbytes + math.prod(shape)
+    if len(content) != n_bytes:
         sizes = " x ".join(f"{size:,}" for size in shape)
         raise _damaged(
-            path, f"{expected:,} bytes for {sizes} elements (unpacked)", f"{len(content):,} bytes arrived"
+            path, f"{n_bytes:,} bytes for {sizes} elements (unpacked)", f"{len(content):,} bytes arrived"
         )
     return torch.from_numpy(
         np.frombuffer(content, dtype=np.uint8, offset=header.nbytes).reshape(shape).copy()
     )
-
-
-def _decompress(path: Path, packed: bytes, magic: int) -> bytes:
-    try:
-        return gzip.decompress(packed)
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise _damaged(
-            path,
-            f"a whole gzip file of an IDX file with the magic number {magic}",
-            f"{len(packed):,} packed bytes arrived, which end early or are damaged ({error})",
-        ) from error
 
 
 def _start_of(content: bytes) -> str:
@@ -111,7 +105,7 @@ def load_mnist(root: Path | None = None, *, download: bool = True) -> Splits:
     for folder in places:
         found = {file: path for file in FILES if (path := file.find(folder)) is not None}
         if len(found) == len(FILES):
-            return _read(found)
+            break
         # What the cache folder lacks can be downloaded; what a user's folder lacks is an error.
         if found and folder != places[-1]:
             missing = ", ".join(file.name for file in FILES if file not in found)
@@ -120,7 +114,7 @@ def load_mnist(root: Path | None = None, *, download: bool = True) -> Splits:
                 f"{folder} holds a part of MNIST ({there}); missing: {missing}. Put them there, too."
             )
     contents = ", ".join(file.name for file in FILES)
-    if not download:
+    if not download and len(found) < len(FILES):
         raise missing_data("mnist", contents, places, "download is switched off")
     try:
         for file in FILES:
@@ -129,13 +123,8 @@ def load_mnist(root: Path | None = None, *, download: bool = True) -> Splits:
                 found[file] = download_file(urls, file.md5, places[-1] / file.name)
     except DownloadError as failure:
         raise missing_data("mnist", contents, places, str(failure)) from failure
-    return _read(found)
-
-
-def _read(paths: dict[OfficialFile, Path]) -> Splits:
-    train = _read_part(TRAIN_IMAGES, TRAIN_LABELS, paths)
-    test = _read_part(TEST_IMAGES, TEST_LABELS, paths)
-    return Splits("mnist", train, test)
+    train = _read_part(TRAIN_IMAGES, TRAIN_LABELS, found)
+    return Splits("mnist", train, _read_part(TEST_IMAGES, TEST_LABELS, found))
 
 
 def _read_part(
@@ -163,7 +152,7 @@ def _read_part(
         warnings.warn(
             f"{paths[images_file]} holds {len(images):,} images, the official file {images_file.count:,}: "
             "scores on it are not scores on MNIST",
-            stacklevel=4,
+            stacklevel=3,
         )
     return Images(images[:, None], labels.to(torch.int64), CLASSES)
 

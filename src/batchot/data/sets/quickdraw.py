@@ -164,6 +164,15 @@ def draw_strokes(
     return torch.from_numpy(pixels).unsqueeze(1)
 
 
+def joined(points: list[NDArray[np.float32]], lengths: list[int], counts: list[int]) -> Strokes:
+    """The points of all strokes, how many each has, and how many strokes each drawing has, as one."""
+    return (
+        torch.from_numpy(np.concatenate(points) if points else np.zeros((0, 2), np.float32)),
+        torch.tensor([0, *lengths]).cumsum(0),
+        torch.tensor([0, *counts]).cumsum(0),
+    )
+
+
 def pack(drawings: Sequence[Sequence[NDArray[np.float64]]]) -> Strokes:
     """The strokes of drawings of any size and place."""
     points, lengths, counts = [], [], []
@@ -175,11 +184,7 @@ def pack(drawings: Sequence[Sequence[NDArray[np.float64]]]) -> Strokes:
         points.append(both.astype(np.float32))
         lengths += [len(stroke) for stroke in drawing]
         counts.append(len(drawing))
-    return (
-        torch.from_numpy(np.concatenate(points) if points else np.zeros((0, 2), np.float32)),
-        torch.tensor([0, *lengths]).cumsum(0),
-        torch.tensor([0, *counts]).cumsum(0),
-    )
+    return joined(points, lengths, counts)
 
 
 ENDING = ".ndjson"
@@ -340,11 +345,11 @@ def _strokes(values: dict[str, Any]) -> list[NDArray[np.float64]]:
     if not side > 0:  # a dot
         return []
     if len(everything) > 64:
-        strokes = [_simplified(stroke, _FINEST * side) for stroke in strokes]
+        strokes = [simplified(stroke, _FINEST * side) for stroke in strokes]
     return strokes
 
 
-def _simplified(points: NDArray[np.float64], tolerance: float) -> NDArray[np.float64]:
+def simplified(points: NDArray[np.float64], tolerance: float) -> NDArray[np.float64]:
     points = np.ascontiguousarray(points)
     keep = np.empty(len(points), np.bool_)
     simplify(points, tolerance, keep)
