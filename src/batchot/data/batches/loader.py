@@ -16,7 +16,7 @@ from torch import Tensor
 
 from batchot.data.augment.images import Normalization
 from batchot.data.augment.strokes import fresh_batch
-from batchot.data.batches.samplers import Epochs, Indices, Sources, generator_for
+from batchot.data.batches.samplers import Epochs, Sources, generator_for
 from batchot.data.samples import WHOLE, Samples, Share, check_labels
 from batchot.errors import DataError
 
@@ -39,6 +39,7 @@ def prefetch(jobs: Iterable[Callable[[], T]], ahead: int) -> Iterator[T]:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
+Indices = TypeVar("Indices")
 Batch = TypeVar("Batch")
 
 

@@ -77,16 +77,16 @@ def draw_by_share(groups: Groups, lengths: Tensor, generator: torch.Generator) -
     return drawn
 
 
-Indices = TypeVar("Indices", covariant=True)
+Drawn = TypeVar("Drawn", covariant=True)
 
 
-class Epochs(Protocol[Indices]):
+class Epochs(Protocol[Drawn]):
     """Says which samples go into the batches of an epoch."""
 
     def __len__(self) -> int:
         """Number of batches in an epoch."""
 
-    def epoch(self, seed: int, epoch: int) -> tuple[Indices, ...]:
+    def epoch(self, seed: int, epoch: int) -> tuple[Drawn, ...]:
         """Indices of each batch, int64, each of shape ``(batch_size,)``, of one set or by tower."""
 
 

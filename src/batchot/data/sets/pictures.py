@@ -42,8 +42,8 @@ def decode_images(paths: Sequence[str], size: int | None = None) -> NDArray[np.u
             )
         pixels[i] = image.transpose(2, 0, 1)
 
-    silent = True if len(paths) <= PROGRESS_ABOVE else None
-    in_threads(len(paths), decode, desc="decoding images", unit="image", disable=silent)
+    few = len(paths) <= PROGRESS_ABOVE
+    in_threads(len(paths), decode, desc="decoding images", unit="image", disable=few)
     return pixels
 
 
@@ -57,7 +57,7 @@ def in_threads(n: int, do: Callable[[int], None], **bar: Any) -> None:
         return len(numbers)
 
     with (
-        tqdm(total=n, **{"disable": None, **bar}) as shown,
+        tqdm(total=n, **bar) as shown,
         ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool,
     ):
         for done in pool.map(chunk, range(0, n, _CHUNK)):

@@ -135,7 +135,8 @@ def _read_all(name: str, files: Sequence[SketchFile], size: int) -> NDArray[np.u
         with warnings.catch_warnings():  # here and not in a thread, as it changes what all threads see
             # Pillow warns of odd EXIF data, and of pictures that are refused here for their size.
             warnings.filterwarnings("ignore", module=r"PIL\.")
-            in_threads(len(files), read, desc="reading sketches", unit="sketch", delay=_QUICK_SECONDS)
+            how = {"unit": "sketch", "delay": _QUICK_SECONDS, "disable": None}
+            in_threads(len(files), read, desc="reading sketches", **how)
         return pixels
 
     if not files:
