@@ -28,7 +28,7 @@ from batchot.benchmark.results import (
     shown_epochs,
 )
 from batchot.reporting.page import assemble_page, headline_cards
-from batchot.reporting.style import LIGHT, Theme, new_figure, style_axes, table, themed_figure, themed_figures
+from batchot.reporting.style import LIGHT, Theme, in_plots, new_figure, style_axes, table, themed_figure
 
 _DASHES = ("-", "--", ":", "-.")
 _MARKERS = "osD^vPX*"
@@ -179,7 +179,7 @@ def _lead_section(results: list[Result]) -> str:
 
 
 def _curves_section(results: list[Result]) -> str:
-    plots = themed_figures(
+    plots = in_plots(
         {
             f"{name} by {unit}": partial(draw_measure, results, measure, by_second=unit == "second")
             for measure, name in MEASURES.items()

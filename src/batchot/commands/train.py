@@ -268,7 +268,6 @@ def _free_folder(recipe: Recipe) -> Path:
 
 
 def epoch_line(recipe: Recipe) -> Callable[[Row], None]:
-
     def tell(row: Row) -> None:
         parts = [f"epoch {row.epoch}/{recipe.epochs}", f"loss {row.loss:.4f}"]
         if row.map is not None and row.nn is not None and row.accuracy is not None:

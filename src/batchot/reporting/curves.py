@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from batchot.reporting.style import LIGHT, Theme, new_figure, style_axes, themed_figures
+from batchot.reporting.style import LIGHT, Theme, in_plots, new_figure, style_axes
 from batchot.training.losses import PARTS, histogram_of
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def plan_history_section(rows: Sequence[PlanRow]) -> str:
         "effective pairs": draw_effective_pairs,
         "gradient of a pair": draw_gradients,
     }
-    figures = themed_figures({name: partial(draw, rows) for name, draw in drawn.items()})
+    figures = in_plots({name: partial(draw, rows) for name, draw in drawn.items()})
     return (
         f'{figures}<p class="muted">Single batches at the steps 1, 2, 5, 10, 20, ... and at '
         "each epoch's end, of training samples as they are augmented. D = exp(-gamma M) is 1 for a pair that is "

@@ -24,16 +24,7 @@ from batchot.reporting.plan import (
     mass_shares,
     solve_batch,
 )
-from batchot.reporting.style import (
-    DARK,
-    LIGHT,
-    Thumbnails,
-    bar_cell,
-    percent,
-    table,
-    themed_figure,
-    themed_figures,
-)
+from batchot.reporting.style import DARK, LIGHT, Thumbnails, bar_cell, in_plots, percent, table, themed_figure
 
 if TYPE_CHECKING:
     from batchot.training.callbacks import Row
@@ -48,7 +39,7 @@ def plan_section(analysis: Analysis, thumbnails: Thumbnails) -> str:
     plan = solve_batch(material.embeddings, analysis.labels, settings)
     if plan is None:
         return "<p>A batch of one item has no pairs.</p>"
-    figures = themed_figures(
+    figures = in_plots(
         {
             "misplacement": partial(draw_heat_map, plan, "M", material.classes),
             "ground distance": partial(draw_heat_map, plan, "D", material.classes),
@@ -120,7 +111,7 @@ def curves_section(rows: Sequence[Row]) -> str:
     """Curves by epoch, and the same as a table, without the columns that are empty."""
     if not rows:
         return "<p>There is no history of this run.</p>"
-    plots = themed_figures({name: partial(draw_panel, panel) for name, panel in curve_panels(rows).items()})
+    plots = in_plots({name: partial(draw_panel, panel) for name, panel in curve_panels(rows).items()})
     measures = {name: name.lower() for name in ("mAP", "NN", "FT", "ST", "E", "DCG", "accuracy")}
     columns = {
         "epoch": [str(row.epoch) for row in rows],

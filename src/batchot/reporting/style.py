@@ -116,13 +116,12 @@ def themed_figure(draw: Callable[[Theme], Figure], alt: str) -> str:
     )
 
 
-def themed_figures(parts: Mapping[str, Callable[[Theme], Figure]]) -> str:
+def in_plots(parts: Mapping[str, Callable[[Theme], Figure]]) -> str:
     """Draw figures, each with its name, side by side."""
     return f'<div class="plots">{"".join(themed_figure(draw, name) for name, draw in parts.items())}</div>'
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, names: int = 0) -> str:
-
     def line(cells: Sequence[str], tag: str) -> str:
         kinds = [' class="name"'] * names + [""] * len(cells)
         return "".join(

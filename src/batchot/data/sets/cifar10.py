@@ -94,9 +94,8 @@ def unpickle_arrays(content: bytes, source: str) -> dict[str, Any]:
         }
     except DataError as error:
         raise DataError(f"{source}: {error}") from error
-    except (
-        Exception
-    ) as error:  # a damaged pickle is a random program for the unpickler: it may fail in any way
+    # A damaged pickle is a random program for the unpickler: it may fail in any way.
+    except Exception as error:
         raise DataError(
             f"{source} is damaged or half downloaded: expected a pickled dictionary of arrays, but of "
             f"{len(content):,} bytes that arrived reading stopped ({type(error).__name__}: {error}). "
