@@ -11,7 +11,7 @@ import torch
 
 from batchot.data import CloudAugmentation
 from batchot.data.sets.by_name import load_collection
-from batchot.reporting import write_report
+from batchot.reporting.run import write_report
 from batchot.towers.saved import load_run
 from batchot.training.data import load_splits
 from batchot.training.embed import embed_files

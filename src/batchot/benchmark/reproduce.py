@@ -130,7 +130,7 @@ def run_row(
     row: Row, seed: int, out: Path, data_root: Path | None, device: Device, tell: Callable[[str], None]
 ) -> None:
     """Train a row with a seed, going on where it was interrupted; a finished run is left as it is."""
-    from batchot.reporting import write_report
+    from batchot.reporting.run import write_report
     from batchot.training.run import Messages, train
 
     recipe, folder = row.made(seed), RunFolder(row.folder(seed, out))

@@ -133,7 +133,7 @@ def _write_sheet(sources: Sequence[ShapeSource], cache: ViewCache, path: Path, r
     import numpy as np
 
     from batchot.files import write_bytes
-    from batchot.reporting import draw_contact_sheet
+    from batchot.reporting.sheet import draw_contact_sheet
 
     # shapes spread over all classes, which lie one after another
     shown = [sources[k] for k in np.linspace(0, len(sources) - 1, min(rows, len(sources))).astype(int)]

@@ -14,7 +14,7 @@ def report(argv: list[str]) -> int:
     add(parser, "run")
     options = parser.parse_args(argv)
 
-    from batchot.reporting import rebuild_report
+    from batchot.reporting.run import rebuild_report
 
     folder = rebuild_report(options.run)
     print(f"report: {folder.report}")

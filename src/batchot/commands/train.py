@@ -8,7 +8,6 @@ import shlex
 import sys
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,12 +43,6 @@ if TYPE_CHECKING:
 
 _FLAGS = ("--resume", "--help")
 _VALUED = ("--data-root", "--out", "--device", "--devices", "--num-nodes")
-
-
-@dataclass
-class _TrainArguments:
-    rest: list[str] = field(default_factory=list)  # for argparse
-    overrides: list[tuple[str, str]] = field(default_factory=list)
 
 
 def _train_parser() -> Parser:
@@ -90,10 +83,11 @@ def _train_parser() -> Parser:
     return parser
 
 
-def _split(argv: list[str]) -> _TrainArguments:
+def _split(argv: list[str]) -> tuple[list[str], list[tuple[str, str]]]:
     """Tell overrides of settings, in both spellings, from the other arguments."""
     known = [*_FLAGS, *_VALUED, *(f"--{name}" for name in setting_types())]
-    split = _TrainArguments()
+    rest: list[str] = []
+    overrides: list[tuple[str, str]] = []
     queue = list(argv)
     while queue:
         token = queue.pop(0)
@@ -101,11 +95,11 @@ def _split(argv: list[str]) -> _TrainArguments:
         if token == "-h":
             token = option = "--help"
         if option in _FLAGS:
-            split.rest.append(token)
+            rest.append(token)
         elif option in _VALUED:
-            split.rest.append(token)
+            rest.append(token)
             if not equals and queue:
-                split.rest.append(queue.pop(0))
+                rest.append(queue.pop(0))
         elif token.startswith("-") or equals:
             name = option.lstrip("-")
             if not _may_be_setting(name):
@@ -114,14 +108,14 @@ def _split(argv: list[str]) -> _TrainArguments:
                 following = queue[0] if queue else None
                 if following is not None and not following.startswith("--"):
                     value = queue.pop(0)
-                elif _type_of(name) is bool:
+                elif bool in {setting_types().get(full_name(n)) for n in (name, name.partition(".")[2])}:
                     value = "true"
                 else:
                     raise UsageError(f"{option} needs a value")
-            split.overrides.append((name, value))
+            overrides.append((name, value))
         else:
-            split.rest.append(token)
-    return split
+            rest.append(token)
+    return rest, overrides
 
 
 def _may_be_setting(name: str) -> bool:
@@ -130,17 +124,12 @@ def _may_be_setting(name: str) -> bool:
     return is_setting(full_name(name)) or (bool(inner) and is_setting(full_name(inner)))
 
 
-def _type_of(name: str) -> Any:
-    types, inner = setting_types(), name.partition(".")[2]
-    return types.get(full_name(name), types.get(full_name(inner)))
-
-
 def train(argv: list[str]) -> int:
-    split = _split(argv)
+    rest, overrides = _split(argv)
     parser = _train_parser()
-    options = parser.parse_args(split.rest)
+    options = parser.parse_args(rest)
     if options.help:
-        recipe = None if options.recipe is None else load_recipe(options.recipe, split.overrides)
+        recipe = None if options.recipe is None else load_recipe(options.recipe, overrides)
         whose = "default values" if options.recipe is None else f"values of {options.recipe}"
         print(parser.format_help())
         print(
@@ -152,7 +141,7 @@ def train(argv: list[str]) -> int:
         processes = processes_of(options.devices, options.num_nodes, os.environ)
     except ProcessesError as error:
         raise UsageError(str(error)) from error
-    recipe, data_root = _recipe_of(options, split.overrides)
+    recipe, data_root = _recipe_of(options, overrides)
     check_parts(recipe, processes.count)
     if processes.to_start:
         return _launch(processes, argv)
@@ -238,7 +227,7 @@ def _fit(recipe: Recipe, out: Path, where: dict[str, Any]) -> TrainedRun:
 
 
 def _finish(run: TrainedRun) -> None:
-    from batchot.reporting import write_report
+    from batchot.reporting.run import write_report
 
     write_report(run)
     _tell(run.folder, run.rows[-1], run.waited)

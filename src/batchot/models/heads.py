@@ -29,7 +29,8 @@ class MetricNet(nn.Module):
             # Batch normalisation subtracts the mean, and with it any bias of the layer before.
             linear = nn.Linear(in_features, width, bias=not batch_norm)
             if activation == "sigmoid" and not batch_norm:
-                _widen_for_sigmoid(linear)
+                nn.init.xavier_uniform_(linear.weight, gain=4.0)  # Glorot's for a sigmoid
+                nn.init.zeros_(linear.bias)
             layers.append(linear)
             if batch_norm:
                 layers.append(nn.BatchNorm1d(width))
@@ -46,12 +47,6 @@ class MetricNet(nn.Module):
             raise ValueError(f"expected features of shape (n, {self.in_features}), got {tuple(x.shape)}")
         embeddings: Tensor = self.layers(x)
         return embeddings
-
-
-def _widen_for_sigmoid(linear: nn.Linear) -> None:
-    """Initialise a layer before a sigmoid with Glorot's four times wider uniform weights."""
-    nn.init.xavier_uniform_(linear.weight, gain=4.0)
-    nn.init.zeros_(linear.bias)
 
 
 class CosineHead(nn.Module):

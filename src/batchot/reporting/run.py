@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import typing
 from collections.abc import Mapping
@@ -11,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from batchot.errors import RunError
-from batchot.files import RunFolder, write_bytes, write_text
+from batchot.files import RunFolder, read_csv, write_bytes, write_text
 from batchot.losses import BatchOTSettings
 from batchot.reporting.across import draw_retrieved
 from batchot.reporting.analysis import Analysis
@@ -151,30 +149,20 @@ def _names(about: Mapping[str, Any], side: str) -> tuple[str, ...] | None:
 def read_history(path: Path) -> tuple[Row, ...]:
     from batchot.training.callbacks import Row
 
-    if not path.is_file():
-        return ()
     types = typing.get_type_hints(Row)
-    rows = []
-    with path.open(newline="", encoding="utf-8") as file:
-        for number, cells in enumerate(csv.DictReader(file), start=2):
-            values: dict[str, int | float | str | None] = {}
-            for field in dataclasses.fields(Row):
-                text = cells.get(field.name)
-                try:
-                    values[field.name] = _value(text, types[field.name])
-                except ValueError as error:
-                    raise RunError(
-                        f"{path}, line {number}: {field.name} is {text!r}, which is no number; "
-                        "the file was changed or damaged"
-                    ) from error
-            rows.append(Row(**values))  # type: ignore[arg-type]
-    return tuple(rows)
+
+    def read(cells: Mapping[str, str]) -> Row:
+        values: dict[str, Any] = {name: _value(name, cells.get(name), kind) for name, kind in types.items()}
+        return Row(**values)
+
+    return read_csv(path, read)
 
 
-def _value(text: str | None, kind: object) -> int | float | str | None:
+def _value(name: str, text: str | None, kind: object) -> int | float | str | None:
     kinds = typing.get_args(kind) or (kind,)
     if text is None or text == "":
         return None
-    if int in kinds:
-        return int(text)
-    return float(text) if float in kinds else text
+    try:
+        return int(text) if int in kinds else float(text) if float in kinds else text
+    except ValueError as error:
+        raise ValueError(f"{name} is {text!r}, which is no number") from error

@@ -180,13 +180,12 @@ def _old_spec(settings: Mapping[str, Any], content: Mapping[str, Any]) -> Embedd
 def settings_of(run: Path) -> dict[str, Any]:
     with extras_named():
         import yaml
-    config = RunFolder(run).config
-    if not config.is_file():
-        raise RunError(f"{run} is no run folder: it has no config.yaml")
+    folder = RunFolder(run)
+    folder.check()
     try:
-        return dict(yaml.safe_load(config.read_text(encoding="utf-8")))
+        return dict(yaml.safe_load(folder.config.read_text(encoding="utf-8")))
     except (OSError, ValueError, yaml.YAMLError) as error:
-        raise RunError(f"{config} cannot be read: {error}") from error
+        raise RunError(f"{folder.config} cannot be read: {error}") from error
 
 
 def trained_run(pretrained: str) -> Path | None:
@@ -197,8 +196,7 @@ def trained_run(pretrained: str) -> Path | None:
 
 def read_saved(path: str | Path, checkpoint: Literal["last", "best"]) -> SavedRun:
     folder = RunFolder(Path(path))
-    if not folder.config.is_file():
-        raise RunError(f"{folder.root} is no run folder: it has no config.yaml")
+    folder.check()
     file = folder.last if checkpoint == "last" else folder.best
     return SavedRun(folder, file, read_checkpoint(file))
 

@@ -91,14 +91,13 @@ class History(Callback):
         self._go()
         _evaluate_when_due(trainer, pl_module)
 
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._go()
-        _evaluate_when_due(trainer, pl_module)
+    on_train_epoch_start = on_train_start
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        self.loss_sum += _loss(outputs).double().cpu()
+        loss: Tensor = outputs["loss"] if isinstance(outputs, dict) else outputs
+        self.loss_sum += loss.detach().double().cpu()
         self.batches += 1
         assert isinstance(pl_module, Learner)
         self.plans += [plan_row(step, pl_module.steps_per_epoch, plan) for step, plan in pl_module.plans]
@@ -160,12 +159,6 @@ class History(Callback):
         self.batches = state_dict["batches"]
         self.plans = state_dict.get("plans", [])  # an older checkpoint has none
         self._seconds = self._before = state_dict["seconds"]
-
-
-def _loss(outputs: Any) -> Tensor:
-    loss = outputs["loss"] if isinstance(outputs, dict) else outputs
-    assert isinstance(loss, Tensor)
-    return loss.detach()
 
 
 def _evaluate_when_due(trainer: Trainer, learner: LightningModule) -> None:
