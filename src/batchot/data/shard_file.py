@@ -164,7 +164,9 @@ def _content(task: ShardTask, offsets: list[int], checksums: list[bytes]) -> Ite
     for number, source in enumerate(task.sources, task.first):
         views = np.ascontiguousarray(task.cache.load(source))
         checksums.append(hashlib.sha256(views.data).digest())
-        for ending, content in (("json", [_about(task, source)]), ("npy", [header, views.data.cast("B")])):
+        about: list[bytes | memoryview] = [_about(task, source)]
+        pixels: list[bytes | memoryview] = [header, views.data.cast("B")]
+        for ending, content in (("json", about), ("npy", pixels)):
             member = _member(f"{number:08d}.{ending}", content)
             start, end = end + len(member[0]), end + sum(map(len, member))
             yield from member

@@ -191,7 +191,7 @@ def _measures(run: Path, checkpoint: Literal["last", "best"]) -> str:
 
 def _row(folder: RunFolder, checkpoint: Literal["last", "best"]) -> dict[str, float]:
     """Measures of the epoch that was exported, numbers only."""
-    rows = [row for row in read_csv(folder.history, dict) if row.get("map")]
+    rows = [row for row in read_csv(folder.history, lambda row: row) if row.get("map")]
     if not rows:
         return {}
     row = rows[-1] if checkpoint == "last" else max(rows, key=lambda row: float(row["map"]))
