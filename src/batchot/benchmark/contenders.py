@@ -100,12 +100,10 @@ class Contender:
 
     @property
     def ours(self) -> bool:
-        """Whether it is the transport loss or its uniform plan."""
         return self.name.partition(":")[0] in ("batch-ot", "uniform")
 
     @property
     def slug(self) -> str:
-        """The name as a folder can have it."""
         return self.name.replace(":", "-").replace("=", "-").replace(",", "-").replace("/", "-")
 
 

@@ -110,7 +110,6 @@ def interval_at(result: Result, epoch: int, measure: str) -> Interval | None:
 
 
 def seconds_at(result: Result, epoch: int) -> float | None:
-    """Give the mean time of training until the end of an epoch."""
     found = [row.seconds for run in result.runs.values() if (row := _row_at(run.rows, epoch)) is not None]
     return statistics.fmean(found) if found else None
 

@@ -64,7 +64,6 @@ class LineDrawings:
 
     @property
     def per_shape(self) -> int:
-        """Drawings of each shape: cameras times styles."""
         v, s = self.views.view_shape[:2]
         return v * s
 
@@ -175,7 +174,6 @@ _ROUND = np.array([[-1, 0], [-1, 1], [0, 1], [1, 1], [1, 0], [1, -1], [0, -1], [
 
 
 def trace(images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Follow the lines of drawings with a pen."""
     points, lengths, counts = [], [], []
     for image in images[:, 0].numpy():
         lines = np.zeros((image.shape[0] + 2, image.shape[1] + 2), np.bool_)

@@ -51,7 +51,6 @@ class ShardIndex:
     samples_sha256: str = ""  # of ``samples.npz``; empty until all shards are written
 
     def write(self, folder: Path) -> None:
-        """Write ``shards.json``, whole or not at all."""
         text = json.dumps({"format": _FORMAT, **asdict(self)}, indent=1)
         write_whole(folder / INDEX, [text.encode(), b"\n"])
 

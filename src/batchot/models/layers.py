@@ -16,7 +16,6 @@ from batchot.ranks import rank_count, sizes_of_all, this_rank
 
 
 def with_channels_last(x: Tensor) -> Tensor:
-    """The same images with their channels last in memory."""
     if torch.onnx.is_in_onnx_export():  # an exported network has no memory layout
         return x
     if x.shape[1] > 1:

@@ -32,7 +32,6 @@ class PlaneMap:
 
 
 def embed_in_plane(embeddings: Tensor, labels: Tensor, *, limit: int = 1500, seed: int = 0) -> PlaneMap:
-    """Lay embeddings out in the plane by t-SNE."""
     from sklearn.manifold import TSNE
 
     chosen = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))[:limit]

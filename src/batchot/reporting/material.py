@@ -93,7 +93,6 @@ class ReportMaterial:
 
     @cached_property
     def query(self) -> Items:
-        """What is looked for."""
         return Items(self.embeddings, self.labels, self.thumbnails, self.names)
 
     @property
@@ -111,12 +110,10 @@ class ReportMaterial:
 
     @property
     def distractors(self) -> tuple[str, ...]:
-        """Classes of the gallery that no query has."""
         return self._only(self.sought, self.query)
 
     @property
     def absent(self) -> tuple[str, ...]:
-        """Classes of queries that the gallery lacks."""
         return self._only(self.query, self.sought)
 
     def _only(self, items: Items, others: Items) -> tuple[str, ...]:

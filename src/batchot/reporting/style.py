@@ -185,7 +185,6 @@ def _last_part(name: str, of_class: str) -> str:
 
 
 def thumbnail_png(pixels: np.ndarray) -> bytes:
-    """Encode a thumbnail as a small PNG file with a palette."""
     image = picture(pixels)
     if image.mode == "L":
         # 32 greys are enough to see a shape by; the file is half as large

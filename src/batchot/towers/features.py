@@ -246,7 +246,6 @@ class _Store:
                 pack.unlink(missing_ok=True)  # what was in it is made again
 
     def add(self, keys: list[str], features: NDArray[np.float16]) -> None:
-        """Take features, to be written with the next pack."""
         self._pending.append((keys, features))
 
     def flush(self) -> None:

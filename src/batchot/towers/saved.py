@@ -268,12 +268,10 @@ _FORMAT = 1
 
 
 def material_file(root: Path) -> Path:
-    """Give where the test items of a run with one tower lie."""
     return root / "test_items.npz"
 
 
 def cross_material_file(root: Path) -> Path:
-    """Give where the queries and the gallery of a run with several towers lie."""
     return root / "cross_items.npz"
 
 

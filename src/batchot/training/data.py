@@ -216,7 +216,6 @@ def preparations(recipe: Recipe, data: RunData) -> dict[str, Preparation]:
 
 
 def sampler_of(recipe: Recipe, data: RunData) -> Any:
-    """Give what says which samples go into which batch."""
     return paired_batches(recipe, data) if recipe.several else _sampler(recipe, data.train[recipe.query])
 
 
@@ -300,7 +299,6 @@ def keep(
 
 
 def preparation_of(spec: TowerSpec) -> Preparation:
-    """Give what is done to samples before a trained network."""
     seen = spec.projection
     return Preparation(
         Normalization(spec.mean, spec.std) if spec.mean else None,

@@ -104,7 +104,6 @@ class Heartbeat:
 
 
 def gone_text(gone: list[int], count: int) -> str:
-    """Say in a sentence which ranks are gone."""
     if not gone:
         return f"the connection to another of the {count} ranks broke"
     ranks = (
@@ -182,7 +181,6 @@ def _is_broken_connection(error: Exception) -> bool:
 
 
 def check_gpus(devices: int, there: int) -> None:
-    """Check that each rank of this machine has a GPU of its own."""
     if there < devices:
         raise RunError(
             f"--devices {devices}: this machine has {there} GPU{'' if there == 1 else 's'}; use "
@@ -191,7 +189,6 @@ def check_gpus(devices: int, there: int) -> None:
 
 
 def strategy() -> DDPStrategy:
-    """Give Lightning's DDP over the ranks that have met."""
     return DDPStrategy(
         cluster_environment=TorchElasticEnvironment(),  # reads the variables of torchrun
         timeout=_WAITING,
@@ -245,7 +242,6 @@ def one_machine_first(work: Callable[[], T]) -> T:
 
 
 def check_alike(what: Mapping[str, Any]) -> None:
-    """Check that something is the same on all ranks."""
     mine = {name: repr(value) for name, value in what.items()}
 
     def compare() -> None:

@@ -70,7 +70,6 @@ def embed_samples(embedder: Embedder, recipe: Recipe, samples: Samples, tower: s
 
 @torch.no_grad()
 def embed_all(outputs: Callable[[Tensor], Outputs], samples: Samples, size: int) -> Embedded:
-    """Embed all samples of a set by any network."""
     parts = []
     for indices in torch.arange(len(samples)).split(size):
         out = outputs(samples.batch(indices))

@@ -56,7 +56,6 @@ def find_quickdraw(recipe: Recipe, data_root: Path | None) -> Path:
 
 
 def read_quickdraw(recipe: Recipe, place: Path, size: int, tell: Tell) -> Splits[Any]:
-    """Read the drawings of Quick, Draw! as a recipe wants them."""
     return load_quickdraw(
         place,
         size=size,
@@ -366,7 +365,6 @@ def view_settings(recipe: Recipe) -> Any:
 
 
 def view_folder() -> Path:
-    """Give the folder in which rendered views are kept."""
     return cache_folder() / "views"
 
 
@@ -451,7 +449,6 @@ def _augmentation(
 
 
 def input_shape(preparation: Preparation, samples: Samples) -> tuple[int, ...]:
-    """Give the shape of one sample as the network gets it."""
     if preparation.projection is None:
         return samples.sample_shape
     return tuple(preparation.project(samples.batch(torch.tensor([0]))).shape[1:])

@@ -95,7 +95,6 @@ def _failed(error: ChildFailedError, tell: Callable[[str], None]) -> int:
 
 
 def no_meeting(text: str, processes: Processes, environment: Mapping[str, str]) -> str:
-    """Say why the ranks, or the machines, did not meet."""
     host, port = environment.get("MASTER_ADDR", "127.0.0.1"), environment.get("MASTER_PORT", "29500")
     if "EADDRINUSE" in text or "address already in use" in text.lower():
         return (

@@ -231,7 +231,6 @@ class DataSettings:
 
     @property
     def shapes(self) -> bool:
-        """Whether these are shapes rather than images."""
         return self.name in SHAPE_SETS
 
     @property

@@ -86,7 +86,6 @@ def is_setting(setting: str) -> bool:
 
 
 def allowed(kind: Any) -> str:
-    """Describe the values that a type admits."""
     words = {int: "a whole number", float: "a number", bool: "true or false", str: "text", type(None): "null"}
     if kind in words:
         return words[kind]

@@ -88,7 +88,6 @@ def missing_data(name: str, contents: str, places: list[Path], download_failure:
 
 
 def list_archive(path: Path) -> list[str]:
-    """Names of all members of an archive."""
     try:
         return open_archive(path).namelist()
     except (OSError, zipfile.BadZipFile, ShapeError) as error:

@@ -42,7 +42,6 @@ class Classification:
         return tuple(line)
 
     def labelled(self, level: int | None = None) -> tuple[tuple[str, str], ...]:
-        """Each model with the name of its class."""
         return tuple(
             (model, self.ancestors(entry.name)[:level][-1])
             for entry in self.classes
@@ -63,7 +62,6 @@ def read_cla(path: Path) -> Classification:
 
 
 def parse_cla(text: str, path: Path) -> Classification:
-    """The classes in the text of a ``.cla`` file."""
     words = _Words(text, path)
     if (word := words.next("'PSB'")) != "PSB":
         raise words.error(f"expected 'PSB' as the first word of a .cla file, got {word[:40]!r}")
