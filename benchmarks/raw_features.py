@@ -17,8 +17,8 @@ from torch.nn.functional import normalize
 
 from batchot.data import Samples
 from batchot.evaluation import retrieval_scores
-from batchot.training.data import keep
-from batchot.training.inputs import input_shape, load_splits, prepare
+from batchot.training.data import keep, load_splits
+from batchot.training.inputs import input_shape, prepare
 from batchot.training.network import make_network, seen_as
 from batchot.training.recipes import load_recipe
 

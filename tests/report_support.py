@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from batchot.files import RunFolder
-from batchot.reporting import rebuild_report
+from batchot.reporting.run import rebuild_report
 from batchot.training.callbacks import Row
 
 FIRST_ROW = Row(

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Sequence
 from importlib import import_module
 
-from batchot.commands.common import FAILURE, INTERRUPTED, USAGE_ERROR, Parser, UsageError, fail
+from batchot.commands.common import FAILURE, INTERRUPTED, USAGE_ERROR, Parser, UsageError, fail, guarded
 from batchot.errors import MissingExtraError, extras_named
 from batchot.named import import_own
 from batchot.training.recipe import RecipeError
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if argv and argv[0] in COMMANDS:
             with extras_named():
                 command = getattr(import_module(f"batchot.commands.{argv[0]}"), argv[0])
-                return int(command(argv[1:]))
+            return guarded(lambda: int(command(argv[1:])))
         if argv and not argv[0].startswith("-"):
             names = list(COMMANDS)
             closest = suggestion(argv[0], names)

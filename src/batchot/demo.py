@@ -22,7 +22,7 @@ def main() -> None:
     )
     # What follows imports torch, which takes a moment: the lines above are on the screen by then.
     from batchot.commands.train import epoch_line
-    from batchot.reporting import write_report
+    from batchot.reporting.run import write_report
     from batchot.training import load_recipe, train
     from batchot.training.run import Messages
 

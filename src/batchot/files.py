@@ -8,10 +8,10 @@ import io
 import json
 import os
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 from batchot.errors import RunError
 
@@ -25,7 +25,7 @@ class ViewCacheError(RuntimeError):
     """Views cannot be kept or read; the message names the folder or file and says what to do."""
 
 
-def write_whole(path: Path, parts: Sequence[bytes | memoryview], temporary: Path | None = None) -> None:
+def write_whole(path: Path, parts: Iterable[bytes | memoryview], temporary: Path | None = None) -> None:
     """Write a file whole or not at all: into a temporary file, on to the disk, then renamed."""
     temporary = temporary or _beside(path)
     try:
@@ -90,6 +90,23 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[s
     write_text(path, text.getvalue())
 
 
+Row = TypeVar("Row")
+
+
+def read_csv(path: Path, read: Callable[[dict[str, str]], Row]) -> tuple[Row, ...]:
+    """Read the rows of a CSV file with a header, none where there is no file."""
+    if not path.is_file():
+        return ()
+    rows = []
+    with path.open(newline="", encoding="utf-8") as file:
+        for number, cells in enumerate(csv.DictReader(file), start=2):
+            try:
+                rows.append(read(cells))
+            except (ValueError, TypeError) as error:
+                raise RunError(f"{path}, line {number}: {error}; the file was changed or damaged") from error
+    return tuple(rows)
+
+
 class RunFolder:
     """Where the parts of a run lie."""
 
@@ -104,6 +121,11 @@ class RunFolder:
         self.best = self.checkpoints / "best.ckpt"
         self.figures = root / "figures"
         self.report = root / "report.html"
+
+    def check(self) -> None:
+        """Refuse a folder that is none of a run."""
+        if not self.config.is_file():
+            raise RunError(f"{self.root} is no run folder: it has no config.yaml")
 
     def holds_run(self) -> bool:
         """Say whether a run has been started here."""

@@ -11,6 +11,8 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from batchot.data.sets.shape_files import ShapeCollection
+
 CORNERS = np.array([[x, y, z] for x in (0, 1) for y in (0, 1) for z in (0, 1)], dtype=float)
 SIDES = np.array([[0, 1, 3, 2], [4, 6, 7, 5], [0, 4, 5, 1], [2, 3, 7, 6], [0, 2, 6, 4], [1, 5, 7, 3]])
 Counts = Mapping[str, tuple[int, int]]
@@ -123,3 +125,9 @@ def write_psb_models(folder: Path, models: list[int]) -> None:
         (place / f"m{model}.off").write_bytes(box_off(height=1 + k))
         (place / f"m{model}_info.txt").write_text("mid: 789")
         (place / f"m{model}_thumb.jpg").write_bytes(b"\xff\xd8\xff")
+
+
+def count_classes(collection: ShapeCollection) -> tuple[tuple[int, int], ...]:
+    """Number of training and of test shapes of each class."""
+    train, test = ([source.label for source in part] for part in (collection.train, collection.test))
+    return tuple((train.count(label), test.count(label)) for label in range(len(collection.classes)))

@@ -137,14 +137,6 @@ def test_settings_refused(settings, message: str) -> None:
         Augmentation(**settings)
 
 
-def test_images_refused() -> None:
-    with pytest.raises(ValueError, match=r"max_shift must lie in 0 \.\. 6 for images of 9 x 7, got 7"):
-        Augmentation(max_shift=7)(random_images(), generator())
-    for function in (flip_and_shift, lambda images, g: cutout(images, g, size=1)):
-        with pytest.raises(ValueError, match=r"images must have shape \(n, c, h, w\), got \(3, 9, 7\)"):
-            function(random_images()[0], generator())
-
-
 def test_normalization_of_the_images_it_was_made_from() -> None:
     train = load_digits().train
     normalization = Normalization.from_pixels(train.images)

@@ -86,7 +86,7 @@ def test_shapes_alone_train_and_there_may_be_none_to_test(tmp_path: Path) -> Non
     assert splits.test.batch(torch.zeros(0, dtype=torch.int64)).shape == (0, 1, SIZE, SIZE)
     prepare = Preparation(
         Normalization.from_pixels(splits.train.batch(torch.arange(20))),
-        SketchAugmentation.drawn_by_hand(SIZE),
+        SketchAugmentation(flip=True, turn=8.0, shift=1.0, scale=0.08, elastic=0.5, thickness=0.3),
     )
     loader = TrainingBatches(splits.train, BalancedBatches(splits.train.labels, 12, 3), prepare, seed=0)
     x, y = next(iter(loader))

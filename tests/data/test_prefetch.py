@@ -40,8 +40,3 @@ def test_the_thread_ends_with_the_reader() -> None:
     next(results)
     results.close()  # type: ignore[attr-defined]
     assert threading.active_count() == before
-
-
-def test_ahead_of_nothing() -> None:
-    with pytest.raises(ValueError, match=r"ahead must be at least 1, got 0"):
-        prefetch([], ahead=0)

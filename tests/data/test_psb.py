@@ -11,7 +11,7 @@ from batchot.data import DataError
 from batchot.data.sets.by_name import load_collection
 from batchot.data.sets.psb import load_psb
 from batchot.shapes import Mesh
-from data.shape_formats import box_obj, box_off, cla_text, write_psb_models
+from data.shape_formats import box_obj, box_off, cla_text, count_classes, write_psb_models
 
 TRAIN = [
     ("animal", "0", []),
@@ -62,7 +62,7 @@ def test_coarser_classes(benchmark: Path) -> None:
         warnings.simplefilter("error")
         collection = load_collection("psb", benchmark, level=1)
     assert collection.classes == ("animal", "car")
-    assert collection.count_classes() == ((3, 3), (1, 1))
+    assert count_classes(collection) == ((3, 3), (1, 1))
 
 
 def test_other_classification(benchmark: Path) -> None:
@@ -80,7 +80,7 @@ def test_one_file_divided_by_chance(tmp_path: Path) -> None:
     (tmp_path / "deep" / "er").mkdir(parents=True)
     (tmp_path / "deep" / "er" / "M000004.off").write_bytes(box_off())
     collection = load_psb(tmp_path, test_fraction=0.4)
-    assert collection.count_classes() == ((3, 2),)
+    assert count_classes(collection) == ((3, 2),)
     found = {source.name: source.path.name for source in (*collection.train, *collection.test)}
     assert found == {
         "dog/1": "m1.obj",

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchot.data.sets.shape_files import choose_test
+from batchot.data.sets import shape_files
 
 names = st.sets(st.text(min_size=1), min_size=1, max_size=60).map(sorted)
 fractions = st.floats(0.01, 0.99)
 seeds = st.integers(0, 1000)
+
+
+def choose_test(names: Sequence[str], fraction: float, seed: int) -> frozenset[str]:
+    return shape_files.choose_test((("class", name) for name in names), fraction, seed)
 
 
 @given(names, fractions, seeds)

@@ -10,6 +10,7 @@ from batchot.data import DataError
 from batchot.data.sets.by_name import load_collection
 from batchot.data.sets.shape_files import ShapeCollection
 from batchot.shapes.source import ShapeSource
+from data.shape_formats import count_classes
 
 
 def source(name: str, label: int) -> ShapeSource:
@@ -31,7 +32,7 @@ def collection(**changes: object) -> ShapeCollection:
 
 def test_counts() -> None:
     assert len(collection()) == 5
-    assert collection().count_classes() == ((1, 1), (1, 0), (1, 1))
+    assert count_classes(collection()) == ((1, 1), (1, 0), (1, 1))
 
 
 def test_only_some_classes() -> None:
@@ -57,13 +58,5 @@ def test_options_that_do_not_apply(tmp_path: Path) -> None:
         DataError, match=r"unknown data set of shapes 'shapenet'; there are modelnet40, modelnet10"
     ):
         load_collection("shapenet", tmp_path)  # type: ignore[arg-type]
-    with pytest.raises(DataError, match=r"prefer must be one of meshes, points, any, got 'voxels'"):
-        load_collection("modelnet40", tmp_path, prefer="voxels")  # type: ignore[arg-type]
-    with pytest.raises(DataError, match=r"prefer='points' applies to ModelNet only, not to 'folder'"):
-        load_collection("folder", tmp_path, prefer="points")
-    with pytest.raises(DataError, match=r"level=1 applies to 'psb' only"):
-        load_collection("folder", tmp_path, level=1)
-    with pytest.raises(DataError, match=r"min_class=20 applies to 'folder' and 'psb' only"):
-        load_collection("modelnet10", tmp_path, min_class=20)
     with pytest.raises(DataError, match=r"'folder' needs --data-root"):
         load_collection("folder")

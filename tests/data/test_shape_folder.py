@@ -18,7 +18,7 @@ from batchot.data.sets.shape_files import ShapeCollection
 from batchot.data.sets.shape_folder import collection_of, load_shape_folder
 from batchot.shapes.shape import Mesh
 from batchot.shapes.source import ShapeSource
-from data.shape_formats import box_obj, cloud
+from data.shape_formats import box_obj, cloud, count_classes
 from oracles import cad_files
 from oracles.engine_workers import FragileCounter
 
@@ -62,7 +62,7 @@ def test_split_class_file(tmp_path: Path) -> None:
 def test_class_file_by_chance(tmp_path: Path) -> None:
     touch(tmp_path, *(f"cup/{k}.off" for k in range(10)), *(f"pan/{k}.off" for k in range(5)))
     collection = load_collection("folder", tmp_path, test_fraction=0.4, seed=3)
-    assert collection.count_classes() == ((6, 4), (3, 2))
+    assert count_classes(collection) == ((6, 4), (3, 2))
     names = {source.name for source in collection.test}
     assert names == {source.name for source in load_shape_folder(tmp_path, test_fraction=0.4, seed=3).test}
     assert names != {source.name for source in load_shape_folder(tmp_path, test_fraction=0.4, seed=4).test}
@@ -103,7 +103,7 @@ def test_class_of_one(tmp_path: Path) -> None:
     touch(tmp_path, "cup/0.off", *(f"pan/{k}.off" for k in range(4)))
     with pytest.warns(UserWarning, match=r"1 classes without a test shape: cup"):
         collection = load_shape_folder(tmp_path, test_fraction=0.5)
-    assert collection.count_classes() == ((1, 0), (2, 2))
+    assert count_classes(collection) == ((1, 0), (2, 2))
 
 
 def test_small_classes(tmp_path: Path) -> None:

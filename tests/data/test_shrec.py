@@ -12,6 +12,7 @@ import torch
 
 from batchot.data import DataError, Images, Splits, load_shrec_shapes, load_shrec_sketches, pair_classes
 from batchot.data.sets.shrec import Year
+from data.shape_formats import count_classes
 from data.shrec_formats import (
     CLASSES,
     MODELS,
@@ -56,7 +57,7 @@ def test_published_layout(tmp_path: Path, year: Year, how: Write, below: str) ->
     assert_whole(splits)
     shapes = load_shrec_shapes(year, given, tell=told.append)
     assert shapes.classes == CLASSES and shapes.test == () and shapes.kind == "meshes"
-    assert shapes.count_classes() == tuple((len(MODELS[name]), 0) for name in CLASSES)
+    assert count_classes(shapes) == tuple((len(MODELS[name]), 0) for name in CLASSES)
     number = "m3" if year == 13 else "M000003"
     (three,) = (source for source in shapes.train if source.name == f"airplane/{number}")
     assert three.content() == OFF and three.up == "y" and shapes.classes[three.label] == "airplane"
@@ -111,7 +112,7 @@ def test_lists_divide_and_are_followed(tmp_path: Path) -> None:
         for text in told
     )
     shapes = load_shrec_shapes(14, tmp_path, tell=told.append)
-    assert shapes.count_classes() == ((2, 0), (1, 0), (3, 0))
+    assert count_classes(shapes) == ((2, 0), (1, 0), (3, 0))
 
 
 def test_missing_and_unlisted_are_counted_and_named(tmp_path: Path) -> None:

@@ -59,10 +59,6 @@ def test_wrong_images(shape: tuple[int, ...]) -> None:
 def test_wrong_settings() -> None:
     with pytest.raises(ValueError, match=r"image_size must be at least 4, .* got 3"):
         LeNet5(image_size=3)
-    with pytest.raises(ValueError, match=r"at least 1, got 0 and"):
-        LeNet5(in_channels=0)
-    with pytest.raises(ValueError, match=r"got 1 and \(32, 0\)"):
-        LeNet5(channels=(32, 0))
 
 
 @pytest.mark.parametrize(("depth", "convolutions"), [(10, 9), (18, 17), (34, 33)])
@@ -124,12 +120,8 @@ def test_residual_networks_refuse_wrong_images(shape: tuple[int, ...]) -> None:
 
 
 def test_residual_networks_refuse_wrong_settings() -> None:
-    with pytest.raises(ValueError, match="one of 10, 18, 34, got 50"):
-        ResNet(50)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="at least 1, got 0 and 1"):
         ResNet(18, width=0)
-    with pytest.raises(ValueError, match="stem_stride must be 1, 2 or 4, got 3"):
-        ResNet(18, stem_stride=3)  # type: ignore[arg-type]
 
 
 def test_alexnet() -> None:
@@ -139,5 +131,3 @@ def test_alexnet() -> None:
     assert names == [f"features.{k}.weight" for k in (0, 3, 6, 8, 10)]  # those of torchvision
     with pytest.raises(ValueError, match=r"h, w >= 63, got \(2, 1, 62, 63\)"):
         network(torch.zeros(2, 1, 62, 63))
-    with pytest.raises(ValueError, match="at least 1, got 0"):
-        AlexNet(0)

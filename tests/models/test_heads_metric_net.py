@@ -88,16 +88,3 @@ def test_dropout_in_training_only() -> None:
     assert 0.23 < dropped.float().mean() < 0.27
     torch.testing.assert_close(after[after > 0], before[after > 0] / 0.75)
     assert torch.equal(head.eval()(x), head(x))
-
-
-def test_wrong_settings() -> None:
-    with pytest.raises(ValueError, match=r"dropout must be in \[0, 1\), got 1.0"):
-        MetricNet(9, dropout=1.0)
-    with pytest.raises(ValueError, match=r"at least one width must be 1 or more, got 9 and"):
-        MetricNet(9, ())
-    with pytest.raises(ValueError, match=r"got 9 and \(4, 0\)"):
-        MetricNet(9, (4, 0))
-    with pytest.raises(ValueError, match=r"got 0 and"):
-        MetricNet(0)
-    with pytest.raises(ValueError, match=r"activation must be one of sigmoid, relu, got 'tanh'"):
-        MetricNet(9, activation="tanh")  # type: ignore[arg-type]

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from batchot.models import MVCNN, Embedder, LeNet5, make_backbone, modern_head
+from batchot.models import MVCNN, Embedder, LeNet5, MetricNet, make_backbone
 
 
 def make(pooling="max", **settings: int) -> MVCNN:
@@ -83,7 +83,7 @@ def test_state_goes_over() -> None:
 
 def test_under_a_metric_network_and_with_another_backbone() -> None:
     network = MVCNN(LeNet5(1, 8, (2, 3)))
-    embedder = Embedder(network, modern_head(network.out_features, embedding_dim=7, hidden=9))
+    embedder = Embedder(network, MetricNet(network.out_features, (9, 7)))
     assert embedder(torch.randn(3, 4, 1, 8, 8)).shape == (3, 7)
 
 
@@ -106,5 +106,3 @@ def test_wrong_number_of_views_is_seen_before_the_work() -> None:
 def test_wrong_settings() -> None:
     with pytest.raises(ValueError, match="Flatten has no attribute out_features"):
         MVCNN(nn.Flatten())
-    with pytest.raises(ValueError, match="at least 1 or None, got 0"):
-        make(views_at_once=0)

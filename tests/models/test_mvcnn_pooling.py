@@ -112,14 +112,3 @@ def test_wrong_features(shape: tuple[int, ...]) -> None:
 def test_wrong_number_of_views() -> None:
     with pytest.raises(ValueError, match=r"\(b, 6, 4\) .* got \(2, 5, 4\)"):
         ViewPooling("concat", 4, n_views=6)(torch.zeros(2, 5, 4))
-
-
-def test_wrong_settings() -> None:
-    with pytest.raises(ValueError, match="one of max, mean, max-mean, attention, concat, got 'sum'"):
-        ViewPooling("sum", 4)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="'concat' needs n_views"):
-        ViewPooling("concat", 4)
-    with pytest.raises(ValueError, match="at least 1, got 0 and None"):
-        ViewPooling("max", 0)
-    with pytest.raises(ValueError, match="at least 1, got 3 and 0"):
-        GatedAttention(3, hidden=0)

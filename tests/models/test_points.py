@@ -13,10 +13,10 @@ def make(name: str) -> nn.Module:
     torch.manual_seed(0)
     if name == "dgcnn":
         return DGCNN(k=4, widths=(8, 12), features=16)
-    return PointNet(out_features=32, t_nets=name == "pointnet with t-nets")
+    return PointNet(out_features=32)
 
 
-networks = pytest.mark.parametrize("name", ["pointnet", "pointnet with t-nets", "dgcnn"])
+networks = pytest.mark.parametrize("name", ["pointnet", "dgcnn"])
 
 
 @networks

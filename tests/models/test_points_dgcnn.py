@@ -36,10 +36,3 @@ def test_parameters_are_those_of_the_original() -> None:
 def test_clouds_smaller_than_a_neighbourhood() -> None:
     with pytest.raises(ValueError, match=r"p >= 20, got \(2, 19, 3\)"):
         DGCNN()(torch.zeros(2, 19, 3))
-
-
-def test_wrong_settings() -> None:
-    with pytest.raises(ValueError, match=r"got 3, 0, 1024 and"):
-        DGCNN(k=0)
-    with pytest.raises(ValueError, match=r"at least one width"):
-        DGCNN(widths=())

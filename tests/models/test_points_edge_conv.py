@@ -90,8 +90,3 @@ def test_as_many_points_as_neighbours(p: int) -> None:
     layer, norm = pair()
     x = torch.randn(2, p, 5, dtype=torch.float64)
     torch.testing.assert_close(layer(x), edge_conv(x, layer.linear.weight, norm, k=4))
-
-
-def test_fewer_points_than_neighbours() -> None:
-    with pytest.raises(ValueError, match=r"k must be between 1 and the number of points 3, got 4"):
-        EdgeConv(3, 8, k=4)(torch.zeros(2, 3, 3))

@@ -39,12 +39,6 @@ def test_all_points_the_same() -> None:
     assert all(len(set(row)) == 4 and max(row) < 6 for row in found[0].tolist())
 
 
-@pytest.mark.parametrize("k", [0, 5])
-def test_neighbours_out_of_range(k: int) -> None:
-    with pytest.raises(ValueError, match=rf"between 1 and the number of points 4, got {k}"):
-        nearest_neighbours(torch.zeros(1, 4, 3), k)
-
-
 def test_layer_is_a_convolution_of_size_1() -> None:
     torch.manual_seed(0)
     layer = PointLayer(3, 6, negative_slope=0.2)

@@ -12,8 +12,8 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 
 from batchot.losses import BatchOTSettings
-from batchot.reporting import Items, ReportMaterial
 from batchot.reporting import style as markup
+from batchot.reporting.material import Items, ReportMaterial
 from batchot.reporting.style import LIGHT, figure_png
 from batchot.training.callbacks import Row
 from report_support import FIRST_ROW

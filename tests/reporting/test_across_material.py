@@ -6,8 +6,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from batchot.reporting import Items, ReportMaterial
-from batchot.reporting.material import plural
+from batchot.reporting.material import Items, ReportMaterial, plural
 
 PIXELS = torch.zeros(3, 1, 4, 4, dtype=torch.uint8)
 LABELS = torch.tensor([0, 1, 1])

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from batchot.evaluation import retrieval_scores
-from batchot.reporting import ReportMaterial
 from batchot.reporting.across import confusion_section, measures_section
 from batchot.reporting.analysis import Analysis
+from batchot.reporting.material import ReportMaterial
 
 pytestmark = pytest.mark.usefixtures("light_only")
 Make = Callable[..., ReportMaterial]

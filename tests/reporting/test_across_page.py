@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from batchot.reporting import Items, ReportMaterial, make_page
+from batchot.reporting.material import Items, ReportMaterial
+from batchot.reporting.page import make_page
 from report_support import check_sections
 
 pytestmark = pytest.mark.usefixtures("light_only")

@@ -8,13 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from batchot.reporting import ReportMaterial
 from batchot.reporting.across import (
     Analysis,
     draw_retrieved,
     queries_of_class,
     retrieved_section,
 )
+from batchot.reporting.material import ReportMaterial
 from batchot.reporting.style import Thumbnails
 
 

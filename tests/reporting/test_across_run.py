@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from batchot.reporting import load_material, write_report
+from batchot.reporting.run import load_material, write_report
 from batchot.training.recipes import load_recipe
 from batchot.training.run import TrainedRun, train
 from report_support import check_rebuilt

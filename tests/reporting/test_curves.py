@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from batchot.reporting import draw_curves
+from batchot.reporting.curves import draw_curves
 from batchot.training.callbacks import Row
 from report_support import FIRST_ROW
 

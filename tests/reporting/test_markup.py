@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from batchot.reporting import ReportMaterial
+from batchot.reporting.material import ReportMaterial
 from batchot.reporting.style import Thumbnails, table, thumbnail_png
 
 

@@ -5,8 +5,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from batchot.reporting import ReportMaterial
-from batchot.reporting.material import shrink
+from batchot.reporting.material import ReportMaterial, shrink
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 import batchot
-from batchot.reporting import ReportMaterial
 from batchot.reporting.analysis import Analysis
+from batchot.reporting.material import ReportMaterial
 from batchot.reporting.measures import class_rows, draw_precision_recall
 
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import torch
 
-from batchot.reporting import ReportMaterial
 from batchot.reporting.analysis import Analysis
+from batchot.reporting.material import ReportMaterial
 from batchot.reporting.measures import Confusion, confusion_table, most_confused, shown_classes
 
 

@@ -5,8 +5,7 @@ import io
 import torch
 from PIL import Image
 
-from batchot.reporting import draw_neighbours, nearest
-from batchot.reporting.neighbours import choose_queries, nearest_of
+from batchot.reporting.neighbours import choose_queries, draw_neighbours, nearest, nearest_of
 
 
 def test_nearest_are_sorted_and_leave_out_the_query_but_not_its_twin() -> None:

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 import torch
 
-from batchot.reporting import ReportMaterial, make_page
+from batchot.reporting.material import ReportMaterial
+from batchot.reporting.page import make_page
 from report_support import check_sections
 
 pytestmark = pytest.mark.usefixtures("light_only")

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from batchot.reporting import hardest_pairs
 from batchot.reporting import neighbours as pairs
+from batchot.reporting.neighbours import hardest_pairs
 
 
 def naive(x: torch.Tensor, labels: list[int], kind: str, k: int) -> list[tuple[int, int, float]]:

@@ -8,7 +8,7 @@ import pytest
 
 from batchot.errors import RunError
 from batchot.files import write_csv
-from batchot.reporting import ReportMaterial
+from batchot.reporting.material import ReportMaterial
 from batchot.reporting.run import read_history
 
 

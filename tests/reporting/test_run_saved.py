@@ -12,7 +12,8 @@ import torch
 from batchot.errors import RunError
 from batchot.files import RunFolder, write_csv, write_text
 from batchot.losses import BatchOTSettings
-from batchot.reporting import ReportMaterial, load_material, save_material
+from batchot.reporting.material import ReportMaterial
+from batchot.reporting.run import load_material, save_material
 
 LABELS = [0, 0, 1, 1, 1]
 

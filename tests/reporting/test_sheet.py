@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from batchot.reporting import draw_contact_sheet
-from batchot.reporting.sheet import Cell, draw_rows, picture
+from batchot.reporting.sheet import Cell, draw_contact_sheet, draw_rows, picture
 
 
 def opened(png: bytes) -> np.ndarray:

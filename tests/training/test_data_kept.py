@@ -12,8 +12,8 @@ from batchot.errors import RunError
 from batchot.export import export_run
 from batchot.towers.saved import load_exported, load_run
 from batchot.towers.tower import backbone_of
+from batchot.training.data import load_splits
 from batchot.training.evaluate import evaluate
-from batchot.training.inputs import load_splits
 from batchot.training.optimisers import lr_factors, make_optimiser
 from batchot.training.recipe import OptimSettings, RecipeError
 from batchot.training.recipes import head_recipe, load_recipe
@@ -90,7 +90,7 @@ def test_loaded_it_takes_samples_and_gives_the_embeddings_of_the_evaluation(
     splits = load_splits(head.recipe, folder)
     embeddings = load_run(head.folder.root)(splits.test.batch(torch.arange(len(splits.test))))
     torch.testing.assert_close(
-        embeddings, head.test.embeddings, atol=5e-3, rtol=0
+        embeddings, head.queries.embeddings, atol=5e-3, rtol=0
     )  # features are kept as float16
 
 
@@ -229,7 +229,7 @@ def test_layers_above_the_frozen_ones_are_trained_on_their_maps(folder: Path, tm
         assert torch.equal(ours[name], value) == (name in names), name
     splits = load_splits(recipe, folder)
     embeddings = load_run(run.folder.root)(splits.test.batch(torch.arange(len(splits.test))))
-    torch.testing.assert_close(embeddings, run.test.embeddings, atol=1e-2, rtol=0)
+    torch.testing.assert_close(embeddings, run.queries.embeddings, atol=1e-2, rtol=0)
 
 
 def test_a_missing_package_names_the_recipe_without_it(

@@ -95,7 +95,7 @@ def test_figures_of_a_bfloat16_run_are_those_of_its_loaded_network(half_run: Tra
     assert {p.dtype for p in embedder.parameters()} == {torch.float32}
     with torch.no_grad():
         embeddings = embedder(half_run.splits.test.images)
-    assert torch.allclose(embeddings, half_run.test.embeddings, atol=1e-5)
+    assert torch.allclose(embeddings, half_run.queries.embeddings, atol=1e-5)
     scores = retrieval_scores(embeddings, half_run.splits.test.labels, distance="cosine")
     assert scores.map == pytest.approx(half_run.rows[-1].map, abs=1e-4)
 

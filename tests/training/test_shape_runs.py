@@ -11,11 +11,12 @@ import torch
 
 from batchot.data import CloudAugmentation
 from batchot.data.sets.by_name import load_collection
-from batchot.reporting import write_report
+from batchot.reporting.run import write_report
 from batchot.towers.saved import load_run
+from batchot.training.data import load_splits
 from batchot.training.embed import embed_files
 from batchot.training.evaluate import embed_samples
-from batchot.training.inputs import load_splits, prepare
+from batchot.training.inputs import prepare
 from batchot.training.recipe import RecipeError
 from batchot.training.recipes import load_recipe
 from batchot.training.run import TrainedRun, train
@@ -89,8 +90,8 @@ def test_loaded_it_gives_the_embeddings_of_the_evaluation(run: TrainedRun) -> No
     embedder = load_run(run.folder.root)
     assert embedder.classes == ("airplane", "bottle", "stairs")
     found = embed_samples(embedder, run.recipe, run.splits.test)
-    torch.testing.assert_close(found.embeddings, run.test.embeddings)
-    torch.testing.assert_close(found.logits, run.test.logits)
+    torch.testing.assert_close(found.embeddings, run.queries.embeddings)
+    torch.testing.assert_close(found.logits, run.queries.logits)
 
 
 def test_files_of_the_user_are_seen_as_in_training(run: TrainedRun, folder: Path) -> None:
@@ -98,9 +99,9 @@ def test_files_of_the_user_are_seen_as_in_training(run: TrainedRun, folder: Path
     found, _ = embed_files(run.folder.root, folder)
     assert found.names == tuple(source.name for source in (*collection.train, *collection.test))
     test = torch.from_numpy(found.embeddings[len(collection.train) :])
-    torch.testing.assert_close(test, run.test.embeddings, rtol=1e-4, atol=1e-5)
-    assert run.test.logits is not None
-    labels = [run.splits.test.classes[k] for k in run.test.logits.argmax(1)]
+    torch.testing.assert_close(test, run.queries.embeddings, rtol=1e-4, atol=1e-5)
+    assert run.queries.logits is not None
+    labels = [run.splits.test.classes[k] for k in run.queries.logits.argmax(1)]
     assert list(found.predictions[len(collection.train) :]) == labels
 
 
@@ -122,7 +123,7 @@ def test_a_second_run_gives_the_same_numbers(folder: Path, tmp_path: Path) -> No
     first, second = (
         train(recipe_of("splatted"), tmp_path / name, data_root=folder, device="cpu") for name in "ab"
     )
-    assert torch.equal(first.test.embeddings, second.test.embeddings)
+    assert torch.equal(first.queries.embeddings, second.queries.embeddings)
     assert [row.loss for row in first.rows] == [row.loss for row in second.rows]
 
 

@@ -13,7 +13,8 @@ from batchot.data.batches.loader import Joined, mix
 from batchot.data.batches.paired import PairedBatches
 from batchot.data.batches.samplers import BalancedBatches, PlainBatches, Sources
 from batchot.data.sets.quickdraw import Drawings
-from batchot.training.inputs import find_quickdraw, load_splits, mix_sources
+from batchot.training.data import load_splits
+from batchot.training.inputs import find_quickdraw, mix_sources
 from batchot.training.recipe import AugmentSettings, DataSettings, Recipe, RecipeError, TowerRecipe
 from batchot.training.recipes import load_recipe
 

@@ -18,7 +18,7 @@ def test_loaded_embedder_gives_the_figures_of_the_run(finished_run: TrainedRun) 
     embedder = load_run(finished_run.folder.root)
     with torch.no_grad():
         embeddings = embedder(finished_run.splits.test.images)
-    assert torch.allclose(embeddings, finished_run.test.embeddings, atol=1e-6)
+    assert torch.allclose(embeddings, finished_run.queries.embeddings, atol=1e-6)
     scores = retrieval_scores(embeddings, finished_run.splits.test.labels, distance="cosine")
     assert scores.map == pytest.approx(finished_run.rows[-1].map, abs=1e-4)
     assert embedder.metrics == json.loads(finished_run.folder.metrics.read_text())

@@ -182,11 +182,9 @@ class AuditReport:
 
     @property
     def leak(self) -> bool:
-        """Whether any check has found one."""
         return any(check.leak for check in self.checks)
 
     def lines(self) -> list[str]:
-        """The report to be printed."""
         verdict = "LEAK: the class of a shape can be told from more than the shape" if self.leak else ""
         return [
             f"audit of {self.n_shapes:,} shapes: {self.subject}",
@@ -196,7 +194,6 @@ class AuditReport:
 
 
 def chance_check(name: str, test: ChanceTest, what: str) -> AuditCheck:
-    """The check that a classifier is at chance."""
     return AuditCheck(name, test.leak, f"{what}: {test}", test)
 
 
@@ -233,7 +230,6 @@ class ChanceTest:
 def chance_test(
     features: ArrayLike, labels: ArrayLike, *, max_samples: int = 1000, permutations: int = 399, seed: int = 0
 ) -> ChanceTest:
-    r"""Test whether features tell the class."""
     if permutations < 399:
         raise ValueError(f"permutations must be at least 399 for a p below 0.01, got {permutations}")
     random = np.random.default_rng(seed)

@@ -76,7 +76,6 @@ def audit_images(
 
 
 def find_rendered(folder: Path, view_pattern: str = VIEW_PATTERN) -> list[RenderedShape]:
-    """The shapes whose images lie in class folders."""
     try:
         pattern = re.compile(view_pattern)
     except re.error as error:

@@ -87,15 +87,12 @@ class Comparison:
             raise RecipeError(f"{self.recipe}: data.validation must be 0 here, see --validation")
 
     def contenders(self) -> list[Contender]:
-        """The losses with their settings."""
         return [contender(name, joint=self.joint) for name in self.losses]
 
     def base(self, loss: Contender) -> Recipe:
-        """The recipe with a loss as it comes."""
         return load_recipe(self.recipe, [*self.overrides, *loss.overrides])
 
     def with_values(self, loss: Contender, values: dict[str, float], further: Overrides) -> Recipe:
-        """The recipe with a loss, tuned values and further overrides."""
         tuned = as_overrides(self.base(loss), loss.space, values)
         return load_recipe(self.recipe, [*self.overrides, *loss.overrides, *tuned, *further])
 
@@ -115,7 +112,6 @@ class Comparison:
         return self.with_values(loss, values, [*self.tuning, *own])
 
     def final_recipe(self, loss: Contender, values: dict[str, float], seed: int) -> Recipe:
-        """The recipe of a run that counts."""
         return self.with_values(loss, values, [("seed", str(seed))])
 
 
@@ -252,11 +248,9 @@ class _Progress:
         self._done = 0
 
     def trial(self, loss: Contender, number: int, score: float | None, outcome: Outcome) -> None:
-        """A trial is over."""
         self._say("trial", f"{loss.name}, trial {number + 1}: {_scored('validation mAP', score)}", outcome)
 
     def final(self, loss: Contender, seed: int, outcome: Outcome) -> None:
-        """A run that counts is over."""
         score = None if outcome.diverged else outcome.map
         self._say("final", f"{loss.name}, seed {seed}: {_scored('mAP', score)}", outcome)
 

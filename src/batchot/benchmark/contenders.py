@@ -28,11 +28,9 @@ class Parameter:
     factor: bool = False  # multiplies what the recipe has, instead of replacing it
 
     def suggest(self, trial: Asked, name: str) -> float:
-        """Let the optimiser choose."""
         return float(trial.suggest_float(name, self.low, self.high, log=self.log))
 
     def distribution(self) -> BaseDistribution:
-        """The range as the optimiser knows it."""
         from optuna.distributions import FloatDistribution
 
         return FloatDistribution(self.low, self.high, log=self.log)
@@ -102,12 +100,10 @@ class Contender:
 
     @property
     def ours(self) -> bool:
-        """Whether it is the transport loss or its uniform plan."""
         return self.name.partition(":")[0] in ("batch-ot", "uniform")
 
     @property
     def slug(self) -> str:
-        """The name as a folder can have it."""
         return self.name.replace(":", "-").replace("=", "-").replace(",", "-").replace("/", "-")
 
 
@@ -236,7 +232,6 @@ def with_start(base: Recipe, name: str, parameter: Parameter) -> Parameter:
 def as_overrides(
     base: Recipe, space: dict[str, Parameter], values: dict[str, float]
 ) -> list[tuple[str, str]]:
-    """Give tuned values as overrides of a recipe."""
     overrides = []
     for name, value in values.items():
         if not space[name].factor:

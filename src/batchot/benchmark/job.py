@@ -36,7 +36,6 @@ class Job:
 
 
 def write_job(folder: Path, job: Job) -> None:
-    """Write job.json."""
     values: dict[str, Any] = {
         "recipe": to_mapping(job.recipe),
         "data_root": None if job.data_root is None else str(job.data_root.resolve()),
@@ -50,7 +49,6 @@ def write_job(folder: Path, job: Job) -> None:
 
 
 def read_job(folder: Path) -> Job:
-    """Read job.json."""
     path = folder / JOB
     try:
         values = json.loads(path.read_text(encoding="utf-8"))

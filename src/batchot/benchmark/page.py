@@ -28,7 +28,7 @@ from batchot.benchmark.results import (
     shown_epochs,
 )
 from batchot.reporting.page import assemble_page, headline_cards
-from batchot.reporting.style import LIGHT, Theme, new_figure, style_axes, table, themed_figure
+from batchot.reporting.style import LIGHT, Theme, in_plots, new_figure, style_axes, table, themed_figure
 
 _DASHES = ("-", "--", ":", "-.")
 _MARKERS = "osD^vPX*"
@@ -117,7 +117,6 @@ def draw_trials(results: Sequence[Result], theme: Theme = LIGHT) -> Figure:
 
 
 def make_comparison_page(compared: Compared, values: dict[str, Any]) -> str:
-    """Make the HTML page of a comparison."""
     results, name = compared.results, values["recipe"]["name"]
     sections = [("table", "Table", _table_section(compared, values))]
     sections.append(("leads", f"Lead of {escape(results[0].contender.name)}", _lead_section(results)))
@@ -180,12 +179,14 @@ def _lead_section(results: list[Result]) -> str:
 
 
 def _curves_section(results: list[Result]) -> str:
-    plots = ""
-    for measure, name in MEASURES.items():
-        for by_second in (False, True):
-            draw = partial(draw_measure, results, measure, by_second=by_second)
-            plots += themed_figure(draw, f"{name} by {'second' if by_second else 'epoch'}")
-    return f'<div class="plots">{plots}</div><p class="muted">Bands: 95 % intervals of the means.</p>'
+    plots = in_plots(
+        {
+            f"{name} by {unit}": partial(draw_measure, results, measure, by_second=unit == "second")
+            for measure, name in MEASURES.items()
+            for unit in ("epoch", "second")
+        }
+    )
+    return f'{plots}<p class="muted">Bands: 95 % intervals of the means.</p>'
 
 
 def _tuning_section(compared: Compared) -> str:

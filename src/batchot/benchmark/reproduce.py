@@ -30,7 +30,6 @@ class Row:
     at: str  # when the paper has them, in words
 
     def command(self, seed: int, out: Path, data_root: Path | None) -> str:
-        """The command that trains it."""
         root = f" --data-root {data_root}" if data_root is not None else ""
         return f"batchot train {self.recipe}{root} --seed {seed} --out {self.folder(seed, out)}"
 
@@ -39,7 +38,6 @@ class Row:
         return out / f"{self.recipe}-{key_of(self.made(seed))[:8]}-seed{seed}"
 
     def made(self, seed: int) -> Recipe:
-        """The recipe with a seed."""
         return load_recipe(self.recipe, [("seed", str(seed))])
 
 
@@ -132,7 +130,7 @@ def run_row(
     row: Row, seed: int, out: Path, data_root: Path | None, device: Device, tell: Callable[[str], None]
 ) -> None:
     """Train a row with a seed, going on where it was interrupted; a finished run is left as it is."""
-    from batchot.reporting import write_report
+    from batchot.reporting.run import write_report
     from batchot.training.run import Messages, train
 
     recipe, folder = row.made(seed), RunFolder(row.folder(seed, out))
@@ -151,7 +149,6 @@ def run_row(
 
 
 def markdown_table(rows: Sequence[Reproduced], out: Path, data_root: Path | None) -> str:
-    """Give the table as Markdown, in percent."""
     lines = ["| benchmark | recipe | settings | the paper | here |", "|---|---|---|---|---|"]
     for found in rows:
         row = found.row

@@ -45,7 +45,6 @@ class Interval:
 
 
 def mean_interval(values: Sequence[float], level: float = 0.95) -> Interval:
-    r"""Mean and interval by Student's t."""
     if not values:
         raise ValueError("a mean needs at least one value")
     mean = statistics.fmean(values)
@@ -111,7 +110,6 @@ def interval_at(result: Result, epoch: int, measure: str) -> Interval | None:
 
 
 def seconds_at(result: Result, epoch: int) -> float | None:
-    """Give the mean time of training until the end of an epoch."""
     found = [row.seconds for run in result.runs.values() if (row := _row_at(run.rows, epoch)) is not None]
     return statistics.fmean(found) if found else None
 
@@ -148,7 +146,6 @@ def _row_at(rows: Sequence[Row], epoch: int) -> Row | None:
 
 
 def write_results(compared: Compared, out: Path, target: float | None = None) -> dict[str, Any]:
-    """Write results.json, results.csv and results.md."""
     values = as_values(compared, target)
     write_text(out / "results.json", json.dumps(values, indent=2) + "\n")
     write_csv(out / "results.csv", epoch_rows(compared, values))
@@ -157,7 +154,6 @@ def write_results(compared: Compared, out: Path, target: float | None = None) ->
 
 
 def as_values(compared: Compared, target: float | None = None) -> dict[str, Any]:
-    """Give all results as plain values, see `write_results`."""
     comparison, results = compared.comparison, compared.results
     epochs = evaluated_epochs(results)
     goal = _goal(compared, target)
@@ -317,7 +313,6 @@ def measured_cells(result: Result, shown: Sequence[int], goal: float | None) -> 
 
 
 def cell(interval: Interval | None) -> str:
-    """Give mean ± half width in percent."""
     if interval is None:
         return "-"
     return f"{100 * interval.mean:.2f} " + (
@@ -335,7 +330,6 @@ def lead_text(interval: Interval | None) -> str:
 
 
 def reached_text(found: Reached) -> str:
-    """Say when a target was reached."""
     if found.epochs is None or found.seconds is None:
         return "not"
     some = "" if found.runs == found.of else f", {found.runs} of {found.of} runs"

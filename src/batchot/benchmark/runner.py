@@ -37,7 +37,6 @@ class Outcome:
 
     @property
     def map(self) -> float | None:
-        """mAP of the last evaluated epoch."""
         return next((row.map for row in reversed(self.rows) if row.map is not None), None)
 
 

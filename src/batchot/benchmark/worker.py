@@ -6,14 +6,13 @@ import os
 import shutil
 import signal
 import sys
-import threading
-import time
 import warnings
 from datetime import UTC, datetime
 from pathlib import Path
 
 from batchot.benchmark.job import DIVERGED, FINISHED, MEASURED, read_job
 from batchot.errors import RunInterrupted
+from batchot.training.launch import when_parent_ends
 
 INTERRUPTED_STATUS, DIVERGED_STATUS = 130, 3
 TOLD = "error: "  # before a message, which may have several lines, in the log
@@ -22,7 +21,8 @@ TOLD = "error: "  # before a message, which may have several lines, in the log
 def main(folder: Path) -> int:
     """Train by the job in a folder, going on where an earlier process was stopped."""
     job = read_job(folder)
-    _stop_with_parent()
+    # or two would write into one folder
+    when_parent_ends(lambda: os.kill(os.getpid(), signal.SIGTERM))
     import torch
 
     torch.set_num_threads(job.threads)
@@ -69,18 +69,6 @@ def _write_measured(folder: Path) -> None:
 
     now = datetime.now(UTC).isoformat(timespec="seconds")
     write_json(folder / MEASURED, {"finished": now, "machine": describe_machine()})
-
-
-def _stop_with_parent() -> None:
-    """Stop as on Ctrl-C when the process that started this one is gone, or two would write into one folder."""
-    parent = os.getppid()
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1.0)
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 if __name__ == "__main__":

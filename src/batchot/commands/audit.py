@@ -12,14 +12,12 @@ from batchot.commands.common import (
     UsageError,
     add,
     fail,
-    guarded,
     say,
     view_settings_of,
 )
 
 
 def audit(argv: list[str]) -> int:
-    """Run the command."""
     parser = Parser(
         prog="batchot audit",
         description="Look for leaks of the class in views: a classifier on the pixels in which no shape can be, "
@@ -44,30 +42,25 @@ def audit(argv: list[str]) -> int:
     if options.camera_table is not None and not options.images:
         raise UsageError("--camera-table belongs to --images; the cameras of our own views are known")
 
-    def work() -> int:
-        from batchot.audit.audit import leak_audit
-        from batchot.audit.images import audit_images
-        from batchot.data.sets.shape_folder import collection_of
-        from batchot.shapes.views.render_all import render_collection
-        from batchot.training.inputs import view_folder
+    from batchot.audit.audit import leak_audit
+    from batchot.audit.images import audit_images
+    from batchot.data.sets.shape_folder import collection_of
+    from batchot.shapes.views.render_all import render_collection
+    from batchot.training.inputs import view_folder
 
-        bar = sys.stderr.isatty()
-        try:
-            if options.images:
-                how = {"max_shapes": options.max_shapes, "seed": options.seed, "progress": bar}
-                found = audit_images(options.path, cameras=options.camera_table, **how)
-            else:
-                collection = collection_of(options.path, options.up)
-                sources = (*collection.train, *collection.test)
-                cache = render_collection(
-                    sources, view_settings_of(options), view_folder(), progress=bar, on_message=say
-                )
-                found = leak_audit(
-                    sources, cache, max_shapes=options.max_shapes, seed=options.seed, progress=bar
-                )
-        except ValueError as error:
-            return fail(str(error), FAILURE)
-        print("\n".join(found.lines()))
-        return 1 if found.leak else 0
-
-    return guarded(work)
+    bar = sys.stderr.isatty()
+    try:
+        if options.images:
+            how = {"max_shapes": options.max_shapes, "seed": options.seed, "progress": bar}
+            found = audit_images(options.path, cameras=options.camera_table, **how)
+        else:
+            collection = collection_of(options.path, options.up)
+            sources = (*collection.train, *collection.test)
+            cache = render_collection(
+                sources, view_settings_of(options), view_folder(), progress=bar, on_message=say
+            )
+            found = leak_audit(sources, cache, max_shapes=options.max_shapes, seed=options.seed, progress=bar)
+    except ValueError as error:
+        return fail(str(error), FAILURE)
+    print("\n".join(found.lines()))
+    return 1 if found.leak else 0

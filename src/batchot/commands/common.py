@@ -10,11 +10,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from batchot import errors
+from batchot.files import ViewCacheError
+from batchot.workers.pool import Engine, EngineError
+
 if TYPE_CHECKING:
     from batchot.shapes.views.settings import ViewSettings
-    from batchot.workers.pool import Engine
 
 USAGE_ERROR, FAILURE, INTERRUPTED = 2, 1, 130
+_USER_ERRORS = (
+    *(errors.DataError, errors.ExportError, errors.RunError, errors.SearchError, errors.ShapeError),
+    *(EngineError, ViewCacheError, ImportError),
+)
 
 
 class UsageError(Exception):
@@ -28,7 +35,6 @@ class Parser(argparse.ArgumentParser):
         super().__init__(**settings, allow_abbrev=False)
 
     def error(self, message: str) -> NoReturn:
-        """Refuse the command line."""
         raise UsageError(f"{message} (see {self.prog} --help)")
 
 
@@ -123,29 +129,17 @@ def data_root_of(run: Path | None) -> Path | None:
 
 def guarded(work: Callable[[], int], resume: str = "") -> int:
     """Turn the errors that a user can mend into one message."""
-    from batchot.errors import DataError, ExportError, RunError, RunInterrupted, ShapeError, extras_named
-    from batchot.files import ViewCacheError
-    from batchot.search.records import SearchError
-    from batchot.workers.pool import EngineError
-
     try:
-        with extras_named():
+        with errors.extras_named():
             return work()
-    except (
-        DataError,
-        EngineError,
-        ExportError,
-        RunError,
-        SearchError,
-        ShapeError,
-        ViewCacheError,
-        ImportError,
-    ) as error:
+    except _USER_ERRORS as error:
         return fail(str(error), FAILURE)
-    except RunInterrupted:
+    except errors.RunInterrupted:
         return fail(f"interrupted; {resume}", INTERRUPTED)
     except KeyboardInterrupt:
         return fail(f"stopped at once; {resume}" if resume else "interrupted", INTERRUPTED)
+    except BrokenPipeError:
+        raise
     except OSError as error:
         return fail(f"{error.filename or ''}: {error.strerror or error}".lstrip(": "), FAILURE)
 
@@ -200,7 +194,6 @@ def engine_of(options: argparse.Namespace) -> Iterator[Engine | None]:
 
 
 def checked_tolerance(options: argparse.Namespace) -> float | None:
-    """Give the tolerance of those options."""
     from batchot.shapes.formats.cad import CadSettings
 
     try:
@@ -211,7 +204,6 @@ def checked_tolerance(options: argparse.Namespace) -> float | None:
 
 
 def view_settings_of(options: argparse.Namespace) -> ViewSettings:
-    """Give the settings of those options."""
     from batchot.shapes.views.settings import ViewSettings
 
     try:

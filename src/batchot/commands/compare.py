@@ -58,7 +58,6 @@ def _parser() -> Parser:
 
 
 def compare(argv: list[str]) -> int:
-    """Run the command."""
     options = _parser().parse_args(argv)
     overrides = [_setting(text) for text in options.settings]
     if options.epochs is not None:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from batchot.commands.common import Parser, add, data_root_of, guarded
+from batchot.commands.common import Parser, add, data_root_of
 
 
 def evaluate(argv: list[str]) -> int:
-    """Run the command."""
     parser = Parser(prog="batchot evaluate", description="Measure a trained run on the test samples.")
     add(parser, "run")
     parser.add_argument("--data-root", type=Path, help="where the data lies (default: as in training)")
@@ -16,16 +15,13 @@ def evaluate(argv: list[str]) -> int:
     add(parser, "--device")
     options = parser.parse_args(argv)
 
-    def work() -> int:
-        from batchot.training.evaluate import evaluate
+    from batchot.training.evaluate import evaluate
 
-        for name, value in evaluate(
-            options.run,
-            data_root=options.data_root or data_root_of(options.run),
-            device=options.device,
-            checkpoint=options.checkpoint,
-        ):
-            print(f"{name:28} {value}")
-        return 0
-
-    return guarded(work)
+    for name, value in evaluate(
+        options.run,
+        data_root=options.data_root or data_root_of(options.run),
+        device=options.device,
+        checkpoint=options.checkpoint,
+    ):
+        print(f"{name:28} {value}")
+    return 0

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from batchot.commands.common import Parser, add, guarded, say
+from batchot.commands.common import Parser, add, say
 
 
 def export(argv: list[str]) -> int:
-    """Run the command."""
     parser = Parser(
         prog="batchot export",
         description="Write a trained network, with all that is done to its samples, as ONNX and as safetensors, with a "
@@ -31,17 +30,14 @@ def export(argv: list[str]) -> int:
     parser.add_argument("--force", action="store_true", help="replace an older export in DIR")
     options = parser.parse_args(argv)
 
-    def work() -> int:
-        from batchot.export import export_run
+    from batchot.export import export_run
 
-        formats = tuple(dict.fromkeys(options.formats))
-        how = {"checkpoint": options.checkpoint, "force": options.force, "tell": say}
-        done = export_run(options.run, options.out, formats=formats, **how)
-        for name, size in done.files.items():
-            print(f"{name}: {size:,} bytes")
-        for name, difference in done.differences.items():
-            print(f"{name}: embeddings of onnxruntime and of the run differ by at most {difference:.1e}")
-        print(f"exported: {done.folder}")
-        return 0
-
-    return guarded(work)
+    formats = tuple(dict.fromkeys(options.formats))
+    how = {"checkpoint": options.checkpoint, "force": options.force, "tell": say}
+    done = export_run(options.run, options.out, formats=formats, **how)
+    for name, size in done.files.items():
+        print(f"{name}: {size:,} bytes")
+    for name, difference in done.differences.items():
+        print(f"{name}: embeddings of onnxruntime and of the run differ by at most {difference:.1e}")
+    print(f"exported: {done.folder}")
+    return 0

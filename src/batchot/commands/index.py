@@ -29,7 +29,6 @@ _GO_ON = "what was stored is kept: type the same command again to go on"
 
 
 def index(argv: list[str]) -> int:
-    """Run the command."""
     parser = Parser(
         prog="batchot index",
         description="Make an index of shapes with a trained run, so that batchot search and batchot serve find them.",

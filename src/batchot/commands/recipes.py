@@ -8,7 +8,6 @@ from batchot.training.settings import recipe_names
 
 
 def recipes(argv: list[str]) -> int:
-    """Run the command."""
     Parser(prog="batchot recipes", description="List the recipes of the package.").parse_args(argv)
     names = recipe_names()
     width = max(map(len, names))

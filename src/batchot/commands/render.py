@@ -16,7 +16,6 @@ from batchot.commands.common import (
     check_engine,
     checked_tolerance,
     engine_of,
-    guarded,
     say,
     view_settings_of,
 )
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
 
 
 def render(argv: list[str]) -> int:
-    """Run the command."""
     parser = Parser(
         prog="batchot render",
         description="Render the views of shapes, in parallel, into the cache from which training reads them; "
@@ -67,36 +65,33 @@ def render(argv: list[str]) -> int:
     if options.sheet_rows < 1:
         raise UsageError("--sheet-rows must be at least 1")
 
-    def work() -> int:
-        from batchot.data.sets.shape_folder import collection_of
-        from batchot.shapes.views.render_all import render_collection
-        from batchot.training.inputs import view_folder
+    from batchot.data.sets.shape_folder import collection_of
+    from batchot.shapes.views.render_all import render_collection
+    from batchot.training.inputs import view_folder
 
-        collection = collection_of(options.path, options.up, parts=options.parts, tolerance=tolerance)
-        sources = (*collection.train, *collection.test)
-        with engine_of(options) as engine:
-            cache = render_collection(
-                sources,
-                settings,
-                view_folder(),
-                processes=options.processes,
-                time_limit=options.time_limit,
-                retry_failed=options.retry,
-                progress=sys.stderr.isatty(),
-                on_message=say,
-                engine=engine,
-            )
-            print("\n".join(cache.lines()))
-            if options.shards is not None:
-                _write_shards(collection, cache, options, engine)
-        there = [source for source in sources if source in cache]
-        if options.out is not None:
-            print(f"{_write_pictures(there, cache, options.out):,} pictures in {options.out}")
-        if options.sheet is not None and there:
-            _write_sheet(there, cache, options.sheet, options.sheet_rows)
-        return 1 if cache.failures or collection.left_out else 0
-
-    return guarded(work)
+    collection = collection_of(options.path, options.up, parts=options.parts, tolerance=tolerance)
+    sources = (*collection.train, *collection.test)
+    with engine_of(options) as engine:
+        cache = render_collection(
+            sources,
+            settings,
+            view_folder(),
+            processes=options.processes,
+            time_limit=options.time_limit,
+            retry_failed=options.retry,
+            progress=sys.stderr.isatty(),
+            on_message=say,
+            engine=engine,
+        )
+        print("\n".join(cache.lines()))
+        if options.shards is not None:
+            _write_shards(collection, cache, options, engine)
+    there = [source for source in sources if source in cache]
+    if options.out is not None:
+        print(f"{_write_pictures(there, cache, options.out):,} pictures in {options.out}")
+    if options.sheet is not None and there:
+        _write_sheet(there, cache, options.sheet, options.sheet_rows)
+    return 1 if cache.failures or collection.left_out else 0
 
 
 def _write_shards(
@@ -138,7 +133,7 @@ def _write_sheet(sources: Sequence[ShapeSource], cache: ViewCache, path: Path, r
     import numpy as np
 
     from batchot.files import write_bytes
-    from batchot.reporting import draw_contact_sheet
+    from batchot.reporting.sheet import draw_contact_sheet
 
     # shapes spread over all classes, which lie one after another
     shown = [sources[k] for k in np.linspace(0, len(sources) - 1, min(rows, len(sources))).astype(int)]

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from batchot.commands.common import Parser, add, guarded
+from batchot.commands.common import Parser, add
 
 
 def report(argv: list[str]) -> int:
-    """Run the command."""
     parser = Parser(
         prog="batchot report",
         description="Make figures and report.html of a finished run again, from what its folder holds; "
@@ -15,11 +14,8 @@ def report(argv: list[str]) -> int:
     add(parser, "run")
     options = parser.parse_args(argv)
 
-    def work() -> int:
-        from batchot.reporting import rebuild_report
+    from batchot.reporting.run import rebuild_report
 
-        folder = rebuild_report(options.run)
-        print(f"report: {folder.report}")
-        return 0
-
-    return guarded(work)
+    folder = rebuild_report(options.run)
+    print(f"report: {folder.report}")
+    return 0

@@ -8,7 +8,6 @@ from batchot.commands.common import Parser, UsageError, add, guarded, say
 
 
 def reproduce(argv: list[str]) -> int:
-    """Run the command."""
     parser = Parser(
         prog="batchot reproduce",
         description="Show the six benchmarks of the paper: its figures, what was reached here, the settings, and "

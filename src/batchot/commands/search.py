@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 
 def search(argv: list[str]) -> int:
-    """Run the command."""
     parser = Parser(
         prog="batchot search",
         description="Look up what is like a shape, a picture or a drawing in an index, nearest first, and which class "

@@ -16,41 +16,37 @@ import sys
 from pathlib import Path
 from urllib.parse import quote
 
-from batchot.commands.common import FAILURE, Parser, UsageError, add, fail, guarded
+from batchot.commands.common import FAILURE, Parser, UsageError, add, fail
 
 _END_SECONDS = 2  # for answers that are being given when the server is told to end
 
 
 def serve(argv: list[str]) -> int:
-    """Run the command."""
     options = _parser().parse_args(argv)
     _check(options)
     others = not _is_loopback(options.host) and options.uds is None
 
-    def work() -> int:
-        from batchot.search.manifest import IndexFolder, Manifest
-        from batchot.serve.guard import Tokens
+    from batchot.search.manifest import IndexFolder, Manifest
+    from batchot.serve.guard import Tokens
 
-        Manifest.read(IndexFolder(options.index).manifest)
-        given = tuple(filter(None, [options.token or os.environ.get("BATCHOT_TOKEN")]))
-        if others and not given and options.token_file is None:
-            given = (secrets.token_urlsafe(24),)
-        try:
-            tokens = Tokens(given, options.token_file)
-        except ValueError as error:
-            raise UsageError(str(error)) from error
-        try:
-            listener = _listen(options)
-        except OSError as error:
-            where = options.uds or f"{options.host} port {options.port}"
-            hint = "; another server may run there" if error.errno == errno.EADDRINUSE else ""
-            return fail(f"cannot listen at {where}: {error.strerror or error}{hint}", FAILURE)
-        if options.uds is None:
-            options.port = listener.getsockname()[1]  # 0 was any free one
-        with contextlib.closing(listener):
-            return _run(options, tokens, listener, others)
-
-    return guarded(work)
+    Manifest.read(IndexFolder(options.index).manifest)
+    given = tuple(filter(None, [options.token or os.environ.get("BATCHOT_TOKEN")]))
+    if others and not given and options.token_file is None:
+        given = (secrets.token_urlsafe(24),)
+    try:
+        tokens = Tokens(given, options.token_file)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    try:
+        listener = _listen(options)
+    except OSError as error:
+        where = options.uds or f"{options.host} port {options.port}"
+        hint = "; another server may run there" if error.errno == errno.EADDRINUSE else ""
+        return fail(f"cannot listen at {where}: {error.strerror or error}{hint}", FAILURE)
+    if options.uds is None:
+        options.port = listener.getsockname()[1]  # 0 was any free one
+    with contextlib.closing(listener):
+        return _run(options, tokens, listener, others)
 
 
 def _parser() -> Parser:

@@ -8,7 +8,6 @@ import shlex
 import sys
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,12 +43,6 @@ if TYPE_CHECKING:
 
 _FLAGS = ("--resume", "--help")
 _VALUED = ("--data-root", "--out", "--device", "--devices", "--num-nodes")
-
-
-@dataclass
-class _TrainArguments:
-    rest: list[str] = field(default_factory=list)  # for argparse
-    overrides: list[tuple[str, str]] = field(default_factory=list)
 
 
 def _train_parser() -> Parser:
@@ -90,10 +83,11 @@ def _train_parser() -> Parser:
     return parser
 
 
-def _split(argv: list[str]) -> _TrainArguments:
+def _split(argv: list[str]) -> tuple[list[str], list[tuple[str, str]]]:
     """Tell overrides of settings, in both spellings, from the other arguments."""
     known = [*_FLAGS, *_VALUED, *(f"--{name}" for name in setting_types())]
-    split = _TrainArguments()
+    rest: list[str] = []
+    overrides: list[tuple[str, str]] = []
     queue = list(argv)
     while queue:
         token = queue.pop(0)
@@ -101,11 +95,11 @@ def _split(argv: list[str]) -> _TrainArguments:
         if token == "-h":
             token = option = "--help"
         if option in _FLAGS:
-            split.rest.append(token)
+            rest.append(token)
         elif option in _VALUED:
-            split.rest.append(token)
+            rest.append(token)
             if not equals and queue:
-                split.rest.append(queue.pop(0))
+                rest.append(queue.pop(0))
         elif token.startswith("-") or equals:
             name = option.lstrip("-")
             if not _may_be_setting(name):
@@ -114,14 +108,14 @@ def _split(argv: list[str]) -> _TrainArguments:
                 following = queue[0] if queue else None
                 if following is not None and not following.startswith("--"):
                     value = queue.pop(0)
-                elif _type_of(name) is bool:
+                elif bool in {setting_types().get(full_name(n)) for n in (name, name.partition(".")[2])}:
                     value = "true"
                 else:
                     raise UsageError(f"{option} needs a value")
-            split.overrides.append((name, value))
+            overrides.append((name, value))
         else:
-            split.rest.append(token)
-    return split
+            rest.append(token)
+    return rest, overrides
 
 
 def _may_be_setting(name: str) -> bool:
@@ -130,18 +124,12 @@ def _may_be_setting(name: str) -> bool:
     return is_setting(full_name(name)) or (bool(inner) and is_setting(full_name(inner)))
 
 
-def _type_of(name: str) -> Any:
-    types, inner = setting_types(), name.partition(".")[2]
-    return types.get(full_name(name), types.get(full_name(inner)))
-
-
 def train(argv: list[str]) -> int:
-    """Run the command."""
-    split = _split(argv)
+    rest, overrides = _split(argv)
     parser = _train_parser()
-    options = parser.parse_args(split.rest)
+    options = parser.parse_args(rest)
     if options.help:
-        recipe = None if options.recipe is None else load_recipe(options.recipe, split.overrides)
+        recipe = None if options.recipe is None else load_recipe(options.recipe, overrides)
         whose = "default values" if options.recipe is None else f"values of {options.recipe}"
         print(parser.format_help())
         print(
@@ -153,7 +141,7 @@ def train(argv: list[str]) -> int:
         processes = processes_of(options.devices, options.num_nodes, os.environ)
     except ProcessesError as error:
         raise UsageError(str(error)) from error
-    recipe, data_root = _recipe_of(options, split.overrides)
+    recipe, data_root = _recipe_of(options, overrides)
     check_parts(recipe, processes.count)
     if processes.to_start:
         return _launch(processes, argv)
@@ -194,9 +182,11 @@ def _rank(processes: Processes, device: Device, train: Callable[[], TrainedRun],
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
     from batchot.device import accelerator_of
     from batchot.errors import DataError, RunError, RunInterrupted, ShapeError
-    from batchot.training.distributed import ToldByAnother, end_with_launcher, joined
+    from batchot.training.distributed import ToldByAnother, joined
+    from batchot.training.launch import when_parent_ends
 
-    end_with_launcher()
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        when_parent_ends(lambda: os._exit(1))
 
     def work() -> int:
         try:
@@ -237,7 +227,7 @@ def _fit(recipe: Recipe, out: Path, where: dict[str, Any]) -> TrainedRun:
 
 
 def _finish(run: TrainedRun) -> None:
-    from batchot.reporting import write_report
+    from batchot.reporting.run import write_report
 
     write_report(run)
     _tell(run.folder, run.rows[-1], run.waited)
@@ -267,8 +257,6 @@ def _free_folder(recipe: Recipe) -> Path:
 
 
 def epoch_line(recipe: Recipe) -> Callable[[Row], None]:
-    """Give what prints a line about each epoch."""
-
     def tell(row: Row) -> None:
         parts = [f"epoch {row.epoch}/{recipe.epochs}", f"loss {row.loss:.4f}"]
         if row.map is not None and row.nn is not None and row.accuracy is not None:

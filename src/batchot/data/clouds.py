@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -15,8 +13,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from batchot.data.cloud_reading import READING_VERSION, Choice, CloudReader, CloudSettings, TooFew
-from batchot.data.samples import check_labels
-from batchot.data.sets.places import cached_array, file_state
+from batchot.data.samples import InMemory, check_labels
+from batchot.data.sets.places import cached_array, fingerprint
 from batchot.data.sets.shape_files import ShapeCollection
 from batchot.errors import DataError
 from batchot.shapes.formats.archives import forget_rows
@@ -37,7 +35,7 @@ class Failure:
 
 
 @dataclass(frozen=True, eq=False)
-class Clouds:
+class Clouds(InMemory):
     """Labelled point clouds of one size."""
 
     points: Tensor  # (n, p, 3) float32
@@ -58,23 +56,6 @@ class Clouds:
                 f"{len(self.points):,} clouds, {len(self.labels):,} labels and {len(self.names):,} names; "
                 "there must be one for each"
             )
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    @property
-    def sample_shape(self) -> tuple[int, ...]:
-        """Number of points, and 3."""
-        return tuple(self.points.shape[1:])
-
-    def batch(self, indices: Tensor) -> Tensor:
-        """The clouds at ``indices`` (int64, shape ``(b,)``), float32, shape ``(b, p, 3)``."""
-        return self.points.index_select(0, indices)
-
-    def subset(self, indices: Tensor) -> Clouds:
-        """The clouds at ``indices`` (int64, shape ``(k,)``), in that order, with the same classes."""
-        names = tuple(self.names[k] for k in indices.tolist())
-        return Clouds(self.points[indices], self.labels[indices], self.classes, names)
 
 
 def load_clouds(
@@ -124,7 +105,6 @@ def _load_part(
 ) -> Clouds:
     settings = reader.settings
     points = np.full((len(sources), settings.points, 3), np.nan, dtype=np.float32)  # (n, p, 3)
-    states: dict[Path, tuple[int, int, int] | None] = {}
     reasons: dict[int, str] = {}
     for key, members in _group(sources, collection.classes).items():
         in_group = [sources[k] for k in members]
@@ -142,7 +122,7 @@ def _load_part(
             return array
 
         before = bar.n
-        points[members] = cached_array(name, _fingerprint(in_group, states), build)
+        points[members] = cached_array(name, _fingerprint(in_group), build)
         bar.update(len(members) - (bar.n - before))
     failed = np.flatnonzero(np.isnan(points[:, 0, 0]))
     # A cache knows that a shape could not be read, but not why, nor whether it can be by now.
@@ -160,6 +140,11 @@ def _load_part(
     return Clouds(whole, labels, collection.classes, names, failures)
 
 
+def _fingerprint(sources: Sequence[ShapeSource]) -> str:
+    said = ((s.name, s.ending, s.member, s.up, *([s.tolerance] if s.tolerance else [])) for s in sources)
+    return fingerprint(READING_VERSION, zip((s.path for s in sources), said, strict=True))
+
+
 def _group(sources: Sequence[ShapeSource], classes: tuple[str, ...]) -> dict[str, list[int]]:
     """Places of the shapes of each class; of each HDF5 file, where classes lie scattered over the files."""
     groups: dict[str, list[int]] = {}
@@ -167,15 +152,3 @@ def _group(sources: Sequence[ShapeSource], classes: tuple[str, ...]) -> dict[str
         key = f"{source.path.name}/{(source.member or '').rpartition('#')[0]}" if source.is_row else None
         groups.setdefault(key or classes[source.label], []).append(k)
     return groups
-
-
-def _fingerprint(sources: Sequence[ShapeSource], states: dict[Path, tuple[int, int, int] | None]) -> str:
-    """Changes when a shape is added, taken away, renamed, or its file changes."""
-    digest = hashlib.sha256(str(READING_VERSION).encode())
-    for source in sources:
-        if source.path not in states:
-            states[source.path] = file_state(source.path)
-        said = (source.name, source.ending, source.member, source.up, states[source.path])
-        entry = repr(said if source.tolerance is None else (*said, source.tolerance))
-        digest.update(entry.encode(errors="surrogateescape"))
-    return digest.hexdigest()

@@ -13,9 +13,8 @@ from numba import njit
 from numpy.typing import NDArray
 from torch import Tensor
 
-from batchot.data.augment.pen import simplify
 from batchot.data.samples import Splits, check_labels
-from batchot.data.sets.quickdraw import RECORDED, Hand, chances, draw_strokes
+from batchot.data.sets.quickdraw import RECORDED, Hand, chances, draw_strokes, joined, simplified
 from batchot.data.sets.shape_files import ShapeCollection
 from batchot.data.sets.sketch_image import MARGIN
 from batchot.data.views import MEMORY_BUDGET, Views, load_views
@@ -65,7 +64,6 @@ class LineDrawings:
 
     @property
     def per_shape(self) -> int:
-        """Drawings of each shape: cameras times styles."""
         v, s = self.views.view_shape[:2]
         return v * s
 
@@ -82,16 +80,13 @@ class LineDrawings:
 
     @property
     def sample_shape(self) -> tuple[int, ...]:
-        """1, height and width."""
         return (1, *self.views.view_shape[2:])
 
     @property
     def n_bytes(self) -> int:
-        """Bytes of all drawings of ``views``."""
         return self.views.n_bytes
 
     def batch(self, indices: Tensor) -> Tensor:
-        """The drawings at ``indices`` (int64, shape ``(b,)``), uint8, shape ``(b, 1, h, w)``."""
         at = self.at[indices]
         if self.pixels is not None:
             return self.pixels.index_select(0, at)
@@ -116,11 +111,9 @@ class LineDrawings:
         )
 
     def subset(self, indices: Tensor) -> LineDrawings:
-        """The drawings at ``indices`` (int64, shape ``(k,)``), in that order, with the same classes."""
         return replace(self, labels=self.labels[indices], at=self.at[indices])
 
     def in_memory(self) -> LineDrawings:
-        """The same drawings, all read now."""
         if self.pixels is not None:
             return self
         pixels = torch.empty((len(self.views) * self.per_shape, *self.sample_shape), dtype=torch.uint8)
@@ -181,7 +174,6 @@ _ROUND = np.array([[-1, 0], [-1, 1], [0, 1], [1, 1], [1, 0], [1, -1], [0, -1], [
 
 
 def trace(images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Follow the lines of drawings with a pen."""
     points, lengths, counts = [], [], []
     for image in images[:, 0].numpy():
         lines = np.zeros((image.shape[0] + 2, image.shape[1] + 2), np.bool_)
@@ -192,22 +184,12 @@ def trace(images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         points += [(stroke / max(image.shape)).astype(np.float32) for stroke in strokes]
         lengths += [len(stroke) for stroke in strokes]
         counts.append(len(strokes))
-    return (
-        torch.from_numpy(np.concatenate(points) if points else np.zeros((0, 2), np.float32)),
-        torch.tensor([0, *lengths]).cumsum(0),
-        torch.tensor([0, *counts]).cumsum(0),
-    )
+    return joined(points, lengths, counts)
 
 
 def _longest_first(points: NDArray[np.float64], ends: NDArray[np.int64]) -> list[NDArray[np.float64]]:
     order = np.argsort(-np.diff(ends), kind="stable")
-    strokes = []
-    for k in order:
-        stroke = _smooth(points[ends[k] : ends[k + 1]])
-        keep = np.empty(len(stroke), np.bool_)
-        simplify(stroke, _TOLERANCE, keep)
-        strokes.append(stroke[keep])
-    return strokes
+    return [simplified(_smooth(points[ends[k] : ends[k + 1]]), _TOLERANCE) for k in order]
 
 
 @njit(cache=True, nogil=True)

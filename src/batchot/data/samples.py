@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Generic, Protocol, Self, TypeVar
+from dataclasses import dataclass, fields
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 import torch
 from torch import Tensor
@@ -57,10 +57,7 @@ WHOLE = Share()
 
 
 class Samples(Protocol):
-    """Labelled samples that are read a batch at a time.
-
-    :class:`~batchot.data.Images`, :class:`~batchot.data.Views` and :class:`~batchot.data.Clouds` are such sets.
-    """
+    """Labelled samples that are read a batch at a time."""
 
     @property
     def labels(self) -> Tensor:
@@ -91,32 +88,43 @@ class Samples(Protocol):
 S = TypeVar("S", bound=Samples)
 
 
+class InMemory:
+    """Base of a dataclass with samples in one tensor, their labels, classes and names, in this order."""
+
+    labels: Tensor
+    classes: tuple[str, ...]
+    names: tuple[str, ...]
+
+    @property
+    def _samples(self) -> Tensor:
+        samples: Tensor = getattr(self, fields(self)[0].name)  # type: ignore[arg-type]
+        return samples
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def sample_shape(self) -> tuple[int, ...]:
+        return tuple(self._samples.shape[1:])
+
+    def batch(self, indices: Tensor) -> Tensor:
+        return self._samples.index_select(0, indices)
+
+    def subset(self, indices: Tensor) -> Self:
+        names = tuple(self.names[k] for k in indices.tolist()) if self.names else ()
+        make: Any = type(self)
+        subset: Self = make(self._samples[indices], self.labels[indices], self.classes, names)
+        return subset
+
+
 @dataclass(frozen=True, eq=False)
-class Images:
-    """Labelled 8-bit images of one size.
-
-    Args:
-        images: pixels, uint8, shape ``(n, c, h, w)``.
-        labels: index into ``classes`` of each image, int64, shape ``(n,)``.
-        classes: name of each class.
-        names: what each image is called; empty where they have no names.
-
-    Raises:
-        DataError: on a wrong rank or dtype, on lengths that differ, on a label without a class.
-
-    Example:
-        >>> import torch
-        >>> from batchot.data import Images
-        >>> pixels = torch.zeros(3, 1, 8, 8, dtype=torch.uint8)
-        >>> shapes = Images(pixels, torch.tensor([0, 1, 1]), ("disc", "square"))
-        >>> len(shapes), shapes.subset(torch.tensor([2])).labels.tolist()
-        (3, [1])
-    """
+class Images(InMemory):
+    """Labelled 8-bit images of one size."""
 
     images: Tensor  # (n, c, h, w) uint8
     labels: Tensor  # (n,) int64
-    classes: tuple[str, ...]
-    names: tuple[str, ...] = ()
+    classes: tuple[str, ...]  # name of each class
+    names: tuple[str, ...] = ()  # what each image is called; empty where they have no names
 
     def __post_init__(self) -> None:
         if self.images.ndim != 4 or self.images.dtype != torch.uint8:
@@ -132,46 +140,14 @@ class Images:
         if self.names and len(self.names) != len(self.labels):
             raise DataError(f"{len(self.labels):,} images but {len(self.names):,} names; give one for each")
 
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    @property
-    def sample_shape(self) -> tuple[int, ...]:
-        """Channels, height and width."""
-        return tuple(self.images.shape[1:])
-
-    def batch(self, indices: Tensor) -> Tensor:
-        """The images at ``indices`` (int64, shape ``(b,)``), uint8, shape ``(b, c, h, w)``."""
-        return self.images.index_select(0, indices)
-
-    def subset(self, indices: Tensor) -> Images:
-        """The images at ``indices`` (int64, shape ``(k,)``), in that order, with the same classes."""
-        names = tuple(self.names[index] for index in indices.tolist()) if self.names else ()
-        return Images(self.images[indices], self.labels[indices], self.classes, names)
-
 
 @dataclass(frozen=True, eq=False)
 class Splits(Generic[S]):
-    """A data set divided into training and test samples.
+    """A data set divided into training and test samples of the same classes and shape."""
 
-    Args:
-        name: the data set, e.g. ``"mnist"``.
-        train: samples to learn from.
-        test: samples to measure on; same classes and shape.
-
-    Raises:
-        DataError: when the two parts differ in classes or in the shape of a sample.
-
-    Example:
-        >>> from batchot.data import load_digits
-        >>> splits = load_digits()
-        >>> len(splits.train), len(splits.test), splits.sample_shape
-        (1297, 500, (1, 8, 8))
-    """
-
-    name: str
-    train: S
-    test: S
+    name: str  # the data set, such as ``"mnist"``
+    train: S  # to learn from
+    test: S  # to measure on
 
     def __post_init__(self) -> None:
         if self.train.classes != self.test.classes:
@@ -191,27 +167,10 @@ class Splits(Generic[S]):
 
 
 def held_out(splits: Splits[S], share: float) -> Splits[S]:
-    """Replace the test samples by the last training samples of each class.
+    """Replace the test samples by the last training samples of each class, this share of them, rounded up.
 
     The last ones and not random ones: collections such as ModelNet list near copies of a shape one after the other,
     and a copy of a training shape in the validation part makes every choice look better than it is.
-
-    Args:
-        splits: a data set; its test part is dropped
-        share: of the samples of each class, rounded up, that is held out; a class of one sample stays in training
-
-    Returns:
-        The remaining training samples, and the held-out ones as test samples.
-
-    Raises:
-        DataError: nothing would be left to train or to measure on
-
-    Example:
-        >>> from batchot.data import held_out, load_digits
-        >>> digits = load_digits()
-        >>> parts = held_out(digits, 0.1)
-        >>> len(digits.train), len(parts.train), len(parts.test)
-        (1297, 1162, 135)
     """
     train = splits.train
     kept, taken = [], []

@@ -5,9 +5,8 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import tarfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -16,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchot.errors import DataError
-from batchot.files import ViewCacheError, write_whole
+from batchot.files import write_whole
 from batchot.shapes.views.cache import ViewShape, npy_header, view_id
 
 if TYPE_CHECKING:
@@ -52,13 +51,11 @@ class ShardIndex:
     samples_sha256: str = ""  # of ``samples.npz``; empty until all shards are written
 
     def write(self, folder: Path) -> None:
-        """Write ``shards.json``, whole or not at all."""
         text = json.dumps({"format": _FORMAT, **asdict(self)}, indent=1)
         write_whole(folder / INDEX, [text.encode(), b"\n"])
 
     @classmethod
     def read(cls, folder: Path) -> ShardIndex:
-        """Read it."""
         path = folder / INDEX
         try:
             read = json.loads(path.read_bytes())
@@ -104,7 +101,6 @@ class Rows:
 
     @classmethod
     def read(cls, folder: Path, sha256: str) -> Rows:
-        """Read them."""
         path = folder / SAMPLES
         try:
             data = path.read_bytes()
@@ -153,39 +149,28 @@ class ShardWriter:
     """Writes shards, whole or not at all; one that is there as planned is left as it is."""
 
     def __call__(self, task: ShardTask) -> Written:
-        """Write a shard."""
         if (there := _as_planned(task)) is not None:
             return there
-        temporary = task.path.with_name(f".{task.path.name}.{os.getpid()}.part")
-        try:
-            with open(temporary, "wb") as file:
-                offsets, checksums = _write(file, task)
-                file.flush()
-                os.fsync(file.fileno())
-                n_bytes = file.tell()
-            temporary.replace(task.path)
-        except OSError as error:
-            raise ViewCacheError(
-                f"{task.path} cannot be written: {error.strerror or error}; make room there or choose another folder"
-            ) from error
-        finally:
-            temporary.unlink(missing_ok=True)
-        return Written(n_bytes, tuple(offsets), tuple(checksums))
+        offsets: list[int] = []
+        checksums: list[bytes] = []
+        write_whole(task.path, _content(task, offsets, checksums))
+        return Written(task.path.stat().st_size, tuple(offsets), tuple(checksums))
 
 
-def _write(file: io.BufferedWriter, task: ShardTask) -> tuple[list[int], list[bytes]]:
-    offsets, checksums = [], []
-    shape = task.cache.settings.view_shape
-    header = npy_header(shape)
+def _content(task: ShardTask, offsets: list[int], checksums: list[bytes]) -> Iterator[bytes | memoryview]:
+    """Parts of the file; where the pixels of each sample begin, and their SHA-256, are noted as they are given."""
+    header, end = npy_header(task.cache.settings.view_shape), 0
     for number, source in enumerate(task.sources, task.first):
-        key = f"{number:08d}"
         views = np.ascontiguousarray(task.cache.load(source))
-        _member(file, f"{key}.json", [_about(task, source)])
-        offsets.append(_member(file, f"{key}.npy", [header, views.data.cast("B")]) + len(header))
         checksums.append(hashlib.sha256(views.data).digest())
-    file.write(bytes(2 * _BLOCK))
-    file.write(bytes(-file.tell() % tarfile.RECORDSIZE))
-    return offsets, checksums
+        about: list[bytes | memoryview] = [_about(task, source)]
+        pixels: list[bytes | memoryview] = [header, views.data.cast("B")]
+        for ending, content in (("json", about), ("npy", pixels)):
+            member = _member(f"{number:08d}.{ending}", content)
+            start, end = end + len(member[0]), end + sum(map(len, member))
+            yield from member
+        offsets.append(start + len(header))
+    yield bytes(2 * _BLOCK + -(end + 2 * _BLOCK) % tarfile.RECORDSIZE)
 
 
 def _about(task: ShardTask, source: ShapeSource) -> bytes:
@@ -230,16 +215,10 @@ def _next(tar: tarfile.TarFile, name: str) -> tuple[int, bytes] | None:
     return None if content is None or member is None else (member.offset_data, content.read())
 
 
-def _member(file: io.BufferedWriter, name: str, content: Sequence[bytes | memoryview]) -> int:
-    """Append a member; where its content begins."""
+def _member(name: str, content: Sequence[bytes | memoryview]) -> list[bytes | memoryview]:
     info = tarfile.TarInfo(name)
     info.size = sum(len(part) for part in content)
-    file.write(info.tobuf(tarfile.USTAR_FORMAT))
-    start = file.tell()
-    for part in content:
-        file.write(part)
-    file.write(bytes(-info.size % _BLOCK))
-    return start
+    return [info.tobuf(tarfile.USTAR_FORMAT), *content, bytes(-info.size % _BLOCK)]
 
 
 def sample_bytes(shape: ViewShape) -> int:

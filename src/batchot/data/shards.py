@@ -62,7 +62,6 @@ class ShardedViews:
 
     @property
     def sample_shape(self) -> tuple[int, ...]:
-        """Views, channels, height and width of each shape."""
         return self.view_shape
 
     def batch(self, indices: Tensor | Sequence[int]) -> Tensor:
@@ -97,7 +96,6 @@ class ShardedViews:
             )
 
     def subset(self, indices: Tensor | Sequence[int]) -> ShardedViews:
-        """The shapes at ``indices`` (int64, shape ``(k,)``), in that order, with the same classes."""
         chosen = torch.as_tensor(indices, dtype=torch.int64)
         rows = chosen.numpy()
         return replace(

@@ -49,7 +49,6 @@ class Views:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What each shape is called."""
         return tuple(source.name for source in self.sources)
 
     @property
@@ -59,16 +58,13 @@ class Views:
 
     @property
     def sample_shape(self) -> tuple[int, ...]:
-        """The same, which is what a batch has of each shape."""
         return self.view_shape
 
     @property
     def n_bytes(self) -> int:
-        """Bytes of all pixels."""
         return len(self) * int(np.prod(self.view_shape))
 
     def batch(self, indices: Tensor | Sequence[int]) -> Tensor:
-        """The views of some shapes."""
         chosen = torch.as_tensor(indices, dtype=torch.int64)
         if self.pixels is not None:
             return self.pixels[chosen]
@@ -80,7 +76,6 @@ class Views:
         return views
 
     def subset(self, indices: Tensor | Sequence[int]) -> Views:
-        """The shapes at ``indices`` (int64, shape ``(k,)``), in that order, with the same classes."""
         chosen = torch.as_tensor(indices, dtype=torch.int64)
         return Views(
             tuple(self.sources[index] for index in chosen.tolist()),
@@ -96,7 +91,6 @@ class Views:
         return replace(self, cache=replace(self.cache, keys=keys, failures=()), pixels=None)
 
     def in_memory(self) -> Views:
-        """The same views, all read now."""
         if self.pixels is not None:
             return self
         return replace(self, pixels=self.batch(torch.arange(len(self))))

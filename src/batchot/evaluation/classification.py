@@ -24,21 +24,7 @@ _BYTES_PER_PAIR = 16  # a key, and what the selection of the nearest holds besid
 
 
 def head_predictions(logits: Tensor) -> Tensor:
-    """Return the class with the largest logit, the lowest of them where several are equal.
-
-    Args:
-        logits: ``(n, n_classes)``.
-
-    Returns:
-        ``(n,)`` int64.
-
-    Raises:
-        TypeError, ValueError: logits that are not floating point, ``(n, n_classes)`` and finite.
-
-    Example:
-        >>> head_predictions(torch.tensor([[0.1, 2.0], [1.0, -1.0]]))
-        tensor([1, 0])
-    """
+    """Return the class with the largest of the logits ``(n, n_classes)``, the lowest where several are equal."""
     logits = checked_embeddings("logits", logits)
     # argmax itself may take any of several equal ones
     is_largest = logits == logits.amax(dim=1, keepdim=True)
@@ -111,30 +97,7 @@ def knn_predictions(
     distance: Distance = "euclidean",
     chunk_bytes: int = 2**28,
 ) -> Tensor:
-    """Predict the class that is most frequent among the k nearest training embeddings.
-
-    Of classes with equally many votes the one wins that has the nearest of these neighbours. Which training
-    items vote where several are at exactly the k-th distance is left to ``torch.topk``.
-
-    Args:
-        train_emb: ``(n, d)`` embeddings.
-        train_labels: ``(n,)`` integers.
-        test_emb: ``(m, d)``; all is computed on its device.
-        k: number of neighbours, at most n.
-        distance: "euclidean" or "cosine".
-        chunk_bytes: bytes of working memory beside the embeddings.
-
-    Returns:
-        ``(m,)`` int64 on the device of ``test_emb``.
-
-    Raises:
-        TypeError, ValueError: embeddings or labels that do not fit, k or chunk_bytes out of range.
-
-    Example:
-        >>> train = torch.tensor([[0.0], [1.0], [2.0], [9.0]])
-        >>> knn_predictions(train, torch.tensor([5, 7, 7, 5]), torch.tensor([[0.1], [8.0]]), k=3)
-        tensor([7, 7])
-    """
+    """Predict the most frequent class of the k nearest; of several such that of the nearest."""
     train_emb, train_labels, test_emb = _checked(train_emb, train_labels, test_emb)
     if not 1 <= k <= len(train_emb):
         raise ValueError(f"k must be from 1 to the number of training items, {len(train_emb)}; got {k}")

@@ -115,10 +115,7 @@ class AtK(dict[int, float]):
 
 @dataclass(frozen=True, eq=False)
 class RetrievalAverages:
-    """The measures of retrieval as fractions, averaged over queries or over classes.
-
-    ``map`` is the mean of AP; ``e`` is F1 over the first 32, higher is better.
-    """
+    """The measures of retrieval as fractions, averaged over queries or over classes."""
 
     nn: float
     ft: float
@@ -140,15 +137,7 @@ class RetrievalAverages:
         return self.ft
 
     def precision_at_k(self, k: int) -> float:
-        r"""Return the precision among the first k items, :math:`\sum_{j \le k} G_j / k`.
-
-        Args:
-            k: from 1 to the number of gallery items that are ranked (one less than the gallery where each
-                query itself is left out of it).
-
-        Raises:
-            ValueError: k is out of this range.
-        """
+        r"""Return the precision among the first k items, :math:`\sum_{j \le k} G_j / k`."""
         if not 1 <= k <= len(self.precision):
             raise ValueError(f"k must be from 1 to {len(self.precision)}, the items that are ranked; got {k}")
         return float(self.precision[k - 1])
@@ -178,10 +167,7 @@ class QueryScores:
 
 @dataclass(frozen=True, eq=False)
 class ClassMeans:
-    """The measures of each class that queries have: means over its queries, on the CPU, by ascending label.
-
-    NaN where every query of the class was left out.
-    """
+    """Means over the queries of each class that queries have, by ascending label; NaN where none is counted."""
 
     labels: Tensor  # (c,) int64
     nn: Tensor  # (c,) float64, as all that follow

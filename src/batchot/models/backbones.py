@@ -179,7 +179,6 @@ def make_features(
     channels_apart: bool = False,
     views_at_once: int | None = None,
 ) -> tuple[nn.Module, int]:
-    """Make a network from samples to feature vectors."""
     features: nn.Module
     if name == "lenet":
         features = LeNet5(input_shape[0], input_shape[1], channels, batch_norm)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal
 
 from torch import Tensor, nn
 
@@ -10,11 +10,7 @@ from batchot.models.layers import check_images, check_least, with_channels_last
 
 
 class LeNet5(nn.Module):
-    r"""Two convolutions of 5 x 5, each with 2 x 2 maximum pooling and ReLU (Y. LeCun et al., 1998), then flattened.
-
-    Sizes are those of the program released with the paper; convolutions are padded by 2, so that only pooling makes
-    maps smaller, and ``batch_norm`` normalises them before ReLU.
-    """
+    """Two padded 5 x 5 convolutions, each with 2 x 2 pooling and ReLU, flattened (Y. LeCun et al., 1998)."""
 
     def __init__(
         self,
@@ -24,10 +20,6 @@ class LeNet5(nn.Module):
         batch_norm: bool = False,
     ) -> None:
         super().__init__()
-        if in_channels < 1 or min(channels) < 1 or len(channels) != 2:
-            raise ValueError(
-                f"in_channels and two channels must be at least 1, got {in_channels} and {channels}"
-            )
         if image_size < 4:
             raise ValueError(
                 f"image_size must be at least 4, so that something is left of it, got {image_size}"
@@ -57,20 +49,13 @@ def _stage(in_channels: int, out_channels: int, batch_norm: bool) -> list[nn.Mod
 
 
 class AlexNet(nn.Module):
-    """Five convolutions with ReLU and three poolings, and the mean over the last maps.
-
-    A. Krizhevsky, "One weird trick for parallelizing convolutional neural networks", 2014; the backbone of the paper's
-    programs for ModelNet. Parameters have the names of torchvision's ``alexnet``, so that its weights fit. The fully
-    connected layers are left out; the metric network stands in their place.
-    """
+    """Five convolutions and the mean over their maps (A. Krizhevsky, 2014), with torchvision's names."""
 
     out_features = 256
     smallest = 63
 
     def __init__(self, in_channels: int = 3) -> None:
         super().__init__()
-        if in_channels < 1:
-            raise ValueError(f"in_channels must be at least 1, got {in_channels}")
         self.in_channels = in_channels
         self.features = nn.Sequential(
             nn.Conv2d(in_channels, 64, kernel_size=11, stride=4, padding=2),
@@ -95,20 +80,11 @@ class AlexNet(nn.Module):
         return maps.mean(dim=(2, 3))
 
 
-ResNetDepth = Literal[10, 18, 34]
 _BLOCKS: dict[int, tuple[int, int, int, int]] = {10: (1, 1, 1, 1), 18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}
 
 
 class ResNet(nn.Module):
-    r"""Residual network (K. He et al., CVPR 2016) of any width that keeps the resolution of small pictures.
-
-    .. math:: x_{l+1} = \mathrm{relu}(x_l + W_2 * \mathrm{relu}(W_1 * x_l))
-
-    with batch normalisation after each convolution, four stages of ``width * (1, 2, 4, 8)`` maps, and the mean over
-    the last maps. The stem is one convolution without pooling: that of the ImageNet networks leaves 16 x 16 of a
-    picture of 64 x 64 before the first block. ``stem_stride`` 1 keeps the whole resolution in the first stage, 2
-    takes about a quarter of the time, 4 a quarter of that; its kernel is 5 x 5, so that neighbouring windows overlap.
-    Maps lie in memory with their channels last, which halves the time of a step on a CPU.
+    """Residual network (K. He et al., CVPR 2016) of any width, with a stem that keeps the resolution of small pictures.
 
     Width 16 and this stem are those of A. Goyal et al. (SimpleView), ICML 2021; their residual branches start at 0,
     ours do not: in runs of a few epochs that costs more than it gives (docs/shapes.md).
@@ -116,20 +92,14 @@ class ResNet(nn.Module):
 
     def __init__(
         self,
-        depth: ResNetDepth = 18,
+        depth: Literal[10, 18, 34] = 18,
         width: int = 16,
         in_channels: int = 1,
         stem_stride: Literal[1, 2, 4] = 1,
     ) -> None:
         super().__init__()
-        if depth not in get_args(ResNetDepth):
-            raise ValueError(
-                f"depth must be one of {', '.join(map(str, get_args(ResNetDepth)))}, got {depth}"
-            )
         if min(width, in_channels) < 1:
             raise ValueError(f"width and in_channels must be at least 1, got {width} and {in_channels}")
-        if stem_stride not in (1, 2, 4):
-            raise ValueError(f"stem_stride must be 1, 2 or 4, got {stem_stride}")
         self.in_channels = in_channels
         self.smallest = self.stride = 8 * stem_stride
         self.out_features = 8 * width

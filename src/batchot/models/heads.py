@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal, cast, get_args
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -11,13 +11,7 @@ Activation = Literal["sigmoid", "relu"]
 
 
 class MetricNet(nn.Module):
-    r"""Fully connected layers with an activation between them, and none after the last (section 4 of the paper).
-
-    .. math:: f(x) = W_K\,\sigma(W_{K-1} \cdots \sigma(W_1 x + b_1) \cdots + b_{K-1}) + b_K
-
-    The paper's activation is a sigmoid. With ``batch_norm`` it is normalised over the batch before each; ``dropout``
-    is the share of the values after each that is set to 0 in training.
-    """
+    """Fully connected layers with an activation between them, a sigmoid in the paper, and none after the last."""
 
     def __init__(
         self,
@@ -28,16 +22,6 @@ class MetricNet(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        if not widths or min(in_features, *widths) < 1:
-            raise ValueError(
-                f"in_features and at least one width must be 1 or more, got {in_features} and {widths}"
-            )
-        if activation not in get_args(Activation):
-            raise ValueError(
-                f"activation must be one of {', '.join(get_args(Activation))}, got {activation!r}"
-            )
-        if not 0 <= dropout < 1:
-            raise ValueError(f"dropout must be in [0, 1), got {dropout}")
         self.in_features = in_features
         self.out_features = widths[-1]
         layers: list[nn.Module] = []
@@ -45,7 +29,8 @@ class MetricNet(nn.Module):
             # Batch normalisation subtracts the mean, and with it any bias of the layer before.
             linear = nn.Linear(in_features, width, bias=not batch_norm)
             if activation == "sigmoid" and not batch_norm:
-                _widen_for_sigmoid(linear)
+                nn.init.xavier_uniform_(linear.weight, gain=4.0)  # Glorot's for a sigmoid
+                nn.init.zeros_(linear.bias)
             layers.append(linear)
             if batch_norm:
                 layers.append(nn.BatchNorm1d(width))
@@ -64,12 +49,6 @@ class MetricNet(nn.Module):
         return embeddings
 
 
-def _widen_for_sigmoid(linear: nn.Linear) -> None:
-    """Initialise a layer before a sigmoid with Glorot's four times wider uniform weights."""
-    nn.init.xavier_uniform_(linear.weight, gain=4.0)
-    nn.init.zeros_(linear.bias)
-
-
 class CosineHead(nn.Module):
     r"""Scaled cosine of an embedding to one direction a class: :math:`s \cos(x, w_c)`."""
 
@@ -83,28 +62,6 @@ class CosineHead(nn.Module):
         """Logits of each class, shape (n, c)."""
         x, w = nn.functional.normalize(embeddings), nn.functional.normalize(self.weight)
         return self.scale * nn.functional.linear(x, w)
-
-
-PAPER_WIDTHS: Final = (2048, 512, 128)
-"""Widths of the paper's metric network after the 4096 features of a sketch or shape network."""
-
-
-def paper_head(in_features: int) -> MetricNet:
-    """The paper's metric network for sketches and shapes: 2048-512-128 with sigmoids between."""
-    return MetricNet(in_features, PAPER_WIDTHS, activation="sigmoid")
-
-
-def modern_head(
-    in_features: int, embedding_dim: int = 256, hidden: int = 512, dropout: float = 0.0
-) -> MetricNet:
-    """One hidden layer with batch normalisation, ReLU and dropout, then a linear layer.
-
-    That is the projection head of SimCLR (T. Chen et al., ICML 2020) with the dropout of PointNet and DGCNN (0.3 and
-    0.5).
-    """
-    return MetricNet(
-        in_features, (hidden, embedding_dim), activation="relu", batch_norm=True, dropout=dropout
-    )
 
 
 def length_of_features(backbone: nn.Module) -> int:

@@ -16,7 +16,6 @@ from batchot.ranks import rank_count, sizes_of_all, this_rank
 
 
 def with_channels_last(x: Tensor) -> Tensor:
-    """The same images with their channels last in memory."""
     if torch.onnx.is_in_onnx_export():  # an exported network has no memory layout
         return x
     if x.shape[1] > 1:
@@ -42,7 +41,6 @@ class Normalise(nn.Module):
             self.register_buffer(name, torch.tensor(tuple(values), dtype=torch.float32).view(1, -1, 1, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalised images ``(n, c, h, w)``."""
         return (x - self.mean) / self.std
 
 

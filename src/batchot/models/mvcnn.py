@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -13,32 +13,16 @@ Pooling = Literal["max", "mean", "max-mean", "attention", "concat"]
 
 
 class ViewPooling(nn.Module):
-    r"""One feature vector from those of ``v`` views, ``(b, v, f)``.
-
-    .. math::
-        z = \max_k h_k, \qquad z = \frac 1 v \sum_k h_k, \qquad
-        z = \Big(\max_k h_k, \frac 1 v \sum_k h_k\Big), \qquad
-        z = \sum_k a_k h_k, \qquad z = (h_1, \dots, h_v)
-
-    for ``"max"`` (element-wise; H. Su et al., MVCNN, ICCV 2015), ``"mean"``, ``"max-mean"``, ``"attention"`` (weights
-    of ``GatedAttention``) and ``"concat"`` (A. Goyal et al., SimpleView, ICML 2021). All but the last do not depend
-    on the order of the views and take any number of them, unless ``n_views`` is given. ``"concat"`` needs it: it is
-    for cameras that stand at the same places around every (aligned) shape, and alone knows which view is which.
-    """
+    """One feature vector from those of ``v`` views; only ``"concat"`` depends on their order."""
 
     def __init__(self, pooling: Pooling, in_features: int, n_views: int | None = None) -> None:
         super().__init__()
-        if pooling not in get_args(Pooling):
-            raise ValueError(f"pooling must be one of {', '.join(get_args(Pooling))}, got {pooling!r}")
-        if in_features < 1 or (n_views is not None and n_views < 1):
-            raise ValueError(f"in_features and n_views must be at least 1, got {in_features} and {n_views}")
         self.pooling = pooling
         self.in_features = in_features
         self.n_views = n_views
         self.out_features = in_features
         if pooling == "concat":
-            if n_views is None:
-                raise ValueError("pooling 'concat' needs n_views, the number of cameras")
+            assert n_views is not None
             self.out_features = n_views * in_features
         if pooling == "max-mean":
             self.out_features = 2 * in_features
@@ -74,8 +58,6 @@ class GatedAttention(nn.Module):
 
     def __init__(self, in_features: int, hidden: int = 128) -> None:
         super().__init__()
-        if min(in_features, hidden) < 1:
-            raise ValueError(f"in_features and hidden must be at least 1, got {in_features} and {hidden}")
         self.value = nn.Linear(in_features, hidden)
         self.gate = nn.Linear(in_features, hidden)
         self.score = nn.Linear(hidden, 1, bias=False)  # a bias would cancel in the softmax
@@ -89,12 +71,10 @@ class GatedAttention(nn.Module):
 
 
 class MVCNN(nn.Module):
-    r"""The same backbone for every view of a shape, then view pooling: :math:`f(x) = \mathrm{pool}_k\, g(x_k)`.
+    """The same backbone for every view of a shape, then view pooling (H. Su et al., ICCV 2015).
 
-    H. Su et al., ICCV 2015. With ``channels_apart`` each channel of a view is a picture of its own, which is what a
-    backbone that was trained on photos takes best. In eval mode ``views_at_once`` views (of all shapes together) go
-    through the backbone at a time, which bounds the memory; in training batch normalisation needs them all at once.
-    Views whose channels lie last in memory reach the backbone so, without a copy.
+    In eval mode ``views_at_once`` views go through the backbone at a time, which bounds the memory; in training batch
+    normalisation needs them all at once. With ``channels_apart`` each channel of a view is a picture of its own.
     """
 
     def __init__(
@@ -107,8 +87,6 @@ class MVCNN(nn.Module):
         views_at_once: int | None = None,
     ) -> None:
         super().__init__()
-        if views_at_once is not None and views_at_once < 1:
-            raise ValueError(f"views_at_once must be at least 1 or None, got {views_at_once}")
         self.backbone = backbone
         self.channels_apart = channels_apart
         self.pooling = ViewPooling(pooling, length_of_features(backbone), n_views)

@@ -14,7 +14,6 @@ _PAIRS_AT_ONCE = 2**24
 
 
 def check_clouds(x: Tensor, in_channels: int, at_least: int = 1) -> None:
-    """Refuse what is no batch of point clouds."""
     if x.ndim != 3 or x.shape[2] != in_channels or x.shape[0] < 1 or x.shape[1] < at_least:
         raise ValueError(
             f"expected point clouds of shape (b, p, {in_channels}) with b >= 1 and p >= {at_least}, "
@@ -25,9 +24,7 @@ def check_clouds(x: Tensor, in_channels: int, at_least: int = 1) -> None:
 @torch.no_grad()
 def nearest_neighbours(x: Tensor, k: int) -> Tensor:
     r"""The ``k`` points of the same cloud nearest to each point, itself among them."""
-    _, p, _ = x.shape
-    if not 1 <= k <= p:
-        raise ValueError(f"k must be between 1 and the number of points {p}, got {k}")
+    p = x.shape[1]
     # Half precision has 3 digits: too few for a difference of squares, which is also why the mean goes first.
     x = x.to(torch.promote_types(x.dtype, torch.float32))
     x = x - x.mean(1, keepdim=True)
@@ -63,69 +60,20 @@ class PointLayer(nn.Module):
 
 
 class PointNet(nn.Module):
-    r"""Layers shared by all points and the maximum over them, so that their order does not matter.
+    """Layers shared by all points and the maximum over them (C. Qi et al., CVPR 2017)."""
 
-    .. math:: f(x) = \max_i\, h(A_2\, g(A_1 x_i))
-
-    C. Qi et al., CVPR 2017. ``g`` has widths 64, 64 and ``h`` 64, 128, ``out_features``. :math:`A_1, A_2` are the
-    identity, or, with ``t_nets``, matrices that two small networks of the same kind find for each cloud.
-    """
-
-    def __init__(self, in_channels: int = 3, out_features: int = 1024, t_nets: bool = False) -> None:
+    def __init__(self, in_channels: int = 3, out_features: int = 1024) -> None:
         super().__init__()
-        if min(in_channels, out_features) < 1:
-            raise ValueError(
-                f"in_channels and out_features must be at least 1, got {in_channels} and {out_features}"
-            )
         self.in_channels = in_channels
         self.out_features = out_features
-        self.align_points = TNet(in_channels) if t_nets else None
         self.local = nn.Sequential(PointLayer(in_channels, 64), PointLayer(64, 64))
-        self.align_features = TNet(64) if t_nets else None
         self.wide = nn.Sequential(PointLayer(64, 64), PointLayer(64, 128), PointLayer(128, out_features))
 
     def forward(self, x: Tensor) -> Tensor:
         """Features ``(b, out_features)`` of clouds ``(b, p, in_channels)``."""
-        return self.features_and_transform(x)[0]
-
-    def features_and_transform(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
-        """As ``forward``, and :math:`A_2`, of which the original adds 0.001 ``orthogonality_penalty`` to its loss."""
         check_clouds(x, self.in_channels)
-        if self.align_points is not None:
-            x = x @ self.align_points(x)
-        x = self.local(x)
-        A = None
-        if self.align_features is not None:
-            A = self.align_features(x)
-            x = x @ A
-        return self.wide(x).max(1).values, A
-
-
-class TNet(nn.Module):
-    """A square matrix for each cloud, the identity at the start."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.channels = channels
-        self.points = nn.Sequential(PointLayer(channels, 64), PointLayer(64, 128), PointLayer(128, 1024))
-        self.cloud = nn.Sequential(PointLayer(1024, 512), PointLayer(512, 256))
-        self.matrix = nn.Linear(256, channels * channels)
-        nn.init.zeros_(self.matrix.weight)
-        nn.init.zeros_(self.matrix.bias)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Matrices ``(b, channels, channels)`` of clouds ``(b, p, channels)``."""
-        matrices = self.matrix(self.cloud(self.points(x).max(1).values))
-        identity = torch.eye(self.channels, dtype=matrices.dtype, device=matrices.device)
-        return matrices.unflatten(1, (self.channels, self.channels)) + identity
-
-
-def orthogonality_penalty(A: Tensor) -> Tensor:
-    r"""Mean of :math:`\| I - A A^\top \|_F^2` over matrices ``(b, c, c)`` (Qi et al., eq. 2)."""
-    if A.ndim != 3 or A.shape[1] != A.shape[2]:
-        raise ValueError(f"expected square matrices of shape (b, c, c), got {tuple(A.shape)}")
-    identity = torch.eye(A.shape[1], dtype=A.dtype, device=A.device)
-    return (identity - A @ A.transpose(1, 2)).square().sum(dim=(1, 2)).mean()
+        features: Tensor = self.wide(self.local(x)).max(1).values
+        return features
 
 
 class EdgeConv(nn.Module):
@@ -192,13 +140,7 @@ def _max_of_rows(x: Tensor, rows: Tensor) -> Tensor:
 
 
 class DGCNN(nn.Module):
-    r"""EdgeConv layers, their outputs side by side, one more layer, then maximum and mean over the points.
-
-    .. math:: f(x) = (\max_i h(y_i), \mathrm{mean}_i\, h(y_i)), \quad y = (x^{(1)}, \dots, x^{(L)}), \quad
-        x^{(l)} = \mathrm{EdgeConv}_l(x^{(l-1)})
-
-    Y. Wang et al., ACM Transactions on Graphics 2019. Of the ``k`` neighbours of a point it is one itself.
-    """
+    """EdgeConv layers side by side, one more layer, then maximum and mean over the points (Y. Wang et al., 2019)."""
 
     def __init__(
         self,
@@ -208,11 +150,6 @@ class DGCNN(nn.Module):
         features: int = 1024,
     ) -> None:
         super().__init__()
-        if not widths or min(in_channels, k, features, *widths) < 1:
-            raise ValueError(
-                "in_channels, k, features and at least one width must be 1 or more, "
-                f"got {in_channels}, {k}, {features} and {widths}"
-            )
         self.in_channels = in_channels
         self.k = k
         self.out_features = 2 * features

@@ -54,7 +54,6 @@ _Loaded = TypeVar("_Loaded")
 
 
 def load_settings(source: str, image_size: int) -> Any:
-    """The settings of a network."""
     transformers = require("transformers")
     if source in require("transformers.models.auto").CONFIG_MAPPING:
         settings = transformers.AutoConfig.for_model(source)

@@ -18,7 +18,7 @@ from batchot.reporting.measures import confusion_view, draw_precision_recall
 from batchot.reporting.neighbours import draw_found, nearest_of, one_of_each_class
 from batchot.reporting.plan import BatchPlan, draw_heat_map, draw_shares, solve_items
 from batchot.reporting.sections import map_view, mass_words, plan_cards, query_row, settings_words
-from batchot.reporting.style import Thumbnails, bar_cell, percent, table, themed_figure
+from batchot.reporting.style import Thumbnails, bar_cell, in_plots, percent, table, themed_figure
 
 _MEASURES = ("nn", "ft", "st", "e", "dcg", "map")
 _HEADER = ("NN", "FT", "ST", "E", "DCG", "mAP")
@@ -255,13 +255,14 @@ def plans_section(analysis: Analysis, queries: Thumbnails, gallery: Thumbnails) 
 
 
 def _plan(plan: BatchPlan, name: str, classes: tuple[str, ...], columns: str) -> str:
-    parts = (
-        ("misplacement", partial(draw_heat_map, plan, "M", classes, columns=columns)),
-        ("transport plan", partial(draw_heat_map, plan, "T", classes, columns=columns)),
-        ("shares of pairs and mass", partial(draw_shares, plan)),
+    figures = in_plots(
+        {
+            f"{name}: misplacement": partial(draw_heat_map, plan, "M", classes, columns=columns),
+            f"{name}: transport plan": partial(draw_heat_map, plan, "T", classes, columns=columns),
+            f"{name}: shares of pairs and mass": partial(draw_shares, plan),
+        }
     )
-    figures = "".join(themed_figure(draw, f"{name}: {what}") for what, draw in parts)
-    return f'<h3>{escape(name)}</h3>{mass_words(plan)}<div class="plots">{figures}</div>'
+    return f"<h3>{escape(name)}</h3>{mass_words(plan)}{figures}"
 
 
 def embedding_section(analysis: Analysis) -> str:

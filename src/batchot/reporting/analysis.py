@@ -44,7 +44,6 @@ class Analysis:
 
     @cached_property
     def labels(self) -> Tensor:
-        """The labels, (n,)."""
         return self.material.labels.cpu()
 
     @cached_property
@@ -54,7 +53,6 @@ class Analysis:
 
     @cached_property
     def gallery_labels(self) -> Tensor:
-        """Their labels, (m,)."""
         return self.material.sought.labels.cpu()
 
     @cached_property
@@ -118,7 +116,6 @@ class Analysis:
 
     @cached_property
     def classified(self) -> ClassificationScores | None:
-        """Accuracy and confusion of the predictions."""
         if self.predicted is None:
             return None
         return classification_scores(self.predicted.classes, self.labels, len(self.material.classes))

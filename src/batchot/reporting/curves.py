@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from batchot.reporting.style import LIGHT, Theme, new_figure, style_axes, themed_figure
+from batchot.reporting.style import LIGHT, Theme, in_plots, new_figure, style_axes
 from batchot.training.losses import PARTS, histogram_of
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ def draw_curves(rows: Sequence[Row], title: str, theme: Theme = LIGHT) -> Figure
 
 
 def draw_panel(panel: Panel, theme: Theme = LIGHT) -> Figure:
-    """Draw one of the `curve_panels` as a figure of its own."""
     figure = new_figure(4.4, 3.1, theme)
     panel(figure.subplots(), theme)
     return figure
@@ -96,15 +95,15 @@ def plan_history_section(rows: Sequence[PlanRow]) -> str:
     """Figures of plan.csv with what they mean; nothing for a run without a plan."""
     if not rows:
         return ""
-    drawn: tuple[tuple[str, Callable[[Theme], Figure]], ...] = (
-        ("pairs and mass by ground distance", partial(draw_histograms, rows)),
-        ("shares of the mass", partial(draw_mass_shares, rows)),
-        ("effective pairs", partial(draw_effective_pairs, rows)),
-        ("gradient of a pair", partial(draw_gradients, rows)),
-    )
-    figures = "".join(themed_figure(draw, name) for name, draw in drawn)
+    drawn = {
+        "pairs and mass by ground distance": draw_histograms,
+        "shares of the mass": draw_mass_shares,
+        "effective pairs": draw_effective_pairs,
+        "gradient of a pair": draw_gradients,
+    }
+    figures = in_plots({name: partial(draw, rows) for name, draw in drawn.items()})
     return (
-        f'<div class="plots">{figures}</div><p class="muted">Single batches at the steps 1, 2, 5, 10, 20, ... and at '
+        f'{figures}<p class="muted">Single batches at the steps 1, 2, 5, 10, 20, ... and at '
         "each epoch's end, of training samples as they are augmented. D = exp(-gamma M) is 1 for a pair that is "
         "placed well and close to 0 for a hard one; where the mass lies lower than the pairs, the plan "
         "seeks the hard ones. Without a plan the shares of mass would equal those of the pairs.</p>"

@@ -32,7 +32,6 @@ class PlaneMap:
 
 
 def embed_in_plane(embeddings: Tensor, labels: Tensor, *, limit: int = 1500, seed: int = 0) -> PlaneMap:
-    """Lay embeddings out in the plane by t-SNE."""
     from sklearn.manifold import TSNE
 
     chosen = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))[:limit]
@@ -62,7 +61,6 @@ def class_mark(label: int, theme: Theme) -> tuple[str, str]:
 def draw_plane_map(
     plane: PlaneMap, classes: Sequence[str], *, title: str = "", named: bool = False, theme: Theme = LIGHT
 ) -> Figure:
-    """Draw points of the plane, coloured by class."""
     figure = new_figure(7.6, 6, theme)
     axes = figure.subplots()
     size = 9 if len(plane.points) > 400 else 20
@@ -83,22 +81,6 @@ def draw_plane_map(
     style_axes(axes, theme, grid=False)
     axes.spines[:].set_visible(False)
     return figure
-
-
-def draw_embedding(
-    embeddings: Tensor,
-    labels: Tensor,
-    classes: Sequence[str],
-    *,
-    title: str,
-    limit: int = 1500,
-    seed: int = 0,
-) -> Figure:
-    """Draw embeddings as points in the plane by t-SNE, coloured by class."""
-    plane = embed_in_plane(embeddings, labels, limit=limit, seed=seed)
-    return draw_plane_map(
-        plane, classes, title=f"{title}\n{plane.how} of {len(plane.points):,} of the test set"
-    )
 
 
 @dataclass(frozen=True, eq=False)

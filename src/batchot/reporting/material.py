@@ -93,7 +93,6 @@ class ReportMaterial:
 
     @cached_property
     def query(self) -> Items:
-        """What is looked for."""
         return Items(self.embeddings, self.labels, self.thumbnails, self.names)
 
     @property
@@ -103,22 +102,18 @@ class ReportMaterial:
 
     @property
     def queries(self) -> str:
-        """What several queries are called."""
         return plural(self.query_name)
 
     @property
     def targets(self) -> str:
-        """What several items of the gallery are called."""
         return plural(self.gallery_name)
 
     @property
     def distractors(self) -> tuple[str, ...]:
-        """Classes of the gallery that no query has."""
         return self._only(self.sought, self.query)
 
     @property
     def absent(self) -> tuple[str, ...]:
-        """Classes of queries that the gallery lacks."""
         return self._only(self.query, self.sought)
 
     def _only(self, items: Items, others: Items) -> tuple[str, ...]:
@@ -127,7 +122,6 @@ class ReportMaterial:
 
 
 def plural(noun: str) -> str:
-    """Give the plural of an English noun."""
     if noun.endswith(("s", "x", "z", "ch", "sh")):
         return noun + "es"
     return noun[:-1] + "ies" if noun.endswith("y") and noun[-2:-1] not in "aeiou" else noun + "s"
@@ -139,7 +133,6 @@ def check_items(
     thumbnails: Tensor,
     others: Mapping[str, Tensor | tuple[str, ...] | None],
 ) -> None:
-    """Check items as they come into a report."""
     n = len(labels)
     if n == 0:
         raise ValueError("a report needs test items; there is none")

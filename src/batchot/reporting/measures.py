@@ -91,7 +91,6 @@ class Confusion:
 
 
 def most_confused(confusion: Tensor, k: int) -> list[Confusion]:
-    """Give the errors that are made most often."""
     sums = confusion.sum(1)
     wrong = confusion.clone().fill_diagonal_(0)
     found = [

@@ -68,26 +68,22 @@ class Query:
 
 def nearest(embeddings: Tensor, queries: Tensor, k: int) -> Tensor:
     """Give the indices of the k nearest items to each query, itself left out."""
-    x = embeddings.double()
+    return nearest_of(embeddings[queries], embeddings, k, queries)
+
+
+def nearest_of(queries: Tensor, gallery: Tensor, k: int, own: Tensor | None = None) -> Tensor:
+    """Give the indices of the k items of a gallery nearest to each query, of which some are their own."""
+    y, size = gallery.double(), max(1, _PAIRS_AT_ONCE // len(gallery))
     found = []
-    for part in queries.split(max(1, _PAIRS_AT_ONCE // len(x))):
-        distances = torch.cdist(x[part], x)  # (q, n)
-        distances[torch.arange(len(part)), part] = torch.inf
+    for start in range(0, len(queries), size):
+        distances = torch.cdist(queries[start : start + size].double(), y)  # (q, n)
+        if own is not None:
+            distances.scatter_(1, own[start : start + size, None], torch.inf)
         if k == 1:
             found.append(distances.argmin(dim=1, keepdim=True))
         else:
             found.append(distances.argsort(dim=1, stable=True)[:, :k])
-    return torch.cat(found) if found else queries.new_zeros(0, k)
-
-
-def nearest_of(queries: Tensor, gallery: Tensor, k: int) -> Tensor:
-    """Give the indices of the k items of a gallery nearest to each query of another modality."""
-    y = gallery.double()
-    found = [
-        torch.cdist(part, y).argsort(dim=1, stable=True)[:, :k]
-        for part in queries.double().split(max(1, _PAIRS_AT_ONCE // len(y)))
-    ]
-    return torch.cat(found)
+    return torch.cat(found) if found else torch.zeros(0, k, dtype=torch.int64)
 
 
 def choose_queries(

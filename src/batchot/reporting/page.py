@@ -7,19 +7,10 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from batchot.files import page_style
-from batchot.reporting import across
+from batchot.reporting import across, sections
 from batchot.reporting.analysis import Analysis
 from batchot.reporting.curves import plan_history_section
 from batchot.reporting.material import ReportMaterial
-from batchot.reporting.sections import (
-    confusion_section,
-    curves_section,
-    embedding_section,
-    neighbours_section,
-    pairs_section,
-    plan_section,
-    retrieval_section,
-)
 from batchot.reporting.style import Thumbnails
 
 if TYPE_CHECKING:
@@ -29,11 +20,10 @@ _MANY = 40  # classes from which the pictures are smaller, so that the page stay
 
 
 def make_page(material: ReportMaterial, analysis: Analysis | None = None) -> str:
-    """Make an HTML page about a run that needs no other file."""
     analysis = analysis or Analysis(material)
-    sections = _among_themselves(analysis) if material.gallery is None else _in_gallery(analysis)
+    parts = _among_themselves(analysis) if material.gallery is None else _in_gallery(analysis)
     headline = _headline(analysis) if material.gallery is None else _headline_across(analysis)
-    return assemble_page(material.title, material.about, headline, sections, material.config)
+    return assemble_page(material.title, material.about, headline, parts, material.config)
 
 
 def _among_themselves(analysis: Analysis) -> list[tuple[str, str, str]]:
@@ -41,14 +31,14 @@ def _among_themselves(analysis: Analysis) -> list[tuple[str, str, str]]:
     trained = plan_history_section(material.plans)
     over_training = (("plan-history", "Plan over the training", trained),) if trained else ()
     return [
-        ("curves", "Curves", curves_section(material.rows)),
-        ("confusion", "Confusion matrix", confusion_section(analysis)),
-        ("retrieval", "Retrieval", retrieval_section(analysis)),
-        ("neighbours", "Nearest neighbours", neighbours_section(analysis, thumbnails)),
-        ("pairs", "Hardest pairs", pairs_section(analysis, thumbnails)),
-        ("plan", "Transport plan", plan_section(analysis, thumbnails)),
+        ("curves", "Curves", sections.curves_section(material.rows)),
+        ("confusion", "Confusion matrix", sections.confusion_section(analysis)),
+        ("retrieval", "Retrieval", sections.retrieval_section(analysis)),
+        ("neighbours", "Nearest neighbours", sections.neighbours_section(analysis, thumbnails)),
+        ("pairs", "Hardest pairs", sections.pairs_section(analysis, thumbnails)),
+        ("plan", "Transport plan", sections.plan_section(analysis, thumbnails)),
         *over_training,
-        ("embedding", "Embedding", embedding_section(analysis)),
+        ("embedding", "Embedding", sections.embedding_section(analysis)),
     ]
 
 
@@ -58,8 +48,8 @@ def _in_gallery(analysis: Analysis) -> list[tuple[str, str, str]]:
     queries = Thumbnails(material.query, material.classes, side=side)
     gallery = Thumbnails(material.sought, material.classes, side=side)
     found = f"{material.queries} and what they find"
-    sections = [
-        ("curves", "Curves", curves_section(material.rows)),
+    found_sections = [
+        ("curves", "Curves", sections.curves_section(material.rows)),
         ("measures", "Measures", across.measures_section(analysis)),
         (
             "retrieved",
@@ -70,13 +60,12 @@ def _in_gallery(analysis: Analysis) -> list[tuple[str, str, str]]:
         ("embedding", "Shared embedding", across.embedding_section(analysis)),
         ("plans", "Transport plans", across.plans_section(analysis, queries, gallery)),
     ]
-    return [section for section in sections if section[2]]
+    return [section for section in found_sections if section[2]]
 
 
 def assemble_page(
     title: str, about: str, headline: str, sections: Sequence[tuple[str, str, str]], config: str
 ) -> str:
-    """Put a page together."""
     links = "".join(f'<a href="#{key}">{heading}</a>' for key, heading, _ in sections)
     body = "".join(
         f'<section id="{key}">\n<h2>{heading}</h2>\n{content}\n</section>\n'

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import typing
 from collections.abc import Mapping
@@ -11,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from batchot.errors import RunError
-from batchot.files import RunFolder, write_bytes, write_text
+from batchot.files import RunFolder, read_csv, write_bytes, write_text
 from batchot.losses import BatchOTSettings
 from batchot.reporting.across import draw_retrieved
 from batchot.reporting.analysis import Analysis
@@ -31,7 +29,6 @@ if TYPE_CHECKING:
 
 
 def write_report(run: TrainedRun) -> None:
-    """Write figures/*.png, report.html and the test items of a run."""
     material = material_of_run(run)
     save_material(run.folder.root, material)
     write_pages(run.folder, material)
@@ -45,7 +42,6 @@ def rebuild_report(root: Path) -> RunFolder:
 
 
 def write_pages(folder: RunFolder, material: ReportMaterial) -> None:
-    """Write figures/*.png and report.html."""
     title, classes, analysis = material.title, material.classes, Analysis(material)
     if material.rows:
         write_bytes(folder.figures / "curves.png", figure_png(draw_curves(material.rows, title)))
@@ -65,7 +61,6 @@ def write_pages(folder: RunFolder, material: ReportMaterial) -> None:
 
 
 def material_of_run(run: TrainedRun) -> ReportMaterial:
-    """Give what a report is made from."""
     recipe, samples, sought = run.recipe, run.data.queries, run.data.gallery
     gallery = None
     if run.gallery is not None and sought is not None:
@@ -122,7 +117,6 @@ def save_material(root: Path, material: ReportMaterial) -> Path:
 
 
 def load_material(root: Path) -> ReportMaterial:
-    """Read the material of a report from a run folder."""
     across = cross_material_file(root).is_file()
     path = cross_material_file(root) if across else material_file(root)
     with read_archive(path) as (about, arrays):
@@ -153,33 +147,22 @@ def _names(about: Mapping[str, Any], side: str) -> tuple[str, ...] | None:
 
 
 def read_history(path: Path) -> tuple[Row, ...]:
-    """Read the rows of a history.csv."""
     from batchot.training.callbacks import Row
 
-    if not path.is_file():
-        return ()
     types = typing.get_type_hints(Row)
-    rows = []
-    with path.open(newline="", encoding="utf-8") as file:
-        for number, cells in enumerate(csv.DictReader(file), start=2):
-            values: dict[str, int | float | str | None] = {}
-            for field in dataclasses.fields(Row):
-                text = cells.get(field.name)
-                try:
-                    values[field.name] = _value(text, types[field.name])
-                except ValueError as error:
-                    raise RunError(
-                        f"{path}, line {number}: {field.name} is {text!r}, which is no number; "
-                        "the file was changed or damaged"
-                    ) from error
-            rows.append(Row(**values))  # type: ignore[arg-type]
-    return tuple(rows)
+
+    def read(cells: Mapping[str, str]) -> Row:
+        values: dict[str, Any] = {name: _value(name, cells.get(name), kind) for name, kind in types.items()}
+        return Row(**values)
+
+    return read_csv(path, read)
 
 
-def _value(text: str | None, kind: object) -> int | float | str | None:
+def _value(name: str, text: str | None, kind: object) -> int | float | str | None:
     kinds = typing.get_args(kind) or (kind,)
     if text is None or text == "":
         return None
-    if int in kinds:
-        return int(text)
-    return float(text) if float in kinds else text
+    try:
+        return int(text) if int in kinds else float(text) if float in kinds else text
+    except ValueError as error:
+        raise ValueError(f"{name} is {text!r}, which is no number") from error

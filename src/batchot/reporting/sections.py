@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from html import escape
 from typing import TYPE_CHECKING
 
 import torch
-from matplotlib.figure import Figure
 
 from batchot.losses import BatchOTSettings
 from batchot.reporting.analysis import Analysis
@@ -25,7 +24,7 @@ from batchot.reporting.plan import (
     mass_shares,
     solve_batch,
 )
-from batchot.reporting.style import DARK, LIGHT, Theme, Thumbnails, bar_cell, percent, table, themed_figure
+from batchot.reporting.style import DARK, LIGHT, Thumbnails, bar_cell, in_plots, percent, table, themed_figure
 
 if TYPE_CHECKING:
     from batchot.training.callbacks import Row
@@ -40,16 +39,17 @@ def plan_section(analysis: Analysis, thumbnails: Thumbnails) -> str:
     plan = solve_batch(material.embeddings, analysis.labels, settings)
     if plan is None:
         return "<p>A batch of one item has no pairs.</p>"
-    parts: tuple[tuple[str, Callable[[Theme], Figure]], ...] = (
-        ("misplacement", partial(draw_heat_map, plan, "M", material.classes)),
-        ("ground distance", partial(draw_heat_map, plan, "D", material.classes)),
-        ("transport plan", partial(draw_heat_map, plan, "T", material.classes)),
-        ("shares of pairs and mass", partial(draw_shares, plan)),
-        ("mass of pairs", partial(draw_mass_histogram, plan)),
+    figures = in_plots(
+        {
+            "misplacement": partial(draw_heat_map, plan, "M", material.classes),
+            "ground distance": partial(draw_heat_map, plan, "D", material.classes),
+            "transport plan": partial(draw_heat_map, plan, "T", material.classes),
+            "shares of pairs and mass": partial(draw_shares, plan),
+            "mass of pairs": partial(draw_mass_histogram, plan),
+        }
     )
-    figures = "".join(themed_figure(draw, name) for name, draw in parts)
     cards = plan_cards(analysis, plan, thumbnails, thumbnails, _PAIRS_SHOWN)
-    return f'{_words(analysis, plan)}<div class="plots">{figures}</div><h3>Pairs of most mass</h3>{cards}'
+    return f"{_words(analysis, plan)}{figures}<h3>Pairs of most mass</h3>{cards}"
 
 
 def _words(analysis: Analysis, plan: BatchPlan) -> str:
@@ -89,7 +89,6 @@ def mass_words(plan: BatchPlan) -> str:
 
 
 def plan_cards(analysis: Analysis, plan: BatchPlan, rows: Thumbnails, columns: Thumbnails, k: int) -> str:
-    """Make cards of the pairs of most mass."""
     itself = plan.column_items is None
     items = plan.items if plan.column_items is None else plan.column_items
     labels = plan.labels if plan.column_labels is None else plan.column_labels
@@ -112,30 +111,22 @@ def curves_section(rows: Sequence[Row]) -> str:
     """Curves by epoch, and the same as a table, without the columns that are empty."""
     if not rows:
         return "<p>There is no history of this run.</p>"
-    plots = "".join(
-        themed_figure(partial(draw_panel, panel), name) for name, panel in curve_panels(rows).items()
-    )
+    plots = in_plots({name: partial(draw_panel, panel) for name, panel in curve_panels(rows).items()})
+    measures = {name: name.lower() for name in ("mAP", "NN", "FT", "ST", "E", "DCG", "accuracy")}
     columns = {
         "epoch": [str(row.epoch) for row in rows],
         "loss": [f"{row.loss:.4f}" for row in rows],
-        "mAP": [percent(row.map) for row in rows],
-        "NN": [percent(row.nn) for row in rows],
-        "FT": [percent(row.ft) for row in rows],
-        "ST": [percent(row.st) for row in rows],
-        "E": [percent(row.e) for row in rows],
-        "DCG": [percent(row.dcg) for row in rows],
-        "accuracy": [percent(row.accuracy) for row in rows],
+        **{name: [percent(getattr(row, field)) for row in rows] for name, field in measures.items()},
         "by": [escape(row.accuracy_by or "") for row in rows],
         "seconds": [f"{row.seconds:.0f}" for row in rows],
     }
     shown = {name: cells for name, cells in columns.items() if any(cells)}
     by_epoch = table(list(shown), list(zip(*shown.values(), strict=True)))
     note = '<p class="muted">Measures in %; seconds of training so far, evaluation not counted.</p>'
-    return f'<div class="plots">{plots}</div>\n<h3>By epoch</h3>{by_epoch}{note}'
+    return f"{plots}\n<h3>By epoch</h3>{by_epoch}{note}"
 
 
 def confusion_section(analysis: Analysis) -> str:
-    """The confusion matrix, and its largest errors in words."""
     found, predicted = analysis.classified, analysis.predicted
     if found is None or predicted is None:
         return "<p>There are too few items to tell classes apart.</p>"
@@ -190,7 +181,6 @@ def retrieval_section(analysis: Analysis) -> str:
 
 
 def neighbours_section(analysis: Analysis, thumbnails: Thumbnails) -> str:
-    """Queries and their nearest neighbours."""
     queries = choose_queries(analysis.average_precision, analysis.labels)
     if not queries:
         return "<p>No item has another of its class to be found.</p>"
@@ -262,7 +252,6 @@ def embedding_section(analysis: Analysis) -> str:
 
 
 def map_view(text: str, plot: str, labels: Sequence[int], classes: Sequence[str]) -> str:
-    """Show a map of items with a legend."""
     legend = "".join(
         f'<span><i style="--light:{class_symbol(c, LIGHT)[1]};--dark:{class_symbol(c, DARK)[1]}">'
         f"{class_symbol(c, LIGHT)[0]}</i>{escape(classes[c])}</span>"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from html import escape
@@ -88,7 +88,6 @@ def figure_text(name: str, instead: str, longest: int = 18) -> str:
 
 
 def figure_png(figure: Figure, *, dpi: float = 130, colours: int | None = 128) -> bytes:
-    """Draw a figure as a PNG file."""
     canvas = FigureCanvasAgg(figure)
     figure.set_dpi(dpi)
     canvas.draw()
@@ -117,9 +116,12 @@ def themed_figure(draw: Callable[[Theme], Figure], alt: str) -> str:
     )
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, names: int = 0) -> str:
-    """Make a table that scrolls within the page."""
+def in_plots(parts: Mapping[str, Callable[[Theme], Figure]]) -> str:
+    """Draw figures, each with its name, side by side."""
+    return f'<div class="plots">{"".join(themed_figure(draw, name) for name, draw in parts.items())}</div>'
 
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, names: int = 0) -> str:
     def line(cells: Sequence[str], tag: str) -> str:
         kinds = [' class="name"'] * names + [""] * len(cells)
         return "".join(
@@ -183,7 +185,6 @@ def _last_part(name: str, of_class: str) -> str:
 
 
 def thumbnail_png(pixels: np.ndarray) -> bytes:
-    """Encode a thumbnail as a small PNG file with a palette."""
     image = picture(pixels)
     if image.mode == "L":
         # 32 greys are enough to see a shape by; the file is half as large

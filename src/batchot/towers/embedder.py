@@ -66,12 +66,10 @@ class Embedder(nn.Module):
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Names of the classes."""
         return self.spec.classes
 
     @property
     def normalized(self) -> bool:
-        """The embeddings are unit vectors."""
         return self.spec.normalized
 
     def tower(self, name: str | None = None) -> Tower:

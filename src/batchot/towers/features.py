@@ -6,8 +6,9 @@ import hashlib
 import json
 import time
 import zipfile
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from tqdm import tqdm
 from batchot.data.augment.strokes import fresh_batch
 from batchot.data.batches.loader import Preparation
 from batchot.data.batches.samplers import generator_for
-from batchot.data.samples import Samples
+from batchot.data.samples import InMemory, Samples
 from batchot.data.sets.places import cache_folder
 from batchot.device import reuse_large_blocks
 from batchot.errors import DataError, RunError
@@ -34,30 +35,13 @@ _PACK_SECONDS = 10.0  # as much work as an interruption may lose
 
 
 @dataclass(frozen=True, eq=False)
-class Features:
+class Features(InMemory):
     """Labelled features of samples, in all the forms that were kept."""
 
     values: Tensor  # (n, k, v, f) float16
     labels: Tensor  # (n,) int64
     classes: tuple[str, ...]  # name of each class
     names: tuple[str, ...]  # of each sample, empty where they have none
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    @property
-    def sample_shape(self) -> tuple[int, ...]:
-        """Forms, pictures and features of each sample."""
-        return tuple(self.values.shape[1:])
-
-    def batch(self, indices: Tensor) -> Tensor:
-        """The features at ``indices`` (int64, shape ``(b,)``), float16, shape ``(b, k, v, f)``."""
-        return self.values.index_select(0, indices)
-
-    def subset(self, indices: Tensor) -> Features:
-        """The samples at ``indices`` (int64, shape ``(k,)``), in that order, with the same classes."""
-        names = tuple(self.names[k] for k in indices.tolist()) if self.names else ()
-        return Features(self.values[indices], self.labels[indices], self.classes, names)
 
 
 @dataclass(frozen=True)
@@ -208,12 +192,8 @@ def _make(
         for part in torch.tensor(missing).split(size * (8 if alone else 1))
     )
 
-    def job(form: str, part: list[int]) -> tuple[str, list[int], NDArray[np.float16]]:
-        return form, part, extractor(samples, part, [keys[k] for k in part], form)
-
-    def keep(future: Future[tuple[str, list[int], NDArray[np.float16]]]) -> None:
-        form, part, made = future.result()
-        stores[form].add([keys[k] for k in part], made)
+    def keep(form: str, part: list[int], made: Future[NDArray[np.float16]]) -> None:
+        stores[form].add([keys[k] for k in part], made.result())
         bar.update(len(part))
 
     total = sum(len(missing) for _, missing in work)
@@ -223,26 +203,24 @@ def _make(
         ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool,
         tqdm(total=total, desc="features", unit="sample", disable=not progress) as bar,
     ):
-        running: set[Future[tuple[str, list[int], NDArray[np.float16]]]] = set()
+        running: deque[tuple[str, list[int], Future[NDArray[np.float16]]]] = deque()
         try:
-            exhausted = False
-            while running or not exhausted:
-                while not exhausted and len(running) < 2 * workers:
-                    following = next(jobs, None)
-                    if following is None:
-                        exhausted = True
-                    else:
-                        running.add(pool.submit(job, *following))
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    keep(future)
-                    running.remove(future)
+            for form, part in jobs:
+                made = pool.submit(extractor, samples, part, [keys[k] for k in part], form)
+                running.append((form, part, made))
+                if len(running) == 2 * workers:
+                    keep(*running[0])
+                    running.popleft()
                 if time.monotonic() - written > _PACK_SECONDS:
                     _flush(stores)
                     written = time.monotonic()
+            while running:
+                keep(*running[0])
+                running.popleft()
         finally:
-            for future in [each for each in running if not each.cancel()]:  # what is being made is kept too
-                if future.exception() is None:
-                    keep(future)
+            for form, part, made in running:  # what is being made is kept too
+                if not made.cancel() and made.exception() is None:
+                    keep(form, part, made)
             torch.set_num_threads(threads)
             _flush(stores)
 
@@ -268,11 +246,9 @@ class _Store:
                 pack.unlink(missing_ok=True)  # what was in it is made again
 
     def add(self, keys: list[str], features: NDArray[np.float16]) -> None:
-        """Take features, to be written with the next pack."""
         self._pending.append((keys, features))
 
     def flush(self) -> None:
-        """Write what was taken."""
         if not self._pending:
             return
         keys = [key for part, _ in self._pending for key in part]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from batchot.files import RunFolder
+from batchot.files import RunFolder, read_csv
 from batchot.towers.embedder import Embedder
 from batchot.towers.spec import CloudInput, EmbedderSpec, Inputs, ViewsInput
 
@@ -30,7 +29,6 @@ class Described:
 
 
 def described(embedder: Embedder) -> Described:
-    """Say what a network is built of."""
     towers = {name: replace(tower, channels_last=False) for name, tower in embedder.spec.towers.items()}
     spec = replace(embedder.spec, towers=towers)
     # Towers that share weights hold the same memory, which safetensors refuses to write twice.
@@ -62,7 +60,6 @@ def model_card(
     about: Mapping[str, Any],
     checkpoint: Literal["last", "best"],
 ) -> str:
-    """Write the model card of an export."""
     recipe, spec = embedder.recipe, described.spec
     parts = [
         "---\nlibrary_name: batchot\ntags: [metric-learning, 3d-shapes, retrieval, onnx]\n---",
@@ -194,10 +191,7 @@ def _measures(run: Path, checkpoint: Literal["last", "best"]) -> str:
 
 def _row(folder: RunFolder, checkpoint: Literal["last", "best"]) -> dict[str, float]:
     """Measures of the epoch that was exported, numbers only."""
-    if not folder.history.is_file():
-        return {}
-    with folder.history.open(newline="", encoding="utf-8") as file:
-        rows = [row for row in csv.DictReader(file) if row.get("map")]
+    rows = [row for row in read_csv(folder.history, lambda row: row) if row.get("map")]
     if not rows:
         return {}
     row = rows[-1] if checkpoint == "last" else max(rows, key=lambda row: float(row["map"]))

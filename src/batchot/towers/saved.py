@@ -160,7 +160,6 @@ class SavedRun:
             raise RunError(f"{self.file} is not a checkpoint of batchot: it has no {error}") from error
 
     def settings(self) -> dict[str, Any]:
-        """Give the content of config.yaml."""
         return settings_of(self.folder.root)
 
     def metrics(self) -> dict[str, Any]:
@@ -179,16 +178,14 @@ def _old_spec(settings: Mapping[str, Any], content: Mapping[str, Any]) -> Embedd
 
 
 def settings_of(run: Path) -> dict[str, Any]:
-    """Give the content of config.yaml of a run folder."""
     with extras_named():
         import yaml
-    config = RunFolder(run).config
-    if not config.is_file():
-        raise RunError(f"{run} is no run folder: it has no config.yaml")
+    folder = RunFolder(run)
+    folder.check()
     try:
-        return dict(yaml.safe_load(config.read_text(encoding="utf-8")))
+        return dict(yaml.safe_load(folder.config.read_text(encoding="utf-8")))
     except (OSError, ValueError, yaml.YAMLError) as error:
-        raise RunError(f"{config} cannot be read: {error}") from error
+        raise RunError(f"{folder.config} cannot be read: {error}") from error
 
 
 def trained_run(pretrained: str) -> Path | None:
@@ -198,10 +195,8 @@ def trained_run(pretrained: str) -> Path | None:
 
 
 def read_saved(path: str | Path, checkpoint: Literal["last", "best"]) -> SavedRun:
-    """Read a checkpoint of a run folder."""
     folder = RunFolder(Path(path))
-    if not folder.config.is_file():
-        raise RunError(f"{folder.root} is no run folder: it has no config.yaml")
+    folder.check()
     file = folder.last if checkpoint == "last" else folder.best
     return SavedRun(folder, file, read_checkpoint(file))
 
@@ -273,12 +268,10 @@ _FORMAT = 1
 
 
 def material_file(root: Path) -> Path:
-    """Give where the test items of a run with one tower lie."""
     return root / "test_items.npz"
 
 
 def cross_material_file(root: Path) -> Path:
-    """Give where the queries and the gallery of a run with several towers lie."""
     return root / "cross_items.npz"
 
 

@@ -71,7 +71,6 @@ class TowerSpec:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
-        """Read what `EmbedderSpec.to_json` gave of a tower."""
         known = {field.name for field in fields(cls)}
         read: dict[str, Any] = {
             k: tuple(v) if isinstance(v, list) else v for k, v in values.items() if k in known
@@ -115,7 +114,6 @@ class EmbedderSpec:
         return {"shape": self.towers[self.gallery].seen, "drawing": drawing}
 
     def to_json(self) -> dict[str, Any]:
-        """Give what JSON can hold."""
         return {"format": FORMAT, **asdict(self)}
 
     @classmethod
@@ -253,7 +251,6 @@ class ViewsInput:
 
     @property
     def sample_shape(self) -> tuple[int, ...]:
-        """Views, channels, height and width."""
         return self.settings.view_shape
 
 
@@ -265,7 +262,6 @@ class CloudInput:
 
     @property
     def sample_shape(self) -> tuple[int, ...]:
-        """Points, and 3."""
         return (self.settings.points, 3)
 
 
@@ -277,7 +273,6 @@ class DrawingInput:
 
     @property
     def sample_shape(self) -> tuple[int, ...]:
-        """Channels, height and width."""
         return (1, self.size, self.size)
 
 
@@ -289,7 +284,6 @@ class PhotoInput:
 
     @property
     def sample_shape(self) -> tuple[int, ...]:
-        """Channels, height and width."""
         return (3, self.size, self.size)
 
 
@@ -302,7 +296,6 @@ class Inputs:
     photo: PhotoInput | None = None  # as what a photo is compared with the views; None: it is not
 
     def to_json(self) -> dict[str, Any]:
-        """Give what JSON can hold."""
         if isinstance(self.shape, ViewsInput) and not isinstance(self.shape.settings.cameras, str):
             raise SearchError("cameras without a name cannot be stored; train with a set that has one")
         settings = asdict(self.shape.settings)
@@ -316,7 +309,6 @@ class Inputs:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Inputs:
-        """Read what `to_json` gave."""
         from batchot.data.cloud_reading import CloudSettings
         from batchot.shapes.views.settings import ViewSettings
 

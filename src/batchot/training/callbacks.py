@@ -91,27 +91,22 @@ class History(Callback):
         self._go()
         _evaluate_when_due(trainer, pl_module)
 
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start the clock."""
-        self._go()
-        _evaluate_when_due(trainer, pl_module)
+    on_train_epoch_start = on_train_start
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Add up the losses of the epoch."""
-        self.loss_sum += _loss(outputs).double().cpu()
+        loss: Tensor = outputs["loss"] if isinstance(outputs, dict) else outputs
+        self.loss_sum += loss.detach().double().cpu()
         self.batches += 1
         assert isinstance(pl_module, Learner)
         self.plans += [plan_row(step, pl_module.steps_per_epoch, plan) for step, plan in pl_module.plans]
         pl_module.plans = []
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Stop the clock."""
         self._pause()
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Add the row of the epoch, and write."""
         self._pause()
         assert isinstance(pl_module, Learner)
         epoch = trainer.current_epoch + 1
@@ -150,7 +145,6 @@ class History(Callback):
             write_json(self.folder.metrics, {k: v for k, v in values.items() if v is not None})
 
     def state_dict(self) -> dict[str, Any]:
-        """Give what goes into a checkpoint."""
         return {
             "rows": [dataclasses.asdict(row) for row in self.rows],
             "loss_sum": float(self.loss_sum),
@@ -160,18 +154,11 @@ class History(Callback):
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from a checkpoint."""
         self.rows = [Row(**row) for row in state_dict["rows"]]
         self.loss_sum = torch.tensor(state_dict["loss_sum"], dtype=torch.float64)
         self.batches = state_dict["batches"]
         self.plans = state_dict.get("plans", [])  # an older checkpoint has none
         self._seconds = self._before = state_dict["seconds"]
-
-
-def _loss(outputs: Any) -> Tensor:
-    loss = outputs["loss"] if isinstance(outputs, dict) else outputs
-    assert isinstance(loss, Tensor)
-    return loss.detach()
 
 
 def _evaluate_when_due(trainer: Trainer, learner: LightningModule) -> None:
@@ -231,7 +218,6 @@ class Checkpoints(Checkpoint):
         self._saved_at = time.monotonic()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Count the minutes from here."""
         if self.stop.handler is not None:
             # Lightning's own would wait for a broadcast that no other rank makes
             signal.signal(signal.SIGTERM, self.stop.handler)
@@ -283,7 +269,6 @@ class Progress(TQDMProgressBar):
         self._start = (0.0, 0)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start the estimate."""
         super().on_train_start(trainer, pl_module)
         self._start = (time.monotonic(), trainer.global_step)
 
@@ -294,13 +279,11 @@ class Progress(TQDMProgressBar):
 
     @property
     def validation_description(self) -> str:
-        """What the evaluation is called."""
         return "evaluation"
 
     def get_metrics(
         self, trainer: Trainer, pl_module: LightningModule
     ) -> dict[str, int | str | float | dict[str, float]]:
-        """Give what stands behind the bar."""
         shown: dict[str, int | str | float | dict[str, float]] = {}
         if self.history.batches:
             shown["loss"] = f"{float(self.history.loss_sum) / self.history.batches:.4f}"
@@ -325,5 +308,4 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         write_atomically(Path(path), lambda file: torch.save(checkpoint, file))
 
     def load_checkpoint(self, *where: Any, **how: Any) -> dict[str, Any]:
-        """Read a checkpoint of this version or of an older one."""
         return with_present_names(super().load_checkpoint(*where, **how))

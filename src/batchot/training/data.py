@@ -37,7 +37,6 @@ from batchot.training.inputs import (
     all_of,
     collection_of,
     load_own,
-    load_splits,
     mix_sources,
     other_sources,
     prepare,
@@ -77,13 +76,13 @@ def load_data(
 def _load_several(
     recipe: Recipe, data_root: Path | None, tell: Callable[[str], None], progress: bool
 ) -> RunData:
-    target = load_tower(recipe, recipe.target, data_root, tell=tell, progress=progress)
+    target = load_splits(recipe, data_root, recipe.target, tell=tell, progress=progress)
     renamed = recipe.together.rename.get(recipe.target, {})
     asked = tuple(renamed.get(name, name) for name in target.train.classes)
     parts = {
         name: target
         if name == recipe.target
-        else load_tower(recipe, name, data_root, asked=asked, tell=tell, progress=progress)
+        else load_splits(recipe, data_root, name, asked=asked, tell=tell, progress=progress)
         for name in recipe.towers
     }
     rename = {name: _names_still_to_change(recipe, name) for name in recipe.towers}
@@ -125,42 +124,40 @@ def _load_several(
 def _names_still_to_change(recipe: Recipe, name: str) -> dict[str, str]:
     tower, rename = recipe.towers[name].data, recipe.together.rename
     if tower.mixed:
-        return {}  # see load_tower
+        return {}  # see load_splits
     if tower.name == "line-drawings":  # they have the classes of the shapes that they were made from
         return rename.get(recipe.target, {}) | rename.get(name, {})
     return rename.get(name, {})
 
 
-def load_tower(
+def load_splits(
     recipe: Recipe,
-    name: str,
     data_root: Path | None,
+    name: str | None = None,
     *,
     asked: Sequence[str] = (),
     tell: Callable[[str], None] = lambda text: None,
     progress: bool = False,
 ) -> Splits[Any]:
-    """Load the samples of one tower."""
+    """Load the samples of a tower, the first by default: sketches with those of the other sources."""
+    name = name or recipe.query
     tower = recipe.parts[name]
+    source = tower.data.source
 
     def lines() -> Splits[Any]:
         return _line_drawings(recipe, tower, data_root, tell, progress)
 
+    own = lines() if source == "lines" else load_own(tower, data_root, tell=tell, progress=progress)
     if not tower.data.mixed:
-        if tower.data.source == "lines":
-            return lines()
-        return load_own(tower, data_root, tell=tell, progress=progress)
-    own = (
-        lines() if tower.data.source == "lines" else load_own(tower, data_root, tell=tell, progress=progress)
-    )
-    parts = {tower.data.source: own, **other_sources(tower, data_root, tell)}
+        return own
+    parts = {source: own, **other_sources(tower, data_root, tell)}
     if "lines" in tower.data.shares and "lines" not in parts:
         parts["lines"] = lines()
     rename, together = dict(tower.data.rename), recipe.together.rename
-    for source in parts:
-        of_set = together.get(name, {}) if source == tower.data.source else {}
-        of_shapes = together.get(recipe.target, {}) if source == "lines" else {}
-        rename[source] = of_shapes | of_set | rename.get(source, {})
+    for each in parts:
+        of_set = together.get(name, {}) if each == source else {}
+        of_shapes = together.get(recipe.target, {}) if each == "lines" else {}
+        rename[each] = of_shapes | of_set | rename.get(each, {})
     return mix_sources(tower, parts, rename=rename, asked=asked, tell=tell)
 
 
@@ -170,6 +167,8 @@ def _line_drawings(
     from batchot.data.line_drawings import load_line_drawings
     from batchot.data.sets.quickdraw import Hand
 
+    if not recipe.several:
+        raise RecipeError("data.train_on: 'lines' are drawn from the shapes of a cross-modal recipe")
     target = recipe.parts[recipe.target]
     if not target.data.shapes:
         raise RecipeError(f"line drawings are made from shapes, but the tower {recipe.target} has images")
@@ -217,7 +216,6 @@ def preparations(recipe: Recipe, data: RunData) -> dict[str, Preparation]:
 
 
 def sampler_of(recipe: Recipe, data: RunData) -> Any:
-    """Give what says which samples go into which batch."""
     return paired_batches(recipe, data) if recipe.several else _sampler(recipe, data.train[recipe.query])
 
 
@@ -301,7 +299,6 @@ def keep(
 
 
 def preparation_of(spec: TowerSpec) -> Preparation:
-    """Give what is done to samples before a trained network."""
     seen = spec.projection
     return Preparation(
         Normalization(spec.mean, spec.std) if spec.mean else None,

@@ -54,7 +54,6 @@ class Heartbeat:
         self._thread.start()
 
     def stop(self) -> None:
-        """End the thread."""
         self._over.set()
         self._thread.join(timeout=_EVERY)
 
@@ -105,7 +104,6 @@ class Heartbeat:
 
 
 def gone_text(gone: list[int], count: int) -> str:
-    """Say in a sentence which ranks are gone."""
     if not gone:
         return f"the connection to another of the {count} ranks broke"
     ranks = (
@@ -114,18 +112,6 @@ def gone_text(gone: list[int], count: int) -> str:
         else f"ranks {', '.join(map(str, gone))} of {count} are"
     )
     return f"{ranks} gone: killed, out of memory, or a machine or its network failed"
-
-
-def end_with_launcher() -> None:
-    """End this process when the agent that started it is no longer there, in a thread of its own."""
-
-    def watch(launcher: int) -> None:
-        while os.getppid() == launcher:
-            time.sleep(1.0)
-        os._exit(1)
-
-    if "TORCHELASTIC_RUN_ID" in os.environ:
-        threading.Thread(target=watch, args=(os.getppid(),), name="launcher watch", daemon=True).start()
 
 
 class ToldByAnother(Exception):
@@ -195,7 +181,6 @@ def _is_broken_connection(error: Exception) -> bool:
 
 
 def check_gpus(devices: int, there: int) -> None:
-    """Check that each rank of this machine has a GPU of its own."""
     if there < devices:
         raise RunError(
             f"--devices {devices}: this machine has {there} GPU{'' if there == 1 else 's'}; use "
@@ -204,7 +189,6 @@ def check_gpus(devices: int, there: int) -> None:
 
 
 def strategy() -> DDPStrategy:
-    """Give Lightning's DDP over the ranks that have met."""
     return DDPStrategy(
         cluster_environment=TorchElasticEnvironment(),  # reads the variables of torchrun
         timeout=_WAITING,
@@ -258,7 +242,6 @@ def one_machine_first(work: Callable[[], T]) -> T:
 
 
 def check_alike(what: Mapping[str, Any]) -> None:
-    """Check that something is the same on all ranks."""
     mine = {name: repr(value) for name, value in what.items()}
 
     def compare() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -26,7 +26,7 @@ from batchot.errors import RunError
 from batchot.files import write_atomically, write_text
 from batchot.shapes.shape import Up
 from batchot.towers.saved import load_run
-from batchot.training.evaluate import Embedded, embed_samples, gather
+from batchot.training.evaluate import Embedded, Parts, embed_samples, gather
 from batchot.training.inputs import renders, view_folder, view_settings
 from batchot.training.recipe import Recipe
 from batchot.training.recipes import recipe_of
@@ -61,12 +61,14 @@ def embed_over(
     kind = accelerator_of(device)
     batches = [(part, indices) for part in parts for indices in torch.arange(len(part)).split(size)]
     make = partial(EmbedSeat, run.absolute(), tower, kind, torch.get_num_threads())
-    done: list[tuple[Tensor, Tensor | None] | None] = [None] * len(batches)
+    done: dict[int, tuple[Tensor, Tensor | None]] = {}
     with (
         engine.pool(make, shared=(run / "config.yaml",), gpu=kind != "cpu") as pool,
         tqdm(total=sum(map(len, parts)), desc="embedding", unit="shape", disable=not progress) as bar,
     ):
-        for number, answer in pool.run(_sent(batches)):
+        # views travel without their pixels: they are read where they are embedded
+        sent = (part.subset(indices) for part, indices in batches)
+        for number, answer in pool.run(s.on_disk() if isinstance(s, Views) else s for s in sent):
             if isinstance(answer, Lost):
                 part, indices = batches[number]
                 named = part.names[int(indices[0])] if part.names else f"sample {int(indices[0])}"
@@ -76,26 +78,12 @@ def embed_over(
                 )
             done[number] = answer
             bar.update(len(batches[number][1]))
-    results = iter(zip(batches, done, strict=True))
-    return [gather(list(_of(part, size, results))) for part in parts]
-
-
-def _sent(batches: Sequence[tuple[Samples, Tensor]]) -> Iterator[Samples]:
-    """The batches as they travel: views are read where they are embedded."""
-    for part, indices in batches:
-        samples = part.subset(indices)
-        yield samples.on_disk() if isinstance(samples, Views) else samples
-
-
-def _of(
-    part: Samples,
-    size: int,
-    results: Iterator[tuple[tuple[Samples, Tensor], tuple[Tensor, Tensor | None] | None]],
-) -> Iterator[tuple[Tensor, Tensor | None, Tensor]]:
-    for _ in range(-(-len(part) // size)):
-        (_, indices), answer = next(results)
-        assert answer is not None
-        yield answer[0], answer[1], part.labels[indices]
+    found: list[Parts] = [[] for _ in parts]
+    for number, (part, indices) in enumerate(batches):
+        found[next(k for k, of in enumerate(parts) if of is part)].append(
+            (*done[number], part.labels[indices])
+        )
+    return [gather(batches) for batches in found]
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,7 +189,6 @@ def _drawings(path: Path, size: int, tell: Callable[[str], None]) -> tuple[Image
 def gathered(
     parts: Sequence[Samples], embedded: Sequence[Embedded], classes: tuple[str, ...]
 ) -> EmbeddedFiles:
-    """Put embedded sets of files together."""
     names = tuple(name for part in parts for name in part.names)
     embeddings = np.concatenate([part.embeddings.numpy() for part in embedded])
     logits = [part.logits for part in embedded if part.logits is not None]

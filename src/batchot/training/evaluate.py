@@ -39,11 +39,9 @@ class Embedded:
     labels: Tensor  # (n,)
 
     def on_cpu(self) -> Embedded:
-        """Give the same in the processor's memory."""
         return self.to(torch.device("cpu"))
 
     def to(self, device: torch.device) -> Embedded:
-        """Give the same on a device."""
         logits = None if self.logits is None else self.logits.to(device)
         return Embedded(self.embeddings.to(device), logits, self.labels.to(device))
 
@@ -52,7 +50,6 @@ Parts = list[tuple[Tensor, Tensor | None, Tensor]]  # embeddings, logits and lab
 
 
 def gather(parts: Parts) -> Embedded:
-    """Join the batches of an evaluation."""
     logits = [part[1] for part in parts if part[1] is not None]
     return Embedded(
         torch.cat([part[0] for part in parts]),
@@ -62,7 +59,6 @@ def gather(parts: Parts) -> Embedded:
 
 
 def embed_samples(embedder: Embedder, recipe: Recipe, samples: Samples, tower: str | None = None) -> Embedded:
-    """Embed all samples of a set by a tower of a run."""
     part, outputs = recipe.parts[tower or recipe.query], partial(embedder.outputs, tower=tower)
     if part.model.train != "head":
         return embed_all(outputs, samples, recipe.evaluation.batch)
@@ -74,7 +70,6 @@ def embed_samples(embedder: Embedder, recipe: Recipe, samples: Samples, tower: s
 
 @torch.no_grad()
 def embed_all(outputs: Callable[[Tensor], Outputs], samples: Samples, size: int) -> Embedded:
-    """Embed all samples of a set by any network."""
     parts = []
     for indices in torch.arange(len(samples)).split(size):
         out = outputs(samples.batch(indices))
@@ -148,12 +143,10 @@ Line = tuple[str, str]  # name of a measure, and its value as text
 
 
 def averages(name: str, micro: float, macro: float) -> Line:
-    """Give the line of a measure in %."""
     return name, f"{100 * micro:9.2f}   {100 * macro:9.2f}"
 
 
 def retrieval_lines(scores: RetrievalScores) -> list[Line]:
-    """Give the lines of all measures of retrieval."""
     return [
         averages("mAP" if name == "map" else name.upper(), getattr(scores, name), getattr(scores.macro, name))
         for name in MEASURES

@@ -56,7 +56,6 @@ def find_quickdraw(recipe: Recipe, data_root: Path | None) -> Path:
 
 
 def read_quickdraw(recipe: Recipe, place: Path, size: int, tell: Tell) -> Splits[Any]:
-    """Read the drawings of Quick, Draw! as a recipe wants them."""
     return load_quickdraw(
         place,
         size=size,
@@ -193,19 +192,6 @@ _GAP = 0.04  # of the side of a drawing: where the pen was lifted
 _NORMALIZED_ON = 1_000  # training samples whose views are looked at for mean and standard deviation
 
 
-def load_splits(
-    recipe: Recipe,
-    data_root: Path | None,
-    *,
-    tell: Callable[[str], None] = lambda text: None,
-    progress: bool = False,
-) -> Splits[Any]:
-    """Load the samples that a recipe asks for, sketches with those of the other sources; see `load_own`."""
-    if recipe.data.drawn:
-        return load_sketches(recipe, data_root, tell=tell)
-    return load_own(recipe, data_root, tell=tell, progress=progress)
-
-
 def load_own(
     recipe: Recipe,
     data_root: Path | None,
@@ -213,7 +199,6 @@ def load_own(
     tell: Callable[[str], None] = lambda text: None,
     progress: bool = False,
 ) -> Splits[Any]:
-    """Load the samples of the data set of a recipe."""
     if recipe.data.shapes:
         splits = _load_shapes(recipe, data_root, tell, progress)
     elif recipe.data.drawn:
@@ -229,17 +214,6 @@ def load_own(
         chosen = draw(len(splits.train), limit, recipe.seed)
         splits = Splits(splits.name, splits.train.subset(chosen), splits.test)
     return splits
-
-
-def load_sketches(recipe: Recipe, data_root: Path | None, *, tell: Callable[[str], None]) -> Splits[Any]:
-    """Load sketches with the other sources that a recipe of one network trains on."""
-    if "lines" in recipe.data.shares:
-        raise RecipeError("data.train_on: 'lines' are drawn from the shapes of a cross-modal recipe")
-    own = load_own(recipe, data_root, tell=tell)
-    if not recipe.data.mixed:
-        return own
-    parts = {recipe.data.source: own, **other_sources(recipe, data_root, tell)}
-    return mix_sources(recipe, parts, rename=recipe.data.rename, tell=tell)
 
 
 def root_of(recipe: Recipe, data_root: Path | None) -> Path | None:
@@ -294,8 +268,6 @@ def _sketches(recipe: Recipe, data_root: Path | None, tell: Callable[[str], None
     from batchot.data.sets.sketches import load_sketch_folder
 
     name, root, size = recipe.data.name, root_of(recipe, data_root), recipe.data.sketch_size
-    if name == "line-drawings":
-        raise RecipeError("data.name: 'line-drawings' are made from the shapes of a cross-modal recipe")
     if name in ("sketches", "quickdraw"):
         if root is None:
             raise RecipeError("data.folder: where do the sketches lie? Give --data-root or data.folder")
@@ -324,15 +296,14 @@ def collection_of(
 
         year: Literal[13, 14] = 13 if recipe.data.name == "shrec13-shapes" else 14
         return load_shrec_shapes(year, root, up=settings.up, tell=tell)
-    divided = recipe.data.name in ("psb", "shape-folder")
     name = "folder" if recipe.data.name == "shape-folder" else recipe.data.name
     found = load_collection(
         name,  # type: ignore[arg-type]
         root,
         seed=settings.split_seed,
         test_fraction=settings.test_fraction,
-        min_class=settings.min_class if divided else 1,
-        prefer=settings.prefer if name.startswith("modelnet") else "any",
+        min_class=settings.min_class,
+        prefer=settings.prefer,
         up=settings.up,
         parts=settings.parts,
         tolerance=settings.tolerance,
@@ -383,7 +354,6 @@ def _shards(recipe: Recipe, data_root: Path | None) -> Splits[Any]:
 
 
 def renders(recipe: Recipe) -> bool:
-    """Say whether a recipe trains on rendered views."""
     return recipe.model.name == "mvcnn" and recipe.shapes.views == "rendered"
 
 
@@ -395,13 +365,12 @@ def view_settings(recipe: Recipe) -> Any:
 
 
 def view_folder() -> Path:
-    """Give the folder in which rendered views are kept."""
     return cache_folder() / "views"
 
 
 def few_shots(splits: Splits[Any], shots: int, seed: int) -> Splits[Any]:
     """Divide anew: so many samples of each class to train on, drawn by a seed, all others to measure on."""
-    whole: Samples = splits.train if len(splits.test) == 0 else Joined(splits.train, splits.test)
+    whole = all_of(splits)
     order = torch.randperm(len(whole), generator=generator_for("shots", seed))
     chosen = torch.zeros(len(whole), dtype=torch.bool)
     for label, name in enumerate(whole.classes):
@@ -480,7 +449,6 @@ def _augmentation(
 
 
 def input_shape(preparation: Preparation, samples: Samples) -> tuple[int, ...]:
-    """Give the shape of one sample as the network gets it."""
     if preparation.projection is None:
         return samples.sample_shape
     return tuple(preparation.project(samples.batch(torch.tensor([0]))).shape[1:])

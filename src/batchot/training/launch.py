@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -67,6 +69,17 @@ def launch(processes: Processes, command: Sequence[str], tell: Callable[[str], N
     return 0
 
 
+def when_parent_ends(do: Callable[[], object]) -> None:
+    """Do something as soon as the process that started this one is gone, in a thread of its own."""
+
+    def watch(parent: int) -> None:
+        while os.getppid() == parent:
+            time.sleep(1.0)
+        do()
+
+    threading.Thread(target=watch, args=(os.getppid(),), name="parent watch", daemon=True).start()
+
+
 def _failed(error: ChildFailedError, tell: Callable[[str], None]) -> int:
     """Say which rank was killed, if one was, and give the status of the first one that failed."""
     first, failure = error.get_first_failure()
@@ -82,7 +95,6 @@ def _failed(error: ChildFailedError, tell: Callable[[str], None]) -> int:
 
 
 def no_meeting(text: str, processes: Processes, environment: Mapping[str, str]) -> str:
-    """Say why the ranks, or the machines, did not meet."""
     host, port = environment.get("MASTER_ADDR", "127.0.0.1"), environment.get("MASTER_PORT", "29500")
     if "EADDRINUSE" in text or "address already in use" in text.lower():
         return (
@@ -119,12 +131,10 @@ class Processes:
 
     @property
     def to_start(self) -> bool:
-        """Whether the ranks are still to be started."""
         return self.count > 1 and self.rank is None
 
 
 def processes_of(devices: int | None, nodes: int | None, environment: Mapping[str, str]) -> Processes:
-    """Give the processes of a training."""
     for option, value in (("--devices", devices), ("--num-nodes", nodes)):
         if value is not None and value < 1:
             raise ProcessesError(f"{option} {value}: it must be 1 or more")

@@ -101,7 +101,6 @@ class Learner(LightningModule):
         return Outputs(embeddings, self.network.logits(embeddings))
 
     def training_step(self, batch: TowerBatches, batch_idx: int) -> Tensor:
-        """Give the loss of a batch of prepared samples of each tower."""
         labels = {name: y for name, (_, y) in batch.items()}
         outputs = {
             name: self.run_network(name, x, chunk=self.recipe.towers[name].batch.chunk)
@@ -160,7 +159,6 @@ class Learner(LightningModule):
         self._collected[dataloader_idx].append((out.embeddings, out.logits, labels))
 
     def on_validation_epoch_end(self) -> None:
-        """Measure the epoch."""
         queries, reference = self.collected(self._collected)
         settings, last = self.recipe.evaluation, self.current_epoch == self.recipe.epochs - 1
         gallery = reference if self.recipe.several else None
@@ -203,7 +201,6 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def advice(recipe: Recipe, training: bool, error: BaseException) -> str:
-    """Give the whole message."""
     where = "the GPU" if isinstance(error, torch.OutOfMemoryError) else "this machine"
     lines = [
         f"{where} is out of memory in {'training' if training else 'the evaluation of an epoch'}"

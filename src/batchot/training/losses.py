@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import inspect
 from collections.abc import Mapping
@@ -11,7 +10,7 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from batchot.errors import RunError
+from batchot.files import read_csv
 from batchot.losses import (
     BatchOTLoss,
     BatchOTSettings,
@@ -30,15 +29,6 @@ from batchot.training.recipe import LOSSES, LossSettings, Recipe, RecipeError
 from batchot.training.settings import same_named, suggestion
 
 
-def _batch_ot(settings: LossSettings, n_classes: int, embedding_dim: int) -> nn.Module:
-    made = batch_ot_settings(settings)
-    if settings.anchors == 0:
-        return BatchOTLoss.from_settings(made)
-    return BatchOTLoss.from_settings(
-        made, num_classes=n_classes, embedding_size=embedding_dim, anchor_weight=settings.anchors
-    )
-
-
 def batch_ot_settings(settings: LossSettings) -> BatchOTSettings:
     """Give the options of the transport loss, or of its uniform plan, that a recipe names."""
     plan: Literal["transport", "uniform"] = "uniform" if settings.name == "uniform" else "transport"
@@ -47,7 +37,7 @@ def batch_ot_settings(settings: LossSettings) -> BatchOTSettings:
 
 def transport_settings(settings: LossSettings) -> BatchOTSettings | None:
     """Give the options of the transport loss that a run is trained with; None where it is another loss."""
-    return batch_ot_settings(settings) if settings.name in ("batch-ot", "uniform") else None
+    return batch_ot_settings(settings) if settings.of_transport else None
 
 
 def _library_class(class_name: str) -> Any:
@@ -110,8 +100,10 @@ def make_loss(settings: LossSettings, n_classes: int, embedding_dim: int) -> nn.
     """Make the metric loss that a recipe names, called as ``loss(embeddings, labels)``."""
     if is_own(settings.name):
         return _own_loss(settings, n_classes, embedding_dim)
-    if settings.name in ("batch-ot", "uniform"):
-        return _batch_ot(settings, n_classes, embedding_dim)
+    if settings.of_transport:
+        sizes: dict[str, Any] = {"num_classes": n_classes, "embedding_size": embedding_dim}
+        anchors = {**sizes, "anchor_weight": settings.anchors} if settings.anchors else {}
+        return BatchOTLoss.from_settings(batch_ot_settings(settings), **anchors)
     where = LOSSES[settings.name]
     if is_own(where):
         import_own(where)
@@ -139,7 +131,6 @@ class OneTower(nn.Module):
         self.halves = settings.against == "halves"
 
     def forward(self, embedded: Mapping[str, tuple[Tensor, Tensor]]) -> Tensor:
-        """Give the loss, shape ()."""
         ((embeddings, labels),) = embedded.values()
         # made anew, so that the names of its parameters are those of one process
         loss = DistributedLoss(self.loss) if rank_count() > 1 else self.loss
@@ -206,7 +197,7 @@ def _metric(recipe: Recipe, n_classes: int) -> nn.Module:
         return OneTower(make_loss(settings, n_classes, width), settings)
     within = {name: together.within.get(name, 1.0) for name in recipe.towers}
     across = {(a, b): together.across.get(f"{a}-{b}", 1.0) for a, b in recipe.pairs}
-    if settings.name in ("batch-ot", "uniform"):
+    if settings.of_transport:
         return CrossModalBatchOTLoss.from_settings(
             batch_ot_settings(settings), within, across, four_terms=together.four_terms
         )
@@ -221,14 +212,12 @@ PlanRow = Mapping[str, float | None]
 
 
 def looked_at(step: int) -> bool:
-    """Say whether the plan of a step (from 1) is written down: 1, 2, 5, 10, 20, 50, ..., as the first ones change
-    most."""
+    """Say whether the plan of a step (from 1) is written down: 1, 2, 5, 10, ..., as the first ones change most."""
     digits = str(step).rstrip("0")
     return digits in ("1", "2", "5")
 
 
 def plan_row(step: int, steps_per_epoch: int, plan: PlanReport) -> dict[str, float | None]:
-    """Give a line of plan.csv."""
     row: dict[str, float | None] = {"step": step, "epoch": round(step / steps_per_epoch, 6)}
     row |= {name: getattr(plan, name) for name in _NUMBERS}
     for part in PARTS:
@@ -238,17 +227,7 @@ def plan_row(step: int, steps_per_epoch: int, plan: PlanReport) -> dict[str, flo
 
 
 def read_plans(path: Path) -> tuple[PlanRow, ...]:
-    """Read plan.csv."""
-    if not path.is_file():
-        return ()
-    rows = []
-    with path.open(newline="", encoding="utf-8") as file:
-        for number, cells in enumerate(csv.DictReader(file), start=2):
-            try:
-                rows.append({name: float(text) if text else None for name, text in cells.items()})
-            except (ValueError, TypeError) as error:
-                raise RunError(f"{path}, line {number}: {error}; the file was changed or damaged") from error
-    return tuple(rows)
+    return read_csv(path, lambda row: {name: float(text) if text else None for name, text in row.items()})
 
 
 def histogram_of(row: PlanRow, part: str) -> list[float]:

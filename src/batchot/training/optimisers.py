@@ -54,7 +54,6 @@ class Muon(torch.optim.AdamW):
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:  # closure evaluates the loss and its gradients
-        """Take one step of both optimisers."""
         loss = None
         if closure is not None:
             with torch.enable_grad():

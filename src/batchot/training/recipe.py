@@ -231,7 +231,6 @@ class DataSettings:
 
     @property
     def shapes(self) -> bool:
-        """Whether these are shapes rather than images."""
         return self.name in SHAPE_SETS
 
     @property
@@ -259,7 +258,6 @@ class DataSettings:
 
     @property
     def sketch_size(self) -> int:
-        """Height and width of sketches, pixels."""
         return self.image_size or SKETCH_SIDE
 
     @property
@@ -733,7 +731,6 @@ class Recipe:
 
     @property
     def several(self) -> bool:
-        """Whether there are several towers."""
         return len(self.towers) > 1
 
     @property
@@ -748,7 +745,6 @@ class Recipe:
 
     @property
     def pairs(self) -> list[tuple[str, str]]:
-        """All pairs of towers, in their order."""
         names = list(self.towers)
         return [(a, b) for k, a in enumerate(names) for b in names[k + 1 :]]
 
@@ -762,27 +758,22 @@ class Recipe:
 
     @property
     def data(self) -> DataSettings:
-        """What the first tower embeds."""
         return self.towers[self.query].data
 
     @property
     def shapes(self) -> ShapeSettings:
-        """How the first tower sees shapes."""
         return self.towers[self.query].shapes
 
     @property
     def augment(self) -> AugmentSettings:
-        """How samples of the first tower are changed."""
         return self.towers[self.query].augment
 
     @property
     def model(self) -> ModelSettings:
-        """The first network."""
         return self.towers[self.query].model
 
     @property
     def batch(self) -> BatchSettings:
-        """How batches of the first tower are drawn."""
         return self.towers[self.query].batch
 
 

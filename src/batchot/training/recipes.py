@@ -9,7 +9,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
-from batchot.errors import RunError, extras_named
+from batchot.errors import extras_named
 from batchot.files import RunFolder
 from batchot.towers.spec import ONLY
 from batchot.training.recipe import Recipe, RecipeError
@@ -286,10 +286,8 @@ def head_recipe(recipe: Recipe) -> Recipe:
 
 
 def recipe_of(path: str | Path) -> Recipe:
-    """Give the recipe of a run folder."""
     folder = RunFolder(Path(path))
-    if not folder.config.is_file():
-        raise RunError(f"{folder.root} is no run folder: it has no config.yaml")
+    folder.check()
     return load_recipe(str(folder.config))
 
 

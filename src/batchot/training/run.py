@@ -85,13 +85,7 @@ class TrainedRun:
 
     @property
     def splits(self) -> Splits[Any]:
-        """Data set of the first tower."""
         return self.data.sets[self.recipe.query]
-
-    @property
-    def test(self) -> Embedded:
-        """The test samples."""
-        return self.queries
 
 
 @dataclass(frozen=True)
@@ -211,7 +205,6 @@ def train(
 
 
 def _about(recipe: Recipe, data: RunData, learner: Learner) -> str:
-    """Describe the data in a line."""
     shapes = {name: " x ".join(map(str, seen.shape)) for name, seen in learner.seen.items()}
     if data.gallery is None:
         splits = data.sets[recipe.query]

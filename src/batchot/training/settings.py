@@ -21,7 +21,6 @@ _ORDER = (
 
 
 def recipe_names() -> tuple[str, ...]:
-    """Give the names of the recipes of the package, sorted."""
     folder = resources.files("batchot") / "recipes"
     return tuple(sorted(f.name.removesuffix(".yaml") for f in folder.iterdir() if f.name.endswith(".yaml")))
 
@@ -35,13 +34,11 @@ def _hints() -> dict[str, Any]:
 
 @cache
 def sections() -> dict[str, Any]:
-    """Give the groups of settings, by name."""
     return {name: hint for name, hint in _hints().items() if dataclasses.is_dataclass(hint)}
 
 
 @cache
 def setting_types() -> dict[str, Any]:
-    """Give the type of every setting by its dotted name."""
     types: dict[str, Any] = {}
     for name, hint in _hints().items():
         inner = typing.get_type_hints(hint) if name in sections() else {}
@@ -77,7 +74,6 @@ def split_entry(setting: str) -> tuple[str, str]:
 
 
 def is_setting(setting: str) -> bool:
-    """Say whether a dotted name is a setting of a recipe."""
     key, entry = split_entry(setting)
     if key == "first" and entry:
         return full_name(entry) in setting_types()
@@ -90,7 +86,6 @@ def is_setting(setting: str) -> bool:
 
 
 def allowed(kind: Any) -> str:
-    """Describe the values that a type admits."""
     words = {int: "a whole number", float: "a number", bool: "true or false", str: "text", type(None): "null"}
     if kind in words:
         return words[kind]

@@ -13,36 +13,13 @@ _IN_CELL = 8  # points, front and back: with fewer, what lies behind shows throu
 
 @dataclass(frozen=True)
 class CloudAugmentation:
-    r"""Which random changes are made to training clouds; by default none.
+    r"""Random changes of training clouds: :math:`x \mapsto R_\theta S F x + \varepsilon` of what is seen of them."""
 
-    A cloud becomes :math:`x \mapsto R_\theta S F x + \varepsilon`: cut to one side, mirrored (F), scaled along each
-    axis (S), turned about z (R) and jittered. A cloud of the unit sphere stays in one of radius ``1 + scale``, but
-    for the jitter.
-
-    Args:
-        mirror: x and y change sign, each with probability one half; up stays up.
-        scale: each axis is multiplied by a factor of its own, uniform in ``[1 - scale, 1 + scale]``,
-            so that the shape as it is stands in the middle of what is trained on.
-        turn: standard deviation of the angle :math:`\theta`, degrees; 180 and above: any angle.
-        jitter: standard deviation of :math:`\varepsilon` of each coordinate of each point.
-        partial: share of the clouds that are seen from one side only, as by a scanner, from any direction. Points
-            that are not seen are repetitions of others, and the rest is put into the unit sphere again, as a query is.
-
-    Raises:
-        ValueError: on a negative number, a scale of 1 or more, or a share above 1.
-
-    Example:
-        >>> import torch
-        >>> from batchot.data import CloudAugmentation
-        >>> change = CloudAugmentation(mirror=True, scale=0.2)
-        >>> change(torch.ones(2, 5, 3), torch.Generator().manual_seed(0)).shape
-        torch.Size([2, 5, 3])
-    """
-
-    mirror: bool = False
-    scale: float = 0.0
-    turn: float = 0.0
-    jitter: float = 0.0
+    mirror: bool = False  # x and y change sign (F), each with probability one half; up stays up
+    scale: float = 0.0  # each axis is multiplied by a factor (S), uniform in ``[1 - scale, 1 + scale]``
+    turn: float = 0.0  # standard deviation of the angle about z, degrees; 180 and above: any angle
+    jitter: float = 0.0  # standard deviation of each coordinate of each point
+    # share that is seen from one side only, as by a scanner, put into the unit sphere again as a query is
     partial: float = 0.0
 
     def __post_init__(self) -> None:
@@ -54,7 +31,6 @@ class CloudAugmentation:
             raise ValueError(f"partial must be in [0, 1], got {self.partial}")
 
     def __call__(self, points: Tensor, generator: torch.Generator, fill: Tensor | None = None) -> Tensor:
-        """Changed ``points`` ``(b, p, 3)``; ``fill`` belongs to images and is not looked at."""
         b = len(points)
         if self.partial:
             points = self._one_side(points, generator)

@@ -23,14 +23,7 @@ def flip_and_shift(
     padding: Padding = "reflect",
 ) -> Tensor:
     r"""Mirror each image left to right with probability one half, and move it by random whole pixels."""
-    _check_images(images)
     n, c, h, w = images.shape
-    if not 0 <= max_shift < min(h, w):
-        raise ValueError(
-            f"max_shift must lie in 0 .. {min(h, w) - 1} for images of {h} x {w}, got {max_shift}"
-        )
-    if padding not in get_args(Padding):
-        raise ValueError(f"padding must be one of {', '.join(get_args(Padding))}, got {padding!r}")
     rows = torch.arange(h).expand(n, h)  # (n, h)
     columns = torch.arange(w).expand(n, w)  # (n, w)
     if flip:
@@ -54,9 +47,6 @@ def flip_and_shift(
 
 def cutout(images: Tensor, generator: torch.Generator, *, size: int, fill: Tensor | None = None) -> Tensor:
     """Paint over a square at a random place of each image."""
-    _check_images(images)
-    if size < 0:
-        raise ValueError(f"size of the square must be at least 0 pixels, got {size}")
     n, c, h, w = images.shape
     top = torch.randint(0, h, (n, 1), generator=generator) - size // 2
     left = torch.randint(0, w, (n, 1), generator=generator) - size // 2
@@ -70,29 +60,12 @@ def cutout(images: Tensor, generator: torch.Generator, *, size: int, fill: Tenso
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Which random changes are made to training images; by default none.
+    """Random changes of training images."""
 
-    Args:
-        flip: mirror left to right with probability one half.
-        max_shift: largest shift in each direction, pixels.
-        padding: what a shift brings in, ``"reflect"`` or ``"zeros"``.
-        cutout: side of the square that is painted over, pixels.
-
-    Raises:
-        ValueError: on a negative number or an unknown padding.
-
-    Example:
-        >>> import torch
-        >>> from batchot.data import Augmentation
-        >>> images = torch.zeros(2, 3, 32, 32, dtype=torch.uint8)
-        >>> Augmentation(flip=True, max_shift=4)(images, torch.Generator().manual_seed(0)).shape
-        torch.Size([2, 3, 32, 32])
-    """
-
-    flip: bool = False
-    max_shift: int = 0
-    padding: Padding = "reflect"
-    cutout: int = 0
+    flip: bool = False  # mirror left to right with probability one half
+    max_shift: int = 0  # largest shift in each direction, pixels
+    padding: Padding = "reflect"  # what a shift brings in
+    cutout: int = 0  # side of the square that is painted over, pixels
 
     def __post_init__(self) -> None:
         if self.max_shift < 0 or self.cutout < 0:
@@ -103,7 +76,6 @@ class Augmentation:
             raise ValueError(f"padding must be one of {', '.join(get_args(Padding))}, got {self.padding!r}")
 
     def __call__(self, images: Tensor, generator: torch.Generator, fill: Tensor | None = None) -> Tensor:
-        """Changed ``images`` ``(n, c, h, w)``; ``fill`` ``(c,)`` is the colour of cutout's square."""
         if self.flip or self.max_shift:
             images = flip_and_shift(
                 images, generator, flip=self.flip, max_shift=self.max_shift, padding=self.padding
@@ -115,26 +87,10 @@ class Augmentation:
 
 @dataclass(frozen=True)
 class Normalization:
-    r"""Scale 8-bit images to mean 0 and standard deviation 1 in each channel.
+    r"""Scale 8-bit images to mean 0 and standard deviation 1: :math:`y = (x / 255 - \mu_c) / \sigma_c`."""
 
-    .. math:: y = (x / 255 - \mu_c) / \sigma_c
-
-    Args:
-        mean: :math:`\mu_c`, in [0, 1], one a channel.
-        std: :math:`\sigma_c`, above 0, one a channel.
-
-    Raises:
-        ValueError: on different lengths, or a standard deviation that is not positive.
-
-    Example:
-        >>> import torch
-        >>> from batchot.data import Normalization
-        >>> Normalization(mean=(0.5,), std=(0.25,))(torch.tensor([[[[0, 255]]]], dtype=torch.uint8)).tolist()
-        [[[[-2.0, 2.0]]]]
-    """
-
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+    mean: tuple[float, ...]  # of each channel, in [0, 1]
+    std: tuple[float, ...]  # of each channel, above 0
 
     def __post_init__(self) -> None:
         if len(self.mean) != len(self.std) or not all(std > 0 for std in self.std):
@@ -142,15 +98,7 @@ class Normalization:
 
     @classmethod
     def from_pixels(cls, pixels: Tensor) -> Normalization:
-        """The mean and standard deviation of ``pixels``, uint8, shape ``(..., c, h, w)``.
-
-        A constant channel is only centred.
-
-        Example:
-            >>> from batchot.data import Normalization, load_digits
-            >>> Normalization.from_pixels(load_digits().train.images)  # doctest: +ELLIPSIS
-            Normalization(mean=(0.30...,), std=(0.37...,))
-        """
+        """That of ``pixels``, uint8, shape ``(..., c, h, w)``; a constant channel is only centred."""
         values = torch.arange(256, dtype=torch.float64) / 255
         # The histogram of a channel tells all its moments, without a copy of the images as floats.
         counts = torch.stack([channel.flatten().bincount(minlength=256) for channel in pixels.unbind(-3)])
@@ -184,11 +132,6 @@ def _reflect(index: Tensor, length: int) -> Tensor:
     return last - (last - index.abs()).abs()
 
 
-def _check_images(images: Tensor) -> None:
-    if images.ndim != 4:
-        raise ValueError(f"images must have shape (n, c, h, w), got {tuple(images.shape)}")
-
-
 def mirror_views(views: Tensor, order: tuple[int, ...]) -> Tensor:
     """Views of the mirrored shape: each view mirrored left to right, and put where its mirrored camera is."""
     return views.flip(-1)[..., list(order), :, :, :]
@@ -196,36 +139,14 @@ def mirror_views(views: Tensor, order: tuple[int, ...]) -> Tensor:
 
 @dataclass(frozen=True)
 class ViewAugmentation:
-    """Which random changes are made to the views of training shapes; by default none.
+    """Random changes of the views of training shapes."""
 
-    Args:
-        order: how the cameras change places when the shape is mirrored; ``None``: shapes are not mirrored.
-            Otherwise they are with probability one half, all views of a shape together.
-        max_shift: largest shift of each view in each direction, pixels.
-        padding: what a shift brings in, ``"reflect"`` or ``"zeros"``.
-
-    Raises:
-        ValueError: on a negative shift.
-
-    Example:
-        >>> import torch
-        >>> from batchot.data import ViewAugmentation
-        >>> change = ViewAugmentation(max_shift=2)
-        >>> views = torch.zeros(3, 6, 1, 8, 8, dtype=torch.uint8)
-        >>> change(views, torch.Generator().manual_seed(0)).shape
-        torch.Size([3, 6, 1, 8, 8])
-    """
-
+    # how cameras change places when, half of the time, a shape is mirrored; ``None``: it is not
     order: tuple[int, ...] | None = None
-    max_shift: int = 0
-    padding: Padding = "reflect"
-
-    def __post_init__(self) -> None:
-        if self.max_shift < 0:
-            raise ValueError(f"max_shift must be at least 0, got {self.max_shift}")
+    max_shift: int = 0  # largest shift of each view in each direction, pixels
+    padding: Padding = "reflect"  # what a shift brings in
 
     def __call__(self, views: Tensor, generator: torch.Generator, fill: Tensor | None = None) -> Tensor:
-        """Changed ``views`` ``(b, v, c, h, w)``; ``fill`` is not looked at."""
         if self.order is not None:
             mirrored = torch.rand(len(views), generator=generator) < 0.5
             views = views.clone()

@@ -15,7 +15,6 @@ NODES = 0.12
 """How far apart along a stroke the hand changes its mind, in sides of the drawing."""
 # What a hand varies, by place in the vector that `draw` takes; see `batchot.data.sets.quickdraw.Hand`.
 SPREAD, TREMOR, MOVE, TURN, GROW, STRAIGHTEN, OMIT, JOIN = range(8)
-N_HABITS = 8
 
 
 @njit(cache=True, nogil=True)

@@ -37,63 +37,33 @@ ELASTIC_CELLS = 4
 """Places along each side of the sheet that move apart from each other: limbs grow longer, necks bend."""
 TREMOR_CELLS = 20
 """The same for the trembling of a hand, which bends a stroke within a few of its widths."""
-PAPER_ROTATIONS = 20
-"""Rotations at which the paper shows each sketch."""
 PIXELS_AT_ONCE = 1 << 17
 """Of a batch, so that what is between two steps stays in the processor's cache: twice as fast."""
 
 
 @dataclass(frozen=True)
 class SketchAugmentation:
-    r"""Which random changes are made to drawings, dark strokes on white paper; by default none.
+    r"""Random changes of drawings, dark strokes on white paper.
 
     A point p of the changed sheet shows the point of the drawing
 
     .. math:: q = A^{-1}(p - s) + \delta(p), \quad A = R_\theta \, \mathrm{diag}(k\sqrt{a},\, \pm k / \sqrt{a})
 
-    with the centre of the sheet as origin: shifted (s), turned (R), scaled (k), stretched (a), mirrored (the sign,
-    given to x) and bent (:math:`\delta`, a smooth Gaussian field). Then strokes become thicker or thinner. What
-    comes in from outside is white paper.
-
-    Args:
-        flip: mirror left to right with probability one half.
-        turn: standard deviation of the angle, degrees; 180 and above: any angle.
-        rotations: turn by a multiple of 360 / rotations degrees, each as likely; 0: not. On top of ``turn``.
-        shift: largest shift in each direction, pixels; not rounded to whole ones.
-        scale: the drawing grows by a factor uniform in ``[1 - scale, 1 + scale]``.
-        stretch: logarithm of a, uniform in ``[-stretch, stretch]``: 0.2 makes a drawing a fifth wider than high.
-        elastic: standard deviation of a displacement that varies over a quarter of the sheet, pixels.
-        tremor: the same for one that varies over a twentieth of the sheet, as an unsteady hand draws.
-        thickness: strokes become up to so many pixels thicker or thinner. A stroke that is made thinner than a
-            pixel becomes lighter, but never vanishes.
-        gaps: up to so many places of each drawing where the strokes are broken.
-        gap_size: diameter of such a place, pixels.
-
-    Raises:
-        ValueError: on a negative number, or a scale of 1 or more.
-
-    Example:
-        >>> import torch
-        >>> from batchot.data import SketchAugmentation
-        >>> change = SketchAugmentation(flip=True, turn=10.0, shift=4.0, scale=0.1, elastic=1.5, thickness=1.0)
-        >>> sketches = torch.full((2, 1, 32, 32), 255, dtype=torch.uint8)
-        >>> sketches[:, :, 16, 4:28] = 0
-        >>> changed = change(sketches, torch.Generator().manual_seed(0))
-        >>> changed.shape, changed.dtype, int(changed.max())
-        (torch.Size([2, 1, 32, 32]), torch.uint8, 255)
+    with the centre of the sheet as origin. What comes in from outside is white paper.
     """
 
-    flip: bool = False
-    turn: float = 0.0
-    rotations: int = 0
-    shift: float = 0.0
-    scale: float = 0.0
-    stretch: float = 0.0
+    flip: bool = False  # mirror left to right (the sign) with probability one half
+    turn: float = 0.0  # standard deviation of the angle (R), degrees; 180 and above: any angle
+    rotations: int = 0  # on top of it, turn by a multiple of 360 / rotations degrees, each as likely; 0: not
+    shift: float = 0.0  # largest shift (s) in each direction, pixels; not rounded to whole ones
+    scale: float = 0.0  # the drawing grows by a factor (k) uniform in ``[1 - scale, 1 + scale]``
+    stretch: float = 0.0  # logarithm of a, uniform in ``[-stretch, stretch]``
+    # standard deviation of a displacement that varies over a quarter of the sheet, pixels
     elastic: float = 0.0
-    tremor: float = 0.0
-    thickness: float = 0.0
-    gaps: int = 0
-    gap_size: float = 5.0
+    tremor: float = 0.0  # the same for one that varies over a twentieth of it, as an unsteady hand draws
+    thickness: float = 0.0  # strokes become up to so many pixels thicker or thinner, but never vanish
+    gaps: int = 0  # up to so many places where the strokes are broken
+    gap_size: float = 5.0  # diameter of such a place, pixels
 
     def __post_init__(self) -> None:
         if not 0 <= self.scale < 1:
@@ -101,43 +71,7 @@ class SketchAugmentation:
         if not all(number >= 0 and math.isfinite(number) for number in astuple(self)):
             raise ValueError(f"every number must be finite and at least 0, got {self}")
 
-    @classmethod
-    def paper(cls) -> SketchAugmentation:
-        """As in the paper: each sketch at 20 rotations. It does not say which; here they are 18 degrees apart.
-
-        Example:
-            >>> from batchot.data import SketchAugmentation
-            >>> SketchAugmentation.paper().rotations
-            20
-        """
-        return cls(rotations=PAPER_ROTATIONS)
-
-    @classmethod
-    def drawn_by_hand(cls, size: int) -> SketchAugmentation:
-        """Changes that leave a drawing of ``size`` x ``size`` pixels one that another person could have made.
-
-        Example:
-            >>> from batchot.data import SketchAugmentation
-            >>> SketchAugmentation.drawn_by_hand(100).elastic
-            2.0
-        """
-        return cls(
-            flip=True,
-            turn=8.0,
-            shift=0.03 * size,
-            scale=0.08,
-            stretch=0.15,
-            elastic=0.02 * size,
-            tremor=0.003 * size,
-            thickness=0.008 * size,
-            gaps=4,
-            gap_size=0.04 * size,
-        )
-
     def __call__(self, images: Tensor, generator: torch.Generator, fill: Tensor | None = None) -> Tensor:
-        """Changed drawings."""
-        if images.ndim != 4:
-            raise ValueError(f"drawings must have shape (b, c, h, w), got {tuple(images.shape)}")
         if not (self._moves or self.thickness or self.gaps) or len(images) == 0:
             return images
         at_once = max(1, PIXELS_AT_ONCE // max(1, images[:1].numel()))

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from batchot.data.augment.images import Normalization
 from batchot.data.augment.strokes import fresh_batch
-from batchot.data.batches.samplers import BatchSampler, Sources, generator_for
+from batchot.data.batches.samplers import Epochs, Sources, generator_for
 from batchot.data.samples import WHOLE, Samples, Share, check_labels
 from batchot.errors import DataError
 
@@ -25,12 +25,6 @@ T = TypeVar("T")
 
 def prefetch(jobs: Iterable[Callable[[], T]], ahead: int) -> Iterator[T]:
     """Results of ``jobs`` in their order, computed by a thread that is up to ``ahead`` jobs in front."""
-    if ahead < 1:
-        raise ValueError(f"ahead must be at least 1, got {ahead}")
-    return _prefetch(iter(jobs), ahead)
-
-
-def _prefetch(jobs: Iterator[Callable[[], T]], ahead: int) -> Iterator[T]:
     # One thread: batches are made in order, and two would not be faster beside a network that uses all cores.
     pool = ThreadPoolExecutor(1, thread_name_prefix="batches")
     waiting: deque[Future[T]] = deque()
@@ -52,25 +46,20 @@ Batch = TypeVar("Batch")
 class ResumableBatches(ABC, Generic[Indices, Batch]):
     """Batches of which number ``k`` of epoch ``e`` depends on ``(seed, e, k)`` and on nothing before it."""
 
-    def __init__(self, *, seed: int = 0, ahead: int = 2) -> None:
+    def __init__(self, sampler: Epochs[Indices], seed: int, ahead: int, share: Share) -> None:
         if seed < 0:
             raise ValueError(f"seed must be at least 0, got {seed}")
-        if ahead < 0:
-            raise ValueError(f"ahead must be at least 0, got {ahead}")
+        self.batch_sampler = sampler
         self.seed = seed
-        self.ahead = ahead
+        self.ahead = ahead  # batches that are made before they are asked for
+        self.share = share  # the part of each batch that is given
         self.waited = 0.0
         self._epoch = 0
         self._batch = 0  # number of batches of the epoch that have been handed out
         self._resumed = False
 
-    @abstractmethod
     def __len__(self) -> int:
-        """Number of batches in an epoch."""
-
-    @abstractmethod
-    def _order(self, epoch: int) -> Sequence[Indices]:
-        """What goes into each batch of an epoch."""
+        return len(self.batch_sampler)
 
     @abstractmethod
     def _make(self, indices: Indices, epoch: int, k: int) -> Batch:
@@ -109,7 +98,7 @@ class ResumableBatches(ABC, Generic[Indices, Batch]):
             self._epoch += 1
         start = self._batch if self._resumed and not over else 0
         epoch, self._resumed = self._epoch, False
-        order = self._order(epoch)
+        order = self.batch_sampler.epoch(self.seed, epoch)
         jobs = (partial(self._make, indices, epoch, k) for k, indices in enumerate(order[start:], start))
         batches = prefetch(jobs, self.ahead) if self.ahead else (job() for job in jobs)
         for k in range(start, len(order)):
@@ -126,27 +115,14 @@ Augment = Callable[[Tensor, torch.Generator, Tensor | None], Tensor]
 
 @dataclass(frozen=True)
 class Preparation:
-    """Augmentation, projection and normalisation, in this order.
+    """Augmentation, projection and normalisation, in this order."""
 
-    Args:
-        normalization: of pixels; ``None`` for point clouds, whose coordinates are taken as they are.
-        augmentation: random changes of training samples; ``None`` for none.
-        projection: makes views of point clouds; ``None`` where samples are what the network sees.
-        partial: share of the training drawings that are not finished yet, see
-            :func:`~batchot.data.augment.strokes.fresh_batch`, by which loaders read.
-
-    Example:
-        >>> import torch
-        >>> from batchot.data import Normalization, Preparation
-        >>> prepare = Preparation(Normalization((0.5,), (0.5,)))
-        >>> prepare(torch.full((1, 1, 1, 2), 255, dtype=torch.uint8)).tolist()
-        [[[[1.0, 1.0]]]]
-    """
-
+    # of pixels; ``None`` for point clouds, whose coordinates are taken as they are
     normalization: Normalization | None
-    augmentation: Augment | None = None
+    augmentation: Augment | None = None  # random changes of training samples
+    # from point clouds to views; ``None`` where samples are what the network sees
     projection: Callable[[Tensor], Tensor] | None = None
-    partial: float = 0.0
+    partial: float = 0.0  # share of the training drawings that are not finished yet, see ``fresh_batch``
 
     def __call__(
         self, samples: Tensor, generator: torch.Generator | None = None, rows: Tensor | None = None
@@ -178,55 +154,21 @@ class Preparation:
 
 
 class TrainingBatches(ResumableBatches[Tensor, tuple[Tensor, Tensor]]):
-    """Training batches; batch ``k`` of epoch ``e`` depends on ``(seed, e, k)`` and on nothing before it.
-
-    Passes are resumed and made ahead as :class:`~batchot.data.batches.loader.ResumableBatches` says.
-
-    Args:
-        samples: the training samples.
-        sampler: which of them go into which batch.
-        prepare: augmentation and normalisation.
-        seed: of the sampler and the augmentation.
-        ahead: batches that are made ahead; 0 makes each when it is asked for.
-        share: which part of each batch is given, where several processes train together.
-
-    Attributes:
-        waited: seconds that the reader has waited for batches so far.
-
-    Raises:
-        ValueError: on a negative seed or a negative number of batches ahead.
-
-    Example:
-        >>> from batchot.data import Normalization, PlainBatches, Preparation, TrainingBatches, load_digits
-        >>> train = load_digits().train
-        >>> prepare = Preparation(Normalization.from_pixels(train.images))
-        >>> batches = TrainingBatches(train, PlainBatches(len(train), 64), prepare)
-        >>> x, y = next(iter(batches))
-        >>> x.shape, y.shape, len(batches), batches.state_dict()
-        (torch.Size([64, 1, 8, 8]), torch.Size([64]), 20, {'epoch': 0, 'batch': 1})
-    """
+    """Training batches, of which a sampler says what goes into each."""
 
     def __init__(
         self,
         samples: Samples,
-        sampler: BatchSampler,
+        sampler: Epochs[Tensor],
         prepare: Preparation,
         *,
         seed: int = 0,
         ahead: int = 2,
         share: Share = WHOLE,
     ) -> None:
-        super().__init__(seed=seed, ahead=ahead)
-        self.share = share
+        super().__init__(sampler, seed, ahead, share)
         self.samples = samples
-        self.batch_sampler = sampler
         self.prepare = prepare
-
-    def __len__(self) -> int:
-        return len(self.batch_sampler)
-
-    def _order(self, epoch: int) -> Sequence[Tensor]:
-        return self.batch_sampler.epoch(self.seed, epoch)
 
     def _make(self, indices: Tensor, epoch: int, k: int) -> tuple[Tensor, Tensor]:
         generator = generator_for("augmentation", self.seed, epoch, k)
@@ -234,24 +176,7 @@ class TrainingBatches(ResumableBatches[Tensor, tuple[Tensor, Tensor]]):
 
 
 class EvaluationBatches:
-    """All samples in their order, prepared but not augmented, the last batch as large as what is left.
-
-    Args:
-        samples: the samples.
-        prepare: the normalisation that training used.
-        batch_size: samples in a batch.
-        share: which of the batches are given, where several processes evaluate together.
-
-    Raises:
-        ValueError: when ``batch_size`` is below 1.
-
-    Example:
-        >>> from batchot.data import EvaluationBatches, Normalization, Preparation, load_digits
-        >>> splits = load_digits()
-        >>> prepare = Preparation(Normalization.from_pixels(splits.train.images))
-        >>> [len(y) for x, y in EvaluationBatches(splits.test, prepare, batch_size=200)]
-        [200, 200, 100]
-    """
+    """All samples in their order, prepared but not augmented, the last batch as large as what is left."""
 
     def __init__(
         self, samples: Samples, prepare: Preparation, batch_size: int = 500, share: Share = WHOLE
@@ -306,7 +231,6 @@ class Joined:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What each sample is called, empty where one of the sets has no names."""
         if not (self.first.names and self.second.names):
             return ()
         both = self.first.names + self.second.names
@@ -314,11 +238,9 @@ class Joined:
 
     @property
     def sample_shape(self) -> tuple[int, ...]:
-        """Shape of one sample."""
         return self.first.sample_shape
 
     def batch(self, indices: Tensor) -> Tensor:
-        """The samples at ``indices`` (int64, ``(b,)``), shape ``(b, *sample_shape)``."""
         return self._from_both(indices, lambda samples, at: samples.batch(at))
 
     def draw(self, indices: Tensor, generator: torch.Generator, partial: float = 0.0) -> Tensor:
@@ -339,7 +261,6 @@ class Joined:
         return out
 
     def subset(self, indices: Tensor) -> Joined:
-        """The samples at ``indices`` (int64, ``(k,)``), in that order."""
         at = indices if self.at is None else self.at[indices]
         sources = None if self.sources is None else replace(self.sources, of=self.sources.of[indices])
         return replace(self, labels=self.labels[indices], at=at, sources=sources)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, is_dataclass, replace
 from types import MappingProxyType
 from typing import Any
@@ -31,82 +31,34 @@ _NO_RENAMING: Renaming = MappingProxyType({})
 
 @dataclass(frozen=True)
 class Paired:
-    """Data sets of several towers with common classes.
+    """Data sets of several towers with common classes."""
 
-    Args:
-        classes: of all towers together, after renaming, in alphabetical order.
-        parts: data set of each tower, its labels being indices into ``classes``.
-        shared: classes of which every tower has training samples; these are learnt from in pairs.
-        only: for each tower, the classes of its samples, training or test, that are not shared. They give no
-            pairs across towers, but remain in the data, where they are distractors.
-
-    Example:
-        >>> from batchot.data import load_digits
-        >>> from batchot.data.batches.paired import pair_classes
-        >>> digits = load_digits()
-        >>> paired = pair_classes({"left": digits, "right": digits}, {"right": {"7": "seven"}})
-        >>> len(paired.classes), paired.only
-        (11, {'left': ('7',), 'right': ('seven',)})
-    """
-
-    classes: tuple[str, ...]
-    parts: dict[str, Splits[Samples]]
+    classes: tuple[str, ...]  # of all towers together, after renaming, in alphabetical order
+    parts: dict[str, Splits[Samples]]  # of each tower, the labels being indices into ``classes``
+    # classes of which every tower has training samples; these are learnt from in pairs
     shared: tuple[str, ...]
+    # for each tower, the other classes of its samples, which are distractors
     only: dict[str, tuple[str, ...]]
 
     @property
     def shared_labels(self) -> tuple[int, ...]:
-        """Indices of the shared classes."""
         return tuple(self.classes.index(name) for name in self.shared)
 
     @property
     def near_misses(self) -> tuple[tuple[str, str, str, str], ...]:
-        """Classes that are not shared and differ in case, accents' form or separators only.
-
-        Returns:
-            (tower, class, other tower, its class) of each.
-        """
+        """Classes that differ in case or separators only: (tower, class, other tower, its class) of each."""
         return tuple(_near_misses(self.only))
-
-    def summary(self) -> str:
-        """In words: how many classes are shared, which are not, and which names look like the same class."""
-        text = f"{len(self.shared)} classes are in every tower ({shorten(self.shared)})"
-        for tower, names in self.only.items():
-            if names:
-                text += f"; {len(names)} of {tower} are not ({shorten(names)})"
-        return text + "".join(f"; {hint}" for hint in _hints(self.near_misses))
 
 
 def pair_classes(splits: Mapping[str, Splits[Any]], rename: Renaming = _NO_RENAMING) -> Paired:
-    """Give several data sets common classes: those of the same name are the same, in the same case.
-
-    Args:
-        splits: data set of each tower.
-        rename: for each tower, new names of some of its classes. Two with the same new name become one:
-            ``{"sketch": {"dog": "Quadruped", "horse": "Quadruped"}}``.
-
-    Returns:
-        The data sets with their labels changed, and which classes are shared.
-
-    Raises:
-        ValueError: on less than two towers.
-        DataError: when ``rename`` names a tower or class that is not there, or no class is shared.
-
-    Example:
-        >>> import torch
-        >>> from batchot.data import Images, Splits
-        >>> from batchot.data.batches.paired import pair_classes
-        >>> def four(*classes: str) -> Splits[Images]:
-        ...     part = Images(torch.zeros(4, 1, 2, 2, dtype=torch.uint8), torch.arange(4) % 2, classes)
-        ...     return Splits("drawn", part, part)
-        >>> towers = {"sketch": four("dog", "guitar"), "shape": four("Guitar", "Quadruped")}
-        >>> paired = pair_classes(towers, {"sketch": {"dog": "Quadruped", "guitar": "Guitar"}})
-        >>> paired.shared, paired.parts["sketch"].train.labels.tolist()
-        (('Guitar', 'Quadruped'), [1, 0, 1, 0])
-    """
+    """Give several data sets common classes: those of the same name, after renaming, are the same."""
     if len(splits) < 2:
         raise ValueError(f"classes are paired between two towers or more, got {len(splits)}")
-    _check_names_of_towers(rename, splits)
+    if unknown := [tower for tower in rename if tower not in splits]:
+        raise DataError(
+            f"cannot rename classes of {', '.join(unknown)}: the towers are {', '.join(splits)}"
+            f"{closest(unknown[0], tuple(splits))}"
+        )
     new_names = {
         tower: renamed(tower, part.train.classes, rename.get(tower, {})) for tower, part in splits.items()
     }
@@ -131,14 +83,6 @@ def pair_classes(splits: Mapping[str, Splits[Any]], rename: Renaming = _NO_RENAM
     return Paired(classes, parts, tuple(sorted(shared)), only)
 
 
-def _check_names_of_towers(rename: Renaming, splits: Mapping[str, Splits[Any]]) -> None:
-    if unknown := [tower for tower in rename if tower not in splits]:
-        raise DataError(
-            f"cannot rename classes of {', '.join(unknown)}: the towers are {', '.join(splits)}"
-            f"{closest(unknown[0], tuple(splits))}"
-        )
-
-
 def renamed(tower: str, classes: tuple[str, ...], new_names: Mapping[str, str]) -> tuple[str, ...]:
     """What the classes of a tower or source are called after renaming, in their order."""
     for name in new_names:
@@ -158,7 +102,6 @@ def closest(name: str, names: Collection[str], cutoff: float = 0.6) -> str:
 
 
 def relabelled(part: Splits[Any], new_names: tuple[str, ...], classes: tuple[str, ...]) -> Splits[Samples]:
-    """Give a set other classes."""
     to_new = torch.tensor([classes.index(name) for name in new_names], dtype=torch.int64)  # (old classes,)
 
     def change(samples: Any) -> Any:
@@ -206,41 +149,9 @@ _NONE: Mapping[str, int] = MappingProxyType({})
 class PairedBatches:
     """Batches in which every tower has samples of the same classes, so that each finds its counterparts.
 
-    As in :class:`~batchot.data.BalancedBatches`, classes take turns over the batches of an epoch, and so do
-    the samples of a class in each tower; no sample is twice in a batch unless its class is smaller than its
-    share. Within a batch the classes alternate (a, b, c, a, b, c, ...), so a class has equally many samples as
-    any other, give or take one where the size is no multiple of ``classes_per_batch``, and each half of a
-    tower's batch is balanced, too. The towers have the classes in the same order.
-
-    An epoch is over when the first tower has been seen about once: its paired samples divided by its size,
-    rounded, are the number of batches.
-
-    Args:
-        labels: for each tower, class of each of its samples, int64, shape ``(n,)``; the labels mean the same in
-            all towers. The first tower is the one whose samples make an epoch.
-        sizes: for each tower, its paired samples in a batch, at least ``classes_per_batch``.
-        classes_per_batch: different classes in a batch, at most as many as ``allowed``.
-        allowed: classes that are paired; by default all of which every tower has samples.
-        extra: for some towers, further samples in each batch, of classes that are not ``allowed``; they have no
-            counterpart in the batch and push it away. Half of them are in each half of the batch.
-        batches: in an epoch, where that is not to depend on the first tower.
-        sources: for some towers, where the samples of a class are drawn by shares. An epoch is then as long as it
-            takes to see each sample of the first source of its class about once.
-
-    Raises:
-        ValueError: on towers that differ, labels that are not vectors, sizes that do not fit, a class that is
-            missing in a tower, further samples of a tower that has no other classes.
-
-    Example:
-        >>> import torch
-        >>> from batchot.data import PairedBatches
-        >>> labels = {"sketch": torch.tensor([0, 0, 0, 1, 1, 1]), "shape": torch.tensor([1, 1, 0, 0, 2, 2])}
-        >>> batches = PairedBatches(labels, {"sketch": 2, "shape": 4}, classes_per_batch=2, extra={"shape": 1})
-        >>> [{tower: labels[tower][index].sort().values.tolist() for tower, index in batch.items()}
-        ...  for batch in batches.epoch(seed=0, epoch=0)]  # doctest: +NORMALIZE_WHITESPACE
-        [{'sketch': [0, 1], 'shape': [0, 0, 1, 1, 2]},
-         {'sketch': [0, 1], 'shape': [0, 0, 1, 1, 2]},
-         {'sketch': [0, 1], 'shape': [0, 0, 1, 1, 2]}]
+    As in :class:`~batchot.data.BalancedBatches`, classes and their samples take turns and alternate within a batch, so
+    each half of it is balanced too. An epoch is over when the first tower has been seen about once. ``extra`` samples
+    are of classes that are not ``allowed``: they have no counterpart in the batch and push it away.
     """
 
     def __init__(
@@ -260,7 +171,11 @@ class PairedBatches:
         extra = extra or _NONE
         _check_towers(labels, sizes, extra)
         present = {tower: set(of_tower.unique().tolist()) for tower, of_tower in labels.items()}
-        self.allowed = _allowed_classes(present, allowed)
+        chosen = set.intersection(*present.values()) if allowed is None else set(allowed)
+        for tower, classes in present.items():
+            if missing := sorted(chosen - classes):
+                raise ValueError(f"{tower} has no samples of the allowed classes {missing}; leave them out")
+        self.allowed = tuple(sorted(chosen))
         if not 1 <= classes_per_batch <= len(self.allowed):
             raise ValueError(
                 f"classes_per_batch must lie in 1 .. {len(self.allowed)}, the number of classes that every "
@@ -349,42 +264,8 @@ def _check_towers(labels: Mapping[str, Tensor], sizes: Mapping[str, int], extra:
             raise ValueError(f"labels of {tower} must have shape (n,), got {tuple(of_tower.shape)}")
 
 
-def _allowed_classes(present: Mapping[str, set[int]], allowed: Collection[int] | None) -> tuple[int, ...]:
-    if allowed is None:
-        return tuple(sorted(set.intersection(*present.values())))
-    for tower, classes in present.items():
-        if missing := sorted(set(allowed) - classes):
-            raise ValueError(f"{tower} has no samples of the allowed classes {missing}; leave them out")
-    return tuple(sorted(set(allowed)))
-
-
 class PairedTrainingBatches(ResumableBatches[dict[str, Tensor], dict[str, tuple[Tensor, Tensor]]]):
-    """Batches of several towers; batch ``k`` of epoch ``e`` depends on ``(seed, e, k)`` alone.
-
-    Passes are resumed and made ahead as :class:`~batchot.data.batches.loader.ResumableBatches` says.
-
-    Args:
-        samples: the training samples of each tower.
-        sampler: which of them go into which batch.
-        prepare: augmentation and normalisation of each tower.
-        seed: of the sampler and the augmentation.
-        ahead: batches that are made ahead; 0 makes each when it is asked for.
-        share: which part of the batch of each tower is given, where several processes train together.
-
-    Raises:
-        ValueError: on towers that differ, a negative seed or a negative number of batches ahead.
-
-    Example:
-        >>> from batchot.data import Normalization, PairedBatches, PairedTrainingBatches, Preparation, load_digits
-        >>> train = load_digits().train
-        >>> towers = {"sketch": train, "shape": train}
-        >>> prepare = dict.fromkeys(towers, Preparation(Normalization.from_pixels(train.images)))
-        >>> labels = {name: samples.labels for name, samples in towers.items()}
-        >>> sampler = PairedBatches(labels, {"sketch": 20, "shape": 30}, classes_per_batch=5)
-        >>> batch = next(iter(PairedTrainingBatches(towers, sampler, prepare)))
-        >>> [(name, tuple(x.shape), tuple(y.shape)) for name, (x, y) in batch.items()]
-        [('sketch', (20, 1, 8, 8), (20,)), ('shape', (30, 1, 8, 8), (30,))]
-    """
+    """Training batches of several towers."""
 
     def __init__(
         self,
@@ -396,22 +277,14 @@ class PairedTrainingBatches(ResumableBatches[dict[str, Tensor], dict[str, tuple[
         ahead: int = 2,
         share: Share = WHOLE,
     ) -> None:
-        super().__init__(seed=seed, ahead=ahead)
-        self.share = share
+        super().__init__(sampler, seed, ahead, share)
         if not set(samples) == set(sampler.sizes) == set(prepare):
             raise ValueError(
                 f"the towers of samples ({', '.join(samples)}), sampler ({', '.join(sampler.sizes)}) and "
                 f"prepare ({', '.join(prepare)}) must be the same"
             )
         self.samples = dict(samples)
-        self.batch_sampler = sampler
         self.prepare = dict(prepare)
-
-    def __len__(self) -> int:
-        return len(self.batch_sampler)
-
-    def _order(self, epoch: int) -> Sequence[dict[str, Tensor]]:
-        return self.batch_sampler.epoch(self.seed, epoch)
 
     def _make(self, indices: dict[str, Tensor], epoch: int, k: int) -> dict[str, tuple[Tensor, Tensor]]:
         made = {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import zlib
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -77,34 +77,24 @@ def draw_by_share(groups: Groups, lengths: Tensor, generator: torch.Generator) -
     return drawn
 
 
-class BatchSampler(Protocol):
-    """What :class:`~batchot.data.TrainingBatches` asks of a sampler."""
+Drawn = TypeVar("Drawn", covariant=True)
+
+
+class Epochs(Protocol[Drawn]):
+    """Says which samples go into the batches of an epoch."""
 
     def __len__(self) -> int:
         """Number of batches in an epoch."""
 
-    def epoch(self, seed: int, epoch: int) -> tuple[Tensor, ...]:
-        """Indices of each batch of an epoch, int64, each of shape ``(batch_size,)``."""
+    def epoch(self, seed: int, epoch: int) -> tuple[Drawn, ...]:
+        """Indices of each batch, int64, each of shape ``(batch_size,)``, of one set or by tower."""
+
+
+BatchSampler = Epochs[Tensor]
 
 
 class PlainBatches:
-    """A permutation of all samples in every epoch, cut into batches.
-
-    Args:
-        n: number of samples.
-        batch_size: samples in a batch.
-        drop_last: leave out the last batch of an epoch where it would be smaller than the others.
-        sources: where samples are drawn by shares; an epoch then shows each sample of the first source once.
-
-    Raises:
-        ValueError: when ``batch_size`` is below 1, or ``n`` is too small for one batch.
-
-    Example:
-        >>> from batchot.data import PlainBatches
-        >>> sampler = PlainBatches(n=10, batch_size=4)
-        >>> len(sampler), [len(batch) for batch in sampler.epoch(seed=0, epoch=0)]
-        (2, [4, 4])
-    """
+    """A permutation of all samples in every epoch, cut into batches."""
 
     def __init__(
         self, n: int, batch_size: int, drop_last: bool = True, sources: Sources | None = None
@@ -119,7 +109,6 @@ class PlainBatches:
         return self.n // self.batch_size if self.drop_last else -(-self.n // self.batch_size)
 
     def epoch(self, seed: int, epoch: int) -> tuple[Tensor, ...]:
-        """Indices of each batch of an epoch; every sample is in one, or in the last that was left out."""
         generator = generator_for("plain batches", seed, epoch)
         if self.groups is None:
             order = torch.randperm(self.n, generator=generator)
@@ -132,30 +121,9 @@ class PlainBatches:
 class BalancedBatches:
     """Batches of equally many samples from each of several classes, so that every batch has positive pairs.
 
-    Classes take turns, and the samples of a class do: no class is drawn ``k + 1`` times in an epoch before
-    every class was drawn ``k`` times, and likewise no sample of a class. A small class therefore comes round
-    more often than a large one. Within a batch the classes alternate (a, b, c, a, b, c, ...), so that halves
-    of a batch are balanced too, and no sample is twice in a batch unless its class is smaller than its share
-    of the batch.
-
-    Args:
-        labels: class of each sample, int64, shape ``(n,)``.
-        batch_size: samples in a batch, a multiple of ``classes_per_batch``.
-        classes_per_batch: different classes in a batch, at most as many as there are.
-        sources: where the samples of a class are drawn by shares; an epoch is then as long as it takes to see
-            each sample of the first source of its class about once.
-
-    Raises:
-        ValueError: on labels that are not a vector, sizes that do not divide, more classes than there are,
-            too few samples for one batch.
-
-    Example:
-        >>> import torch
-        >>> from batchot.data import BalancedBatches
-        >>> labels = torch.tensor([0] * 6 + [1] * 3 + [2] * 3)
-        >>> sampler = BalancedBatches(labels, batch_size=6, classes_per_batch=3)
-        >>> [labels[batch].bincount().tolist() for batch in sampler.epoch(seed=0, epoch=0)]
-        [[2, 2, 2], [2, 2, 2]]
+    Classes take turns, and the samples of a class do: no class is drawn ``k + 1`` times in an epoch before every class
+    was drawn ``k`` times, and likewise no sample of a class. Within a batch the classes alternate (a, b, c, a, b, c),
+    so that halves of a batch are balanced too, and no sample is twice in it unless its class is smaller than its share.
     """
 
     def __init__(
@@ -185,7 +153,6 @@ class BalancedBatches:
         return self.n // self.batch_size
 
     def epoch(self, seed: int, epoch: int) -> tuple[Tensor, ...]:
-        """Indices of each batch of an epoch."""
         generator = generator_for("balanced batches", seed, epoch)
         share = self.batch_size // self.classes_per_batch
         everyone = grouped(torch.arange(len(self.members)), None)

@@ -25,28 +25,7 @@ else:
 def load_dataset(
     name: DatasetName, data_root: Path | None = None, *, download: bool = True, size: int | None = None
 ) -> Splits:
-    """Load a data set by its name.
-
-    Args:
-        name: ``"mnist"``, ``"cifar10"``, ``"digits"`` (comes with scikit-learn), or ``"folder"`` (class
-            folders of images in ``data_root`` itself).
-        data_root: folder that holds a folder of that name, or the files themselves; else ``$BATCHOT_DATA``,
-            else the user's cache folder.
-        download: download into the cache folder what is found nowhere.
-        size: height and width to which the images of ``"folder"`` are scaled; the others have a size of their
-            own.
-
-    Returns:
-        Training and test images.
-
-    Raises:
-        DataError: on an unknown name, on data that is missing or damaged, on a size where none applies.
-
-    Example:
-        >>> from batchot.data import load_dataset
-        >>> load_dataset("digits").name
-        'digits'
-    """
+    """Load a set of images by its name, from --data-root, $BATCHOT_DATA or the cache, else from the network."""
     if name not in IMAGE_SETS:
         raise DataError(f"unknown data set {name!r}; there are {', '.join(IMAGE_SETS)}")
     module, _, function = IMAGE_SETS[name].partition(":")
@@ -82,13 +61,11 @@ def load_collection(
     level: int | None = None,
     download: bool = True,
 ) -> ShapeCollection:
-    """Find a data set of 3D shapes by its name."""
     if name not in get_args(CollectionName):
         raise DataError(
             f"unknown data set of shapes {name!r}; there are {', '.join(get_args(CollectionName))}"
         )
     root = None if data_root is None else Path(data_root)
-    _check_options(name, prefer, level, min_class)
     if name == "modelnet40" or name == "modelnet10":
         return load_modelnet(name, root, prefer=prefer, up=up, download=download)
     if name == "library":
@@ -109,14 +86,3 @@ def load_collection(
         parts=parts,
         tolerance=tolerance,
     )
-
-
-def _check_options(name: CollectionName, prefer: Prefer, level: int | None, min_class: int) -> None:
-    if prefer not in get_args(Prefer):
-        raise DataError(f"prefer must be one of {', '.join(get_args(Prefer))}, got {prefer!r}")
-    if prefer != "any" and not name.startswith("modelnet"):
-        raise DataError(f"prefer={prefer!r} applies to ModelNet only, not to {name!r}")
-    if level is not None and name != "psb":
-        raise DataError(f"level={level} applies to 'psb' only, not to {name!r}")
-    if min_class != 1 and name not in ("folder", "psb"):
-        raise DataError(f"min_class={min_class} applies to 'folder' and 'psb' only, not to {name!r}")

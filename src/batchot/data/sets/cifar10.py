@@ -65,25 +65,21 @@ def _encode(text: str, encoding: str | bytes) -> bytes:
     return text.encode("latin1")
 
 
-def _find(module: str, name: str) -> Any:
-    match module, name:
-        case (("numpy.core.multiarray" | "numpy._core.multiarray"), "_reconstruct"):
-            return _reconstruct
-        case "numpy", "ndarray":
-            return _Array
-        case "numpy", "dtype":
-            return _Dtype
-        case "_codecs", "encode":
-            return _encode
-    raise DataError(
-        f"refused to load {module}.{name}: only dictionaries, lists, numbers, strings and arrays of bytes "
-        "are read from a pickle, because anything else could run a program"
-    )
-
-
 class _ArrayUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
-        return _find(module, name)
+        match module, name:
+            case (("numpy.core.multiarray" | "numpy._core.multiarray"), "_reconstruct"):
+                return _reconstruct
+            case "numpy", "ndarray":
+                return _Array
+            case "numpy", "dtype":
+                return _Dtype
+            case "_codecs", "encode":
+                return _encode
+        raise DataError(
+            f"refused to load {module}.{name}: only dictionaries, lists, numbers, strings and arrays of bytes "
+            "are read from a pickle, because anything else could run a program"
+        )
 
 
 def unpickle_arrays(content: bytes, source: str) -> dict[str, Any]:
@@ -98,19 +94,8 @@ def unpickle_arrays(content: bytes, source: str) -> dict[str, Any]:
         }
     except DataError as error:
         raise DataError(f"{source}: {error}") from error
-    # A damaged pickle is a random program for the unpickler: it may fail in any of these ways.
-    except (
-        pickle.UnpicklingError,
-        ArithmeticError,
-        AttributeError,
-        EOFError,
-        LookupError,
-        MemoryError,
-        RecursionError,
-        TypeError,
-        UnicodeError,
-        ValueError,
-    ) as error:
+    # A damaged pickle is a random program for the unpickler: it may fail in any way.
+    except Exception as error:
         raise DataError(
             f"{source} is damaged or half downloaded: expected a pickled dictionary of arrays, but of "
             f"{len(content):,} bytes that arrived reading stopped ({type(error).__name__}: {error}). "
@@ -131,39 +116,16 @@ TRAIN_COUNT, TEST_COUNT = 50_000, 10_000
 
 
 def load_cifar10(root: Path | None = None, *, download: bool = True) -> Splits:
-    """Load CIFAR-10 from a folder of the user, from the cache folder, or from the network.
-
-    Taken are, in this order, the official batches unpacked (``cifar-10-batches-py/``), the official Python
-    archive (``cifar-10-python.tar.gz``), and folders ``train/CLASS/*`` and ``test/CLASS/*`` of image files.
-    The batches are pickles; they are read without letting them run code.
-
-    Args:
-        root: folder that holds ``cifar10/`` or one of the above; else ``$BATCHOT_DATA``, else the cache
-            folder.
-        download: download the archive into the cache folder when nothing is found.
-
-    Returns:
-        50,000 training and 10,000 test images, uint8, each ``(3, 32, 32)``; classes in alphabetical order, as
-        published.
-
-    Raises:
-        DataError: when files are missing, truncated or damaged; which file, what was expected, what to do.
-
-    Source:
-        A. Krizhevsky, "Learning multiple layers of features from tiny images", 2009.
-
-    Example:
-        >>> from pathlib import Path
-        >>> from batchot.data import load_cifar10
-        >>> load_cifar10(Path("no-such-folder"))  # doctest: +ELLIPSIS
-        Traceback (most recent call last):
-        ...
-        batchot.errors.DataError: --data-root names no-such-folder, which is not a folder; ...
-    """
+    """Load CIFAR-10 (A. Krizhevsky, 2009): its batches, their archive or class folders, else from the network."""
     places = search_places("cifar10", root)
     for folder in places:
         if (splits := _load_from(folder)) is not None:
-            _warn_if_partial(splits, folder)
+            if (len(splits.train), len(splits.test)) != (TRAIN_COUNT, TEST_COUNT):
+                warnings.warn(
+                    f"{folder} holds {len(splits.train):,} training and {len(splits.test):,} test images, CIFAR-10 "
+                    f"{TRAIN_COUNT:,} and {TEST_COUNT:,}: scores on it are not scores on CIFAR-10",
+                    stacklevel=2,
+                )
             return splits
     contents = f"{BATCH_FOLDER}/, {ARCHIVE}, or train/CLASS/ and test/CLASS/ with images"
     if not download:
@@ -247,9 +209,12 @@ def read_archive(path: Path) -> Splits:
 
 
 def _read_batches(contents: Mapping[str, bytes], source: Path) -> Splits:
-    train = _join([_read_batch(contents[name], f"{source}/{name}") for name in TRAIN_BATCHES])
-    test = _join([_read_batch(contents[name], f"{source}/{name}") for name in TEST_BATCHES])
-    return Splits("cifar10", train, test)
+    def joined(names: tuple[str, ...]) -> Images:
+        parts = [_read_batch(contents[name], f"{source}/{name}") for name in names]
+        labels = torch.cat([part.labels for part in parts])
+        return Images(torch.cat([part.images for part in parts]), labels, CLASSES)
+
+    return Splits("cifar10", joined(TRAIN_BATCHES), joined(TEST_BATCHES))
 
 
 def _read_batch(content: bytes, source: str) -> Images:
@@ -268,17 +233,3 @@ def _read_batch(content: bytes, source: str) -> Images:
         raise DataError(f"{source}: expected 'labels', {len(data)} integers from 0 to 9, got {arrived}")
     images = torch.from_numpy(data.reshape(-1, *SHAPE).copy())  # (n, 3, 32, 32)
     return Images(images, torch.tensor(labels, dtype=torch.int64), CLASSES)
-
-
-def _join(parts: list[Images]) -> Images:
-    images = torch.cat([part.images for part in parts])
-    return Images(images, torch.cat([part.labels for part in parts]), CLASSES)
-
-
-def _warn_if_partial(splits: Splits, folder: Path) -> None:
-    if (len(splits.train), len(splits.test)) != (TRAIN_COUNT, TEST_COUNT):
-        warnings.warn(
-            f"{folder} holds {len(splits.train):,} training and {len(splits.test):,} test images, CIFAR-10 "
-            f"{TRAIN_COUNT:,} and {TEST_COUNT:,}: scores on it are not scores on CIFAR-10",
-            stacklevel=3,
-        )

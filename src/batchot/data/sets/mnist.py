@@ -29,31 +29,25 @@ def read_idx(path: Path, ndim: int) -> Tensor:
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error}") from error
     if content.startswith(_GZIP_START):
-        content = _decompress(path, content, magic)
+        try:
+            content = gzip.decompress(content)
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            arrived = f"{len(content):,} packed bytes arrived, which end early or are damaged ({error})"
+            expected = f"a whole gzip file of an IDX file with the magic number {magic}"
+            raise _damaged(path, expected, arrived) from error
     header = np.frombuffer(content[: 4 + 4 * ndim], dtype=">u4") if len(content) >= 4 + 4 * ndim else None
     if header is None or header[0] != magic:
         raise _damaged(path, f"an IDX file that starts with the magic number {magic}", _start_of(content))
     shape = tuple(int(size) for size in header[1:])
-    expected = header.nbytes + math.prod(shape)
-    if len(content) != expected:
+    n_bytes = header.nbytes + math.prod(shape)
+    if len(content) != n_bytes:
         sizes = " x ".join(f"{size:,}" for size in shape)
         raise _damaged(
-            path, f"{expected:,} bytes for {sizes} elements (unpacked)", f"{len(content):,} bytes arrived"
+            path, f"{n_bytes:,} bytes for {sizes} elements (unpacked)", f"{len(content):,} bytes arrived"
         )
     return torch.from_numpy(
         np.frombuffer(content, dtype=np.uint8, offset=header.nbytes).reshape(shape).copy()
     )
-
-
-def _decompress(path: Path, packed: bytes, magic: int) -> bytes:
-    try:
-        return gzip.decompress(packed)
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise _damaged(
-            path,
-            f"a whole gzip file of an IDX file with the magic number {magic}",
-            f"{len(packed):,} packed bytes arrived, which end early or are damaged ({error})",
-        ) from error
 
 
 def _start_of(content: bytes) -> str:
@@ -89,7 +83,6 @@ class OfficialFile:
 
     @property
     def name(self) -> str:
-        """The name under which it is published."""
         return f"{self.stem}-idx{self.ndim}-ubyte.gz"
 
     def find(self, folder: Path) -> Path | None:
@@ -107,39 +100,12 @@ FILES = (TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS)
 
 
 def load_mnist(root: Path | None = None, *, download: bool = True) -> Splits:
-    """Load MNIST from a folder of the user, from the cache folder, or from the network.
-
-    Files of the user may be packed or not, and packed anew: they are verified by what is in them. Files that
-    are downloaded must have the official checksums.
-
-    Args:
-        root: folder that holds ``mnist/`` or the files themselves; else ``$BATCHOT_DATA``, else the cache
-            folder.
-        download: download into the cache folder what is found nowhere.
-
-    Returns:
-        60,000 training and 10,000 test images, uint8, each ``(1, 28, 28)``, ink 255 on 0.
-
-    Raises:
-        DataError: when files are missing, truncated or damaged; which file, what was expected, what to do.
-
-    Source:
-        Y. LeCun, L. Bottou, Y. Bengio, P. Haffner, "Gradient-based learning applied to document recognition",
-        Proceedings of the IEEE 86 (1998).
-
-    Example:
-        >>> from pathlib import Path
-        >>> from batchot.data import load_mnist
-        >>> load_mnist(Path("no-such-folder"))  # doctest: +ELLIPSIS
-        Traceback (most recent call last):
-        ...
-        batchot.errors.DataError: --data-root names no-such-folder, which is not a folder; ...
-    """
+    """Load MNIST (Y. LeCun et al., 1998), from files of the user, packed or not, else from the network."""
     places = search_places("mnist", root)
     for folder in places:
         found = {file: path for file in FILES if (path := file.find(folder)) is not None}
         if len(found) == len(FILES):
-            return _read(found)
+            break
         # What the cache folder lacks can be downloaded; what a user's folder lacks is an error.
         if found and folder != places[-1]:
             missing = ", ".join(file.name for file in FILES if file not in found)
@@ -148,7 +114,7 @@ def load_mnist(root: Path | None = None, *, download: bool = True) -> Splits:
                 f"{folder} holds a part of MNIST ({there}); missing: {missing}. Put them there, too."
             )
     contents = ", ".join(file.name for file in FILES)
-    if not download:
+    if not download and len(found) < len(FILES):
         raise missing_data("mnist", contents, places, "download is switched off")
     try:
         for file in FILES:
@@ -157,13 +123,8 @@ def load_mnist(root: Path | None = None, *, download: bool = True) -> Splits:
                 found[file] = download_file(urls, file.md5, places[-1] / file.name)
     except DownloadError as failure:
         raise missing_data("mnist", contents, places, str(failure)) from failure
-    return _read(found)
-
-
-def _read(paths: dict[OfficialFile, Path]) -> Splits:
-    train = _read_part(TRAIN_IMAGES, TRAIN_LABELS, paths)
-    test = _read_part(TEST_IMAGES, TEST_LABELS, paths)
-    return Splits("mnist", train, test)
+    train = _read_part(TRAIN_IMAGES, TRAIN_LABELS, found)
+    return Splits("mnist", train, _read_part(TEST_IMAGES, TEST_LABELS, found))
 
 
 def _read_part(
@@ -191,7 +152,7 @@ def _read_part(
         warnings.warn(
             f"{paths[images_file]} holds {len(images):,} images, the official file {images_file.count:,}: "
             "scores on it are not scores on MNIST",
-            stacklevel=4,
+            stacklevel=3,
         )
     return Images(images[:, None], labels.to(torch.int64), CLASSES)
 
@@ -201,20 +162,7 @@ _INK = 16
 
 
 def load_digits() -> Splits:
-    """Load 1,797 handwritten digits of 8 x 8 pixels, divided 1,297 / 500 with equal shares of every class.
-
-    Returns:
-        Training and test images, uint8, each ``(1, 8, 8)``, ink 255 on 0; the division is always the same.
-
-    Source:
-        E. Alpaydin, C. Kaynak, Optical recognition of handwritten digits, UCI repository, 1998 (its test
-        part).
-
-    Example:
-        >>> from batchot.data import load_digits
-        >>> load_digits().test.labels.bincount().tolist()
-        [50, 51, 49, 51, 50, 51, 50, 50, 48, 50]
-    """
+    """Load 1,797 digits of 8 x 8 pixels (E. Alpaydin, C. Kaynak, UCI, 1998), always divided alike."""
     # scikit-learn takes a second to import, which a run on other data need not pay.
     with extras_named():
         from sklearn.datasets import load_digits as load_sklearn_digits

@@ -15,14 +15,12 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from batchot.data.sets.places import download_file, is_clutter, list_archive, missing_data, search_places
-from batchot.data.sets.shape_files import CLOUD_ENDINGS, MESH_ENDINGS, Prefer, ShapeCollection
+from batchot.data.sets.shape_files import CLOUD_ENDINGS, MESH_ENDINGS, PARTS, Part, Prefer, ShapeCollection
 from batchot.errors import DataError, DownloadError, ShapeError
 from batchot.shapes.formats.archives import hdf5_labels, read_member
 from batchot.shapes.shape import Up
 from batchot.shapes.source import ShapeSource
 
-Part = Literal["train", "test"]
-PARTS: tuple[Part, ...] = ("train", "test")
 CLASSES = (
     "airplane", "bathtub", "bed", "bench", "bookshelf", "bottle", "bowl", "car", "chair", "cone",
     "cup", "curtain", "desk", "door", "dresser", "flower_pot", "glass_box", "guitar", "keyboard", "lamp",
@@ -134,11 +132,10 @@ def _read_hdf5(
         if "shape_names.txt" in texts:
             classes = texts["shape_names.txt"]().decode(errors="replace").split()
         shapes = []
-        for name in sorted(files, key=_in_order):
-            match = _HDF5_FILE.fullmatch(name)
-            assert match is not None
+        matches = (match for name in files if (match := _HDF5_FILE.fullmatch(name)) is not None)
+        for match in sorted(matches, key=lambda match: (match[1] == "test", int(match[2]))):
             part: Part = "train" if match[1] == "train" else "test"
-            member = files[name]
+            name, member = match[0], files[match[0]]
             path = location if member is not None else location / name
             labels = hdf5_labels(path, member)
             if len(labels) and not 0 <= labels.min() <= labels.max() < len(classes):
@@ -167,12 +164,6 @@ def _read_stems(content: bytes, count: int) -> list[str] | None:
     return stems if len(set(stems)) == count == len(stems) else None
 
 
-def _in_order(name: str) -> tuple[bool, int]:
-    match = _HDF5_FILE.fullmatch(name)
-    assert match is not None
-    return match[1] == "test", int(match[2])
-
-
 logger = logging.getLogger(__name__)
 
 ModelNetName = Literal["modelnet10", "modelnet40"]
@@ -187,18 +178,16 @@ HDF5_COUNTS = (9_840, 2_468)
 
 @dataclass(frozen=True)
 class PublishedArchive:
-    """A file as it is published: its name, addresses, length and SHA-256."""
+    """A file as it is published: its name, addresses and SHA-256."""
 
     name: str
     urls: tuple[str, ...]
-    size: int
     sha256: str
 
 
 MESHES_40 = PublishedArchive(
     "ModelNet40.zip",
     ("https://modelnet.cs.princeton.edu/ModelNet40.zip", "http://modelnet.cs.princeton.edu/ModelNet40.zip"),
-    2_039_180_837,
     "42dc3e656932e387f554e25a4eb2cc0e1a1bd3ab54606e2a9eae444c60e536ac",
 )
 MESHES_10 = PublishedArchive(
@@ -207,13 +196,11 @@ MESHES_10 = PublishedArchive(
         "http://3dvision.princeton.edu/projects/2014/3DShapeNets/ModelNet10.zip",
         "http://vision.princeton.edu/projects/2014/3DShapeNets/ModelNet10.zip",
     ),
-    473_402_300,
     "9d8679435fc07d1d26f13009878db164a7aa8ea5e7ea3c8880e42794b7307d51",
 )
 POINTS_40 = PublishedArchive(
     f"{HDF5_FOLDER}.zip",
     (f"https://shapenet.cs.stanford.edu/media/{HDF5_FOLDER}.zip",),
-    435_212_151,
     "07670e237db72ece0f723b9abb571534c9ad655a6456b389646587dc72bb8bae",
 )
 
@@ -233,7 +220,13 @@ def load_modelnet(
         if (found := _find(name, root, group, prefer, up)) is not None:
             collection = found.collection(name)
             if not found.is_complete:
-                _warn_of_partial(collection, name)
+                train, test = COUNTS[name]
+                warnings.warn(
+                    f"{collection.folder} holds {len(collection.train):,} training and {len(collection.test):,} "
+                    f"test shapes in {len(collection.classes)} classes, {name} {train:,} and {test:,} in "
+                    f"{len(CLASSES_OF[name])}: scores on it are not scores on {name}",
+                    stacklevel=2,
+                )
             return collection
     contents = _expected(name, prefer)
     if not download:
@@ -304,16 +297,6 @@ def _search(name: ModelNetName, root: Path | None, group: int, prefer: Prefer, u
 def _count(shapes: list[FoundShape]) -> tuple[int, int]:
     train = sum(shape.part == "train" for shape in shapes)
     return train, len(shapes) - train
-
-
-def _warn_of_partial(collection: ShapeCollection, name: ModelNetName) -> None:
-    train, test = COUNTS[name]
-    warnings.warn(
-        f"{collection.folder} holds {len(collection.train):,} training and {len(collection.test):,} test "
-        f"shapes in {len(collection.classes)} classes, {name} {train:,} and {test:,} in "
-        f"{len(CLASSES_OF[name])}: scores on it are not scores on {name}",
-        stacklevel=3,
-    )
 
 
 def _read_place(

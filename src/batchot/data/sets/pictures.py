@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,26 +33,35 @@ def decode_images(paths: Sequence[str], size: int | None = None) -> NDArray[np.u
     first = _decode(paths[0], size)
     pixels = np.empty((len(paths), 3, *first.shape[:2]), dtype=np.uint8)  # (n, 3, h, w)
 
-    def decode_chunk(start: int) -> int:
-        for i in range(start, min(start + _CHUNK, len(paths))):
-            image = _decode(paths[i], size)
-            if image.shape != first.shape:
-                raise DataError(
-                    f"{paths[i]} is {image.shape[1]} x {image.shape[0]} pixels (width x height), but "
-                    f"{paths[0]} is {first.shape[1]} x {first.shape[0]}; give a size to scale all of them to"
-                )
-            pixels[i] = image.transpose(2, 0, 1)
-        return min(_CHUNK, len(paths) - start)
+    def decode(i: int) -> None:
+        image = _decode(paths[i], size)
+        if image.shape != first.shape:
+            raise DataError(
+                f"{paths[i]} is {image.shape[1]} x {image.shape[0]} pixels (width x height), but "
+                f"{paths[0]} is {first.shape[1]} x {first.shape[0]}; give a size to scale all of them to"
+            )
+        pixels[i] = image.transpose(2, 0, 1)
+
+    few = len(paths) <= PROGRESS_ABOVE
+    in_threads(len(paths), decode, desc="decoding images", unit="image", disable=few)
+    return pixels
+
+
+def in_threads(n: int, do: Callable[[int], None], **bar: Any) -> None:
+    """Do something for each number below ``n`` in several threads, under a progress bar."""
+
+    def chunk(start: int) -> int:
+        numbers = range(start, min(start + _CHUNK, n))
+        for k in numbers:
+            do(k)
+        return len(numbers)
 
     with (
-        tqdm(
-            total=len(paths), desc="decoding images", unit="image", disable=len(paths) <= PROGRESS_ABOVE
-        ) as bar,
+        tqdm(total=n, **bar) as shown,
         ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool,
     ):
-        for done in pool.map(decode_chunk, range(0, len(paths), _CHUNK)):
-            bar.update(done)
-    return pixels
+        for done in pool.map(chunk, range(0, n, _CHUNK)):
+            shown.update(done)
 
 
 def _decode(path: str, size: int | None) -> NDArray[np.uint8]:
@@ -79,39 +89,7 @@ IMAGE_ENDINGS = frozenset(
 def load_image_folder(
     root: Path, *, size: int | None = None, test_fraction: float = 0.2, seed: int = 0, name: str = "folder"
 ) -> Splits:
-    """Load ``root/train/CLASS/*`` and ``root/test/CLASS/*``, or divide ``root/CLASS/*`` by chance.
-
-    Hidden files and files that are no images are left out, with a warning that says how many. More than 5,000
-    images are kept decoded in the cache folder until a file changes.
-
-    Args:
-        root: the folder.
-        size: height and width to which images are scaled; ``None``: they all have one size already.
-        test_fraction: share of each class that is kept for the test, in (0, 1), where ``root`` has no
-            ``train/`` and ``test/``.
-        seed: of that division.
-        name: of the data set.
-
-    Returns:
-        RGB images; classes in alphabetical order.
-
-    Raises:
-        DataError: when the folder is missing or holds no images, when an image is damaged or has another
-            size.
-
-    Example:
-        >>> import tempfile
-        >>> from PIL import Image
-        >>> from batchot.data import load_image_folder
-        >>> with tempfile.TemporaryDirectory() as root:
-        ...     for colour in ("red", "blue"):
-        ...         (Path(root) / colour).mkdir()
-        ...         for i in range(10):
-        ...             Image.new("RGB", (8, 8), colour).save(Path(root) / colour / f"{i}.png")
-        ...     splits = load_image_folder(Path(root), test_fraction=0.3)
-        >>> splits.train.classes, len(splits.train), splits.test.labels.bincount().tolist()
-        (('blue', 'red'), 14, [3, 3])
-    """
+    """Load ``root/train/CLASS/*`` and ``root/test/CLASS/*``, or divide ``root/CLASS/*`` by chance."""
     if not root.is_dir():
         raise DataError(
             f"{root} is not a folder; expected {root}/train/CLASS/ and {root}/test/CLASS/, or {root}/CLASS/"

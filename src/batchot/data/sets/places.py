@@ -7,7 +7,7 @@ import logging
 import os
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path, PurePath
 from typing import TypeVar
 
@@ -88,7 +88,6 @@ def missing_data(name: str, contents: str, places: list[Path], download_failure:
 
 
 def list_archive(path: Path) -> list[str]:
-    """Names of all members of an archive."""
     try:
         return open_archive(path).namelist()
     except (OSError, zipfile.BadZipFile, ShapeError) as error:
@@ -111,6 +110,17 @@ def file_state(path: Path) -> tuple[int, int, int] | None:
         return None
     # The last of these changes even where a program sets the other two back.
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+def fingerprint(version: int, files: Iterable[tuple[Path, tuple[object, ...]]]) -> str:
+    """Changes with the version, the files, what is said of each, and what is in them."""
+    digest = hashlib.sha256(str(version).encode())
+    states: dict[Path, tuple[int, int, int] | None] = {}
+    for path, said in files:
+        if path not in states:
+            states[path] = file_state(path)
+        digest.update(repr((*said, states[path])).encode(errors="surrogateescape"))
+    return digest.hexdigest()
 
 
 Scalar = TypeVar("Scalar", bound=np.generic)

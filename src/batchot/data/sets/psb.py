@@ -42,7 +42,6 @@ class Classification:
         return tuple(line)
 
     def labelled(self, level: int | None = None) -> tuple[tuple[str, str], ...]:
-        """Each model with the name of its class."""
         return tuple(
             (model, self.ancestors(entry.name)[:level][-1])
             for entry in self.classes
@@ -51,7 +50,6 @@ class Classification:
 
 
 def read_cla(path: Path) -> Classification:
-    """Read a ``.cla`` file."""
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -64,9 +62,9 @@ def read_cla(path: Path) -> Classification:
 
 
 def parse_cla(text: str, path: Path) -> Classification:
-    """The classes in the text of a ``.cla`` file."""
     words = _Words(text, path)
-    words.expect("PSB")
+    if (word := words.next("'PSB'")) != "PSB":
+        raise words.error(f"expected 'PSB' as the first word of a .cla file, got {word[:40]!r}")
     if (version := words.number("the version of the format")) != 1:
         raise words.error(f"the format is version {version}, only version 1 is known")
     class_count = words.number("the number of classes")
@@ -114,10 +112,6 @@ class _Words:
         self.line, word = found
         return word
 
-    def expect(self, word: str) -> None:
-        if (got := self.next(repr(word))) != word:
-            raise self.error(f"expected {word!r} as the first word of a .cla file, got {got[:40]!r}")
-
     def number(self, what: str) -> int:
         word = self.next(what)
         if not (word.isascii() and word.isdigit() and len(word) < 19):
@@ -126,7 +120,7 @@ class _Words:
 
 
 PSB_UP: Up = "y"
-_PREFERRED = (".off", ".obj", ".ply", ".stl")
+_PREFERRED = {".off": 0, ".obj": 1, ".ply": 2, ".stl": 3}
 
 
 def load_psb(
@@ -198,17 +192,8 @@ def _find_cla(place: Path, classification: str) -> tuple[Path, list[tuple[Part |
 def _index_models(folder: Path) -> dict[str, Path]:
     """The file of each model by the key of its name; of several formats OFF goes first, then OBJ."""
     place = folder / "db" if (folder / "db").is_dir() else folder
-    best: dict[str, PurePosixPath] = {}
-    for path in find_shape_files(place).shapes:
-        key = model_key(path.name)
-        if key not in best or _rank(path) < _rank(best[key]):
-            best[key] = path
-    return {key: place / path for key, path in best.items()}
-
-
-def _rank(path: PurePosixPath) -> int:
-    ending = path.suffix.lower()
-    return _PREFERRED.index(ending) if ending in _PREFERRED else len(_PREFERRED)
+    found = sorted(find_shape_files(place).shapes, key=lambda path: _PREFERRED.get(path.suffix.lower(), 4))
+    return {model_key(path.name): place / path for path in reversed(found)}
 
 
 def model_key(model: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -108,11 +108,9 @@ class Drawings:
 
     @property
     def sample_shape(self) -> tuple[int, ...]:
-        """1, height and width."""
         return (1, self.size, self.size)
 
     def batch(self, indices: Tensor) -> Tensor:
-        """The drawings at ``indices`` (int64, shape ``(b,)``) as they were recorded, uint8, ``(b, 1, h, w)``."""
         return self._draw(indices, RECORDED, None, torch.ones(len(indices)))
 
     def draw(self, indices: Tensor, generator: torch.Generator, partial: float = 0.0) -> Tensor:
@@ -125,7 +123,6 @@ class Drawings:
         return self._draw(indices, RECORDED, None, torch.full((len(indices),), share))
 
     def subset(self, indices: Tensor) -> Drawings:
-        """The drawings at ``indices`` (int64, shape ``(k,)``), in that order, with the same classes."""
         names = tuple(self.names[index] for index in indices.tolist()) if self.names else ()
         return replace(self, labels=self.labels[indices], names=names, at=self.at[indices])
 
@@ -167,6 +164,15 @@ def draw_strokes(
     return torch.from_numpy(pixels).unsqueeze(1)
 
 
+def joined(points: list[NDArray[np.float32]], lengths: list[int], counts: list[int]) -> Strokes:
+    """The points of all strokes, how many each has, and how many strokes each drawing has, as one."""
+    return (
+        torch.from_numpy(np.concatenate(points) if points else np.zeros((0, 2), np.float32)),
+        torch.tensor([0, *lengths]).cumsum(0),
+        torch.tensor([0, *counts]).cumsum(0),
+    )
+
+
 def pack(drawings: Sequence[Sequence[NDArray[np.float64]]]) -> Strokes:
     """The strokes of drawings of any size and place."""
     points, lengths, counts = [], [], []
@@ -178,11 +184,7 @@ def pack(drawings: Sequence[Sequence[NDArray[np.float64]]]) -> Strokes:
         points.append(both.astype(np.float32))
         lengths += [len(stroke) for stroke in drawing]
         counts.append(len(drawing))
-    return (
-        torch.from_numpy(np.concatenate(points) if points else np.zeros((0, 2), np.float32)),
-        torch.tensor([0, *lengths]).cumsum(0),
-        torch.tensor([0, *counts]).cumsum(0),
-    )
+    return joined(points, lengths, counts)
 
 
 ENDING = ".ndjson"
@@ -229,10 +231,7 @@ def load_quickdraw(
         )
     found.sort(key=lambda drawing: drawing.class_name)  # stable: in the order of the files
     classes = tuple(sorted({drawing.class_name for drawing in found}))
-    by_class: dict[str, list[str]] = defaultdict(list)
-    for drawing in found:
-        by_class[drawing.class_name].append(drawing.name)
-    in_test = {n for of_class in by_class.values() for n in choose_test(of_class, test_fraction, split_seed)}
+    in_test = choose_test(((d.class_name, d.name) for d in found), test_fraction, split_seed)
     numbers = {class_name: k for k, class_name in enumerate(classes)}
     labels = torch.tensor([numbers[drawing.class_name] for drawing in found])
     points, strokes, firsts = pack([drawing.strokes for drawing in found])
@@ -346,11 +345,11 @@ def _strokes(values: dict[str, Any]) -> list[NDArray[np.float64]]:
     if not side > 0:  # a dot
         return []
     if len(everything) > 64:
-        strokes = [_simplified(stroke, _FINEST * side) for stroke in strokes]
+        strokes = [simplified(stroke, _FINEST * side) for stroke in strokes]
     return strokes
 
 
-def _simplified(points: NDArray[np.float64], tolerance: float) -> NDArray[np.float64]:
+def simplified(points: NDArray[np.float64], tolerance: float) -> NDArray[np.float64]:
     points = np.ascontiguousarray(points)
     keep = np.empty(len(points), np.bool_)
     simplify(points, tolerance, keep)

@@ -6,7 +6,7 @@ import hashlib
 import os
 import unicodedata
 import warnings
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -57,11 +57,6 @@ class ShapeCollection:
 
     def __len__(self) -> int:
         return len(self.train) + len(self.test)
-
-    def count_classes(self) -> tuple[tuple[int, int], ...]:
-        """Number of training and of test shapes of each class."""
-        train, test = (Counter(source.label for source in part) for part in (self.train, self.test))
-        return tuple((train[label], test[label]) for label in range(len(self.classes)))
 
     def only(self, classes: Sequence[str], name: str | None = None) -> ShapeCollection:
         """The shapes of some classes, which are numbered anew in the order given."""
@@ -266,15 +261,21 @@ def _sort_out(
     return placed, left_out
 
 
-def choose_test(names: Sequence[str], fraction: float, seed: int) -> frozenset[str]:
-    """Choose by chance which shapes of one class are kept for the test."""
-    count = min(max(1, round(fraction * len(names))), len(names) - 1)
+def choose_test(shapes: Iterable[tuple[str, str]], fraction: float, seed: int) -> frozenset[str]:
+    """Choose by chance which of some (class, name) are kept for the test, of each class as large a share."""
+    by_class: dict[str, list[str]] = defaultdict(list)
+    for class_name, name in shapes:
+        by_class[class_name].append(name)
 
     def place(name: str) -> bytes:
         # A name that is no text to the machine is one here, too.
         return hashlib.sha256(f"{seed}\0{name}".encode(errors="surrogateescape")).digest()
 
-    return frozenset(sorted(names, key=place)[: max(count, 0)])
+    chosen: list[str] = []
+    for names in by_class.values():
+        count = min(max(1, round(fraction * len(names))), len(names) - 1)
+        chosen += sorted(names, key=place)[:count]
+    return frozenset(chosen)
 
 
 def _list(folder: Path, below: PurePosixPath, above: set[tuple[int, int]], found: FoundFiles) -> None:

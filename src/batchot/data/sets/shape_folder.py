@@ -86,8 +86,7 @@ def load_shape_folder(
     tolerance: float | None = None,
     name: str = "folder",
 ) -> ShapeCollection:
-    """Load ``root/CLASS/train/*`` and ``root/CLASS/test/*``, ``root/train/CLASS/*`` and ``root/test/CLASS/*``, or
-    divide ``root/CLASS/*`` by chance."""
+    """Load ``CLASS/train/*``, ``train/CLASS/*`` and the like, or divide ``CLASS/*`` by chance."""
     if not root.is_dir():
         raise DataError(f"{root} is not a folder; expected a folder with {LAYOUTS}")
     if not 0 < test_fraction < 1:
@@ -140,12 +139,11 @@ def divide(
         if not classes:
             raise DataError(f"{text}, none remains: {shorten(small)}; lower min_class")
         warnings.warn(f"{text}, with {lost} shapes: {', '.join(small)}", stacklevel=3)
+    undecided = ((class_name, source.name) for class_name, part, source in shapes if part is None)
+    in_test = choose_test(undecided, test_fraction, seed)
     parts: dict[Part, list[ShapeSource]] = {"train": [], "test": []}
     for label, class_name in enumerate(classes):
-        members = sorted(by_class[class_name], key=lambda member: member[1].name)
-        undecided = [source.name for part, source in members if part is None]
-        in_test = choose_test(undecided, test_fraction, seed)
-        for part, source in members:
+        for part, source in sorted(by_class[class_name], key=lambda member: member[1].name):
             chosen: Part = part or ("test" if source.name in in_test else "train")
             parts[chosen].append(replace(source, label=label))
     for part in PARTS:

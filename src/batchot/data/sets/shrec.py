@@ -69,8 +69,7 @@ def parse_list(text: str, path: Path) -> tuple[Listed, ...]:
 
 
 def sketch_lists(files: Sequence[FoundFile]) -> Lists | None:
-    """Read the division of the sketches: ``sketchTrain.txt`` and ``sketchTest.txt``, else ``*Sketch_Train.cla`` and
-    ``*Sketch_Test.cla``."""
+    """Read the division of the sketches from ``sketchTrain.txt`` and ``sketchTest.txt``, or such ``.cla`` files."""
     for ending in (".txt", ".cla"):
         found = [(part, find_named(files, f"sketch{part}", ending)) for part in PARTS]
         if all(file is not None for _, file in found):
@@ -140,7 +139,6 @@ class FoundFile:
         return self.path if self.member is None else self.path / self.member
 
     def text(self) -> str:
-        """Its text."""
         try:
             content = self.path.read_bytes() if self.member is None else read_member(self.path, self.member)
         except (OSError, ShapeError) as error:
@@ -284,38 +282,8 @@ _NO_DOWNLOAD = "it is not offered for download by this package"
 def load_shrec_sketches(
     year: Year, data_root: Path | None = None, *, size: int = 128, tell: Callable[[str], None] = warn_user
 ) -> Splits[Images]:
-    """Find the sketches of SHREC'13 or SHREC'14, with their official division.
-
-    Taken are ``SHREC13_SBR_TRAINING_SKETCHES`` and ``SHREC13_SBR_TESTING_SKETCHES``, or
-    ``SHREC14LSSTB_SKETCHES``, with ``CLASS/train/NUMBER.png`` and ``CLASS/test/NUMBER.png`` at any depth, as
-    zip archives or unpacked. The division is that of ``sketchTrain.txt`` and ``sketchTest.txt`` where they lie
-    beside, else of ``*Sketch_Train.cla`` and ``*Sketch_Test.cla``, else of the folders.
-
-    Args:
-        year: 13 or 14.
-        data_root: folder that holds a folder ``shrec13`` or ``shrec14``, or the above; else ``$BATCHOT_DATA``,
-            else the cache folder.
-        size: height and width that the sketches are brought to.
-        tell: told in a sentence what is missing, not listed, damaged or blank, and that a part of the
-            benchmark is not the benchmark. By default that is a warning.
-
-    Returns:
-        Dark strokes on white paper, uint8, ``(n, 1, size, size)``, named ``"dog/5281"``.
-
-    Raises:
-        DataError: when no sketches are found, none is listed, or a list is malformed.
-
-    Source:
-        B. Li et al., "SHREC'13 Track: Large Scale Sketch-Based 3D Shape Retrieval", 3DOR 2013; "SHREC'14 Track:
-        Extended Large Scale Sketch-Based 3D Shape Retrieval", 3DOR 2014.
-
-    Example:
-        >>> from batchot.data import load_shrec_sketches
-        >>> load_shrec_sketches(13, Path("no-such-folder"))  # doctest: +ELLIPSIS
-        Traceback (most recent call last):
-        ...
-        batchot.errors.DataError: --data-root names no-such-folder, which is not a folder; ...
-    """
+    """Find the sketches of SHREC'13 or '14 (B. Li et al., 3DOR 2013 and 2014), unpacked or in zip archives,
+    divided as lists beside them say, else as their folders do."""
     published = (
         "SHREC13_SBR_TRAINING_SKETCHES and SHREC13_SBR_TESTING_SKETCHES"
         if year == 13
@@ -342,35 +310,8 @@ def load_shrec_sketches(
 def load_shrec_shapes(
     year: Year, data_root: Path | None = None, *, up: Up = "auto", tell: Callable[[str], None] = warn_user
 ) -> ShapeCollection:
-    """Find the target models of SHREC'13 or SHREC'14.
-
-    Taken are ``SHREC13_SBR_TARGET_MODELS/models/m123.off`` or ``SHREC14LSSTB_TARGET_MODELS/M000123.off``, at
-    any depth, as zip archives or unpacked. Their classes are those of ``SHREC13_SBR_Model.cla`` or
-    ``SHREC14_SBR_Model.cla``, else of ``shape.txt``, else the names of the folders right above the models.
-
-    Args:
-        year: 13 or 14.
-        data_root: as for :func:`load_shrec_sketches`.
-        up: the axis of the models that points up; ``"auto"``: y, as of the Princeton Shape Benchmark, from
-            which those of SHREC'13 are taken. Those of SHREC'14 come from eight collections and are not all
-            upright.
-        tell: told in a sentence what is missing or not listed, and that a part is not the benchmark. By
-            default that is a warning.
-
-    Returns:
-        All models as training shapes, named ``"dog/M000123"``: the benchmark learns from, and searches in, the
-        same ones.
-
-    Raises:
-        DataError: when no models are found, nothing tells their classes, or a list is malformed.
-
-    Example:
-        >>> from batchot.data import load_shrec_shapes
-        >>> load_shrec_shapes(14, Path("no-such-folder"))  # doctest: +ELLIPSIS
-        Traceback (most recent call last):
-        ...
-        batchot.errors.DataError: --data-root names no-such-folder, which is not a folder; ...
-    """
+    """Find the target models of SHREC'13 or '14, all as training shapes: the benchmark learns from, and
+    searches in, the same ones."""
     published = "SHREC13_SBR_TARGET_MODELS" if year == 13 else "SHREC14LSSTB_TARGET_MODELS"
     contents = f"{published} with .off models, a folder or a zip archive"
     place, found, models = _first_place(year, data_root, find_models, contents)
@@ -423,7 +364,6 @@ def _first_place(
 
 
 def _divided(sketches: Sequence[FoundSketch], place: Path, tell: Callable[[str], None]) -> list[SketchFile]:
-    """The sketches as their folders divide them."""
     if undivided := [sketch.file.place for sketch in sketches if sketch.part is None]:
         text = (
             f"{place}: {len(undivided):,} sketches lie neither in train/ nor in test/ and no list tells their "
@@ -442,7 +382,6 @@ def _divided(sketches: Sequence[FoundSketch], place: Path, tell: Callable[[str],
 def _listed_sketches(
     sketches: Sequence[FoundSketch], lists: Lists, place: Path, tell: Callable[[str], None]
 ) -> list[SketchFile]:
-    """The sketches as lists divide them."""
     listed: dict[str, Listed] = {f"{class_key(item.class_name)}/{item.number}": item for item in lists.items}
     there: dict[str, FoundSketch] = {
         f"{class_key(sketch.class_name)}/{sketch.number}": sketch for sketch in sketches

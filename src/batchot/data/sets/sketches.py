@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import warnings
-from collections import defaultdict
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from batchot.data.samples import Images, Splits
-from batchot.data.sets.pictures import IMAGE_ENDINGS
-from batchot.data.sets.places import cached_array, file_state
+from batchot.data.sets.pictures import IMAGE_ENDINGS, in_threads
+from batchot.data.sets.places import cached_array, fingerprint
 from batchot.data.sets.shape_files import (
     LAYOUTS,
     PARTS,
@@ -35,7 +32,6 @@ from batchot.shapes.formats.archives import read_member
 
 READING_VERSION = 1  # raise it when a file would give other pixels: what is in the caches is then remade
 _QUICK_SECONDS = 1.0
-_CHUNK = 32
 
 
 def warn_user(text: str) -> None:
@@ -131,45 +127,23 @@ def _read_all(name: str, files: Sequence[SketchFile], size: int) -> NDArray[np.u
     def build() -> NDArray[np.uint8]:
         pixels = np.full((len(files), size, size), 255, np.uint8)
 
-        def read_chunk(start: int) -> int:
-            for k in range(start, min(start + _CHUNK, len(files))):
-                try:
-                    drawn = files[k].read(size)
-                except DataError:
-                    continue
-                if drawn is not None:
+        def read(k: int) -> None:
+            with suppress(DataError):
+                if (drawn := files[k].read(size)) is not None:
                     pixels[k] = drawn
-            return min(_CHUNK, len(files) - start)
 
-        with (
-            warnings.catch_warnings(),  # here and not in a thread, as it changes what all threads see
-            tqdm(
-                total=len(files), desc="reading sketches", unit="sketch", delay=_QUICK_SECONDS, disable=None
-            ) as bar,
-            ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool,
-        ):
+        with warnings.catch_warnings():  # here and not in a thread, as it changes what all threads see
             # Pillow warns of odd EXIF data, and of pictures that are refused here for their size.
             warnings.filterwarnings("ignore", module=r"PIL\.")
-            for done in pool.map(read_chunk, range(0, len(files), _CHUNK)):
-                bar.update(done)
+            how = {"unit": "sketch", "delay": _QUICK_SECONDS, "disable": None}
+            in_threads(len(files), read, desc="reading sketches", **how)
         return pixels
 
     if not files:
         return build()
     place = os.path.commonpath([os.path.abspath(file.path) for file in files])
-    return cached_array(f"sketches {name} {place} size={size}", _fingerprint(files), build)
-
-
-def _fingerprint(files: Sequence[SketchFile]) -> str:
-    """Changes when a sketch is added, taken away, renamed, or its file changes."""
-    digest = hashlib.sha256(str(READING_VERSION).encode())
-    states: dict[Path, tuple[int, int, int] | None] = {}
-    for file in files:
-        if file.path not in states:
-            states[file.path] = file_state(file.path)
-        entry = repr((file.name, file.member, file.path.suffix, states[file.path]))
-        digest.update(entry.encode(errors="surrogateescape"))
-    return digest.hexdigest()
+    said = ((file.path, (file.name, file.member, file.path.suffix)) for file in files)
+    return cached_array(f"sketches {name} {place} size={size}", fingerprint(READING_VERSION, said), build)
 
 
 def load_sketch_folder(
@@ -181,43 +155,8 @@ def load_sketch_folder(
     tell: Callable[[str], None] = warn_user,
     name: str = "sketches",
 ) -> Splits[Images]:
-    """Load ``CLASS/train/*`` and ``CLASS/test/*``, ``train/CLASS/*`` and ``test/CLASS/*``, or divide
-    ``CLASS/*`` by chance.
-
-    Sketches of any format, depth and colour become dark strokes on white paper, each drawing cropped to its
-    bounding box and centred with a margin of 5 %, proportions kept
-    (:func:`~batchot.data.sets.sketch_image.canonical`).
-
-    Args:
-        folder: the folder.
-        size: height and width that they are brought to.
-        test_fraction: share of each class that is kept for the test, in (0, 1), where the folder has no
-            ``train/`` and ``test/``.
-        split_seed: of that division, which depends on the seed and the names alone.
-        tell: told in a sentence what was left out: blank and damaged files, files that are no images or lie
-            in no class. By default that is a warning.
-        name: of the data set.
-
-    Returns:
-        Grey images, uint8, ``(n, 1, size, size)``, with names; classes in alphabetical order.
-
-    Raises:
-        DataError: when the folder is missing or holds no images, or nothing of a class can be used.
-
-    Example:
-        >>> import tempfile
-        >>> from PIL import Image, ImageDraw
-        >>> from batchot.data import load_sketch_folder
-        >>> with tempfile.TemporaryDirectory() as root:
-        ...     for k in range(5):
-        ...         paper = Image.new("L", (90, 60), "white")
-        ...         ImageDraw.Draw(paper).ellipse((10, 10, 40 + 5 * k, 40), outline="black")
-        ...         (Path(root) / "egg").mkdir(exist_ok=True)
-        ...         paper.save(Path(root) / "egg" / f"{k}.png")
-        ...     splits = load_sketch_folder(Path(root), size=32)
-        >>> splits.train.images.shape, splits.test.names
-        (torch.Size([4, 1, 32, 32]), ('egg/3',))
-    """
+    """Load ``CLASS/train/*``, ``train/CLASS/*`` and the like, or divide ``CLASS/*`` by chance; brought to one
+    form by :func:`~batchot.data.sets.sketch_image.canonical`."""
     if not folder.is_dir():
         raise DataError(f"{folder} is not a folder; expected a folder with {LAYOUTS}")
     if not 0 < test_fraction < 1:
@@ -242,11 +181,8 @@ def _divide(
     folder: Path, placed: Sequence[tuple[PurePosixPath, str, Part | None]], fraction: float, seed: int
 ) -> list[SketchFile]:
     names = name_shapes([path for path, _, _ in placed], [part for _, _, part in placed])
-    undecided: dict[str, list[str]] = defaultdict(list)
-    for (_, class_name, part), name in zip(placed, names, strict=True):
-        if part is None:
-            undecided[class_name].append(name)
-    in_test = {name for of_class in undecided.values() for name in choose_test(of_class, fraction, seed)}
+    undecided = [(of[1], name) for of, name in zip(placed, names, strict=True) if of[2] is None]
+    in_test = choose_test(undecided, fraction, seed)
     return [
         SketchFile(name, class_name, part or ("test" if name in in_test else "train"), folder / path)
         for (path, class_name, part), name in zip(placed, names, strict=True)
