@@ -234,7 +234,9 @@ def _ask(process: ChildProcess, message: bytes, seconds: float | None = None) ->
     return answer
 
 
-def run_on(workers: Sequence[Respawned], tasks: Sequence[Any]) -> Generator[tuple[int, Any | Lost], None, None]:
+def run_on(
+    workers: Sequence[Respawned], tasks: Sequence[Any]
+) -> Generator[tuple[int, Any | Lost], None, None]:
     """Do tasks, a thread each worker; one that takes its process along is tried once more, last, and then lost.
 
     Whoever leaves early closes the workers.
