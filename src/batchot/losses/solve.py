@@ -33,7 +33,7 @@ from batchot.losses.backends.general import (
     refuse_vmap,
     scaled,
     wants_gradient,
-)  # fmt: skip
+)
 from batchot.losses.backends.rows import Alone, Exchange, RowBlock, Scalings, Unsolved, Weighed
 from batchot.losses.problem import (
     Batches,

@@ -21,9 +21,7 @@ from batchot.towers.spec import Inputs
 from batchot.workers.pool import EngineError, Lost, Respawned, run_on
 from batchot.workers.process import ChildDied, ChildProcess, usable_cores
 
-_Task: TypeAlias = tuple[
-    dict[str, Any], Sequence[bytes], float | None
-]  # what to do, with what, seconds for it
+_Task: TypeAlias = tuple[dict[str, Any], Sequence[bytes], float | None]  # what to do, blobs, seconds
 _Answer: TypeAlias = tuple[dict[str, Any], list[bytes]]
 _MOST_ANSWER = 1 << 30
 _START_SECONDS = 300.0  # the first start on a machine compiles readers and renderer
