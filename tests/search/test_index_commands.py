@@ -17,7 +17,7 @@ from PIL import Image
 
 from batchot.cli import main
 from batchot.search.records import Filters, SearchError
-from batchot.search.searcher import Searcher
+from batchot.search.searcher import Query, Searcher
 from batchot.search.store import ShapeStore
 from search_support import draw_sketch
 from shape_folders import write_off
@@ -240,8 +240,10 @@ def test_killed_while_building_it_goes_on(sketch_run: tuple[Path, Path], tmp_pat
 
 def test_searching_from_python(small_index: Path) -> None:
     with Searcher.open(small_index, device="cpu") as searcher:
-        first = searcher.search_vector(searcher.store.vector(searcher.store.ids(Filters())[0]), k=3)
-        later = searcher.search_vector(searcher.store.vector(first.hits[0].id), k=2, offset=1)
+        first = searcher.search_query(
+            Query(searcher.store.vector(searcher.store.ids(Filters())[0]), "shape"), k=3
+        )
+        later = searcher.search_query(Query(searcher.store.vector(first.hits[0].id), "shape"), k=2, offset=1)
         assert later.hits == first.hits[1:3]
         similar = searcher.similar(first.hits[0].id, k=20)
         assert len(similar.hits) == 14 and first.hits[0].id not in {hit.id for hit in similar.hits}

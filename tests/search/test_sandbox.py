@@ -161,9 +161,10 @@ def test_what_takes_too_much_memory_is_stopped() -> None:
 
 def test_a_process_that_dies_takes_nothing_along(sandbox: Sandbox) -> None:
     sandbox.warm_up()
-    for worker in list(sandbox._all):
-        worker.process.kill()
-        worker.process.wait()
+    for reader in sandbox.readers:
+        process = reader.start().process
+        process.kill()
+        process.wait()
     assert sandbox.prepare_bytes(off_bytes(), "a.off").what == "shape"
 
 
@@ -215,7 +216,7 @@ def test_many_files_some_of_them_bad(tmp_path: Path) -> None:
         sources.append(ShapeSource(str(k), path))
     sources.append(ShapeSource("gone", tmp_path / "gone.off"))
     with Sandbox(INPUTS, processes=2, files=True) as files:
-        results = {source.name: result for source, result in files.prepare_sources(sources)}
+        results = {sources[k].name: result for k, result in files.prepare_sources(sources)}
         refused = {name for name, result in results.items() if isinstance(result, QueryRefused)}
         assert refused == {"3", "7", "11", "gone"}
         assert all(str(tmp_path) in str(results[name]) for name in refused)

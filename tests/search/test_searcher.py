@@ -177,7 +177,7 @@ def test_fields_of_other_versions_are_kept_and_missing_ones_filled_in(tmp_path: 
         INPUTS | {"shape": read.inputs["shape"]},
     )
     with Searcher.open(tmp_path / "index") as searcher:
-        assert searcher.search_vector(unit_vectors(1)[0], k=3).hits
+        assert searcher.search_query(Query(unit_vectors(1)[0], "shape"), k=3).hits
     for damaged in ({"calibrations": 3}, {"store": None}, {"store": [1]}, {"inputs": "x"}, {"approximate": {}},
                     {"approximate": True}, {"approximate": {"probes": "x"}}, {"format": "1"}):  # fmt: skip
         path.write_text(json.dumps({**values, **damaged}))
@@ -313,7 +313,7 @@ def test_shapes_can_be_taken_out_on_a_full_disk(small_disk: Path) -> None:
     assert remove_from_index(index.root, ["c0/*"]) == 14
     with Searcher.open(index.root) as searcher:
         assert searcher.about.count == 26 and set(searcher.about.classes) == {"c1", "c2"}
-        assert searcher.search_vector(unit_vectors(1)[0], k=5).hits
+        assert searcher.search_query(Query(unit_vectors(1)[0], "shape"), k=5).hits
     (small_disk / "full").unlink()
     remove_from_index(index.root, ["c1/1.off"])
     assert index.spare.exists()  # for the next time

@@ -19,7 +19,7 @@ from batchot.search.manifest import IndexFolder
 from batchot.search.records import Filters, QueryRefused, Range, in_order, range_of
 from batchot.search.sandbox import Sandbox
 from batchot.search.schema import SIZES
-from batchot.search.searcher import Searcher
+from batchot.search.searcher import Query, Searcher
 from batchot.search.store import ShapeStore
 from batchot.shapes.measure import area_and_volume
 from batchot.shapes.shape import Mesh
@@ -189,9 +189,8 @@ def test_a_wrong_range_is_told(index: Path, boxes: Path, capsys: pytest.CaptureF
 
 def test_a_drawing_has_no_size(searcher: Searcher) -> None:
     with pytest.raises(QueryRefused, match="a drawing or a name has no size"):
-        searcher.search_vector(
-            np.zeros(searcher.store.dimensions, np.float32), "drawing", filters=Filters(same_size=5.0)
-        )
+        drawing = Query(np.zeros(searcher.store.dimensions, np.float32), "drawing")
+        searcher.search_query(drawing, filters=Filters(same_size=5.0))
 
 
 def test_known_units(

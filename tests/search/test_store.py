@@ -258,7 +258,7 @@ def test_approximate_search_and_what_comes_after(tmp_path: Path) -> None:
     assert store.search(new[0], 1)[0].name == "new.off"
     store.remove([record_id("new.off")])
     assert store.search(new[0], 1)[0].name != "new.off"
-    with ShapeStore.open(str(tmp_path / "shapes"), probing=store.probing) as again:
+    with ShapeStore.open(str(tmp_path / "shapes"), probes=store.probes) as again:
         hits = [
             {h.id for h in again.search(q, 10)} & {h.id for h in again.search(q, 10, exact=True)}
             for q in x[::100]

@@ -23,6 +23,7 @@ NAMES = {
     "plates/hexbolt plate.step": "plate",
     f"plates/{unicodedata.normalize('NFD', 'Träger')} 100%.step": "plate",
     "misc/it's_a_bolt.step": "",
+    "misc/größe und maß.step": "ὁδός",
 }
 
 
@@ -42,6 +43,8 @@ def store(tmp_path: Path) -> Iterator[ShapeStore]:
         ("m8x30", 1),
         ("din-912", 3),
         ("träger", 1),  # as one character, where the file system keeps two
+        ("GRÖSSE Maß", 1),  # which are größe and MASS in the other case
+        ("ὉΔΌΣ", 1),
         ("100%", 2),  # no pattern: % stands for nothing
         ("it's", 1),
         ("' OR ''='", 0),

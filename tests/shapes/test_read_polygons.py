@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batchot.shapes import Mesh, ShapeError, read_shape
+from batchot.shapes import Mesh, ShapeError, ShapeWarning, read_shape
 from batchot.shapes.formats.polygons import strip_triangles, triangulate
 from oracles.polygons import crosses, keyhole, shoelace, simple_polygon
 
@@ -175,3 +175,33 @@ def test_every_format_with_polygons(ending: str, turned: bool) -> None:
     mesh = read_shape(text.encode(), ending, "frame", normalize=False)
     assert isinstance(mesh, Mesh), json.dumps(text)
     assert areas(mesh.vertices, mesh.faces).sum() == pytest.approx(FRAME_AREA, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("ending", "text"),
+    [
+        (".off", "OFF\n4 3 0\n0 0 0\n1 0 0\n0 1 0\n1 1 0\n3 0 1 2\n2 1 3\n0\n"),
+        (".obj", "v 0 0 0\nv 1 0 0\nv 0 1 0\nv 1 1 0\nf 1 2 3\nf 2 4\nf\n"),
+        (
+            ".ply",
+            "ply\nformat ascii 1.0\nelement vertex 4\nproperty float x\nproperty float y\nproperty float z\n"
+            "element face 3\nproperty list uchar int vertex_indices\nend_header\n"
+            "0 0 0\n1 0 0\n0 1 0\n1 1 0\n3 0 1 2\n2 1 3\n0\n",
+        ),
+        (
+            ".stl",
+            "solid a\nfacet normal 0 0 1\nouter loop\nvertex 0 0 0\nvertex 1 0 0\nvertex 0 1 0\nendloop\nendfacet\n"
+            "facet normal 0 0 1\nouter loop\nvertex 0 0 0\nvertex 1 0 0\nendloop\nendfacet\n"
+            "facet normal 0 0 1\nouter loop\nendloop\nendfacet\nendsolid a\n",
+        ),
+    ],
+)
+def test_faces_of_two_corners_are_told(ending: str, text: str) -> None:
+    with pytest.warns(ShapeWarning, match="2 of 3 faces have fewer than three corners and are left out"):
+        shape = read_shape(text.encode(), ending, f"a{ending}")
+    assert isinstance(shape, Mesh) and len(shape.faces) == 1
+
+
+def test_no_face_of_three_corners_is_none() -> None:
+    with pytest.raises(ShapeError, match="no faces"):
+        read_shape(b"v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2\n", ".obj", "a.obj")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -45,9 +45,7 @@ class CrossModalBase(nn.Module, ABC):
         shape_labels: Tensor | None = None,
     ) -> Tensor:
         """The weighted sum of the terms."""
-        checked = check_batches(batches, sketch_labels, shape, shape_labels, self.ignore_label)
-        terms = self._terms(checked)
-        losses = self._losses(terms, checked)  # (k,)
+        terms, losses = self._found(batches, sketch_labels, shape, shape_labels)
         if all(term.weight == 1.0 for term in terms):
             return losses.sum()
         return (losses * losses.new_tensor([term.weight for term in terms])).sum()
@@ -60,10 +58,13 @@ class CrossModalBase(nn.Module, ABC):
         shape_labels: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """The value of every term by name, not weighted; arguments as for the loss itself."""
-        checked = check_batches(batches, sketch_labels, shape, shape_labels, self.ignore_label)
-        terms = self._terms(checked)
-        losses = self._losses(terms, checked)  # (k,)
+        terms, losses = self._found(batches, sketch_labels, shape, shape_labels)
         return {term.name: loss for term, loss in zip(terms, losses.unbind(), strict=True)}
+
+    def _found(self, *given: Any) -> tuple[tuple[Term, ...], Tensor]:
+        checked = check_batches(*given, self.ignore_label)
+        terms = self._terms(checked)
+        return terms, self._losses(terms, checked)  # (k,)
 
     def _terms(self, batches: Batches) -> tuple[Term, ...]:
         return self.weights.terms({name: len(x) for name, (x, _) in batches.items()})
@@ -227,24 +228,7 @@ class CrossModalBatchOTLoss(CrossModalBase):
 
 
 class CrossModal(CrossModalBase):
-    """A loss called as ``loss(embeddings, labels, ref_emb=, ref_labels=)``, summed over the terms of modalities.
-
-    The terms, weights and calls are those of :class:`CrossModalBatchOTLoss`, so that losses can be compared at equal
-    terms. ContrastiveLoss, TripletMarginLoss, SupConLoss, GeneralizedLiftedStructureLoss and MultiSimilarityLoss of
-    pytorch-metric-learning are so called, and :class:`batchot.BatchOTLoss`; losses with a proxy a class are not.
-
-    Args:
-        loss: the loss of one batch against another, or against itself.
-        within, across, four_terms: see :class:`CrossModalBatchOTLoss`.
-
-    Example:
-        >>> import torch
-        >>> from batchot import BatchOTLoss
-        >>> loss = CrossModal(BatchOTLoss(plan="uniform"), across=2.0)
-        >>> sketches, shapes, labels = torch.eye(4), torch.eye(4).flip(0), torch.tensor([0, 0, 1, 1])
-        >>> loss({"sketch": (sketches, labels), "shape": (shapes, labels)}).ndim
-        0
-    """
+    """A loss called as ``loss(embeddings, labels, ref_emb=, ref_labels=)``, summed over the terms of modalities."""
 
     def __init__(
         self,

@@ -23,11 +23,7 @@ from batchot.transport import pair_distances
 
 @dataclass(frozen=True)
 class PlanHistogram:
-    """Shares of the pairs and of the mass by ground distance D = exp(-gamma M): 0 is the hardest pair, 1 an easy one.
-
-    Bin k of ``bins`` holds k / bins <= D < (k + 1) / bins; D = 1, the pairs that are placed well, is in the last
-    bin. The two shares of pairs add up to 1, and so do those of the mass.
-    """
+    """Shares of the pairs and of the mass, bin k holding k / bins <= D < (k + 1) / bins, the last one D = 1 as well."""
 
     positive_pairs: tuple[float, ...]
     negative_pairs: tuple[float, ...]

@@ -13,14 +13,7 @@ from batchot.transport.sinkhorn import MAX_LAM
 
 @dataclass(frozen=True)
 class BatchOTSettings:
-    """Options of :func:`batchot.batch_ot_loss`, checked when they are made.
-
-    Example:
-        >>> BatchOTSettings(lam=-1.0)
-        Traceback (most recent call last):
-        ...
-        ValueError: lam must be between 0 and 10000, got -1.0.
-    """
+    """Options of :func:`batchot.batch_ot_loss`, checked when they are made."""
 
     margin: float = 1.0  # eps: distance from which a negative pair is easy
     pos_margin: float = 0.0  # distance up to which a positive pair is easy

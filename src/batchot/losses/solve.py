@@ -23,7 +23,17 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from batchot.losses.backends.general import general_loss, general_losses, general_scalings, once, refuse_vmap
+from batchot.losses.backends.general import (
+    general_loss,
+    general_losses,
+    general_scalings,
+    keep_gradients,
+    once,
+    pull_kept,
+    refuse_vmap,
+    scaled,
+    wants_gradient,
+)
 from batchot.losses.backends.rows import Alone, Exchange, RowBlock, Scalings, Unsolved, Weighed
 from batchot.losses.problem import (
     Batches,
@@ -312,21 +322,11 @@ class _Found(torch.autograd.Function):
         return None, *ctx.pull(grad, *ctx.saved_tensors, ctx.needs_input_grad[1:])
 
 
-def scaled(
-    grad: Tensor, x: Tensor, y: Tensor | None, grad_x: Tensor, grad_y: Tensor | None, needed: Sequence[bool]
-) -> tuple[Tensor | None, Tensor | None]:
-    """What the backward pass makes of the gradient that is there already."""
-    return (
-        grad * once(grad_x, x, y) if needed[0] else None,
-        grad * once(grad_y, x, y) if needed[1] and grad_y is not None else None,
-    )
-
-
 def closed_loss(
     x: Tensor, y: Tensor | None, labels: Tensor | None, y_labels: Tensor | None, solve: Callable[..., Solved]
 ) -> Tensor:
     """The loss that `solve` finds with its gradient, differentiable once."""
-    need_grad = torch.is_grad_enabled() and (x.requires_grad or (y is not None and y.requires_grad))
+    need_grad = wants_gradient(x, y)
     loss: Tensor
     if torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0:
         loss = _Closed.apply(x, y, labels, y_labels, need_grad, solve)[0]
@@ -349,9 +349,8 @@ def _closed_loss(problem: Problem, backend: Backend) -> Tensor:
         y = None if problem.y is None else problem.y.to(x.dtype)
         labels, y_labels = problem.labels, problem.y_labels
         if torch.compiler.is_compiling():
-            need_grad = torch.is_grad_enabled() and (x.requires_grad or (y is not None and y.requires_grad))
             options = [getattr(problem.settings, name) for name in _OPTIONS]
-            traced: Tensor = _operator(x, y, labels, y_labels, *options, need_grad)[0]
+            traced: Tensor = _operator(x, y, labels, y_labels, *options, wants_gradient(x, y))[0]
             return traced
         return closed_loss(x, y, labels, y_labels, partial(_solve, problem.settings, backend))
 
@@ -419,16 +418,7 @@ def _(x: Tensor, y: Tensor | None, *rest: Any) -> tuple[Tensor, Tensor, Tensor]:
     return x.new_empty(()), x.new_empty(of_x), x.new_empty(of_y)
 
 
-def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    ctx.save_for_backward(*inputs[:2], output[1].detach(), output[2].detach())
-
-
-def _backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
-    x, y, grad_x, grad_y = ctx.saved_tensors
-    return (*scaled(grad, x, y, grad_x, grad_y, ctx.needs_input_grad), *[None] * 11)
-
-
-_operator.register_autograd(_backward, setup_context=_setup)
+_operator.register_autograd(pull_kept, setup_context=keep_gradients)
 
 
 # ---- rows

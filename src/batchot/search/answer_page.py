@@ -21,6 +21,12 @@ _CARDS = """
 """
 
 
+_OF_HIT = (
+    "id", "name", "class_name", "distance", "likeness", "same_file", "nearly_same", "kind", "faces", "vertices", "size",
+    "area", "volume", "unit", "path",
+)  # fmt: skip
+
+
 def headline(answer: Answer) -> str:
     """Say in a sentence what the query is."""
     if not answer.hits:
@@ -71,21 +77,11 @@ def answer_json(answer: Answer, query: str) -> dict[str, Any]:
 
 def hit_json(hit: Hit, *, compared: bool = True) -> dict[str, Any]:
     """Give a result as JSON can hold it; one that was compared with nothing has no distance."""
+    shown = {"class" if name == "class_name" else name: getattr(hit, name) for name in _OF_HIT}
     return {
-        "id": hit.id,
-        "name": hit.name,
-        "class": hit.class_name,
+        **shown,
         "distance": hit.distance if compared else None,
-        "likeness": hit.likeness,
-        "same_file": hit.same_file,
-        "nearly_same": hit.nearly_same,
-        "kind": hit.kind,
-        "faces": hit.faces,
-        "vertices": hit.vertices,
         "size": list(hit.size),
-        "area": hit.area,
-        "volume": hit.volume,
-        "unit": hit.unit,
         "path": hit.path if hit.member is None else f"{hit.path}#{hit.member}",
     }
 

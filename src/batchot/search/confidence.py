@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-Floats: TypeAlias = NDArray[np.float64]
-Ints: TypeAlias = NDArray[np.int64]
+from batchot.shapes.shape import Bools, Floats, Ints
+
 Vectors: TypeAlias = NDArray[np.float32]  # embeddings, (n, d)
 
 NEIGHBOURS = 20
@@ -28,9 +29,7 @@ def vote_shares(distances: Floats, labels: Ints, n_classes: int, temperature: fl
     return shares / shares.sum(1, keepdims=True)
 
 
-def nearest(
-    queries: Vectors, gallery: Vectors, k: int, allowed: NDArray[np.bool_] | None = None
-) -> tuple[Floats, Ints]:
+def nearest(queries: Vectors, gallery: Vectors, k: int) -> tuple[Floats, Ints]:
     """Find the nearest vectors of a gallery, exactly."""
     k = min(k, len(gallery))
     distances = np.empty((len(queries), k))
@@ -40,16 +39,9 @@ def nearest(
     for start in range(0, len(queries), step):
         part = queries[start : start + step]
         squared = norms[None] - 2 * part @ gallery.T + np.einsum("qd,qd->q", part, part)[:, None]
-        if allowed is not None:
-            squared = np.where(allowed[start : start + step], squared, np.inf)
-        best = (
-            np.argpartition(squared, k - 1, axis=1)[:, :k]
-            if k < len(gallery)
-            else np.tile(np.arange(k), (len(part), 1))
-        )
+        best = np.argpartition(squared, k - 1, axis=1)[:, :k]
         # from the differences: the difference of squares loses the digits of small distances
         close = np.linalg.norm(part[:, None].astype(np.float64) - gallery[best], axis=2)
-        close[~np.isfinite(np.take_along_axis(squared, best, 1))] = np.inf
         order = np.lexsort((best, close), axis=1)
         distances[start : start + step] = np.take_along_axis(close, order, 1)
         indices[start : start + step] = np.take_along_axis(best, order, 1)
@@ -174,27 +166,28 @@ class Calibration:
         found_classes: Sequence[str],
     ) -> list[float | None]:
         """Give the probability that results are of the query's class."""
-        named = [k for k, name in enumerate(classes) if name]
-        if self.alike is None or not named:
+        if self.alike is None or not any(classes):
             return [None] * len(found_classes)
-        names = sorted({*(classes[k] for k in named), *found_classes})
-        votes = np.array([[names.index(classes[k]) for k in named]])
-        shares = vote_shares(
-            np.asarray(distances, np.float64)[None, named], votes, len(names), self.temperature
-        )
+        names, _, shares = self._votes(distances, classes, found_classes)
         of_found = np.array([shares[0, names.index(name)] for name in found_classes])
-        p = _alike(self.alike, np.asarray(found, np.float64), of_found)
+        p = _alike(np.asarray(found, np.float64), of_found, *self.alike)
         return [float(value) if name else None for value, name in zip(p, found_classes, strict=True)]
+
+    def _votes(
+        self, distances: NDArray[np.floating], classes: Sequence[str], others: Sequence[str] = ()
+    ) -> tuple[list[str], Floats, Floats]:
+        """The names of all classes, and the distances and shares of the neighbours that have one, in a row each."""
+        named = [k for k, name in enumerate(classes) if name]
+        names = sorted({*(classes[k] for k in named), *others})
+        d = np.asarray(distances, np.float64)[None, named]
+        votes = np.array([[names.index(classes[k]) for k in named]])
+        return names, d, vote_shares(d, votes, len(names), self.temperature)
 
     def judge(self, distances: NDArray[np.floating], classes: Sequence[str]) -> Judgement | None:
         """Say what the nearest shapes mean."""
-        named = [k for k, name in enumerate(classes) if name]
-        if not named:
+        if not any(classes):
             return None
-        names = sorted({classes[k] for k in named})
-        d = np.asarray(distances, np.float64)[None, named]
-        votes = np.array([[names.index(classes[k]) for k in named]])
-        shares = vote_shares(d, votes, len(names), self.temperature)
+        names, d, shares = self._votes(distances, classes)
         novel = Novelty(self.weights, self.threshold)(features_of(d, shares))[0] > 0
         order = sorted(range(len(names)), key=lambda k: (-shares[0, k], names[k]))
         top = float(shares[0, order[0]])
@@ -269,7 +262,7 @@ def calibrate(
     )
 
 
-def expected_calibration_error(confidences: Floats, right: NDArray[np.bool_], bins: int = _BINS) -> float:
+def expected_calibration_error(confidences: Floats, right: Bools, bins: int = _BINS) -> float:
     """Give how far confidences are from the share that is right."""
     order = np.argsort(confidences, kind="stable")
     error = 0.0
@@ -296,14 +289,32 @@ def _others(queries: Vectors, gallery: Vectors, same: Ints | None) -> tuple[Floa
 
 def _confidence(top: Floats, slope: float, offset: float) -> Floats:
     p = np.clip(top, 1e-6, 1 - 1e-6)
-    margin = slope * np.log(p / (1 - p)) + offset
+    return _logistic(slope * np.log(p / (1 - p)) + offset)
+
+
+def _logistic(margin: Floats) -> Floats:
     return 1 / (1 + np.exp(-np.clip(margin, -30, 30)))
 
 
-def _alike(theta: tuple[float, ...] | Floats, distances: Floats, shares: Floats) -> Floats:
+def _fit_logistic(
+    model: Callable[..., Floats], right: Floats, start: Sequence[float], bounds: Sequence[tuple[float, float]]
+) -> tuple[float, ...]:
+    """The parameters of a model of the probability of what was right, by Platt's targets."""
+    # one right or wrong answer more, so that nothing is 0 or 1 for lack of queries
+    n_right = right.sum()
+    target = np.where(right > 0, (n_right + 1) / (n_right + 2), 1 / (len(right) - n_right + 2))
+
+    def loss(theta: Floats) -> float:
+        p = np.clip(model(*theta), 1e-12, 1 - 1e-12)
+        return float(-(target * np.log(p) + (1 - target) * np.log(1 - p)).mean())
+
+    found = minimize(loss, np.array(start), bounds=bounds, method="L-BFGS-B").x
+    return tuple(float(x) for x in found)
+
+
+def _alike(distances: Floats, shares: Floats, a: float, b: float, c: float) -> Floats:
     p = np.clip(shares, 1e-4, 1 - 1e-4)
-    margin = theta[0] - theta[1] * np.log(np.maximum(distances, _SAME)) + theta[2] * np.log(p / (1 - p))
-    return 1 / (1 + np.exp(-np.clip(margin, -30, 30)))
+    return _logistic(a - b * np.log(np.maximum(distances, _SAME)) + c * np.log(p / (1 - p)))
 
 
 def _fit_alike(distances: Floats, votes: Ints, truth: Ints, shares: Floats) -> tuple[float, ...]:
@@ -311,16 +322,8 @@ def _fit_alike(distances: Floats, votes: Ints, truth: Ints, shares: Floats) -> t
     there = np.isfinite(distances)
     d, p = distances[there], np.take_along_axis(shares, votes, 1)[there]
     right = (votes == truth[:, None])[there].astype(float)
-    n_right = right.sum()
-    target = np.where(right > 0, (n_right + 1) / (n_right + 2), 1 / (len(right) - n_right + 2))
-
-    def loss(theta: Floats) -> float:
-        alike = np.clip(_alike(theta, d, p), 1e-12, 1 - 1e-12)
-        return float(-(target * np.log(alike) + (1 - target) * np.log(1 - alike)).mean())
-
     bounds = [(-50.0, 50.0), (0.0, 20.0), (0.0, 20.0)]
-    found = minimize(loss, np.array([0.0, 1.0, 0.5]), bounds=bounds, method="L-BFGS-B").x
-    return tuple(float(x) for x in found)
+    return _fit_logistic(partial(_alike, d, p), right, (0.0, 1.0, 0.5), bounds)
 
 
 def _fit(distances: Floats, votes: Ints, truth: Ints, n_classes: int) -> tuple[float, float, float]:
@@ -337,17 +340,10 @@ def _fit(distances: Floats, votes: Ints, truth: Ints, n_classes: int) -> tuple[f
     temperature = scale * float(np.exp(min(np.linspace(-7, 4, 45), key=loss)))
     shares = vote_shares(distances, votes, n_classes, temperature)
     top, right = shares.max(1), (shares.argmax(1) == truth).astype(float)
-    # Platt's targets: one right or wrong answer more, so that no confidence is 0 or 1 for lack of queries
-    n_right = right.sum()
-    target = np.where(right > 0, (n_right + 1) / (n_right + 2), 1 / (len(right) - n_right + 2))
-
-    def platt(theta: Floats) -> float:
-        p = np.clip(_confidence(top, theta[0], theta[1]), 1e-12, 1 - 1e-12)
-        return float(-(target * np.log(p) + (1 - target) * np.log(1 - p)).mean())
-
     # no negative slope: more votes for a class never make it less sure
-    found = minimize(platt, np.array([1.0, 0.0]), bounds=[(0.0, 20.0), (-20.0, 20.0)], method="L-BFGS-B").x
-    return temperature, float(found[0]), float(found[1])
+    bounds = [(0.0, 20.0), (-20.0, 20.0)]
+    slope, offset = _fit_logistic(partial(_confidence, top), right, (1.0, 0.0), bounds)
+    return temperature, slope, offset
 
 
 def _without_class(

@@ -34,29 +34,12 @@ _NUMBERS_AT_ONCE = (
 class Encoder(Protocol):
     """A trained network in whatever form."""
 
-    @property
-    def dimensions(self) -> int:
-        """Width d of the embeddings."""
-
-    @property
-    def photo_dimensions(self) -> int:
-        """Width f of the embeddings of photos; 0: it takes none."""
-
-    @property
-    def normalized(self) -> bool:
-        """The embeddings are unit vectors."""
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Names of the classes that it was trained on."""
-
-    @property
-    def fingerprint(self) -> str:
-        """64 hexadecimal digits that are the same for the same network, as a run and exported."""
-
-    @property
-    def inputs(self) -> Inputs:
-        """How shapes and drawings are made ready for it."""
+    dimensions: int  # width d of the embeddings
+    photo_dimensions: int  # width f of the embeddings of photos; 0: it takes none
+    normalized: bool  # the embeddings are unit vectors
+    classes: tuple[str, ...]  # names of the classes that it was trained on
+    fingerprint: str  # 64 hexadecimal digits that are the same for the same network, as a run and exported
+    inputs: Inputs  # how shapes and drawings are made ready for it
 
     def shapes(self, samples: NDArray) -> NDArray[np.float32]:
         """Embed shapes: views uint8 (b, v, c, h, w) or points float32 (b, p, 3), to (b, d)."""

@@ -121,15 +121,14 @@ def _measure(
     items: list[Item], store: ShapeStore, encoder: Encoder, processes: int | None, found: Indexed
 ) -> None:
     """Store the sizes of shapes that are there already, embedded before sizes were kept."""
-    by_source = {source_id(item.source): record_id(item.name) for item in items}
     measures: dict[str, Prepared] = {}
     with Sandbox(encoder.inputs, processes=processes, files=True) as sandbox:
         sources = [item.source for item in items]
-        for source, result in sandbox.prepare_sources(sources, thumbnail=False, preview=False):
+        for k, result in sandbox.prepare_sources(sources, thumbnail=False, preview=False):
             if isinstance(result, QueryRefused):
-                found.notes.append(f"{source.name}: its size stays unknown ({result})")
+                found.notes.append(f"{sources[k].name}: its size stays unknown ({result})")
             else:
-                measures[by_source[source_id(source)]] = replace(result, sample=result.sample[:0])
+                measures[record_id(items[k].name)] = replace(result, sample=result.sample[:0])
     store.set_sizes(measures)
     found.measured = len(measures)
 
@@ -269,7 +268,7 @@ class ChunkSeat:
 
     def __call__(self, sources: Sequence[ShapeSource]) -> list[Embedding | str]:
         """The embeddings of a chunk; where there is none, why not."""
-        found = dict(_numbered(sources, self._sandbox))
+        found = dict(self._sandbox.prepare_sources(sources))
         results = _embedded([found[k] for k in range(len(sources))], self._encoder, self._photos)
         return [str(result) if isinstance(result, QueryRefused) else result for result in results]
 
@@ -279,7 +278,7 @@ def _here(
 ) -> Iterator[tuple[int, Embedding | QueryRefused]]:
     waiting: dict[int, dict[int, Prepared | QueryRefused]] = {}
     with Sandbox(encoder.inputs, processes=processes, files=True) as sandbox:
-        for k, result in _numbered(sources, sandbox):
+        for k, result in sandbox.prepare_sources(sources):
             number = k // CHUNK
             chunk = waiting.setdefault(number, {})
             chunk[k] = result
@@ -287,14 +286,6 @@ def _here(
                 del waiting[number]
                 order = sorted(chunk)
                 yield from zip(order, _embedded([chunk[k] for k in order], encoder, photos), strict=True)
-
-
-def _numbered(
-    sources: Sequence[ShapeSource], sandbox: Sandbox
-) -> Iterator[tuple[int, Prepared | QueryRefused]]:
-    numbers = {source_id(source): k for k, source in enumerate(sources)}
-    for source, result in sandbox.prepare_sources(sources):
-        yield numbers[source_id(source)], result
 
 
 def _embedded(

@@ -15,7 +15,6 @@ from batchot.errors import RunError
 from batchot.files import write_json
 from batchot.search.confidence import Calibration
 from batchot.search.records import SearchError, printable
-from batchot.search.store import Probing
 from batchot.shapes.shape import Up
 
 FORMAT = 1
@@ -81,13 +80,6 @@ class Manifest:
         around = [root for root in self.roots if path.absolute().is_relative_to(root.path)]
         of = max(around, key=lambda root: len(root.path)) if around else self
         return of.up, of.tolerance
-
-    @property
-    def probing(self) -> Probing | None:
-        """How the approximate index is searched, where there is one."""
-        if self.approximate is None:
-            return None
-        return Probing(int(self.approximate["probes"]))
 
     def write(self, path: Path) -> Manifest:
         """Write it, whole or not at all, with the date and the version of now."""

@@ -140,9 +140,9 @@ def size_in_words(hit: Hit) -> str:
     return ", ".join(parts)
 
 
-@dataclass(frozen=True, eq=False)
-class ShapeRecord:
-    """A shape as it is stored."""
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """What is told of a shape of an index."""
 
     id: str  # of `record_id`
     # path relative to the folder that was indexed, with "/" and, in an archive, "#member"; unique in an index
@@ -151,38 +151,31 @@ class ShapeRecord:
     class_name: str  # "" where it is not known
     path: str  # absolute path of the file when it was indexed
     member: str | None  # of an archive or HDF5 file
-    content: str  # SHA-256 of what it was read from, hexadecimal
     kind: Literal["mesh", "cloud"]  # "mesh" or "cloud"
     faces: int  # triangles; 0 for clouds
     vertices: int  # corners, or points
     # extents along x, y and z, z up, in mm where the unit is known, else in the units of the file
     size: tuple[float, float, float]
-    vector: NDArray[np.float32]  # (d,)
-    thumbnail: bytes  # WebP or PNG picture
-    preview: bytes  # GLB file
     area: float | None = None  # of the surface; None: a cloud, or not measured
     volume: float | None = None  # enclosed by it; None: it is not closed, or not measured
     unit: str = ""  # "mm" where the file says how large it is, else ""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ShapeRecord(Card):
+    """A shape as it is stored."""
+
+    content: str  # SHA-256 of what it was read from, hexadecimal
+    vector: NDArray[np.float32]  # (d,)
+    thumbnail: bytes  # WebP or PNG picture
+    preview: bytes  # GLB file
     photo: NDArray[np.float32] | None = None  # (f,), with which photos are compared; None: they are not
 
 
-@dataclass(frozen=True)
-class Hit:
+@dataclass(frozen=True, kw_only=True)
+class Hit(Card):
     """A shape that was found."""
 
-    id: str  # see `ShapeRecord`, as all but the last
-    name: str  # in the index
-    folder: str  # its parent
-    class_name: str  # "" where it is not known
-    kind: Literal["mesh", "cloud"]  # "mesh" or "cloud"
-    faces: int  # triangles
-    vertices: int  # corners, or points
-    size: tuple[float, float, float]  # extents along x, y and z
-    path: str  # of the file when it was indexed
-    member: str | None  # of an archive
-    area: float | None = None  # of the surface; None: it has none, or the index is older than sizes
-    volume: float | None = None  # enclosed by it; None: it is not closed, or the index is older than sizes
-    unit: str = ""  # "mm" where it is known, else ""
     distance: float = 0.0  # Euclidean, between the embeddings of query and shape
     # calibrated probability that the shape is of the query's class; None: there is no calibration
     likeness: float | None = None
@@ -278,7 +271,7 @@ class Filters:
             # a file system may keep é as one character or as two
             forms = sorted({unicodedata.normalize(form, word) for form in ("NFC", "NFD")})
             holds = [
-                f"contains(lower({column}), {quoted(form)})"
+                f"contains({_folded(column)}, {quoted(form)})"
                 for column in ("name", "class_name")
                 for form in forms
             ]
@@ -287,8 +280,16 @@ class Filters:
 
 
 def words_of(text: str) -> tuple[str, ...]:
-    """Give the words of a name or a question, in small letters."""
-    return tuple(re.findall(r"[^\W_]+", unicodedata.normalize("NFC", text).lower()))
+    """Give the words of a name or a question, whatever their case."""
+    return tuple(re.findall(r"[^\W_]+", unicodedata.normalize("NFC", text).casefold()))
+
+
+def _folded(column: str) -> str:
+    """A column in SQL as `words_of` has its words: small letters, and one form where a letter has several."""
+    folded = f"lower({column})"
+    for letter, common in (("ß", "ss"), ("\u03c2", "\u03c3"), ("\u017f", "s")):
+        folded = f"replace({folded}, '{letter}', '{common}')"
+    return folded
 
 
 def _no_such(what: str, name: str, there: Mapping[str, int]) -> str:

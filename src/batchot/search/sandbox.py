@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-import queue
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any, Self, get_args
+from typing import Any, Self, TypeAlias, get_args
 
 import numpy as np
 
@@ -18,9 +18,11 @@ from batchot.search.sandbox_worker import MAIN
 from batchot.shapes.shape import Up
 from batchot.shapes.source import ShapeSource
 from batchot.towers.spec import Inputs
-from batchot.workers.pool import TRIES
-from batchot.workers.process import ChildDied, ChildProcess, Late, compiled_once, usable_cores
+from batchot.workers.pool import EngineError, Lost, Respawned, run_on
+from batchot.workers.process import ChildDied, ChildProcess, usable_cores
 
+_Task: TypeAlias = tuple[dict[str, Any], Sequence[bytes], float | None]  # what to do, blobs, seconds
+_Answer: TypeAlias = tuple[dict[str, Any], list[bytes]]
 _MOST_ANSWER = 1 << 30
 _START_SECONDS = 300.0  # the first start on a machine compiles readers and renderer
 
@@ -39,12 +41,12 @@ FILE_LIMITS = Limits(time=300.0, memory=8 << 30, bytes=1 << 30, faces=10_000_000
 """For the user's own files."""
 
 
-class _Worker(ChildProcess):
-    """One process that reads files."""
+class _Reader(Respawned):
+    """A process that reads files; it is sent data, and what it answers is not unpickled."""
 
     def __init__(self, inputs: Inputs, limits: Limits, files: bool) -> None:
-        super().__init__(MAIN)
-        setup = {
+        super().__init__(MAIN, limits.time)
+        self._setup = {
             "inputs": inputs.to_json(),
             "time_limit": limits.time,
             "memory_limit": limits.memory,
@@ -52,17 +54,21 @@ class _Worker(ChildProcess):
             "max_faces": limits.faces,
             "files": files,
         }
-        answer, _ = self.ask(setup, (), _START_SECONDS)
-        if answer.get("status") != "ready":
-            raise ChildDied("it did not start")
 
-    def ask(
-        self, task: dict[str, Any], blobs: Sequence[bytes], seconds: float
-    ) -> tuple[dict[str, Any], list[bytes]]:
-        """Give it a task and wait for the answer."""
-        with self.answering(seconds):
-            write_frame(self.stdin, task, blobs)
-            return read_frame(self.stdout, _MOST_ANSWER)
+    def greet(self, process: ChildProcess) -> None:
+        with process.answering(_START_SECONDS):
+            write_frame(process.stdin, self._setup)
+            if read_frame(process.stdout, 0)[0].get("status") != "ready":
+                raise ChildDied("it did not start")
+
+    def ask(self, process: ChildProcess, task: _Task) -> _Answer:
+        about, blobs, seconds = task
+        with process.answering(seconds or self.time_limit):
+            write_frame(process.stdin, about, blobs)
+            answer = read_frame(process.stdout, _MOST_ANSWER)
+        if answer[0].get("status") == "memory":
+            self.end()  # what is left of its memory is in pieces
+        return answer
 
 
 class Sandbox:
@@ -80,10 +86,9 @@ class Sandbox:
         self.limits = limits or (FILE_LIMITS if files else Limits())
         self.processes = processes or usable_cores()
         self.files = files
+        self.readers = [_Reader(inputs, self.limits, files) for _ in range(self.processes)]
         self._free = threading.Semaphore(self.processes)
-        self._idle: queue.LifoQueue[_Worker] = queue.LifoQueue()
-        self._all: set[_Worker] = set()
-        self._lock = threading.Lock()
+        self._idle = self.readers.copy()  # the last one that was used is the next
         self._closed = False
 
     def __enter__(self) -> Self:
@@ -94,17 +99,15 @@ class Sandbox:
 
     def close(self) -> None:
         """End all processes, whatever they are at."""
-        with self._lock:
-            self._closed = True
-            workers, self._all = list(self._all), set()
-        for worker in workers:
-            worker.close()
+        self._closed = True
+        for reader in self.readers:
+            reader.close()
 
     def warm_up(self) -> None:
         """Start all processes now, so that the first queries need not wait."""
-        workers = [self._take() for _ in range(self.processes)]
-        for worker in workers:
-            self._give(worker)
+        with ExitStack() as stack:
+            for reader in [stack.enter_context(self._reader()) for _ in range(self.processes)]:
+                reader.start()
 
     def prepare_bytes(
         self,
@@ -133,60 +136,27 @@ class Sandbox:
             "thumbnail": thumbnail,
             "preview": preview,
         }
-        return self._prepare(task, (data,), shown, seconds)
+        with self._reader() as reader:
+            answer = reader((task, (data,), seconds))
+        return self._prepared(answer, shown, seconds or self.limits.time)
 
     def prepare_sources(
         self, sources: Sequence[ShapeSource], *, thumbnail: bool = True, preview: bool = True
-    ) -> Iterator[tuple[ShapeSource, Prepared | QueryRefused]]:
-        """Make shapes of the user's own disk ready, in parallel."""
+    ) -> Iterator[tuple[int, Prepared | QueryRefused]]:
+        """Make shapes of the user's own disk ready, in parallel, and give them by number; leaving early closes it."""
         if not self.files:
             raise ValueError("this sandbox takes no paths; make it with files=True")
-        left = iter(sources)
-        done: queue.Queue[tuple[ShapeSource, Prepared | QueryRefused] | BaseException | None] = queue.Queue(
-            4 * self.processes
-        )
-        lock, stopped = threading.Lock(), threading.Event()
-
-        def put(item: tuple[ShapeSource, Prepared | QueryRefused] | BaseException | None) -> None:
-            while not stopped.is_set():
+        tasks = [(self._about(source, thumbnail, preview), (), None) for source in sources]
+        with _told():
+            for number, answer in run_on(self.readers, tasks):
                 try:
-                    return done.put(item, timeout=0.2)
-                except queue.Full:
-                    continue
+                    yield number, self._prepared(answer, sources[number].location, self.limits.time)
+                except QueryRefused as error:
+                    yield number, error
 
-        def serve() -> None:
-            try:
-                while not stopped.is_set():
-                    with lock:
-                        source = next(left, None)
-                    if source is None:
-                        break
-                    put((source, self._prepare_source(source, thumbnail, preview)))
-            except BaseException as error:
-                put(error)
-            finally:
-                put(None)
-
-        threads = [
-            threading.Thread(target=serve, daemon=True) for _ in range(min(self.processes, len(sources)))
-        ]
-        for thread in threads:
-            thread.start()
-        running = len(threads)
-        try:
-            while running:
-                item = done.get()
-                if item is None:
-                    running -= 1
-                elif isinstance(item, BaseException):
-                    raise item
-                else:
-                    yield item
-        finally:
-            stopped.set()
-
-    def _prepare_source(self, source: ShapeSource, thumbnail: bool, preview: bool) -> Prepared | QueryRefused:
-        task = {
+    @staticmethod
+    def _about(source: ShapeSource, thumbnail: bool, preview: bool) -> dict[str, Any]:
+        return {
             "name": source.name,
             "path": str(source.path),
             "member": source.member,
@@ -195,42 +165,29 @@ class Sandbox:
             "thumbnail": thumbnail,
             "preview": preview,
         }
-        try:
-            return self._prepare(task, (), source.location)
-        except QueryRefused as error:
-            return error
 
-    def _prepare(
-        self, task: dict[str, Any], blobs: Sequence[bytes], shown: str, seconds: float | None = None
-    ) -> Prepared:
-        seconds = seconds or self.limits.time
-        for attempt in range(1, TRIES + 1):
-            worker = self._take()
+    @contextmanager
+    def _reader(self) -> Iterator[_Reader]:
+        """One that is free; it is waited for."""
+        with self._free, _told():
+            if self._closed:
+                raise Unavailable("the search is closed")
+            reader = self._idle.pop()
             try:
-                answer, parts = worker.ask(task, blobs, seconds)
-            except Late:
-                self._drop(worker)
-                raise QueryRefused(f"{shown} takes longer than {seconds:g} s; simplify it", "time") from None
-            except ChildDied as death:
-                self._drop(worker)
-                if self._closed:
-                    raise Unavailable("the search was closed while a file was read") from death
-                if attempt == TRIES:
-                    raise QueryRefused(
-                        f"{shown} cannot be read: it brings its reader down ({plain(str(death))}); repair it, or save "
-                        "it in another format",
-                        "damaged",
-                    ) from death
-                continue
-            except BaseException:  # an interruption: nobody knows what the process is at
-                self._drop(worker)
-                raise
-            if answer.get("status") == "memory":
-                self._drop(worker)
-            else:
-                self._give(worker)
-            return self._checked(answer, parts, shown)
-        raise AssertionError
+                yield reader
+            finally:
+                self._idle.append(reader)
+
+    def _prepared(self, answer: _Answer | Lost, shown: str, seconds: float) -> Prepared:
+        if not isinstance(answer, Lost):
+            return self._checked(*answer, shown)
+        if answer.kind == "time":
+            raise QueryRefused(f"{shown} takes longer than {seconds:g} s; simplify it", "time")
+        raise QueryRefused(
+            f"{shown} cannot be read: it brings its reader down ({plain(answer.reason)}); repair it, or save it in "
+            "another format",
+            "damaged",
+        )
 
     def _checked(self, answer: dict[str, Any], parts: list[bytes], shown: str) -> Prepared:
         """The answer as what it must be, whoever wrote it."""
@@ -274,56 +231,25 @@ class Sandbox:
     def check(self) -> None:
         """Start a process where there is none."""
         if not self.alive:
-            self._give(self._take())
+            with self._reader() as reader:
+                reader.start()
 
     @property
     def alive(self) -> int:
         """How many processes there are."""
-        with self._lock:
-            return sum(worker.process.poll() is None for worker in self._all)
+        return sum(reader.alive for reader in self.readers)
 
-    def _take(self) -> _Worker:
-        self._free.acquire()
-        try:
-            if self._closed:
-                raise Unavailable("the search is closed")
-            try:
-                worker = self._idle.get_nowait()
-            except queue.Empty:
-                worker = self._start()
-            if worker.process.poll() is not None:  # it was ended while it was idle
-                self._forget(worker)
-                worker = self._start()
-            return worker
-        except BaseException:
-            self._free.release()
-            raise
 
-    def _start(self) -> _Worker:
-        try:
-            with compiled_once(MAIN):
-                worker = _Worker(self.inputs, self.limits, self.files)
-        except (ChildDied, OSError) as error:
-            raise Unavailable(f"no process that reads files could be started: {error}") from error
-        with self._lock:
-            if not self._closed:
-                self._all.add(worker)
-                return worker
-        worker.close()
-        raise Unavailable("the search is closed")
-
-    def _give(self, worker: _Worker) -> None:
-        self._idle.put(worker)
-        self._free.release()
-
-    def _drop(self, worker: _Worker) -> None:
-        self._forget(worker)
-        self._free.release()
-
-    def _forget(self, worker: _Worker) -> None:
-        with self._lock:
-            self._all.discard(worker)
-        worker.close()
+@contextmanager
+def _told() -> Iterator[None]:
+    try:
+        yield
+    except (EngineError, OSError) as error:
+        raise Unavailable(
+            f"no process that reads files could be started: {error.__cause__ or error}"
+        ) from error
+    except ChildDied as death:
+        raise Unavailable("the search was closed while a file was read") from death
 
 
 def _measure(value: Any) -> float | None:

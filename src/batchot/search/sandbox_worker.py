@@ -43,6 +43,8 @@ MAIN = "from batchot.search.sandbox_worker import main; main()"
 _GRACE_SECONDS = 5
 _FILES = 64
 _IN_MEMORY = 256 << 20  # bytes of a file in memory
+# of what was prepared
+_TOLD = ("what", "content", "kind", "faces", "vertices", "size", "notes", "note", "area", "volume", "unit")
 _PLY = (
     b"ply\nformat %b 1.0\nelement vertex 4\nproperty float x\nproperty float y\nproperty float z\n"
     b"element face 2\nproperty list uchar int vertex_indices\nend_header\n"
@@ -102,22 +104,8 @@ def _answer(
         text = text if _name(task) in text else f"{_name(task)}: {text}"
         return {"status": "memory" if memory else "damaged", "message": text[:2000]}, []
     sample = np.ascontiguousarray(prepared.sample)
-    answer = {
-        "status": "prepared",
-        "what": prepared.what,
-        "content": prepared.content,
-        "kind": prepared.kind,
-        "faces": prepared.faces,
-        "vertices": prepared.vertices,
-        "size": list(prepared.size),
-        "dtype": str(sample.dtype),
-        "shape": list(sample.shape),
-        "notes": list(prepared.notes),
-        "note": prepared.note,
-        "area": prepared.area,
-        "volume": prepared.volume,
-        "unit": prepared.unit,
-    }
+    answer = {name: getattr(prepared, name) for name in _TOLD}
+    answer |= {"status": "prepared", "dtype": str(sample.dtype), "shape": sample.shape}
     return answer, [sample.tobytes(), prepared.thumbnail, prepared.preview]
 
 

@@ -187,7 +187,8 @@ class Searcher:
                     "Build the index again, or give the run or export that it was built with"
                 )
             uri = store or folder.store_uri(manifest, allow=allow_store)
-            return _Opened(stamp, manifest, ShapeStore.open(uri, probing=manifest.probing), encoder)
+            probes = {} if manifest.approximate is None else {"probes": int(manifest.approximate["probes"])}
+            return _Opened(stamp, manifest, ShapeStore.open(uri, **probes), encoder)
 
         return cls(folder, load, sandbox)
 
@@ -295,25 +296,7 @@ class Searcher:
         offset: int = 0,
         filters: Filters | None = None,
     ) -> Answer:
-        """Look up what is nearest to a shape or a drawing.
-
-        Args:
-            data: content of a file: a mesh, a cloud of points, a picture
-            name: how messages call it; nothing on disk is looked for by it
-            kind: what to take it for; "auto" is what the content says. Pictures and sketches are the same: dark
-                strokes on light paper, or light on dark. A photo shows an object, and is compared with the shaded
-                views by features of ImageNet, where the index was built with a network that has them
-            up: the axis of the file that points up; "auto" is that of the files of the index, see `batchot index build
-                --up`, and where these differ, what the format says
-            k: how many results
-            offset: how many of the nearest to pass over, for further pages
-            filters: which shapes may be found
-
-        Raises:
-            QueryRefused: it cannot be taken; the message says why
-            SearchError: the network has no tower for drawings, or the store fails
-            ValueError: k or offset out of range
-        """
+        """As `search_file`, from the content of a file; nothing on disk is looked for by its name."""
         _check_page(k, offset)
         query = self.embed_bytes(data, name, kind=kind, up=up)
         return self.search_query(query, k=k, offset=offset, filters=filters)
@@ -329,20 +312,7 @@ class Searcher:
         picture: bool = False,
         seconds: float | None = None,
     ) -> Query:
-        """Embed a shape or a drawing, so that it can be looked up many times.
-
-        Args:
-            data: see `search_bytes`
-            name: see `search_bytes`
-            kind: see `search_bytes`
-            up: see `search_bytes`
-            tolerance: of STEP and IGES files, see `CadSettings`; None is that of the files of the index
-            picture: make one of a shape
-            seconds: that reading it may take; as many as the sandbox allows if None
-
-        Raises:
-            QueryRefused: it cannot be taken; the message says why
-        """
+        """Embed a shape or a drawing within so many seconds, so that it can be looked up many times."""
         start = time.perf_counter()
         axis = self.manifest.up if up == "auto" else up
         prepared = self.sandbox.prepare_bytes(
@@ -359,17 +329,7 @@ class Searcher:
     def search_query(
         self, query: Query, *, k: int = 20, offset: int = 0, filters: Filters | None = None
     ) -> Answer:
-        """Look up what is nearest to a query that was embedded.
-
-        Args:
-            query: of `embed_bytes`
-            k: how many results
-            offset: how many of the nearest to pass over
-            filters: which shapes may be found
-
-        Raises:
-            NotThere: the index was made anew with another network since
-        """
+        """Look up what is nearest to a query of `embed_bytes`."""
         opened = self._now()
         if query.fingerprint and query.fingerprint != opened.manifest.fingerprint:
             raise NotThere("the index has another network now; ask again")
@@ -387,11 +347,24 @@ class Searcher:
         offset: int = 0,
         filters: Filters | None = None,
     ) -> Answer:
-        """As `search_bytes`, from a file; a glTF file may name files beside it.
+        """Look up what is nearest to a shape or a drawing; a glTF file may name files beside it.
 
-        The axis of a file in a folder of the index is that of the folder.
+        Args:
+            path: a mesh, a cloud of points, a picture
+            kind: what to take it for; "auto" is what the content says. Pictures and sketches are the same: dark
+                strokes on light paper, or light on dark. A photo shows an object, and is compared with the shaded
+                views by features of ImageNet, where the index was built with a network that has them
+            up: the axis of the file that points up; "auto" is that of the folder of the index in which it lies, see
+                `batchot index build --up`, else that of the files of the index, and where these differ, what the
+                format says
+            k: how many results
+            offset: how many of the nearest to pass over, for further pages
+            filters: which shapes may be found
 
         Raises:
+            QueryRefused: it cannot be taken; the message says why
+            SearchError: the network has no tower for drawings, or the store fails
+            ValueError: k or offset out of range
             OSError: the file cannot be read
         """
         _check_page(k, offset)
@@ -407,11 +380,7 @@ class Searcher:
         return self.embed_bytes(path.read_bytes(), str(path), kind=kind, up=axis, tolerance=tolerance)
 
     def picture(self, path: str | Path, *, up: Up = "auto") -> bytes:
-        """Give what a query looks like: a shape's thumbnail, or a drawing as the network sees it.
-
-        Raises:
-            QueryRefused: it cannot be taken
-        """
+        """Give what a query looks like: a shape's thumbnail, or a drawing as the network sees it."""
         path = Path(path)
         axis, tolerance = self._how(path, up)
         prepared = (
@@ -429,11 +398,7 @@ class Searcher:
         return file.getvalue()
 
     def similar(self, id: str, *, k: int = 20, offset: int = 0, filters: Filters | None = None) -> Answer:
-        """Look up what is nearest to a shape of the index, itself left out.
-
-        Raises:
-            SearchError: there is no such shape
-        """
+        """Look up what is nearest to a shape of the index, itself left out."""
         opened = self._now()
         filters = filters or Filters()
         hit = opened.store.get(id)
@@ -451,16 +416,7 @@ class Searcher:
         )
 
     def search_names(self, filters: Filters, *, k: int = 20, offset: int = 0) -> Answer:
-        """Look up shapes by their names, or all that pass some filters; nothing is compared with anything.
-
-        Args:
-            filters: their `text` is what is asked for
-            k: how many results
-            offset: how many to pass over
-
-        Returns:
-            The shapes whose names hold the words as whole words first, then by name; their distance is 0.
-        """
+        """Look up shapes by the words of their names (whole words come first), or all that pass some filters."""
         _check_page(k, offset)
         start = time.perf_counter()
         store = self._now().store
@@ -478,23 +434,9 @@ class Searcher:
         return store.classes(replace(resolved, classes=())), store.folders(replace(resolved, folders=()))
 
     def fuse(self, queries: Sequence[Query]) -> Query:
-        r"""Make one query of several: views of a thing, drawings of it, a drawing and a mesh.
-
-        Formula:
-            $q = \frac{1}{n} \sum_i q_i$, on the unit sphere where the embeddings of the index are. As
-            $\frac{1}{n} \sum_i \|q_i - x\|^2 = \|q - x\|^2 + \mathrm{const}$, the order is that of the mean of the
-            squared distances, for the price of one search.
-
-        Args:
-            queries: of `embed_bytes`, one at least
-
-        Returns:
-            A query with a note that the confidence is calibrated for a single one.
-
-        Raises:
-            ValueError: there is none
-            NotThere: they were embedded by different networks
-        """
+        """Make one query of several: views of a thing, drawings of it, a drawing and a mesh."""
+        # As mean_i ||q_i - x||^2 = ||q - x||^2 + const for their mean q, the order is that of the mean of the squared
+        # distances, for the price of one search.
         if not queries:
             raise ValueError("there must be at least one query")
         if len(queries) == 1:
@@ -537,26 +479,6 @@ class Searcher:
             near = opened.store.search(opened.store.vector(id), MOST_RESULTS)
             gone += [id, *(hit.id for hit in near if hit.distance <= radius)]
         return replace(filters, unlike=(), exclude=tuple(dict.fromkeys(gone)))
-
-    def search_vector(
-        self,
-        vector: NDArray[np.float32],
-        query: Literal["shape", "drawing"] = "shape",
-        *,
-        k: int = 20,
-        offset: int = 0,
-        filters: Filters | None = None,
-    ) -> Answer:
-        """Look up what is nearest to an embedding.
-
-        Args:
-            vector: (d,)
-            query: what it is the embedding of, which decides the calibration
-            k: how many results
-            offset: how many of the nearest to pass over
-            filters: which shapes may be found
-        """
-        return self._look_up(self._now(), Query(vector, query), k, offset, filters or Filters())
 
     def _look_up(self, opened: _Opened, query: Query, k: int, offset: int, filters: Filters) -> Answer:
         _check_page(k, offset)
@@ -609,11 +531,7 @@ class Searcher:
         )
 
     def shape(self, id: str) -> Hit:
-        """Give what is known of a shape; its distance is 0.
-
-        Raises:
-            SearchError: there is no such shape
-        """
+        """Give what is known of a shape; its distance is 0."""
         return self.store.get(id)
 
     def thumbnail(self, id: str) -> bytes:
@@ -625,11 +543,7 @@ class Searcher:
         return self.store.preview(id)
 
     def original(self, id: str) -> Path | None:
-        """Give the file that a shape was read from, where it is a file of its own that still holds the same.
-
-        Raises:
-            SearchError: there is no such shape
-        """
+        """Give the file that a shape was read from, where it is a file of its own that still holds the same."""
         from batchot.errors import ShapeError
         from batchot.shapes.source import ShapeSource
         from batchot.shapes.views.content import hash_content

@@ -38,32 +38,26 @@ _FRESH = timedelta(seconds=1)  # how long after another process has added shapes
 _KEPT = timedelta(minutes=10)  # that old versions stay, for those who are reading them
 _PAGE = 20_000
 _TRIES = 20
+_PROBES = 32
 
 
 class ShapeStore:
     """Shapes with their embeddings: on this disk, in an object store, or in LanceDB Cloud."""
 
-    def __init__(self, uri: str, table: Any, probing: Probing | None = None) -> None:
+    def __init__(self, uri: str, table: Any, probes: int = _PROBES) -> None:
         self.uri, self._table = uri, table
-        self.probing = probing or Probing()
+        self.probes = probes  # cells of an approximate index that are looked into
         self.dimensions = int(table.schema.field("vector").type.list_size)
         photo = "photo" in table.schema.names
         self.photo_dimensions = int(table.schema.field("photo").type.list_size) if photo else 0
 
     @classmethod
-    def create(
-        cls,
-        uri: str,
-        dimensions: int,
-        *,
-        photo_dimensions: int = 0,
-        storage_options: Mapping[str, str] | None = None,
-    ) -> Self:
+    def create(cls, uri: str, dimensions: int, *, photo_dimensions: int = 0) -> Self:
         """Make an empty store, or open the one that is there."""
         from batchot.search.schema import TABLE, table_schema
 
         with _named(uri):
-            database = _connect(uri, storage_options)
+            database = _connect(uri)
             if TABLE in database.list_tables().tables:
                 table = database.open_table(TABLE)
             else:
@@ -74,16 +68,14 @@ class ShapeStore:
         return store
 
     @classmethod
-    def open(
-        cls, uri: str, *, storage_options: Mapping[str, str] | None = None, probing: Probing | None = None
-    ) -> Self:
+    def open(cls, uri: str, *, probes: int = _PROBES) -> Self:
         """Open a store; see `create`."""
         from batchot.search.schema import TABLE
 
         if "://" not in uri and not os.path.isdir(uri):
             raise Unavailable(f"{uri} is no folder: the shapes of the index are missing; build it again")
         with _named(uri):
-            return cls(uri, _connect(uri, storage_options).open_table(TABLE), probing)
+            return cls(uri, _connect(uri).open_table(TABLE), probes)
 
     def __enter__(self) -> Self:
         return self
@@ -175,18 +167,15 @@ class ShapeStore:
 
     def contents(self) -> dict[str, str]:
         """Give the SHA-256 of what each shape was read from, by id."""
-        columns = self._columns("id", "content")
-        return dict(zip(columns["id"].to_pylist(), columns["content"].to_pylist(), strict=True))
+        return self._by_id("content")
 
     def names(self, filters: Filters | None = None) -> dict[str, str]:
         """Give the name of each shape, by id."""
-        columns = self._columns("id", "name", where=(filters or Filters()).where())
-        return dict(zip(columns["id"].to_pylist(), columns["name"].to_pylist(), strict=True))
+        return self._by_id("name", filters)
 
     def paths(self) -> dict[str, str]:
         """Give the file of each shape, by id."""
-        columns = self._columns("id", "path")
-        return dict(zip(columns["id"].to_pylist(), columns["path"].to_pylist(), strict=True))
+        return self._by_id("path")
 
     def ids(self, filters: Filters) -> list[str]:
         """Give the ids of the shapes that pass, in order."""
@@ -266,7 +255,7 @@ class ShapeStore:
             query = query.distance_type("l2").select([*HIT_COLUMNS, "_distance"]).limit(k)
             if (where := (filters or Filters()).where()) is not None:
                 query = query.where(where, prefilter=True)
-            query = query.bypass_vector_index() if exact or photo else query.nprobes(self.probing.probes)
+            query = query.bypass_vector_index() if exact or photo else query.nprobes(self.probes)
             rows = query.to_arrow().to_pylist()
         return sorted((hit_of(row) for row in rows), key=lambda hit: (hit.distance, hit.id))
 
@@ -281,7 +270,7 @@ class ShapeStore:
         with _named(self.uri):
             seconds = build_index(self._table, len(self))
         report = choose_probing(self, seconds)
-        self.probing = Probing(report.probes)
+        self.probes = report.probes
         return report
 
     def optimize(self) -> None:
@@ -316,28 +305,22 @@ class ShapeStore:
         )
         return dict(sorted((item["values"], item["counts"]) for item in counts))
 
+    def _by_id(self, column: str, filters: Filters | None = None) -> dict[str, str]:
+        columns = self._columns("id", column, where=(filters or Filters()).where())
+        return dict(zip(columns["id"].to_pylist(), columns[column].to_pylist(), strict=True))
+
     def _columns(self, *names: str, where: str | None = None) -> pa.Table:
         with _named(self.uri):
             query = self._table.search().select(list(names)).limit(max(self._count(where), 1))
             return (query if where is None else query.where(where)).to_arrow()
 
     def _row(self, id: str, *columns: str) -> dict[str, Any]:
+        condition = f"id = {ids([id])}"  # which refuses what is no id
         with _named(self.uri):
-            rows = (
-                self._table.search()
-                .where(f"id = {quoted(_checked(id))}")
-                .select(list(columns))
-                .limit(1)
-                .to_list()
-            )
+            rows = self._table.search().where(condition).select(list(columns)).limit(1).to_list()
         if not rows:
             raise NotThere(f"there is no shape {id}; it may have been removed")
         return dict(rows[0])
-
-
-def _checked(id: str) -> str:
-    ids([id])
-    return id
 
 
 def _matrix(column: Any, d: int) -> NDArray[np.float32]:
@@ -345,7 +328,7 @@ def _matrix(column: Any, d: int) -> NDArray[np.float32]:
     return np.concatenate(flat).reshape(-1, d) if flat else np.zeros((0, d), np.float32)
 
 
-def _connect(uri: str, storage_options: Mapping[str, str] | None) -> Any:
+def _connect(uri: str) -> Any:
     lancedb = require("lancedb", "search")
     if uri.startswith("db://"):
         cloud = {
@@ -356,8 +339,7 @@ def _connect(uri: str, storage_options: Mapping[str, str] | None) -> Any:
         if not cloud["api_key"]:
             raise SearchError(f"{uri} needs the key of your account in the environment as LANCEDB_API_KEY")
         return lancedb.connect(uri, **cloud)
-    options = None if storage_options is None else dict(storage_options)
-    return lancedb.connect(uri, storage_options=options, read_consistency_interval=_FRESH)
+    return lancedb.connect(uri, read_consistency_interval=_FRESH)
 
 
 @contextmanager
@@ -383,19 +365,12 @@ _STEPS = (8, 16, 32, 64, 128, 256, 512)
 
 
 @dataclass(frozen=True)
-class Probing:
-    """How an approximate index is searched."""
-
-    probes: int = 32  # cells that are looked into
-
-
-@dataclass(frozen=True)
 class ApproximateReport:
     """What was built, and how well it finds."""
 
     kind: str  # of the index
     recall: float  # share of the ten nearest that are found, over 200 stored shapes as queries, themselves left out
-    probes: int  # see `Probing`
+    probes: int  # cells that are looked into
     shapes: int  # how many there were
     queries: int  # by how many the recall was measured
     seconds: float  # that building took
@@ -432,7 +407,7 @@ def choose_probing(store: Any, seconds: float) -> ApproximateReport:
     truth = found(True)
     recall = 0.0
     for probes in _STEPS:
-        store.probing = Probing(probes)
+        store.probes = probes
         hits = found(False)
         recall = float(np.mean([len(a & b) / max(len(b), 1) for a, b in zip(hits, truth, strict=True)]))
         if recall >= RECALL:

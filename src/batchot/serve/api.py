@@ -128,13 +128,8 @@ def add_api(app: FastAPI, searcher: Searcher, queue: WorkQueue) -> None:
     app.include_router(_search_routes(searcher, queue))
     app.include_router(_shape_routes(searcher))
     app.include_router(_class_routes(searcher))
-    app.add_exception_handler(QueryRefused, _refused)
-    app.add_exception_handler(Busy, _busy)
-    app.add_exception_handler(NotThere, _missing)
-    app.add_exception_handler(SearchError, _failing)
-    app.add_exception_handler(RequestValidationError, _wrong)
-    app.add_exception_handler(HTTPException, _http)
-    app.add_exception_handler(Exception, _failed)
+    for kind in (SearchError, Busy, RequestValidationError, HTTPException, Exception):
+        app.add_exception_handler(kind, _told)
 
 
 _TOKEN = Depends(HTTPBearer(auto_error=False, description="only where the server asks for a token"))
@@ -368,10 +363,7 @@ class _Pieces:
 
 
 def _zip_of(searcher: Searcher, wanted: list[str]) -> Response:
-    """A zip archive under the names of the index, so that two files of one name keep apart.
-
-    It is made while it is sent: nobody's archive lies in memory.
-    """
+    """A zip archive, made while it is sent, under the names of the index, so that two files of one name keep apart."""
     found = [(id, searcher.shape(id).name, searcher.original(id)) for id in wanted]
     if sum(path.stat().st_size for *_, path in found if path is not None) > _ZIP_BYTES:
         raise HTTPException(413, f"the files have more than {_ZIP_BYTES >> 20} MB; take fewer")
@@ -412,10 +404,6 @@ def add_health(app: FastAPI, searcher: Searcher, queue: WorkQueue) -> None:
             _LOG.warning("not ready: %s", error)
             return False
 
-    def told(ready: bool, response: Response) -> Health:
-        response.status_code = 200 if ready else 503
-        return Health(status="ok" if ready else "failing", live=True, ready=ready)
-
     failing: dict[int | str, dict[str, Any]] = {503: {"model": Health, "description": "It cannot answer now"}}
 
     @app.get("/health/live", response_model=Health, tags=["health"])
@@ -428,7 +416,8 @@ def add_health(app: FastAPI, searcher: Searcher, queue: WorkQueue) -> None:
     @app.get(f"{PREFIX}/health", response_model=Health, responses=failing, tags=["health"])
     def ready(response: Response) -> Health:
         """Say whether the server can answer: it looks into the index, and for the processes that read files."""
-        return told(look(), response)
+        response.status_code = 200 if (well := look()) else 503
+        return Health(status="ok" if well else "failing", live=True, ready=well)
 
 
 def _picture(data: bytes) -> Response:
@@ -507,41 +496,30 @@ def _failure(status: int, code: str, message: str, retry_after: int | None = Non
     return JSONResponse({"error": {"code": code, "message": message}}, status, headers)
 
 
-async def _refused(request: Request, error: Exception) -> Response:
-    assert isinstance(error, QueryRefused)
-    return _failure(_STATUS[error.reason], error.reason, str(error))
-
-
-async def _busy(request: Request, error: Exception) -> Response:
-    assert isinstance(error, Busy)
-    return _failure(503, "busy", f"{error}; try again in {error.retry_after} s", error.retry_after)
-
-
-async def _missing(request: Request, error: Exception) -> Response:
-    return _failure(404, "missing", str(error))
-
-
-async def _failing(request: Request, error: Exception) -> Response:
-    # where the index lies is for the log alone
-    _LOG.error("%s", error)
-    return _failure(
-        503, "index", "the index cannot be read now; whoever runs the server finds why in its log", 10
-    )
-
-
-async def _failed(request: Request, error: Exception) -> Response:
+async def _told(request: Request, error: Exception) -> Response:
+    """What went wrong, as an answer."""
+    match error:
+        case QueryRefused():
+            return _failure(_STATUS[error.reason], error.reason, str(error))
+        case Busy():
+            return _failure(503, "busy", f"{error}; try again in {error.retry_after} s", error.retry_after)
+        case NotThere():
+            return _failure(404, "missing", str(error))
+        case SearchError():
+            _LOG.error("%s", error)  # where the index lies is for the log alone
+            return _failure(
+                503, "index", "the index cannot be read now; whoever runs the server finds why in its log", 10
+            )
+        case RequestValidationError():
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"][1:]) or str(first["loc"][0])
+            return _failure(400, "parameter", f"{where}: {first['msg']}")
+        case HTTPException():
+            return _http(request, error)
     return _failure(500, "internal", "the server failed; its log says why, try again later")
 
 
-async def _wrong(request: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestValidationError)
-    first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"][1:]) or str(first["loc"][0])
-    return _failure(400, "parameter", f"{where}: {first['msg']}")
-
-
-async def _http(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
+def _http(request: Request, error: HTTPException) -> Response:
     code = {400: "parameter", 404: "missing", 405: "method"}.get(error.status_code, "http")
     detail = (
         "there is nothing at this address; /api/docs says what there is"

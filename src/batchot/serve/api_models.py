@@ -51,23 +51,12 @@ class Shape(BaseModel):
     @classmethod
     def of(cls, hit: Hit, *, with_distance: bool = True) -> Shape:
         """Make it from a result."""
-        return cls(
-            id=hit.id,
-            name=hit.name,
-            folder=hit.folder,
-            class_name=hit.class_name or None,
-            kind=hit.kind,
-            faces=hit.faces,
-            vertices=hit.vertices,
-            size=list(hit.size),
-            area=hit.area,
-            volume=hit.volume,
-            unit="mm" if hit.unit == "mm" else None,
-            distance=hit.distance if with_distance else None,
-            likeness=hit.likeness,
-            same_file=hit.same_file,
-            nearly_same=hit.nearly_same,
-        )
+        changed = {
+            "class_name": hit.class_name or None,
+            "unit": hit.unit or None,
+            "distance": hit.distance if with_distance else None,
+        }
+        return cls(**(vars(hit) | changed))
 
 
 class ClassProbability(BaseModel):
@@ -104,19 +93,9 @@ class SearchAnswer(BaseModel):
     @classmethod
     def of(cls, answer: Answer, query_id: str | None = None, sort: Sort = "distance") -> SearchAnswer:
         """Make it from an answer."""
-        return cls(
-            hits=[Shape.of(hit, with_distance=answer.query != "name") for hit in in_order(answer.hits, sort)],
-            total=answer.total,
-            query=answer.query,
-            top_class=answer.top_class,
-            confidence=answer.confidence,
-            ranking=[ClassProbability(class_name=name, probability=p) for name, p in answer.ranking],
-            nothing_like_it=answer.nothing_like_it,
-            seconds=answer.seconds,
-            same_files=list(answer.same_files),
-            note=answer.note,
-            query_id=query_id,
-        )
+        hits = [Shape.of(hit, with_distance=answer.query != "name") for hit in in_order(answer.hits, sort)]
+        ranking = [ClassProbability(class_name=name, probability=p) for name, p in answer.ranking]
+        return cls(**(vars(answer) | {"hits": hits, "ranking": ranking, "query_id": query_id}))
 
 
 class Info(BaseModel):
@@ -141,21 +120,13 @@ class Info(BaseModel):
         """Make it from a description."""
         from batchot import __version__
 
-        return cls(
-            name=about.name,
-            shapes=about.count,
-            classes=len([name for name in about.classes if name]),
-            dimensions=about.dimensions,
-            takes_drawings=about.takes_drawings,
-            takes_photos=about.takes_photos,
-            built=about.built,
-            approximate=about.approximate,
-            recall=about.recall,
-            version=__version__,
-            fingerprint=about.fingerprint,
-            spread=about.spread,
-            upload_bytes=upload_bytes,
-        )
+        changed = {
+            "shapes": about.count,
+            "classes": len([name for name in about.classes if name]),
+            "version": __version__,
+            "upload_bytes": upload_bytes,
+        }
+        return cls(**(vars(about) | changed))
 
 
 class MapPoint(BaseModel):

@@ -226,10 +226,7 @@ class Guard:
     async def _check_token(
         self, headers: Mapping[str, str], scope: Scope, receive: Receive, answer: _Answer, path: str
     ) -> bool:
-        """Pass, refuse, or answer: with a form, or by going on with a cookie in place of the token.
-
-        The form is sent to the very address that was asked for: so what stands there after "#" stays.
-        """
+        """Pass, refuse, or answer: with a form for that address, or by going on with a cookie in place of the token."""
         tokens = self.protection.tokens()
         if not tokens:
             return False

@@ -112,10 +112,7 @@ class WorkQueue:
     async def run(
         self, client: str, data: bytes, work: Callable[[float | None], T], *, admitted: bool = False
     ) -> T:
-        """Do work when it is its turn; cancel it to leave.
-
-        Where it was admitted, as a further file of a question, it is not refused.
-        """
+        """Do work when it is its turn; cancel it to leave; a further file of an admitted question is not refused."""
         kind = self._kind(client, data)
         if not admitted:
             self._admit(client, kind)

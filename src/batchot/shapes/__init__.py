@@ -17,7 +17,7 @@ from batchot.errors import lazily
 
 if TYPE_CHECKING:
     from batchot.errors import MissingExtraError, ShapeError, ShapeWarning
-    from batchot.shapes.formats.points import read_hdf5_clouds
+    from batchot.shapes.formats.archives import read_hdf5_clouds
     from batchot.shapes.formats.read import load_shape, read_shape
     from batchot.shapes.normalize import normalize_shape
     from batchot.shapes.sample import farthest_points, sample_surface
@@ -27,7 +27,7 @@ __getattr__, __dir__ = lazily(
     __name__,
     {
         "errors": "MissingExtraError ShapeError ShapeWarning",
-        "shapes.formats.points": "read_hdf5_clouds",
+        "shapes.formats.archives": "read_hdf5_clouds",
         "shapes.formats.read": "load_shape read_shape",
         "shapes.normalize": "normalize_shape",
         "shapes.sample": "farthest_points sample_surface",

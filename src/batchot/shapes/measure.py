@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from batchot.compiling import njit
 from batchot.shapes.normalize import face_normals
-from batchot.shapes.shape import Mesh
+from batchot.shapes.shape import Floats, Ints, Mesh
 
 _SAME = 1e-6  # of the longest extent: corners nearer than this are one
 _LINES, _CLOSED = 8, 0.98  # through each patch; part of them that must cross the surface evenly often
@@ -41,7 +42,7 @@ def area_and_volume(mesh: Mesh) -> tuple[float, float | None]:
     return area, abs(float(volumes.sum())) * size**3
 
 
-def _patches(faces: NDArray[np.int64]) -> tuple[NDArray[np.int64], bool]:
+def _patches(faces: Ints) -> tuple[Ints, bool]:
     """The patch of each face, and whether each edge is between two faces that agree on what is outside."""
     start, end = faces.ravel(), np.roll(faces, -1, axis=1).ravel()
     key = np.minimum(start, end) * (faces.max() + 1) + np.maximum(start, end)
@@ -52,16 +53,13 @@ def _patches(faces: NDArray[np.int64]) -> tuple[NDArray[np.int64], bool]:
     pairs = firsts[counts == 2]
     one, other = order[pairs], order[pairs + 1]
     agree = forward[one] != forward[other]
-    patches = _joined(len(faces), one[agree] // 3, other[agree] // 3)
+    links = one[agree] // 3, other[agree] // 3
+    graph = coo_array((np.ones(len(links[0])), links), (len(faces), len(faces)))
+    patches = connected_components(graph, directed=False)[1].astype(np.int64)
     return patches, bool((counts == 2).all() and agree.all())
 
 
-def _outside(
-    vertices: NDArray[np.float64],
-    faces: NDArray[np.int64],
-    normals: NDArray[np.float64],
-    patches: NDArray[np.int64],
-) -> NDArray[np.float64] | None:
+def _outside(vertices: Floats, faces: Ints, normals: Floats, patches: Ints) -> Floats | None:
     """1 for each patch whose normals point outwards, -1 for the others; ``None`` where the surface is not closed."""
     count = int(patches.max()) + 1
     lines = max(_LINES, -(-200 // count))
@@ -85,38 +83,9 @@ def _outside(
 
 
 @njit(cache=True)
-def _joined(n: int, one: NDArray[np.int64], other: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Numbers of the groups that pairs make of n things, (n,)."""
-    parent = np.arange(n)
-    for k in range(len(one)):
-        a, b = one[k], other[k]
-        while parent[a] != a:
-            parent[a] = parent[parent[a]]
-            a = parent[a]
-        while parent[b] != b:
-            parent[b] = parent[parent[b]]
-            b = parent[b]
-        parent[max(a, b)] = min(a, b)
-    numbers = np.empty(n, dtype=np.int64)
-    count = 0
-    for i in range(n):
-        if parent[i] == i:
-            numbers[i] = count
-            count += 1
-        else:
-            numbers[i] = numbers[parent[i]]  # which is before it
-    return numbers
-
-
-@njit(cache=True)
 def _cross(
-    vertices: NDArray[np.float64],
-    faces: NDArray[np.int64],
-    normals: NDArray[np.float64],
-    through: NDArray[np.int64],
-    weights: NDArray[np.float64],
-    ways: NDArray[np.float64],
-) -> tuple[int, NDArray[np.int64]]:
+    vertices: Floats, faces: Ints, normals: Floats, through: Ints, weights: Floats, ways: Floats
+) -> tuple[int, Ints]:
     """How many lines cross the surface an even number of times, and whether each says that its triangle faces out."""
     even = 0
     votes = np.zeros(len(through), dtype=np.int64)

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from batchot.compiling import njit
 from batchot.errors import ShapeError
-from batchot.shapes.shape import Mesh, PointCloud, Shape, Up
+from batchot.shapes.shape import Bools, Floats, Ints, Mesh, PointCloud, Shape, Up
 
 _NO_AREA = 1e-12  # of a mesh in the unit sphere: below it, rounding is all that keeps corners off a line
 _EPS = float(np.finfo(np.float64).eps)
@@ -24,29 +23,7 @@ _LOOKED_AT, _PROBED = 4096, 24  # points of a cloud, to find out; and first
 
 
 def normalize_shape(shape: Shape, up: Up = "auto") -> Shape:
-    """The shape centred, in the unit sphere and with z up: x -> (x - c) / max_i |x_i - c|.
-
-    c is the centre of the bounding box, and both are of what has area: vertices that no face names are left out, and so
-    are faces without area where they reach beyond the others. Units and position of the input, however large or
-    small, do not matter.
-
-    Args:
-        shape: a mesh or a cloud of points.
-        up: its axis that points up; y-up is turned by 90 degrees about x, (x, y, z) -> (x, -z, y). ``"auto"`` is z,
-            as only a file can tell.
-
-    Returns:
-        A new shape of the same kind, its farthest point at distance 1. Its ``notes`` say so where hardly anything will
-        be seen in pictures of it: where some points are far from all others, or the surface is thin as a wire.
-
-    Raises:
-        ShapeError: all points are the same, or the surface has no area.
-
-    Example:
-        >>> from batchot.shapes import PointCloud, normalize_shape
-        >>> normalize_shape(PointCloud([[10, 0, 0], [30, 0, 0]])).points.tolist()
-        [[-1.0, 0.0, 0.0], [1.0, 0.0, 0.0]]
-    """
+    """The shape z up in the unit sphere, x -> (x - c) / max_i |x_i - c| with c the centre of the box of its area."""
     shape = turned_to_z(shape, up)
     if isinstance(shape, PointCloud):
         points = _in_unit_sphere(shape.points)
@@ -75,13 +52,13 @@ def turned_to_z(shape: Shape, up: Up) -> Shape:
     return replace(shape, points=_turned(shape.points), normals=normals)
 
 
-def face_normals(vertices: NDArray[np.float64], faces: NDArray[np.int64]) -> NDArray[np.float64]:
+def face_normals(vertices: Floats, faces: Ints) -> Floats:
     """Twice the area of each triangle, along its normal, (m, 3)."""
     first = vertices[faces[:, 0]]
     return np.cross(vertices[faces[:, 1]] - first, vertices[faces[:, 2]] - first)
 
 
-def _turned(points: NDArray[np.float64]) -> NDArray[np.float64]:
+def _turned(points: Floats) -> Floats:
     return np.stack([points[:, 0], -points[:, 2], points[:, 1]], axis=1)
 
 
@@ -111,7 +88,7 @@ def _normalized(mesh: Mesh) -> tuple[Mesh, float, int]:
     return made, *_area(made.vertices, made.faces)
 
 
-def _within(vertices: NDArray[np.float64], used: NDArray[np.bool_], solid: NDArray[np.bool_]) -> bool:
+def _within(vertices: Floats, used: Bools, solid: Bools) -> bool:
     """Whether the box around the used vertices is that around those of faces with area."""
     whole, part = _bounds(vertices[used]), _bounds(vertices[solid])
     return bool((whole[0] == part[0]).all() and (whole[1] == part[1]).all())
@@ -121,7 +98,7 @@ def _with_note(shape: Shape, note: str) -> tuple[str, ...]:
     return (*shape.notes, note) if note and note not in shape.notes else shape.notes
 
 
-def _far_points(points: NDArray[np.float64]) -> str:
+def _far_points(points: Floats) -> str:
     """A note if nearly all points of a cloud in the unit sphere are within a small part of it, else nothing."""
     if len(points) < 50:
         return ""
@@ -139,7 +116,7 @@ def _far_points(points: NDArray[np.float64]) -> str:
     )
 
 
-def _in_unit_sphere(points: NDArray[np.float64]) -> NDArray[np.float64]:
+def _in_unit_sphere(points: Floats) -> Floats:
     low, high = _bounds(points)
     # Halved first and scaled before squaring, or coordinates near the limits of float64 would overflow.
     centred = points - (0.5 * low + 0.5 * high)
@@ -157,7 +134,7 @@ def _in_unit_sphere(points: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 @njit(cache=True)
-def _bounds(points: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _bounds(points: Floats) -> tuple[Floats, Floats]:
     low = points[0].copy()
     high = points[0].copy()
     for i in range(1, len(points)):
@@ -168,7 +145,7 @@ def _bounds(points: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[n
 
 
 @njit(cache=True)
-def _close_probes(points: NDArray[np.float64], distance: float) -> int:
+def _close_probes(points: Floats, distance: float) -> int:
     """How many of some points are as near to the one before them."""
     step = len(points) // _PROBED
     close = 0
@@ -180,7 +157,7 @@ def _close_probes(points: NDArray[np.float64], distance: float) -> int:
 
 
 @njit(cache=True)
-def _area(vertices: NDArray[np.float64], faces: NDArray[np.int64]) -> tuple[float, int]:
+def _area(vertices: Floats, faces: Ints) -> tuple[float, int]:
     """Twice the area of all triangles, and how many are a million times as long as they are wide, or worse."""
     total = 0.0
     thin = 0
@@ -197,13 +174,7 @@ def _area(vertices: NDArray[np.float64], faces: NDArray[np.int64]) -> tuple[floa
 
 
 @njit(cache=True)
-def _mark(
-    vertices: NDArray[np.float64],
-    faces: NDArray[np.int64],
-    flat: NDArray[np.bool_],
-    used: NDArray[np.bool_],
-    solid: NDArray[np.bool_],
-) -> None:
+def _mark(vertices: Floats, faces: Ints, flat: Bools, used: Bools, solid: Bools) -> None:
     """Find the triangles that have no area but what rounding gave them, whatever their size, and mark the vertices
     that triangles use, and that triangles with area use."""
     for i in range(len(faces)):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from batchot.compiling import njit
 from batchot.errors import ShapeError
 from batchot.shapes.normalize import face_normals
-from batchot.shapes.shape import Mesh, PointCloud, coordinates
+from batchot.shapes.shape import Floats, Ints, Mesh, PointCloud, coordinates
 
 
 def sample_surface(mesh: Mesh, n: int, seed: int = 0) -> PointCloud:
@@ -60,28 +60,8 @@ def sample_surface(mesh: Mesh, n: int, seed: int = 0) -> PointCloud:
     return PointCloud(points, normals[chosen] / areas[chosen, None])
 
 
-def farthest_points(points: ArrayLike, k: int, start: int = 0) -> NDArray[np.int64]:
-    """Indices of k points, each the farthest from those before: i_t = argmax_i min_(s < t) |x_i - x_(i_s)|.
-
-    Args:
-        points: (n, 3).
-        k: how many, 1 to n.
-        start: index of the first.
-
-    Returns:
-        Indices in the order in which they were chosen, (k,) int64; the lowest where several are equally far.
-
-    Raises:
-        ShapeError: k or start out of range, or points that are not finite (n, 3).
-
-    Source:
-        T. F. Gonzalez, Clustering to minimize the maximum intercluster distance, 1985.
-
-    Example:
-        >>> from batchot.shapes import farthest_points
-        >>> farthest_points([[0, 0, 0], [1, 0, 0], [5, 0, 0], [2, 0, 0]], k=3).tolist()
-        [0, 2, 3]
-    """
+def farthest_points(points: ArrayLike, k: int, start: int = 0) -> Ints:
+    """Indices (k,) of points, each the farthest from those before: i_t = argmax_i min_(s < t) |x_i - x_(i_s)|."""
     checked = coordinates(points, "points")
     if not 1 <= k <= len(checked):
         raise ShapeError(f"k must be 1 to {len(checked)}, the number of points, not {k}")
@@ -92,9 +72,7 @@ def farthest_points(points: ArrayLike, k: int, start: int = 0) -> NDArray[np.int
 
 
 @njit(cache=True)
-def _farthest(
-    x: NDArray[np.float64], y: NDArray[np.float64], z: NDArray[np.float64], k: int, start: int
-) -> NDArray[np.int64]:
+def _farthest(x: Floats, y: Floats, z: Floats, k: int, start: int) -> Ints:
     n = len(x)
     chosen = np.empty(k, dtype=np.int64)
     nearest = np.full(n, np.inf)  # squared distance to the nearest chosen point

@@ -10,33 +10,26 @@ from numpy.typing import NDArray
 
 from batchot.errors import ShapeError
 
+Floats: TypeAlias = NDArray[np.float64]
+Ints: TypeAlias = NDArray[np.int64]
+Bools: TypeAlias = NDArray[np.bool_]
+Bytes: TypeAlias = NDArray[np.uint8]
+
 Up: TypeAlias = Literal["auto", "z", "y"]
 """The axis of a file that points up; ``"auto"`` is y for glTF, whose specification says so, and z otherwise."""
 
 
 @dataclass(frozen=True, eq=False)
 class Mesh:
-    """A surface of triangles.
+    """A surface of triangles; a ``ShapeError`` says what is wrong with what it is made of."""
 
-    Args:
-        vertices: finite coordinates, (n, 3) float64; not every vertex need be used by a face.
-        faces: three indices of vertices for each triangle, (m, 3) int64, m of at least 1.
-        notes: what a user should know of it, a sentence each, such as what was left out when it was read.
-        unit: "mm" where the file says how large the shape is, and coordinates are in millimetres; else "".
-
-    Raises:
-        ShapeError: no vertex, no face, coordinates that are not finite or indices out of range.
-
-    Example:
-        >>> from batchot.shapes import Mesh
-        >>> Mesh([[0, 0, 0], [1, 0, 0], [0, 1, 0]], [[0, 1, 2]]).faces.shape
-        (1, 3)
-    """
-
-    vertices: NDArray[np.float64]  # (n, 3)
-    faces: NDArray[np.int64]  # (m, 3)
+    vertices: Floats  # (n, 3), finite; not every one need be used by a face
+    faces: Ints  # (m, 3), three indices of vertices for each triangle, m of at least 1
+    # what a user should know of it, a sentence each, such as what was left out when it was read
     notes: tuple[str, ...] = ()
-    unit: Literal["", "mm"] = ""
+    unit: Literal["", "mm"] = (
+        ""  # "mm" where the file says how large the shape is, and coordinates are in millimetres
+    )
 
     def __post_init__(self) -> None:
         vertices = coordinates(self.vertices, "vertices")
@@ -58,25 +51,11 @@ class Mesh:
 
 @dataclass(frozen=True, eq=False)
 class PointCloud:
-    """Points of a surface, with the directions in which it faces if these are known.
+    """Points of a surface, with the directions in which it faces if these are known."""
 
-    Args:
-        points: finite coordinates, (n, 3) float64, n of at least 1.
-        normals: unit vectors at the points, (n, 3) float64 (zero where not known), or ``None``.
-        notes: as for ``Mesh``.
-
-    Raises:
-        ShapeError: no point, coordinates that are not finite or a number of normals that is not that of points.
-
-    Example:
-        >>> from batchot.shapes import PointCloud
-        >>> PointCloud([[0, 0, 0], [1, 0, 0]]).normals is None
-        True
-    """
-
-    points: NDArray[np.float64]  # (n, 3)
-    normals: NDArray[np.float64] | None = None  # (n, 3)
-    notes: tuple[str, ...] = ()
+    points: Floats  # (n, 3), finite, n of at least 1
+    normals: Floats | None = None  # (n, 3), unit vectors, zero where not known
+    notes: tuple[str, ...] = ()  # as for ``Mesh``
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "points", coordinates(self.points, "points"))
@@ -90,11 +69,11 @@ class PointCloud:
 Shape: TypeAlias = Mesh | PointCloud
 
 
-def finite_mesh(vertices: NDArray[Any], faces: NDArray[Any]) -> Mesh:
+def finite_mesh(vertices: NDArray[Any], faces: NDArray[Any], notes: tuple[str, ...] = ()) -> Mesh:
     """The mesh without vertices that are NaN or infinite, and without the faces that use them."""
     finite = _finite_rows(vertices)
     if finite.all():
-        return Mesh(vertices, faces)
+        return Mesh(vertices, faces, notes)
     if len(faces) and not 0 <= faces.min() <= faces.max() < len(vertices):
         return Mesh(np.where(finite[:, None], vertices, 0.0), faces)  # which says what is wrong
     kept = finite[faces].all(axis=1)  # (m,)
@@ -108,7 +87,7 @@ def finite_mesh(vertices: NDArray[Any], faces: NDArray[Any]) -> Mesh:
         if lost
         else f"{int((~finite).sum()):,} of {len(finite):,} vertices are not finite (NaN or infinite) and are left out"
     )
-    return Mesh(vertices[finite], (np.cumsum(finite) - 1)[faces[kept]], (note,))
+    return Mesh(vertices[finite], (np.cumsum(finite) - 1)[faces[kept]], (note, *notes))
 
 
 def finite_cloud(points: NDArray[Any], normals: NDArray[Any] | None = None) -> PointCloud:

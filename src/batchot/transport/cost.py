@@ -16,22 +16,7 @@ class GroundDistance(NamedTuple):
 
 
 def pair_distances(x: Tensor, y: Tensor | None = None, *, power: Literal[1, 2] = 2) -> Tensor:
-    r"""Euclidean distances between rows, :math:`\|x_i - y_j\|^{power}`, by one matrix product.
-
-    Args:
-        x: (n, d); y: (m, d), or None for x against itself. The data are centred first, which changes no distance
-            and keeps the rounding small where the mean is large.
-        power: 2 for squared distances; 1 for distances, which are 0 with derivative 0 where two rows coincide to
-            within the rounding of their squares.
-
-    Returns:
-        (n, m), never negative, in the type of x (float32 for half types).
-
-    Example:
-        >>> import torch
-        >>> pair_distances(torch.tensor([[0.0, 0.0], [3.0, 4.0]])).tolist()
-        [[0.0, 25.0], [25.0, 0.0]]
-    """
+    """Euclidean distances |x_i - y_j|^power of rows, (n, m); 0 with a slope of 0 where they coincide."""
     with torch.autocast(x.device.type, enabled=False):
         x = x if x.dtype == torch.float64 else x.float()
         centre = x.detach().mean(0)
@@ -54,27 +39,7 @@ def misplacement(
     pos_margin: float = 0.0,
     power: Literal[1, 2] = 1,
 ) -> Tensor:
-    r"""How badly each pair is placed (formula 1 of the paper): 0 for an easy pair.
-
-    .. math::
-        M_{ij} = \begin{cases} \max(0, \delta_{ij} - \text{pos_margin})^{\text{power}} & y_i = y_j \\
-                               \max(0, \text{margin} - \delta_{ij})^{\text{power}} & y_i \ne y_j \end{cases}
-
-    Args:
-        distances: delta, (n, m); squared Euclidean distances in the paper.
-        positive: bool, (n, m), whether the labels agree.
-        margin: distance from which a negative pair is easy, in the units of ``distances``.
-        pos_margin: distance up to which a positive pair is easy.
-        power: 1 in the paper, 2 in parts of the authors' code.
-
-    Returns:
-        M, (n, m).
-
-    Example:
-        >>> import torch
-        >>> misplacement(torch.tensor([[0.25, 0.25]]), torch.tensor([[True, False]])).tolist()
-        [[0.25, 0.75]]
-    """
+    """M = (distance - pos_margin)_+ ^ power of a positive pair, (margin - distance)_+ ^ power of a negative one."""
     near = distances - pos_margin if pos_margin else distances
     M = torch.where(positive, near, margin - distances).clamp(min=0.0)
     return M * M if power == 2 else M
@@ -97,7 +62,7 @@ def ground_distance(
     Args:
         x: embeddings, (n, d), as the distances are to be taken (normalise them first if that is wanted).
         labels: (n,); y: (m, d) and y_labels: (m,), or None for the batch against itself.
-        margin, pos_margin, power: see :func:`misplacement`.
+        margin, pos_margin, power: see :func:`batchot.batch_ot_loss`.
         gamma: how fast the ground distance falls with the misplacement, in 1 / units of M.
         distance_power: 2 for squared distances (the paper), 1 for distances.
 

@@ -157,7 +157,7 @@ def sinkhorn(
             b64 = share_b * total
     coupling = T.to(dtype)
     if cost.requires_grad and torch.is_grad_enabled():
-        coupling = differentiable_coupling(cost, coupling, float(lam))
+        coupling = _ImplicitCoupling.apply(cost, coupling, float(lam))
     plan = Plan(coupling, a64, b64, float(lam), iterations, tolerance)
     if not plan.converged:
         if lacking > 0.0:
@@ -361,9 +361,3 @@ def _adjoint(T: Tensor, G: Tensor) -> tuple[Tensor, Tensor]:
     p = torch.linalg.solve(S, rhs.unsqueeze(-1)).squeeze(-1)
     q = (W.sum(-2) - (T.transpose(-2, -1) @ p.unsqueeze(-1)).squeeze(-1)) * inverse_c
     return p, q
-
-
-def differentiable_coupling(D: Tensor, T: Tensor, lam: float) -> Tensor:
-    """T with its derivative with respect to D attached."""
-    coupling: Tensor = _ImplicitCoupling.apply(D, T, lam)
-    return coupling

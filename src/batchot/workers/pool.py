@@ -11,7 +11,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -122,18 +122,22 @@ def serve() -> None:
             os._exit(0)
 
 
-class Apart:
-    """A worker whose tasks are done in a process of its own, which is started anew where it dies or is late."""
+class Respawned:
+    """A process of its own for tasks, which is started anew where it dies or is late; subclasses talk to it."""
 
-    def __init__(self, make: Callable[[], Worker], time_limit: float | None = None) -> None:
-        self._setup = pickle.dumps((make, time_limit))
-        self._code = (
-            f"{_MAIN}  # {getattr(make, 'func', make).__qualname__}"  # as the list of processes shows it
-        )
-        self._time_limit = time_limit  # for one task, seconds; ``None``: none
+    def __init__(self, code: str, time_limit: float | None = None) -> None:
+        self._code, self.time_limit = code, time_limit  # for one task, seconds; ``None``: none
         self._process: ChildProcess | None = None
         self._lock = threading.Lock()
-        self._closed = False
+        self.closed = False
+
+    def greet(self, process: ChildProcess) -> None:
+        """Say to a process that has just been started what it is for, and wait until it is ready."""
+        raise NotImplementedError
+
+    def ask(self, process: ChildProcess, task: Any) -> Any:
+        """Give it a task and wait for the answer; what it says has failed is raised."""
+        raise NotImplementedError
 
     def __call__(self, task: Any) -> Any | Lost:
         """Do a task; what takes the process along is tried once more."""
@@ -145,19 +149,27 @@ class Apart:
 
     def attempt(self, task: Any) -> Any | Lost:
         """Do a task, or say what the process came to."""
-        message = pickle.dumps(task)
-        process = self._started()
+        process = self.start()
         try:
-            return _ask(process, message, self._time_limit)
+            return self.ask(process, task)
         except MemoryError as error:
             return Lost(1, str(error) or "there is not enough memory for it", "memory")
         except ChildDied as death:
             self.end()
-            if self._closed:
+            if self.closed:
                 raise
-            late = isinstance(death, Late)
-            reason = f"it took longer than {self._time_limit:g} s" if late else str(death)
-            return Lost(1, reason, "time" if late else "process")
+            if isinstance(death, Late):
+                return Lost(1, f"it took longer than {death.seconds:g} s", "time")
+            return Lost(1, str(death), "process")
+        except BaseException:  # an interruption, or the end of all work: nobody knows what the process is at
+            self.end()
+            raise
+
+    @property
+    def alive(self) -> bool:
+        """Whether there is a process now."""
+        process = self._process
+        return process is not None and process.process.poll() is None
 
     def end(self) -> None:
         """End the process, from any thread; the next task starts another one."""
@@ -168,24 +180,26 @@ class Apart:
 
     def close(self) -> None:
         """End the process, from any thread, and start no other."""
-        self._closed = True
+        self.closed = True
         self.end()
 
-    def _started(self) -> ChildProcess:
-        if self._process is not None:
-            return self._process
+    def start(self) -> ChildProcess:
+        """The process, started where there is none."""
+        if self.alive and (process := self._process) is not None:
+            return process
+        self.end()
         for tries in range(1, TRIES + 1):
             try:
                 with compiled_once(self._code):
                     with self._lock:
-                        if self._closed:
+                        if self.closed:
                             raise ChildDied("it was closed")
                         process = self._process = ChildProcess(self._code)
-                    _ask(process, self._setup)
+                    self.greet(process)
                 return process
             except ChildDied as death:
                 self.end()
-                if self._closed:
+                if self.closed:
                     raise
                 if tries == TRIES:
                     raise EngineError(f"no process could be started: {death}") from death
@@ -193,6 +207,21 @@ class Apart:
                 self.end()
                 raise
         raise AssertionError
+
+
+class Apart(Respawned):
+    """A worker whose tasks are done in a process of its own."""
+
+    def __init__(self, make: Callable[[], Worker], time_limit: float | None = None) -> None:
+        # the comment is what the list of processes shows
+        super().__init__(f"{_MAIN}  # {getattr(make, 'func', make).__qualname__}", time_limit)
+        self._setup = pickle.dumps((make, time_limit))
+
+    def greet(self, process: ChildProcess) -> None:
+        _ask(process, self._setup)
+
+    def ask(self, process: ChildProcess, task: Any) -> Any:
+        return _ask(process, pickle.dumps(task), self.time_limit)
 
 
 def _ask(process: ChildProcess, message: bytes, seconds: float | None = None) -> Any:
@@ -205,8 +234,70 @@ def _ask(process: ChildProcess, message: bytes, seconds: float | None = None) ->
     return answer
 
 
+def run_on(
+    workers: Sequence[Respawned], tasks: Sequence[Any]
+) -> Generator[tuple[int, Any | Lost], None, None]:
+    """Do tasks, a thread each worker; one that takes its process along is tried once more, last, and then lost.
+
+    Whoever leaves early closes the workers.
+    """
+    left = deque((number, task, 1) for number, task in enumerate(tasks))
+    results: queue.Queue[tuple[int, Any] | BaseException] = queue.Queue(4 * len(workers))
+    idle: list[Respawned] = []
+    short = threading.Event()  # of memory, perhaps: who has nothing to do makes room
+    stopped = threading.Event()
+
+    def put(result: tuple[int, Any] | BaseException) -> None:
+        while not stopped.is_set():
+            with suppress(queue.Full):
+                return results.put(result, timeout=0.2)
+
+    def serve(worker: Respawned) -> None:
+        try:
+            while not stopped.is_set():
+                try:
+                    number, task, tries = left.popleft()
+                except IndexError:
+                    break
+                answer = worker.attempt(task)
+                if isinstance(answer, Lost) and answer.kind != "time":
+                    if tries < TRIES:
+                        left.append((number, task, tries + 1))
+                        short.set()
+                        for other in list(idle):
+                            other.end()
+                        continue
+                    answer = replace(answer, tries=tries)
+                put((number, answer))
+        except BaseException as error:
+            put(error)
+        idle.append(worker)
+        if short.is_set():
+            worker.end()
+
+    threads = [threading.Thread(target=serve, args=(worker,), daemon=True) for worker in workers]
+    done = 0
+    try:
+        for thread in threads:
+            thread.start()
+        while done < len(tasks):
+            result = results.get()
+            if isinstance(result, BaseException):
+                raise result
+            done += 1
+            yield result
+    finally:
+        stopped.set()
+        if done < len(tasks):
+            for worker in workers:
+                worker.close()
+        for thread in threads:
+            if thread.ident is not None:
+                thread.join()
+
+
 class ProcessPool:
-    """Workers in processes of this machine, one thread each; see `Pool`. They stay for the next tasks."""
+    """Workers in processes of this machine; see `Pool`. They stay for the next tasks."""
 
     def __init__(self, make: Callable[[], Worker], processes: int, time_limit: float | None = None) -> None:
         self._make, self._processes, self._time_limit = make, processes, time_limit
@@ -225,59 +316,12 @@ class ProcessPool:
         self._workers = []
 
     def run(self, tasks: Iterable[Any]) -> Generator[tuple[int, Any | Lost], None, None]:
-        """Do tasks; one that takes its process along is tried once more, last, and then lost."""
-        left = deque((number, task, 1) for number, task in enumerate(tasks))
-        n = len(left)
-        results: queue.SimpleQueue[tuple[int, Any] | BaseException] = queue.SimpleQueue()
-        idle: list[Apart] = []
-        short = threading.Event()  # of memory, perhaps: who has nothing to do makes room
-
-        def serve(worker: Apart) -> None:
-            try:
-                while True:
-                    try:
-                        number, task, tries = left.popleft()
-                    except IndexError:
-                        break
-                    answer = worker.attempt(task)
-                    if isinstance(answer, Lost) and answer.kind != "time":
-                        if tries < TRIES:
-                            left.append((number, task, tries + 1))
-                            short.set()
-                            for other in list(idle):
-                                other.end()
-                            continue
-                        answer = replace(answer, tries=tries)
-                    results.put((number, answer))
-            except BaseException as error:
-                results.put(error)
-            idle.append(worker)
-            if short.is_set():
-                worker.end()
-
-        self._workers += [
-            Apart(self._make, self._time_limit) for _ in range(len(self._workers), min(n, self._processes))
-        ]
-        threads = [
-            threading.Thread(target=serve, args=(worker,), daemon=True) for worker in self._workers[:n]
-        ]
-        done = 0
-        try:
-            for thread in threads:
-                thread.start()
-            while done < n:
-                result = results.get()
-                if isinstance(result, BaseException):
-                    raise result
-                done += 1
-                yield result
-        finally:
-            if done < n:
-                left.clear()
-                self.close()
-            for thread in threads:
-                if thread.ident is not None:
-                    thread.join()
+        """Do tasks, see `run_on`."""
+        tasks = list(tasks)
+        n = min(len(tasks), self._processes)
+        self._workers = [worker for worker in self._workers if not worker.closed]
+        self._workers += [Apart(self._make, self._time_limit) for _ in range(len(self._workers), n)]
+        return run_on(self._workers[:n], tasks)
 
 
 _COMPUTING = ("numpy", "numba", "torch")

@@ -43,7 +43,11 @@ def end_me_first() -> None:
 
 
 class Late(ChildDied):
-    """It was ended, as it took too long."""
+    """It was ended, as it took longer than so many seconds."""
+
+    def __init__(self, words: str, seconds: float) -> None:
+        super().__init__(words)
+        self.seconds = seconds
 
 
 def own_stdout() -> IO[bytes]:
@@ -118,8 +122,8 @@ class ChildProcess:
         try:
             yield
         except (OSError, EOFError, ValueError, UnpicklingError) as error:
-            if late.is_set():
-                raise Late(self.last_words()) from error
+            if seconds is not None and late.is_set():
+                raise Late(self.last_words(), seconds) from error
             raise ChildDied(self.last_words()) from error
         finally:
             timer.cancel()

@@ -283,10 +283,7 @@ class TiledRows(_Block):
 def scale_at_once(
     K: np.ndarray, itself: bool, tolerance: float, max_iterations: int, u: np.ndarray, v: np.ndarray
 ) -> float:
-    """u (n,) and v (m,) such that diag(u) K diag(v) has rows 1/n and columns 1/m; returns the marginal error left.
-
-    One compiled call, and Newton's method where it fails on a small K, which then becomes the plan.
-    """
+    """u (n,) and v (m,) that give diag(u) K diag(v) its marginals, and the error left; or T in place of K."""
     n, m = K.shape
     a, b = 1.0 / n, 1.0 / m
     small = min(n, m) <= NEWTON_SIZE
@@ -320,11 +317,7 @@ Pull = Callable[[Tensor], Tensor]
 def solve_stack(
     Z: Tensor, labels: Sequence[Tensor], blocks: np.ndarray, settings: Sequence[BatchOTSettings]
 ) -> tuple[Tensor, Pull] | None:
-    """The losses (k,) of blocks of Z Z^T, (k, 4) first and last row and column, and from their gradient that on raw Z.
-
-    The weights of all blocks make one matrix W, and the gradient is a product with a Laplacian of it. None where a
-    plan is beyond float32 or the distances overflow: the general path solves it, or says so.
-    """
+    """The losses (k,) of blocks (k, 4) of Z Z^T, and of their gradient that on Z; None if beyond float32."""
     lz = np.concatenate(integer_labels(*labels))
     rows, norm, _ = prepare(Z, settings[0].normalize, None)
     W = np.zeros((len(Z), len(Z)), np.float32)  # w_ij = T_ij / 2 * dM_ij/d(d2_ij) of each block

@@ -181,6 +181,34 @@ def once(derivative: Tensor, *inputs: Tensor | None) -> Tensor:
     return marked
 
 
+def scaled(
+    grad: Tensor, x: Tensor, y: Tensor | None, grad_x: Tensor, grad_y: Tensor | None, needed: Sequence[bool]
+) -> tuple[Tensor | None, Tensor | None]:
+    """What the backward pass makes of the gradient that is there already."""
+    return (
+        (grad * once(grad_x, x, y)).to(x.dtype) if needed[0] else None,
+        (grad * once(grad_y, x, y)).to(y.dtype)
+        if needed[1] and y is not None and grad_y is not None
+        else None,
+    )
+
+
+def wants_gradient(x: Tensor, y: Tensor | None) -> bool:
+    """Whether autograd will ask for the gradient of one of the batches."""
+    return torch.is_grad_enabled() and (x.requires_grad or (y is not None and y.requires_grad))
+
+
+def keep_gradients(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    """Of an operator on x, y and options, whose last two outputs are the gradients: what its backward pass needs."""
+    ctx.save_for_backward(*inputs[:2], *(each.detach() for each in output[-2:]))
+
+
+def pull_kept(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
+    """The backward pass of such an operator."""
+    needed = ctx.needs_input_grad
+    return (*scaled(grad, *ctx.saved_tensors, needed), *[None] * (len(needed) - 2))
+
+
 class _OnceDifferentiable(torch.autograd.Function):
     """x itself, so that what is computed of it by autograd can be differentiated once."""
 

@@ -17,6 +17,7 @@ from batchot.shapes.formats.points import hdf5_dataset, opened_hdf5
 
 HDF5_ENDINGS = frozenset({".h5", ".hdf5"})
 MAX_MEMBER_BYTES = 2 << 30
+_MOST_CLOUDS_BYTES = 8 << 30
 
 
 def read_member(path: Path, member: str) -> bytes:
@@ -70,6 +71,21 @@ def hdf5_labels(path: Path, member: str | None = None) -> NDArray[np.int64]:
     return labels.reshape(-1).astype(np.int64)
 
 
+def read_hdf5_clouds(path: str | Path) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """All clouds (n, points, 3) of an HDF5 file with the data sets ``data`` and ``label``, and labels (n,)."""
+    path = Path(path)
+    clouds = np.asarray(_read(path, None, "data", _MOST_CLOUDS_BYTES), dtype=np.float32)
+    labels = hdf5_labels(path)
+    if len(labels) != len(clouds):
+        raise ShapeError(f"{path}: has {len(clouds)} clouds and {len(labels)} labels; restore it")
+    bad = ~np.isfinite(clouds).all(axis=(1, 2))
+    if bad.any():
+        raise ShapeError(
+            f"{path}: cloud {int(bad.argmax())} has coordinates that are not finite; restore the file"
+        )
+    return clouds, labels
+
+
 def count_rows(path: Path) -> int:
     """How many clouds an HDF5 file holds; none of them is read."""
     with opened_hdf5(path) as file:
@@ -108,14 +124,14 @@ def _rows(path: Path, member: str | None, name: str, size: int, changed: int) ->
     return rows
 
 
-def _read(path: Path, member: str | None, name: str) -> NDArray[Any]:
+def _read(path: Path, member: str | None, name: str, most: int = MAX_MEMBER_BYTES) -> NDArray[Any]:
     """A dataset of an HDF5 file; one that a file may lack is empty there."""
     try:
         with opened_hdf5(path if member is None else read_member(path, member)) as file:
             if name == "normal" and name not in file:
                 return np.empty((0, 0, 3))
             dataset = hdf5_dataset(file, name)
-            if dataset.nbytes > MAX_MEMBER_BYTES:
+            if dataset.nbytes > most:
                 raise ShapeError(f"{name!r} takes {dataset.nbytes:,} bytes; split it into several files")
             return np.asarray(dataset[()])
     except ShapeError as error:

@@ -30,7 +30,7 @@ from batchot.shapes.formats.gltf_parts import (
 )
 from batchot.shapes.formats.numbers import whole_number
 from batchot.shapes.formats.polygons import mirrors, strip_triangles
-from batchot.shapes.shape import Shape, finite_cloud, finite_mesh
+from batchot.shapes.shape import Bools, Floats, Ints, Shape, finite_cloud, finite_mesh
 
 _JSON, _BIN = 0x4E4F534A, 0x004E4942
 _POINTS, _TRIANGLES, _STRIP, _FAN = 0, 4, 5, 6  # modes; the others are lines
@@ -57,13 +57,13 @@ class _Part:
     """A piece of surface, or of points, as its mesh has it."""
 
     points: NDArray[Any]  # (n, 3)
-    faces: NDArray[np.int64]  # (m, 3)
+    faces: Ints  # (m, 3)
 
 
 class _Uses:
     """The parts of a scene, and by which of many matrices (k, 4, 4) each of them is placed, as often as it is used."""
 
-    def __init__(self, matrices: NDArray[np.float64]) -> None:
+    def __init__(self, matrices: Floats) -> None:
         self.parts: list[_Part] = []
         self._which: list[int] = []  # numbers of parts
         self._by: list[int] = []  # numbers of matrices
@@ -74,14 +74,14 @@ class _Uses:
         self._which += parts
         self._by += [matrix] * len(parts)
 
-    def add_with(self, parts: range, matrices: NDArray[np.float64]) -> None:
+    def add_with(self, parts: range, matrices: Floats) -> None:
         """Use parts with each of some further matrices."""
         self._which += list(parts) * len(matrices)
         self._by += np.repeat(np.arange(self._count, self._count + len(matrices)), len(parts)).tolist()
         self._matrices.append(matrices)
         self._count += len(matrices)
 
-    def placed(self) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    def placed(self) -> tuple[Floats, Ints]:
         """All points and faces."""
         which, by = np.array(self._which), np.array(self._by)
         points = np.concatenate([part.points for part in self.parts])
@@ -174,7 +174,7 @@ class _Reader:
         else:
             self.uses.add(self.known[key], i)
 
-    def _instance_matrices(self, attributes: dict[str, Any]) -> NDArray[np.float64]:
+    def _instance_matrices(self, attributes: dict[str, Any]) -> Floats:
         counts = {self.accessors.count(index) for index in attributes.values()}
         if len(counts) != 1:
             raise ValueError("attributes of instances differ in length")
@@ -237,9 +237,7 @@ class _Reader:
                 points += float(weight) * self.accessors.floats(target["POSITION"], "VEC3", rows)
         return self._skinned(points, rows, attributes, node["skin"]) if "skin" in node else points
 
-    def _skinned(
-        self, points: NDArray[np.float64], rows: Any, attributes: dict[str, Any], skin_index: Any
-    ) -> NDArray[np.float64]:
+    def _skinned(self, points: Floats, rows: Any, attributes: dict[str, Any], skin_index: Any) -> Floats:
         skin = entry_of(self.tree.get("skins", []), skin_index)
         for joint in skin["joints"]:
             entry_of(self.nodes, joint)
@@ -263,16 +261,16 @@ class _Reader:
 
 @njit(cache=True)
 def _place(
-    points: NDArray[np.float64],
-    points_to: NDArray[np.int64],
-    faces: NDArray[np.int64],
-    faces_to: NDArray[np.int64],
-    which: NDArray[np.int64],
-    by: NDArray[np.int64],
-    matrices: NDArray[np.float64],
-    over: NDArray[np.bool_],
-    all_points: NDArray[np.float64],
-    all_faces: NDArray[np.int64],
+    points: Floats,
+    points_to: Ints,
+    faces: Ints,
+    faces_to: Ints,
+    which: Ints,
+    by: Ints,
+    matrices: Floats,
+    over: Bools,
+    all_points: Floats,
+    all_faces: Ints,
 ) -> None:
     """Put a copy of a part wherever it is used, its triangles turned over where the matrix mirrors it."""
     n = 0

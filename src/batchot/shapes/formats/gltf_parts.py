@@ -12,6 +12,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from batchot.errors import ShapeError
+from batchot.shapes.shape import Floats, Ints
 
 _KINDS = {5120: "<i1", 5121: "<u1", 5122: "<i2", 5123: "<u2", 5125: "<u4", 5126: "<f4"}
 _WIDTHS = {"SCALAR": 1, "VEC3": 3, "VEC4": 4, "MAT4": 16}
@@ -47,7 +48,7 @@ class Accessors:
             raise TypeError(f"accessor {index} is no {kind}")
         return found
 
-    def floats(self, index: Any, kind: str, rows: Any = slice(None)) -> NDArray[np.float64]:
+    def floats(self, index: Any, kind: str, rows: Any = slice(None)) -> Floats:
         """Rows of its numbers; whole numbers that are normalised become -1 to 1, or 0 to 1."""
         raw = self.raw(index, kind)
         numbers = raw[rows].astype(np.float64)
@@ -141,7 +142,7 @@ class Scene:
     """The nodes that are shown, and where all of them stand."""
 
     shown: list[int]
-    world: NDArray[np.float64]  # (nodes, 4, 4), from each node to the scene
+    world: Floats  # (nodes, 4, 4), from each node to the scene
 
 
 def check_asset(tree: Any) -> None:
@@ -185,9 +186,7 @@ def scene_of(tree: dict[str, Any]) -> Scene:
     return Scene(_below(nodes, roots, hidden=False), world)
 
 
-def placed(
-    translation: NDArray[np.float64], rotation: NDArray[np.float64], scale: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def placed(translation: Floats, rotation: Floats, scale: Floats) -> Floats:
     """Matrices that scale, turn by a quaternion (x, y, z, w) and move, (n, 4, 4)."""
     length = np.linalg.norm(rotation, axis=1, keepdims=True)
     x, y, z, w = np.where(length > 0, rotation / np.where(length > 0, length, 1), [0, 0, 0, 1]).T
@@ -202,7 +201,7 @@ def placed(
     return matrices
 
 
-def _local_matrices(nodes: list[dict[str, Any]]) -> NDArray[np.float64]:
+def _local_matrices(nodes: list[dict[str, Any]]) -> Floats:
     still, unturned, unscaled = [0.0] * 3, [0.0, 0.0, 0.0, 1.0], [1.0] * 3
     matrices = placed(
         _table([node.get("translation", still) for node in nodes], 3),
@@ -216,7 +215,7 @@ def _local_matrices(nodes: list[dict[str, Any]]) -> NDArray[np.float64]:
     return matrices
 
 
-def _table(rows: list[Any], width: int) -> NDArray[np.float64]:
+def _table(rows: list[Any], width: int) -> Floats:
     table = np.array(rows, dtype=np.float64)
     if rows and table.shape != (len(rows), width):
         raise ValueError(f"a transform has not {width} numbers")
@@ -238,9 +237,7 @@ def _below(nodes: list[dict[str, Any]], roots: list[int], hidden: bool) -> list[
 
 
 @njit(cache=True)
-def _chained(
-    order: NDArray[np.int64], parents: NDArray[np.int64], local: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def _chained(order: Ints, parents: Ints, local: Floats) -> Floats:
     """The product of the matrices of each node and all above it."""
     world = local.copy()
     for i in order:

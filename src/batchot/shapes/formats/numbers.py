@@ -12,10 +12,10 @@ import re
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from batchot.compiling import njit
 from batchot.errors import ShapeError
+from batchot.shapes.shape import Bytes, Floats, Ints
 
 # A decimal number whose digits are below 2^53 and whose power of ten is at most 22 is one exact float times or
 # divided by another, hence correctly rounded (W. Clinger, How to read floating point numbers accurately, 1990).
@@ -23,6 +23,7 @@ _EXACT_INTEGER = 1 << 53
 _EXACT_POWERS = 10.0 ** np.arange(23)
 _NEWLINE, _RETURN, _QUOTE, _HASH, _COMMA, _POINT, _SLASH, _SEMICOLON = 10, 13, 34, 35, 44, 46, 47, 59
 _WHITE, _FEW = b" \t\v\f\0", 20  # lines with commas beyond these are looked at byte by byte
+_NONE = np.empty(0, dtype=np.int64)
 _SHOWN = 30  # characters of a token in a message
 _MISSING = re.compile(rb"[-+]?(?:1\.#(?:QNAN|SNAN|IND)\d*|nan(?:\(\w*\))?)|NA|N/A|null|none", re.IGNORECASE)
 _FORTRAN = re.compile(rb"[-+]?(?:\d+\.?\d*|\.\d+)d[-+]?\d+", re.IGNORECASE)
@@ -33,18 +34,18 @@ _INFINITE = re.compile(rb"[-+]?1\.#INF\d*", re.IGNORECASE)
 class Rows:
     """The numbers of a text, and where each of its lines that has any begins among them."""
 
-    values: NDArray[np.float64]  # (k,)
-    starts: NDArray[np.int64]  # (rows + 1,), the last is k
+    values: Floats  # (k,)
+    starts: Ints  # (rows + 1,), the last is k
 
     def __len__(self) -> int:
         return len(self.starts) - 1
 
     @property
-    def columns(self) -> NDArray[np.int64]:
+    def columns(self) -> Ints:
         """How many numbers each row has, (rows,)."""
         return np.diff(self.starts)
 
-    def table(self, first: int, last: int, columns: int) -> NDArray[np.float64]:
+    def table(self, first: int, last: int, columns: int) -> Floats:
         """The first ``columns`` numbers of rows ``first`` to ``last`` (without it), each of which has them."""
         starts = self.starts[first:last]
         if last > first and self.starts[last] - starts[0] == columns * (last - first):
@@ -64,16 +65,16 @@ def read_rows(data: bytes, start: int = 0) -> Rows:
     """All numbers of a text, separated by white space, commas or semicolons; ``#`` and ``//`` begin comments."""
     data = with_decimal_points(data, start)
     buffer = np.frombuffer(data, dtype=np.uint8)
-    n_values, n_rows = _count(buffer, start)
+    n_values, n_rows, _ = _scan(buffer, start, np.empty(0), _NONE, _NONE.reshape(0, 3))
     values = np.empty(n_values)
     starts = np.empty(n_rows + 1, dtype=np.int64)
     slow = np.empty((n_values, 3), dtype=np.int64)  # memory is only taken where it is written
-    n_slow = _fill(buffer, start, values, starts, slow)
+    _, _, n_slow = _scan(buffer, start, values, starts, slow)
     read_slow_numbers(data, values, slow[:n_slow])
     return Rows(values, starts)
 
 
-def read_slow_numbers(data: bytes, values: NDArray[np.float64], slow: NDArray[np.int64]) -> None:
+def read_slow_numbers(data: bytes, values: Floats, slow: Ints) -> None:
     """Fill in the numbers that need more than one operation to be exact, and find what is no number."""
     for index, first, last in slow.tolist():
         token = data[first:last].strip(b'" \t')
@@ -167,7 +168,7 @@ def is_line_end(byte: int) -> bool:
 
 
 @njit(cache=True)
-def is_comment(buffer: NDArray[np.uint8], i: int) -> bool:
+def is_comment(buffer: Bytes, i: int) -> bool:
     """Whether a comment begins at byte ``i``."""
     if buffer[i] == _HASH:
         return True
@@ -175,7 +176,7 @@ def is_comment(buffer: NDArray[np.uint8], i: int) -> bool:
 
 
 @njit(cache=True)
-def parse_number(buffer: NDArray[np.uint8], i: int) -> tuple[float, int, bool]:
+def parse_number(buffer: Bytes, i: int) -> tuple[float, int, bool]:
     """The number whose token begins at byte ``i``: its value, the end of the token, whether the value is exact."""
     n = len(buffer)
     sign = 1.0
@@ -230,7 +231,7 @@ def parse_number(buffer: NDArray[np.uint8], i: int) -> tuple[float, int, bool]:
 
 
 @njit(cache=True)
-def skip_line(buffer: NDArray[np.uint8], i: int) -> int:
+def skip_line(buffer: Bytes, i: int) -> int:
     """The position of the end of the line in which byte ``i`` is."""
     while i < len(buffer) and not is_line_end(buffer[i]):
         i += 1
@@ -238,40 +239,28 @@ def skip_line(buffer: NDArray[np.uint8], i: int) -> int:
 
 
 @njit(cache=True)
-def _count(buffer: NDArray[np.uint8], i: int) -> tuple[int, int]:
-    n_values = 0
-    n_rows = 0
-    in_row = False
-    while i < len(buffer):
-        if is_line_end(buffer[i]):
-            in_row = False
-            i += 1
-        elif is_blank(buffer[i]):
-            i += 1
-        elif is_comment(buffer, i):
-            i = skip_line(buffer, i)
-        else:
-            n_values += 1
-            if not in_row:
-                n_rows += 1
-                in_row = True
-            while i < len(buffer) and not is_blank(buffer[i]) and not is_line_end(buffer[i]):
-                i += 1
-    return n_values, n_rows
+def skip_token(buffer: Bytes, i: int) -> int:
+    """The position of the end of the token in which byte ``i`` is."""
+    while i < len(buffer) and not is_blank(buffer[i]) and not is_line_end(buffer[i]):
+        i += 1
+    return i
 
 
 @njit(cache=True)
-def _fill(
-    buffer: NDArray[np.uint8],
-    i: int,
-    values: NDArray[np.float64],
-    starts: NDArray[np.int64],
-    slow: NDArray[np.int64],
-) -> int:
+def note_slow(slow: Ints, n_slow: int, index: int, first: int, last: int) -> int:
+    """Note a number for ``read_slow_numbers``; how many there are then."""
+    slow[n_slow, 0], slow[n_slow, 1], slow[n_slow, 2] = index, first, last
+    return n_slow + 1
+
+
+@njit(cache=True)
+def _scan(buffer: Bytes, i: int, values: Floats, starts: Ints, slow: Ints) -> tuple[int, int, int]:
+    """Count numbers, rows and numbers that need a second look, and fill them in where there is room."""
     n_values = 0
     n_rows = 0
     n_slow = 0
     in_row = False
+    filling = len(starts) > 0
     while i < len(buffer):
         if is_line_end(buffer[i]):
             in_row = False
@@ -282,19 +271,21 @@ def _fill(
             i = skip_line(buffer, i)
         else:
             if not in_row:
-                starts[n_rows] = n_values
+                if filling:
+                    starts[n_rows] = n_values
                 n_rows += 1
                 in_row = True
-            first = i
-            values[n_values], i, exact = parse_number(buffer, i)
-            if not exact:
-                slow[n_slow, 0] = n_values
-                slow[n_slow, 1] = first
-                slow[n_slow, 2] = i
-                n_slow += 1
+            if filling:
+                first = i
+                values[n_values], i, exact = parse_number(buffer, i)
+                if not exact:
+                    n_slow = note_slow(slow, n_slow, n_values, first, i)
+            else:
+                i = skip_token(buffer, i)
             n_values += 1
-    starts[n_rows] = n_values
-    return n_slow
+    if filling:
+        starts[n_rows] = n_values
+    return n_values, n_rows, n_slow
 
 
 _NO_COMMAS, _SEPARATE, _PERHAPS, _EITHER, _DECIMAL, _BOTH = range(6)
@@ -312,7 +303,7 @@ def is_white(byte: int) -> bool:
 
 
 @njit(cache=True)
-def _begins_number(buffer: NDArray[np.uint8], i: int) -> bool:
+def _begins_number(buffer: Bytes, i: int) -> bool:
     if i >= len(buffer):
         return False
     if _is_digit(buffer[i]) or buffer[i] == 43 or buffer[i] == 45 or buffer[i] == _POINT:
@@ -326,7 +317,7 @@ def _begins_number(buffer: NDArray[np.uint8], i: int) -> bool:
 
 
 @njit(cache=True)
-def _numbers_from(buffer: NDArray[np.uint8], i: int, keyword: NDArray[np.uint8]) -> int:
+def _numbers_from(buffer: Bytes, i: int, keyword: Bytes) -> int:
     """Where the numbers of the line from byte ``i`` begin, or -1 where it does not begin with the keyword."""
     if len(keyword) == 0:
         return i
@@ -341,7 +332,7 @@ def _numbers_from(buffer: NDArray[np.uint8], i: int, keyword: NDArray[np.uint8])
 
 
 @njit(cache=True)
-def past_quotes(buffer: NDArray[np.uint8], i: int) -> int:
+def past_quotes(buffer: Bytes, i: int) -> int:
     """The position after what is quoted from byte ``i`` on, at most the end of the line."""
     i += 1
     while i < len(buffer) and buffer[i] != _QUOTE and not is_line_end(buffer[i]):
@@ -350,7 +341,7 @@ def past_quotes(buffer: NDArray[np.uint8], i: int) -> int:
 
 
 @njit(cache=True)
-def _line_commas(buffer: NDArray[np.uint8], i: int) -> tuple[int, bool, int]:
+def _line_commas(buffer: Bytes, i: int) -> tuple[int, bool, int]:
     """What the commas of the line from byte ``i`` on can be, whether a number has a point, and the line's end."""
     n = len(buffer)
     glued = 0  # a digit on either side
@@ -415,7 +406,7 @@ def _line_commas(buffer: NDArray[np.uint8], i: int) -> tuple[int, bool, int]:
 
 
 @njit(cache=True)
-def _decimal_commas(buffer: NDArray[np.uint8], i: int, keyword: NDArray[np.uint8]) -> tuple[bool, int]:
+def _decimal_commas(buffer: Bytes, i: int, keyword: Bytes) -> tuple[bool, int]:
     """Whether the commas of a text are decimal, and where the line begins that contradicts this, or -1."""
     n = len(buffer)
     first = np.full(6, -1)  # line of each kind
@@ -441,7 +432,7 @@ def _decimal_commas(buffer: NDArray[np.uint8], i: int, keyword: NDArray[np.uint8
 
 
 @njit(cache=True)
-def _to_points(buffer: NDArray[np.uint8], i: int, keyword: NDArray[np.uint8]) -> None:
+def _to_points(buffer: Bytes, i: int, keyword: Bytes) -> None:
     n = len(buffer)
     while i < n:
         numbers = _numbers_from(buffer, i, keyword)

@@ -10,21 +10,22 @@ import re
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
 from batchot.errors import ShapeError
 from batchot.shapes.formats.numbers import (
     is_blank,
     is_line_end,
     line_of,
+    note_slow,
     parse_number,
     read_slow_numbers,
     skip_line,
+    skip_token,
     state_of,
     with_decimal_points,
 )
-from batchot.shapes.formats.polygons import cut_polygons
-from batchot.shapes.shape import Mesh, finite_mesh
+from batchot.shapes.formats.polygons import polygon_mesh
+from batchot.shapes.shape import Bytes, Floats, Ints, Mesh
 
 # A vertex or a face of several lines, all but the last of which end in a backslash; comments, names of materials and of
 # files may end in one as well, which means nothing.
@@ -41,7 +42,8 @@ def read_obj(data: bytes) -> Mesh:
     joined = _CONTINUED.sub(_without_line_ends, data) if b"\\" in data else data
     joined = with_decimal_points(joined, keyword=b"v")
     buffer = np.frombuffer(joined, dtype=np.uint8)
-    n_vertices, n_faces, n_corners = _count(buffer)
+    none = np.empty(0, dtype=np.int64)
+    n_vertices, n_faces, n_corners, _, _ = _scan(buffer, np.empty((0, 3)), none, none, none.reshape(0, 3))
     if n_corners == 0:
         raise ShapeError(
             f"there are no faces ({n_vertices:,} vertices); if it is a cloud of points, save it as .ply or .xyz"
@@ -50,7 +52,7 @@ def read_obj(data: bytes) -> Mesh:
     flat = np.empty(n_corners, dtype=np.int64)
     corners = np.empty(n_faces, dtype=np.int64)
     slow = np.empty((3 * n_vertices, 3), dtype=np.int64)
-    n_slow, bad = _fill(buffer, vertices, flat, corners, slow)
+    _, _, _, n_slow, bad = _scan(buffer, vertices, flat, corners, slow)
     if bad >= 0:
         end = data.find(b"\n", bad)
         shown = data[bad : end if end >= 0 else None][:40].decode("latin-1")
@@ -59,7 +61,7 @@ def read_obj(data: bytes) -> Mesh:
             f"(there are {n_vertices:,} vertices, counted from 1); the file is {state_of(data, bad)}: restore it"
         )
     read_slow_numbers(joined, vertices.reshape(-1), slow[:n_slow])
-    return finite_mesh(vertices, cut_polygons(flat, corners, vertices))
+    return polygon_mesh(flat, corners, vertices)
 
 
 def _without_line_ends(match: re.Match[bytes]) -> bytes:
@@ -68,7 +70,7 @@ def _without_line_ends(match: re.Match[bytes]) -> bytes:
 
 
 @njit(cache=True)
-def _line_kind(buffer: NDArray[np.uint8], i: int) -> tuple[int, int]:
+def _line_kind(buffer: Bytes, i: int) -> tuple[int, int]:
     """What the line that begins at byte ``i`` tells of, and the position after its keyword."""
     n = len(buffer)
     while i < n and is_blank(buffer[i]):
@@ -78,15 +80,14 @@ def _line_kind(buffer: NDArray[np.uint8], i: int) -> tuple[int, int]:
             return _VERTEX, i + 1
         if buffer[i] == 102:
             return _FACE, i + 1
-    if (
-        i + 2 < n and buffer[i] == 102 and buffer[i + 1] == 111 and is_blank(buffer[i + 2])
-    ):  # fo, of old files
+    old = i + 2 < n and buffer[i] == 102 and buffer[i + 1] == 111 and is_blank(buffer[i + 2])  # fo
+    if old:
         return _FACE, i + 2
     return _OTHER, i
 
 
 @njit(cache=True)
-def _next_token(buffer: NDArray[np.uint8], i: int) -> int:
+def _next_token(buffer: Bytes, i: int) -> int:
     """The position of the next token of the line, or -1 at its end."""
     while i < len(buffer) and is_blank(buffer[i]):
         i += 1
@@ -96,86 +97,55 @@ def _next_token(buffer: NDArray[np.uint8], i: int) -> int:
 
 
 @njit(cache=True)
-def _count(buffer: NDArray[np.uint8]) -> tuple[int, int, int]:
-    """How many vertices, faces of three corners or more, and corners of these there are."""
-    n = len(buffer)
-    n_vertices = 0
-    n_faces = 0
-    n_corners = 0
-    i = 0
-    while i < n:
-        kind, i = _line_kind(buffer, i)
-        if kind == _VERTEX:
-            n_vertices += 1
-        elif kind == _FACE:
-            corners = 0
-            token = _next_token(buffer, i)
-            while token >= 0:
-                corners += 1
-                i = token
-                while i < n and not is_blank(buffer[i]) and not is_line_end(buffer[i]):
-                    i += 1
-                token = _next_token(buffer, i)
-            if corners > 2:
-                n_faces += 1
-                n_corners += corners
-        i = skip_line(buffer, i) + 1
-    return n_vertices, n_faces, n_corners
-
-
-@njit(cache=True)
-def _fill(
-    buffer: NDArray[np.uint8],
-    vertices: NDArray[np.float64],
-    flat: NDArray[np.int64],
-    corners: NDArray[np.int64],
-    slow: NDArray[np.int64],
-) -> tuple[int, int]:
-    """Fill in vertices and polygons; how many numbers need a second look, and the position of an error or -1."""
+def _scan(
+    buffer: Bytes, vertices: Floats, flat: Ints, corners: Ints, slow: Ints
+) -> tuple[int, int, int, int, int]:
+    """Count vertices, faces, corners of these and numbers that need a second look, and fill them in where there is
+    room; the position of an error or -1."""
     n_vertices = 0
     n_faces = 0
     n_corners = 0
     n_slow = 0
+    filling = len(flat) > 0
+    bad = -1
     i = 0
-    while i < len(buffer):
+    while i < len(buffer) and bad < 0:
         start = i
         kind, i = _line_kind(buffer, i)
         if kind == _VERTEX:
-            for axis in range(3):
-                token = _next_token(buffer, i)
-                if token < 0:
-                    return n_slow, start
-                vertices[n_vertices, axis], i, exact = parse_number(buffer, token)
-                if not exact:
-                    slow[n_slow, 0] = 3 * n_vertices + axis
-                    slow[n_slow, 1] = token
-                    slow[n_slow, 2] = i
-                    n_slow += 1
+            if filling:
+                for axis in range(3):
+                    token = _next_token(buffer, i)
+                    if token < 0:
+                        bad = start
+                        break
+                    vertices[n_vertices, axis], i, exact = parse_number(buffer, token)
+                    if not exact:
+                        n_slow = note_slow(slow, n_slow, 3 * n_vertices + axis, token, i)
             n_vertices += 1
         elif kind == _FACE:
             first = n_corners
             token = _next_token(buffer, i)
             while token >= 0:
-                index, i = _index(buffer, token, n_vertices)
-                if index < 0 or index >= len(vertices):
-                    return n_slow, start
-                if n_corners < len(
-                    flat
-                ):  # else it is the first or second corner of a last face without an area
+                if filling:
+                    index, i = _index(buffer, token, n_vertices)
+                    if index < 0 or index >= len(vertices):
+                        bad = start
+                        break
                     flat[n_corners] = index
+                else:
+                    i = skip_token(buffer, token)
                 n_corners += 1
                 token = _next_token(buffer, i)
-            if n_corners - first > 2:
+            if filling:
                 corners[n_faces] = n_corners - first
-                n_faces += 1
-            else:
-                n_corners = first
+            n_faces += 1
         i = skip_line(buffer, i) + 1
-    return n_slow, -1
+    return n_vertices, n_faces, n_corners, n_slow, bad
 
 
 @njit(cache=True)
-def _index(buffer: NDArray[np.uint8], i: int, n_vertices: int) -> tuple[int, int]:
+def _index(buffer: Bytes, i: int, n_vertices: int) -> tuple[int, int]:
     """The vertex that a corner such as ``7``, ``7/1/3`` or ``-2//4`` names, from 0 (-1: none), and the token's end."""
     n = len(buffer)
     negative = buffer[i] == 45
@@ -186,8 +156,7 @@ def _index(buffer: NDArray[np.uint8], i: int, n_vertices: int) -> tuple[int, int
         number = number * 10 + (buffer[i] - 48)
         i += 1
     clean = i >= n or buffer[i] == 47 or is_blank(buffer[i]) or is_line_end(buffer[i])
-    while i < n and not is_blank(buffer[i]) and not is_line_end(buffer[i]):
-        i += 1
+    i = skip_token(buffer, i)
     if not clean or number == 0:
         return -1, i
     return (n_vertices - number if negative else number - 1), i

@@ -11,7 +11,7 @@ import numpy as np
 
 from batchot.errors import ShapeError
 from batchot.shapes.formats.numbers import Rows, read_rows
-from batchot.shapes.formats.polygons import triangulate
+from batchot.shapes.formats.polygons import too_few, triangulate
 from batchot.shapes.shape import Mesh, finite_mesh
 
 # Texture coordinates, colours and normals, named in any order, come after x y z, so they can be passed over.
@@ -54,7 +54,8 @@ def read_off(data: bytes) -> Mesh:
         )
     firsts = rows.starts[1 + n_vertices : -1] + 1
     vertices = rows.table(1, 1 + n_vertices, 3)
-    return finite_mesh(vertices, triangulate(rows.values, firsts, corners.astype(np.int64), vertices))
+    counts = corners.astype(np.int64)
+    return finite_mesh(vertices, triangulate(rows.values, firsts, counts, vertices), too_few(counts))
 
 
 def _counts(rows: Rows) -> tuple[int, int]:

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from batchot.errors import ShapeError
 from batchot.shapes.formats.numbers import read_rows, whole_number
 from batchot.shapes.formats.points import cloud_with_normals
-from batchot.shapes.formats.polygons import strip_triangles, triangulate
-from batchot.shapes.shape import Shape, finite_cloud, finite_mesh
+from batchot.shapes.formats.polygons import strip_triangles, too_few, triangulate
+from batchot.shapes.shape import Bools, Bytes, Floats, Ints, Shape, finite_cloud, finite_mesh
 
 _TYPES = {
     "char": "i1", "int8": "i1", "uchar": "u1", "uint8": "u1",
@@ -113,9 +113,9 @@ _WITH_CORNERS = ("face", "tristrips")
 class Polygons:
     """Corners of polygons among other numbers, as ``triangulate`` takes them."""
 
-    values: NDArray[np.float64] | NDArray[np.int64]
-    firsts: NDArray[np.int64]
-    corners: NDArray[np.int64]
+    values: Floats | Ints
+    firsts: Ints
+    corners: Ints
 
 
 def _corner_list(face: PlyElement) -> int:
@@ -138,7 +138,7 @@ def _too_short(element: PlyElement) -> ShapeError:
 
 def read_text_elements(
     data: bytes, start: int, order: str, elements: list[PlyElement], names: tuple[str, ...]
-) -> tuple[NDArray[np.float64], dict[str, Polygons], str]:
+) -> tuple[Floats, dict[str, Polygons], str]:
     """The properties ``names`` of the vertices, (n, k), the polygons of faces and of strips, and what is left."""
     rows = read_rows(data, start)
     columns = rows.columns
@@ -180,7 +180,7 @@ def _too_few_numbers(what: str) -> ShapeError:
 
 def read_binary_elements(
     data: bytes, start: int, order: str, elements: list[PlyElement], names: tuple[str, ...]
-) -> tuple[NDArray[np.float64], dict[str, Polygons], str]:
+) -> tuple[Floats, dict[str, Polygons], str]:
     """As ``read_text_elements``, for numbers in the byte order ``order``."""
     buffer = np.frombuffer(data, dtype=np.uint8)
     vertices = np.empty((0, len(names)))
@@ -224,9 +224,7 @@ def read_binary_elements(
     return vertices, lists, f"{len(data) - start:,} bytes" if data[start:].strip(b"\0 \r\n") else ""
 
 
-def _gather(
-    buffer: NDArray[np.uint8], firsts: NDArray[np.int64], corners: NDArray[np.int64], kind: np.dtype[Any]
-) -> NDArray[Any]:
+def _gather(buffer: Bytes, firsts: Ints, corners: Ints, kind: np.dtype[Any]) -> NDArray[Any]:
     """The items of lists at byte positions ``firsts``, one list after the other."""
     packed = np.empty((int(corners.sum()), kind.itemsize), dtype=np.uint8)
     _copy(buffer, firsts, corners, kind.itemsize, packed)
@@ -234,13 +232,7 @@ def _gather(
 
 
 @njit(cache=True)
-def _copy(
-    buffer: NDArray[np.uint8],
-    firsts: NDArray[np.int64],
-    corners: NDArray[np.int64],
-    size: int,
-    packed: NDArray[np.uint8],
-) -> None:
+def _copy(buffer: Bytes, firsts: Ints, corners: Ints, size: int, packed: Bytes) -> None:
     k = 0
     for p in range(len(firsts)):
         position = firsts[p]
@@ -253,12 +245,7 @@ def _copy(
 
 @njit(cache=True)
 def _walk_text(
-    values: NDArray[np.float64],
-    starts: NDArray[np.int64],
-    is_list: NDArray[np.bool_],
-    wanted: int,
-    firsts: NDArray[np.int64],
-    corners: NDArray[np.int64],
+    values: Floats, starts: Ints, is_list: Bools, wanted: int, firsts: Ints, corners: Ints
 ) -> bool:
     """Find the wanted list in each row of numbers; whether every row is as long as it says."""
     for row in range(len(starts) - 1):
@@ -285,14 +272,14 @@ def _walk_text(
 
 @njit(cache=True)
 def _walk_binary(
-    buffer: NDArray[np.uint8],
+    buffer: Bytes,
     position: int,
     big: bool,
-    sizes: NDArray[np.int64],
-    count_sizes: NDArray[np.int64],
+    sizes: Ints,
+    count_sizes: Ints,
     wanted: int,
-    firsts: NDArray[np.int64],
-    corners: NDArray[np.int64],
+    firsts: Ints,
+    corners: Ints,
 ) -> int:
     """Find the wanted list in each entry; the end of the last entry, or -1 where the content ends before it."""
     n = len(buffer)
@@ -336,7 +323,8 @@ def read_ply(data: bytes) -> Shape:
     faces = [_triangles(name, found, points) for name, found in lists.items() if len(found.corners)]
     shape: Shape
     if faces:
-        shape = finite_mesh(points, np.concatenate(faces))
+        notes = too_few(lists["face"].corners) if "face" in lists else ()
+        shape = finite_mesh(points, np.concatenate(faces), notes)
     elif names != _AXES:
         shape = cloud_with_normals(points, vertices[:, 3:])
     else:
@@ -347,7 +335,7 @@ def read_ply(data: bytes) -> Shape:
     return replace(shape, notes=(*shape.notes, note))
 
 
-def _triangles(element: str, found: Polygons, points: NDArray[np.float64]) -> NDArray[np.int64]:
+def _triangles(element: str, found: Polygons, points: Floats) -> Ints:
     if element == "face":
         return triangulate(found.values, found.firsts, found.corners, points)
     # One strip after the other; -1 begins a new one, so that it may stand between two.

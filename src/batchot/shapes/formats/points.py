@@ -18,33 +18,20 @@ from numpy.typing import NDArray
 from batchot.errors import ShapeError, require
 from batchot.shapes.formats.numbers import read_rows
 from batchot.shapes.formats.table import read_table
-from batchot.shapes.shape import PointCloud, finite_cloud
+from batchot.shapes.shape import Bytes, Floats, PointCloud, finite_cloud
 
 
 def parse_npy(content: bytes) -> NDArray[np.float32] | None:
     """The points in an NPY file, if it is an ordinary one."""
-    if content[:6] != b"\x93NUMPY" or content[6:7] not in (b"\x01", b"\x02"):
-        return None
-    width = 2 if content[6] == 1 else 4
-    start = 8 + width + int.from_bytes(content[8 : 8 + width], "little")
     try:
-        shape, fortran_order, dtype = _header(content[:start])
-    except ValueError:
+        shape, fortran_order, dtype, start = _npy_header(content)
+    except ShapeError:
         return None
     if len(shape) != 2 or shape[1] != 3 or fortran_order or dtype.kind != "f":
         return None
     if len(content) != start + shape[0] * 3 * dtype.itemsize:
         return None
-    points = np.frombuffer(content, dtype, offset=start).reshape(shape).astype(np.float32, copy=False)
-    return points
-
-
-@lru_cache(maxsize=1024)
-def _header(content: bytes) -> tuple[tuple[int, ...], bool, np.dtype]:
-    file = io.BytesIO(content)
-    version = np.lib.format.read_magic(file)
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    return read(file)
+    return np.frombuffer(content, dtype, offset=start).reshape(shape).astype(np.float32, copy=False)
 
 
 _MAX_COLUMNS = 10  # coordinates, normal and colour; with more, it is a transposed or another array
@@ -97,18 +84,24 @@ def read_npy(data: bytes) -> PointCloud:
 
 
 def _npy_header(data: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
-    stream = io.BytesIO(data)
+    width = 2 if data[6:7] == b"\x01" else 4
+    start = 8 + width + int.from_bytes(data[8 : 8 + width], "little")
+    return *_parsed_header(data[:start]), start
+
+
+@lru_cache(maxsize=1024)
+def _parsed_header(head: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    stream = io.BytesIO(head)
     try:
         version = np.lib.format.read_magic(stream)
-        if version == (1, 0):
-            shape, fortran, dtype = np.lib.format.read_array_header_1_0(stream)
-        else:
-            shape, fortran, dtype = np.lib.format.read_array_header_2_0(stream)
+        read = (
+            np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        )
+        return read(stream)
     except Exception as error:  # the header is Python source, and a damaged one fails in any way
         raise ShapeError(
             f"the header of the NPY file is damaged ({type(error).__name__}: {error}); restore the file"
         ) from error
-    return shape, fortran, dtype, stream.tell()
 
 
 def read_text_points(data: bytes) -> PointCloud:
@@ -193,7 +186,7 @@ def _pcd_header(data: bytes) -> tuple[_Layout, int]:
     return _Layout(names, types, counts, points, encoding), start
 
 
-def _text_columns(data: bytes, start: int, layout: _Layout, wanted: list[str]) -> NDArray[np.float64]:
+def _text_columns(data: bytes, start: int, layout: _Layout, wanted: list[str]) -> Floats:
     rows = read_rows(data, start)
     width = sum(layout.counts)
     if len(rows) != layout.points or (rows.columns != width).any():
@@ -239,7 +232,7 @@ def _wrong(layout: _Layout, arrived: str, truncated: bool) -> ShapeError:
 
 
 @njit(cache=True)
-def _unpack_lzf(packed: NDArray[np.uint8], plain: NDArray[np.uint8]) -> bool:
+def _unpack_lzf(packed: Bytes, plain: Bytes) -> bool:
     """Unpack LZF (M. Lehmann, liblzf); whether the stream is whole and fills ``plain`` exactly."""
     i = 0
     o = 0
@@ -273,58 +266,7 @@ def _unpack_lzf(packed: NDArray[np.uint8], plain: NDArray[np.uint8]) -> bool:
     return o == len(plain)
 
 
-_MAX_BYTES = 8 << 30
 _MAX_RATIO = 1100  # no filter of HDF5 packs better than gzip at its best
-
-
-def read_hdf5_clouds(path: str | Path) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """All clouds of an HDF5 file with the data sets ``data`` (n, points, 3) and ``label`` (n, 1).
-
-    Args:
-        path: the file.
-
-    Returns:
-        Points (n, points, 3) float32, labels (n,) int64.
-
-    Raises:
-        ShapeError: naming the file that is damaged or laid out in another way.
-
-    Source:
-        C. R. Qi et al., PointNet, data set modelnet40_ply_hdf5_2048.
-
-    Example:
-        >>> import tempfile
-        >>> from pathlib import Path
-        >>> import h5py
-        >>> import numpy as np
-        >>> from batchot.shapes import read_hdf5_clouds
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     with h5py.File(Path(folder) / "train0.h5", "w") as file:
-        ...         file["data"], file["label"] = np.zeros((5, 2048, 3), np.float32), np.zeros((5, 1), np.uint8)
-        ...     points, labels = read_hdf5_clouds(Path(folder) / "train0.h5")
-        >>> points.shape, labels.shape
-        ((5, 2048, 3), (5,))
-    """
-    try:
-        with opened_hdf5(Path(path)) as file:
-            points = hdf5_dataset(file, "data")
-            labels = hdf5_dataset(file, "label")
-            if points.nbytes > _MAX_BYTES or labels.nbytes > _MAX_BYTES:
-                raise ShapeError(f"its points take {points.nbytes:,} bytes; split it into several files")
-            clouds = np.asarray(points[()], dtype=np.float32)  # (n, points, 3)
-            classes = np.asarray(labels[()]).reshape(-1)
-        if len(classes) != len(clouds) or classes.dtype.kind not in "iu":
-            raise ShapeError(
-                f"has {len(clouds)} clouds and {len(classes)} labels of {classes.dtype}; restore it"
-            )
-        bad = ~np.isfinite(clouds).all(axis=(1, 2))
-        if bad.any():
-            raise ShapeError(
-                f"cloud {int(bad.argmax())} has coordinates that are not finite; restore the file"
-            )
-    except ShapeError as error:
-        raise ShapeError(f"{path}: {error}") from error
-    return clouds, classes.astype(np.int64)
 
 
 def read_hdf5(source: bytes | Path, member: int | None) -> PointCloud:

@@ -16,6 +16,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from batchot.errors import ShapeError
+from batchot.shapes.shape import Bools, Floats, Ints, Mesh, finite_mesh
 
 _ROUNDING = 3.4e-16  # of a cross product, relative to its two terms: below it, three points lie on a line
 # Twice the area, in a square of side 1, below which three points lie on a line. The first does for outlines that do not
@@ -25,12 +26,7 @@ _GOOD = 1e-10  # area of triangles that are turned over, as a part of that of th
 _MOST_STEPS = 200_000_000  # tests of a corner against an ear, in a file: some seconds
 
 
-def triangulate(
-    values: NDArray[np.float64] | NDArray[np.int64],
-    firsts: NDArray[np.int64],
-    corners: NDArray[np.int64],
-    vertices: NDArray[np.float64],
-) -> NDArray[np.int64]:
+def triangulate(values: Floats | Ints, firsts: Ints, corners: Ints, vertices: Floats) -> Ints:
     """Cut polygons into triangles; fewer than three corners have no area and are left out."""
     flat = np.empty(int(corners.sum()), dtype=np.int64)
     bad, wrong = _gather(values, firsts, corners, len(vertices), flat)
@@ -42,9 +38,7 @@ def triangulate(
     return cut_polygons(flat, corners, vertices)
 
 
-def cut_polygons(
-    flat: NDArray[np.int64], corners: NDArray[np.int64], vertices: NDArray[np.float64]
-) -> NDArray[np.int64]:
+def cut_polygons(flat: Ints, corners: Ints, vertices: Floats) -> Ints:
     """As ``triangulate``, for valid indices of one polygon after the other, (sum of corners,)."""
     if len(corners) and corners.min() == 3 == corners.max():
         return flat.reshape(-1, 3)
@@ -58,9 +52,25 @@ def cut_polygons(
     return faces[:count]
 
 
-def mirrors(matrices: NDArray[np.float64]) -> NDArray[np.bool_]:
+def polygon_mesh(flat: Ints, corners: Ints, vertices: Floats) -> Mesh:
+    """The mesh of polygons with valid indices; of those without an area by their corners its notes tell."""
+    faces = cut_polygons(flat, corners, vertices)
+    if not len(faces):
+        raise ShapeError(
+            "there are no faces of three corners or more; save points without a surface as .ply or .xyz"
+        )
+    return finite_mesh(vertices, faces, too_few(corners))
+
+
+def too_few(corners: Ints) -> tuple[str, ...]:
+    """A note where polygons have fewer than three corners, of which no triangle is made."""
+    n = int((corners < 3).sum())
+    return (f"{n:,} of {len(corners):,} faces have fewer than three corners and are left out",) if n else ()
+
+
+def mirrors(matrices: Floats) -> Bools:
     """Which of the transforms (..., 4, 4) mirror: triangles must then turn the other way to face the same side."""
-    inverted: NDArray[np.bool_] = np.linalg.slogdet(matrices[..., :3, :3])[0] < 0
+    inverted: Bools = np.linalg.slogdet(matrices[..., :3, :3])[0] < 0
     return inverted
 
 
@@ -77,13 +87,7 @@ def strip_triangles(values: NDArray[Any]) -> NDArray[Any]:
 
 
 @njit(cache=True)
-def _gather(
-    values: NDArray[np.float64],
-    firsts: NDArray[np.int64],
-    corners: NDArray[np.int64],
-    n_vertices: int,
-    flat: NDArray[np.int64],
-) -> tuple[int, float]:
+def _gather(values: Floats, firsts: Ints, corners: Ints, n_vertices: int, flat: Ints) -> tuple[int, float]:
     k = 0
     for p in range(len(firsts)):
         first = firsts[p]
@@ -98,13 +102,7 @@ def _gather(
 
 
 @njit(cache=True)
-def _cut(
-    flat: NDArray[np.int64],
-    corners: NDArray[np.int64],
-    vertices: NDArray[np.float64],
-    faces: NDArray[np.int64],
-    steps: int,
-) -> tuple[int, int]:
+def _cut(flat: Ints, corners: Ints, vertices: Floats, faces: Ints, steps: int) -> tuple[int, int]:
     """Fill in the triangles; how many there are, and the polygon at which ``steps`` ran out or -1."""
     k = 0
     first = 0
@@ -136,7 +134,7 @@ def _cut(
 
 
 @njit(cache=True)
-def _quad(vertices: NDArray[np.float64], a: int, b: int, c: int, d: int) -> int:
+def _quad(vertices: Floats, a: int, b: int, c: int, d: int) -> int:
     """At which corner the diagonal of a quadrilateral begins, 0 or 1; -1 where that takes a closer look."""
     ux, uy, uz = (
         vertices[c, 0] - vertices[a, 0],
@@ -163,7 +161,7 @@ def _quad(vertices: NDArray[np.float64], a: int, b: int, c: int, d: int) -> int:
 
 
 @njit(cache=True)
-def _turn(x: NDArray[np.float64], y: NDArray[np.float64], a: int, b: int, c: int, least: float) -> float:
+def _turn(x: Floats, y: Floats, a: int, b: int, c: int, least: float) -> float:
     """Twice the area of a triangle, positive where it turns to the left; 0 where rounding may decide its sign."""
     one = (x[b] - x[a]) * (y[c] - y[a])
     two = (y[b] - y[a]) * (x[c] - x[a])
@@ -171,13 +169,7 @@ def _turn(x: NDArray[np.float64], y: NDArray[np.float64], a: int, b: int, c: int
 
 
 @njit(cache=True)
-def _cut_one(
-    vertices: NDArray[np.float64],
-    polygon: NDArray[np.int64],
-    faces: NDArray[np.int64],
-    k: int,
-    steps: int,
-) -> tuple[int, int]:
+def _cut_one(vertices: Floats, polygon: Ints, faces: Ints, k: int, steps: int) -> tuple[int, int]:
     """Append the triangles of a polygon from face ``k`` on; the number of faces then, and of steps left."""
     n = len(polygon)
     x, y = _flattened(vertices, polygon)
@@ -209,9 +201,7 @@ def _cut_one(
 
 
 @njit(cache=True)
-def _flattened(
-    vertices: NDArray[np.float64], polygon: NDArray[np.int64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _flattened(vertices: Floats, polygon: Ints) -> tuple[Floats, Floats]:
     """Two coordinates of the corners such that the polygon turns to the left; zeros if it has no area."""
     n = len(polygon)
     x = np.zeros(n)
@@ -241,7 +231,7 @@ def _flattened(
 
 
 @njit(cache=True)
-def _unit(points: NDArray[np.float64]) -> NDArray[np.float64]:
+def _unit(points: Floats) -> Floats:
     """The points moved to the origin and scaled to about 1, by powers of two, which round nothing."""
     for _ in range(2):  # of large coordinates the differences would overflow, so these are scaled before
         largest = np.max(np.abs(points))
@@ -254,13 +244,7 @@ def _unit(points: NDArray[np.float64]) -> NDArray[np.float64]:
 
 @njit(cache=True)
 def _clip(
-    x: NDArray[np.float64],
-    y: NDArray[np.float64],
-    polygon: NDArray[np.int64],
-    faces: NDArray[np.int64],
-    k: int,
-    steps: int,
-    least: float,
+    x: Floats, y: Floats, polygon: Ints, faces: Ints, k: int, steps: int, least: float
 ) -> tuple[int, float, int]:
     """Append the ears of a polygon that turns to the left until nothing is left of it."""
     n = len(polygon)
@@ -329,13 +313,8 @@ def _clip(
 
 @njit(cache=True)
 def _sorted_in(
-    x: NDArray[np.float64],
-    y: NDArray[np.float64],
-    after: NDArray[np.int64],
-    reflex: NDArray[np.bool_],
-    start: int,
-    left: int,
-) -> tuple[tuple[float, float, float, float, int], NDArray[np.int64], NDArray[np.int64]]:
+    x: Floats, y: Floats, after: Ints, reflex: Bools, start: int, left: int
+) -> tuple[tuple[float, float, float, float, int], Ints, Ints]:
     """A grid over the polygon: its place, and lists of the reflex corners in each of its cells."""
     low_x = high_x = x[start]
     low_y = high_y = y[start]
@@ -368,17 +347,17 @@ def _cell(value: float, low: float, per: float, cells: int) -> int:
 
 @njit(cache=True)
 def _blocker(
-    x: NDArray[np.float64],
-    y: NDArray[np.float64],
-    before: NDArray[np.int64],
-    after: NDArray[np.int64],
-    reflex: NDArray[np.bool_],
+    x: Floats,
+    y: Floats,
+    before: Ints,
+    after: Ints,
+    reflex: Bools,
     a: int,
     b: int,
     c: int,
     grid: tuple[float, float, float, float, int],
-    heads: NDArray[np.int64],
-    links: NDArray[np.int64],
+    heads: Ints,
+    links: Ints,
     least: float,
 ) -> tuple[int, int]:
     """A corner at which an edge of the polygon enters the triangle a b c, -1 if none does; and how many were tested."""
@@ -402,15 +381,7 @@ def _blocker(
 
 @njit(cache=True)
 def _blocks(
-    x: NDArray[np.float64],
-    y: NDArray[np.float64],
-    before: NDArray[np.int64],
-    after: NDArray[np.int64],
-    a: int,
-    b: int,
-    c: int,
-    q: int,
-    least: float,
+    x: Floats, y: Floats, before: Ints, after: Ints, a: int, b: int, c: int, q: int, least: float
 ) -> bool:
     """Whether corner q lies in the triangle a b c, which turns to the left, or on its border with an edge inwards."""
     if q in (a, c):

@@ -10,7 +10,9 @@ import stat
 import struct
 import warnings
 import zipfile
-from dataclasses import replace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, Literal, TypeAlias
 
@@ -301,31 +303,17 @@ def load_shape(
         ...     load_shape(path).vertices.max()
         np.float64(0.7071067811865475)
     """
-    path = Path(path)
-    try:
+    path, how = Path(path), _How(up, normalize, member, cad, max_bytes, max_faces)
+    with _named(path, "check the path and its permissions"):
         size = _size(path)
         if size > max_bytes:
             raise _too_large(size, max_bytes)
         with path.open("rb") as file:
             if file.read(len(HDF5_MAGIC)) == HDF5_MAGIC:
-                shape = _finished(read_hdf5(path, member), up, normalize, max_faces)
-                return _told(shape, path)
+                return _told(_finished(read_hdf5(path, member), "auto", how), path)
             file.seek(0)
             data = file.read(max_bytes + 1)
-        shape = _read(
-            data, path.suffix.lower(), path.parent, up, normalize, member, cad, max_bytes, max_faces
-        )
-        return _told(shape, path)
-    except ShapeError as error:
-        raise ShapeError(f"{path}: {error}") from error
-    except OSError as error:
-        raise ShapeError(
-            f"{path}: cannot be read ({error.strerror or error}); check the path and its permissions"
-        ) from error
-    except MemoryError as error:
-        raise ShapeError(
-            f"{path}: does not fit into memory; simplify the shape, or close other programs"
-        ) from error
+        return _told(_read(data, path.suffix.lower(), path.parent, how), path)
 
 
 def read_shape(
@@ -340,87 +328,76 @@ def read_shape(
     max_bytes: int = MAX_BYTES,
     max_faces: int = MAX_FACES,
 ) -> Shape:
-    """As ``load_shape``, from memory or a stream, such as a member of an archive.
-
-    Args:
-        data: the content, or a binary stream that is read to its end.
-        ending: of its name, such as ``".off"``.
-        name: how messages call it.
-        up: as for ``load_shape``.
-        normalize: as for ``load_shape``.
-        member: as for ``load_shape``.
-        cad: as for ``load_shape``.
-        max_bytes: as for ``load_shape``; no more is read from a stream.
-        max_faces: as for ``load_shape``.
-
-    Returns:
-        The shape.
-
-    Raises:
-        ShapeError: as for ``load_shape``; a glTF file that names other files is refused, as there is no folder.
-
-    Example:
-        >>> from batchot.shapes import read_shape
-        >>> read_shape(b"0 0 0\\n1 1 1\\n", ".xyz", "two points").points.shape
-        (2, 3)
-    """
-    try:
+    """As ``load_shape``, from memory or a stream, under a name for messages; glTF may name no other files."""
+    how = _How(up, normalize, member, cad, max_bytes, max_faces)
+    with _named(name, "restore the archive it is in"):
         content = data if isinstance(data, bytes) else data.read(max_bytes + 1)
-        shape = _read(content, ending.lower(), None, up, normalize, member, cad, max_bytes, max_faces)
-        return _told(shape, name)
+        return _told(_read(content, ending.lower(), None, how), name)
+
+
+@dataclass(frozen=True)
+class _How:
+    """What callers ask for, see ``load_shape``."""
+
+    up: Up
+    normalize: bool
+    member: int | None
+    cad: CadSettings
+    max_bytes: int
+    max_faces: int
+
+
+@contextmanager
+def _named(name: str | os.PathLike[str], advice: str) -> Iterator[None]:
+    """Errors that begin with the name of the file."""
+    try:
+        yield
     except ShapeError as error:
         raise ShapeError(f"{name}: {error}") from error
     except OSError as error:
-        raise ShapeError(f"{name}: cannot be read ({error}); restore the archive it is in") from error
+        raise ShapeError(f"{name}: cannot be read ({error.strerror or error}); {advice}") from error
     except MemoryError as error:
         raise ShapeError(
             f"{name}: does not fit into memory; simplify the shape, or close other programs"
         ) from error
 
 
-def _read(
-    data: bytes,
-    ending: str,
-    folder: Path | None,
-    up: Up,
-    normalize: bool,
-    member: int | None,
-    cad: CadSettings,
-    max_bytes: int,
-    max_faces: int,
-) -> Shape:
-    if len(data) > max_bytes:
-        raise _too_large(len(data), max_bytes)
+def _read(data: bytes, ending: str, folder: Path | None, how: _How) -> Shape:
+    if len(data) > how.max_bytes:
+        raise _too_large(len(data), how.max_bytes)
     data = plain_text(data)
     if not data.strip():
         raise ShapeError("is empty; restore the file or leave it out")
     kind = kind_of(data, ending if not ending or ending.startswith(".") else f".{ending}")
-    if member is not None and kind not in ("hdf5", "step", "iges"):
+    if how.member is not None and kind not in ("hdf5", "step", "iges"):
         raise ShapeError("has no members, which only HDF5 files and STEP assemblies have; leave member out")
+    shape: Shape
+    axis: Up = "auto"  # that the format, or the file, says
     if kind == "hdf5":
-        return _finished(read_hdf5(data, member), up, normalize, max_faces)
-    if kind == "gltf":
-        mesh = read_gltf(data, folder, max_bytes, max_faces)
-        return _finished(mesh, "y" if up == "auto" else up, normalize, max_faces)
-    if kind == "step" or kind == "iges":
-        return _finished(read_cad(data, kind, max_bytes, max_faces, member, cad), up, normalize, max_faces)
-    if kind == "3mf":
-        return _finished(read_3mf(data, max_bytes, max_faces), up, normalize, max_faces)
-    if kind == "dae":
-        read, axis = read_dae(data, max_faces)
-        return _finished(read, axis if up == "auto" else up, normalize, max_faces)
-    return _finished(_READERS[kind](data), up, normalize, max_faces)
+        shape = read_hdf5(data, how.member)
+    elif kind == "gltf":
+        shape, axis = read_gltf(data, folder, how.max_bytes, how.max_faces), "y"
+    elif kind == "step" or kind == "iges":
+        shape = read_cad(data, kind, how.max_bytes, how.max_faces, how.member, how.cad)
+    elif kind == "3mf":
+        shape = read_3mf(data, how.max_bytes, how.max_faces)
+    elif kind == "dae":
+        shape, axis = read_dae(data, how.max_faces)
+    else:
+        shape = _READERS[kind](data)
+    return _finished(shape, axis, how)
 
 
-def _finished(shape: Shape, up: Up, normalize: bool, max_faces: int) -> Shape:
+def _finished(shape: Shape, axis: Up, how: _How) -> Shape:
     what, n = ("faces", len(shape.faces)) if isinstance(shape, Mesh) else ("points", len(shape.points))
-    if n > max_faces:
+    if n > how.max_faces:
         raise ShapeError(
-            f"has {n:,} {what}, the limit is {max_faces:,}; simplify the shape or raise max_faces"
+            f"has {n:,} {what}, the limit is {how.max_faces:,}; simplify the shape or raise max_faces"
         )
+    up = axis if how.up == "auto" else how.up
     # Done in any case, because it finds the shapes of no size and no area, of which nothing can be drawn.
     normalized = normalize_shape(shape, up)
-    if normalize:
+    if how.normalize:
         return normalized
     return replace(turned_to_z(without_far_flats(shape), up), notes=normalized.notes)
 

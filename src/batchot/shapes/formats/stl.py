@@ -8,24 +8,24 @@ from __future__ import annotations
 
 import re
 import struct
-from dataclasses import replace
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
 from batchot.errors import ShapeError
 from batchot.shapes.formats.numbers import (
     is_blank,
     is_line_end,
     line_of,
+    note_slow,
     parse_number,
     read_slow_numbers,
     skip_line,
+    skip_token,
     with_decimal_points,
 )
-from batchot.shapes.formats.polygons import cut_polygons
-from batchot.shapes.shape import Mesh, finite_mesh
+from batchot.shapes.formats.polygons import polygon_mesh
+from batchot.shapes.shape import Bytes, Floats, Ints, Mesh, finite_mesh
 
 _HEADER, _FACET = 84, 50  # bytes
 _LAYOUT = np.dtype([("normal", "<f4", (3,)), ("corners", "<f4", (3, 3)), ("attribute", "<u2")])
@@ -65,15 +65,13 @@ def read_stl(data: bytes) -> Mesh:
             f"has {len(data):,}; the file is truncated or damaged: restore it"
         )
     corners = np.frombuffer(data, _LAYOUT, facets, _HEADER)["corners"].reshape(-1, 3)  # (3 m, 3)
-    mesh = finite_mesh(corners, np.arange(len(corners)).reshape(-1, 3))
     more = len(data) - _HEADER - _FACET * facets
-    if tail and more % _FACET == 0:
-        note = (
-            f"{more:,} bytes, as of {more // _FACET:,} more triangles, follow the {facets:,} that its header "
-            "announces, and are not read; if a part is missing, the header is wrong"
-        )
-        return replace(mesh, notes=(*mesh.notes, note))
-    return mesh
+    note = (
+        f"{more:,} bytes, as of {more // _FACET:,} more triangles, follow the {facets:,} that its header announces, "
+        "and are not read; if a part is missing, the header is wrong"
+    )
+    faces = np.arange(len(corners)).reshape(-1, 3)
+    return finite_mesh(corners, faces, (note,) if tail and more % _FACET == 0 else ())
 
 
 def _read_text(data: bytes) -> Mesh:
@@ -100,11 +98,11 @@ def _read_text(data: bytes) -> Mesh:
         raise ShapeError("there are no faces; leave the file out")
     vertices = vertices[:n_vertices]
     read_slow_numbers(data, vertices.reshape(-1), slow[:n_slow])
-    return finite_mesh(vertices, cut_polygons(np.arange(n_vertices), corners[:n_faces], vertices))
+    return polygon_mesh(np.arange(n_vertices), corners[:n_faces], vertices)
 
 
 @njit(cache=True)
-def _word_at(buffer: NDArray[np.uint8], i: int, end: int, words: NDArray[np.uint8]) -> int:
+def _word_at(buffer: Bytes, i: int, end: int, words: Bytes) -> int:
     """Which of the words stands at byte ``i`` to ``end``, in capitals or not; -1 if none."""
     for k in range(len(words)):
         for j in range(words.shape[1] + 1):
@@ -120,11 +118,7 @@ def _word_at(buffer: NDArray[np.uint8], i: int, end: int, words: NDArray[np.uint
 
 @njit(cache=True)
 def _parse(
-    buffer: NDArray[np.uint8],
-    words: NDArray[np.uint8],
-    vertices: NDArray[np.float64],
-    corners: NDArray[np.int64],
-    slow: NDArray[np.int64],
+    buffer: Bytes, words: Bytes, vertices: Floats, corners: Ints, slow: Ints
 ) -> tuple[int, int, int, int, bool]:
     """Fill in vertices and how many of them each facet has."""
     n = len(buffer)
@@ -140,8 +134,7 @@ def _parse(
             i += 1
             continue
         start = i
-        while i < n and not is_blank(buffer[i]) and not is_line_end(buffer[i]):
-            i += 1
+        i = skip_token(buffer, i)
         word = _word_at(buffer, start, i, words)
         if numbers > 0 and word != _OUTER:
             numbers -= 1
@@ -156,10 +149,7 @@ def _parse(
                 token = i
                 vertices[n_vertices, axis], i, exact = parse_number(buffer, i)
                 if not exact:
-                    slow[n_slow, 0] = 3 * n_vertices + axis
-                    slow[n_slow, 1] = token
-                    slow[n_slow, 2] = i
-                    n_slow += 1
+                    n_slow = note_slow(slow, n_slow, 3 * n_vertices + axis, token, i)
             n_vertices += 1
         elif word == _FACET_WORD and not within:
             within = True

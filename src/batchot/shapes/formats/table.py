@@ -9,7 +9,6 @@ from typing import Literal
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
 from batchot.errors import ShapeError
 from batchot.shapes.formats.numbers import (
@@ -19,15 +18,18 @@ from batchot.shapes.formats.numbers import (
     is_missing,
     is_white,
     line_of,
+    note_slow,
     parse_number,
     past_quotes,
     read_rows,
     read_slow_numbers,
     skip_line,
+    skip_token,
     state_of,
     whole_number,
     with_decimal_points,
 )
+from batchot.shapes.shape import Bytes, Floats, Ints
 
 _BLANK, _TAB, _QUOTE, _COMMA, _SEMICOLON = 32, 9, 34, 44, 59
 _LINE = re.compile(rb"[^\r\n]+")
@@ -54,7 +56,7 @@ class _Plan:
     count: int | None  # of rows, where the text says it first
 
 
-def read_table(data: bytes) -> tuple[NDArray[np.float64], bool]:
+def read_table(data: bytes) -> tuple[Floats, bool]:
     """The columns of a table that are coordinates, or may be."""
     plan = _plan(data)
     rows = read_rows(data, plan.start) if plan.separator == _BLANK and not plan.named else None
@@ -73,7 +75,7 @@ def read_table(data: bytes) -> tuple[NDArray[np.float64], bool]:
     return values, plan.named
 
 
-def _read_fields(data: bytes, plan: _Plan) -> NDArray[np.float64]:
+def _read_fields(data: bytes, plan: _Plan) -> Floats:
     """The wanted columns, (n, k), field by field, of which some may be empty or no numbers."""
     # Where commas separate for sure, a row of another kind has another width, and is refused below.
     first = [plan.row[k] for k in plan.columns]
@@ -239,7 +241,7 @@ def _shown(line: bytes) -> str:
     return repr(line[:60].decode("utf-8", "replace"))
 
 
-def _only_counts(column: NDArray[np.float64]) -> bool:
+def _only_counts(column: Floats) -> bool:
     """Whether a column is k, k + 1, k + 2 and so on."""
     if len(column) < _COUNTED or column[0] not in (0, 1):
         return False
@@ -247,7 +249,7 @@ def _only_counts(column: NDArray[np.float64]) -> bool:
 
 
 @njit(cache=True)
-def _count_rows(buffer: NDArray[np.uint8], i: int) -> int:
+def _count_rows(buffer: Bytes, i: int) -> int:
     rows = 0
     while i < len(buffer):
         i = _skip_white(buffer, i, 0)
@@ -258,7 +260,7 @@ def _count_rows(buffer: NDArray[np.uint8], i: int) -> int:
 
 
 @njit(cache=True)
-def _skip_white(buffer: NDArray[np.uint8], i: int, separator: int) -> int:
+def _skip_white(buffer: Bytes, i: int, separator: int) -> int:
     if separator == _BLANK:
         while i < len(buffer) and is_blank(buffer[i]):
             i += 1
@@ -270,12 +272,7 @@ def _skip_white(buffer: NDArray[np.uint8], i: int, separator: int) -> int:
 
 @njit(cache=True)
 def _fill(
-    buffer: NDArray[np.uint8],
-    i: int,
-    separator: int,
-    place: NDArray[np.int64],
-    values: NDArray[np.float64],
-    slow: NDArray[np.int64],
+    buffer: Bytes, i: int, separator: int, place: Ints, values: Floats, slow: Ints
 ) -> tuple[int, int, int]:
     """Fill in the wanted fields; how many need a second look, and a row of another width and its width, or -1."""
     n = len(buffer)
@@ -310,8 +307,7 @@ def _fill(
                 elif wanted:
                     value, i, exact = parse_number(buffer, i)
                 else:
-                    while i < n and not is_blank(buffer[i]) and not is_line_end(buffer[i]):
-                        i += 1
+                    i = skip_token(buffer, i)
             last = i
             if separator == _BLANK:
                 while i < n and not is_blank(buffer[i]) and not is_line_end(buffer[i]):
@@ -332,10 +328,7 @@ def _fill(
             if wanted:
                 values[row, place[column]] = value
                 if not nothing and not exact:
-                    slow[n_slow, 0] = row * values.shape[1] + place[column]
-                    slow[n_slow, 1] = first
-                    slow[n_slow, 2] = last
-                    n_slow += 1
+                    n_slow = note_slow(slow, n_slow, row * values.shape[1] + place[column], first, last)
             column += 1
         if column != width:
             return n_slow, line, column

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from batchot.errors import ShapeError, require
 from batchot.shapes.formats.polygons import cut_polygons, mirrors
-from batchot.shapes.shape import Mesh, Up, finite_mesh
+from batchot.shapes.shape import Floats, Ints, Mesh, Up, finite_mesh
 
 _ENCODING = re.compile(rb"<\?xml[^>]*encoding\s*=\s*[\"']([^\"']*)")
 _PLAIN = {b"utf-8", b"utf8", b"us-ascii", b"ascii", b"iso-8859-1", b"windows-1252"}
@@ -39,7 +39,7 @@ def read_dae(data: bytes, max_faces: int) -> tuple[Mesh, Up]:
             if scene is None:
                 raise ShapeError("has no scene that is shown; save it again with the program that made it")
             points, faces, offset, total = [], [], 0, 0
-            known: dict[int, NDArray[np.float64]] = {}
+            known: dict[int, Floats] = {}
             for bound in scene.objects("geometry"):
                 for primitive in bound.original.primitives:
                     if primitive.vertex is None:
@@ -80,7 +80,7 @@ def read_dae(data: bytes, max_faces: int) -> tuple[Mesh, Up]:
     return Mesh(vertices, mesh.faces, mesh.notes, "" if scale is None else "mm"), "y" if axis == "y" else "z"
 
 
-def _positions(primitive: Any, known: dict[int, NDArray[np.float64]]) -> NDArray[np.float64]:
+def _positions(primitive: Any, known: dict[int, Floats]) -> Floats:
     """The vertices of a primitive, (n, 3), of which pycollada keeps seven digits."""
     source = primitive.sources["VERTEX"][0][4].xmlnode
     if id(source) not in known:
@@ -89,7 +89,7 @@ def _positions(primitive: Any, known: dict[int, NDArray[np.float64]]) -> NDArray
     return known[id(source)]
 
 
-def _triangles(primitive: Any, vertices: NDArray[np.float64]) -> NDArray[np.int64]:
+def _triangles(primitive: Any, vertices: Floats) -> Ints:
     """Indices of vertices, (m, 3)."""
     indices = np.ascontiguousarray(primitive.vertex_index, dtype=np.int64)
     if len(indices) and indices.max() >= len(vertices):
@@ -259,8 +259,8 @@ class _Objects:
 
     def __init__(self, model: Any, max_faces: int) -> None:
         self.model, self.max_faces = model, max_faces
-        self.meshes: dict[int, tuple[NDArray[np.float64], NDArray[np.int64]]] = {}
-        self.components: dict[int, list[tuple[int, NDArray[np.float64]]]] = {}
+        self.meshes: dict[int, tuple[Floats, Ints]] = {}
+        self.components: dict[int, list[tuple[int, Floats]]] = {}
         self.sizes: dict[int, int] = {}
 
     def built(self, scale: float) -> Mesh:
@@ -278,7 +278,7 @@ class _Objects:
             raise ShapeError(
                 f"has {total:,} faces, the limit is {self.max_faces:,}; simplify the shape or raise max_faces"
             )
-        placed: list[tuple[NDArray[np.float64], NDArray[np.int64]]] = []
+        placed: list[tuple[Floats, Ints]] = []
         for key, matrix in items:
             self._place(key, matrix, placed)
         if not placed:
@@ -326,7 +326,7 @@ class _Objects:
             )
         return key
 
-    def _place(self, key: int, matrix: NDArray[np.float64], placed: list[Any]) -> None:
+    def _place(self, key: int, matrix: Floats, placed: list[Any]) -> None:
         if not self.sizes[key]:
             return
         if key in self.meshes:
@@ -341,7 +341,7 @@ def _array(rows: list[Any], kind: type) -> NDArray[Any]:
     return np.frombuffer(b"".join(map(bytes, rows)), kind).reshape(-1, 3)
 
 
-def _matrix(transform: Any) -> NDArray[np.float64]:
+def _matrix(transform: Any) -> Floats:
     """The transform as a matrix that stands before columns; 3MF has it behind rows."""
     matrix = np.eye(4)
     matrix[:3] = np.array([list(row) for row in transform.Fields], dtype=np.float64).T

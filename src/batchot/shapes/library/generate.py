@@ -44,26 +44,7 @@ def check_class(class_name: str) -> None:
 
 
 def generate_shape(class_name: str, seed: int) -> Mesh:
-    """A man-made thing of a class, made up from a seed: z up, on the floor z = 0, front towards -y.
-
-    The same class and seed give the same mesh, bit for bit, on every machine.
-
-    Args:
-        class_name: one of :data:`CLASS_NAMES`.
-        seed: whole number; each gives another shape.
-
-    Returns:
-        Triangle mesh, about metres, not normalised.
-
-    Raises:
-        ShapeError: on a class that the library does not have; the message names the nearest.
-
-    Example:
-        >>> from batchot.shapes.library import generate_shape
-        >>> mesh = generate_shape("chair", seed=7)
-        >>> float(mesh.vertices[:, 2].min())
-        0.0
-    """
+    """A man-made thing, about metres, z up, front towards -y; the same class and seed give the same bits anywhere."""
     check_class(class_name)
     dice = Dice(class_name, seed)
     parts = _MAKERS[class_name](dice)
@@ -133,35 +114,10 @@ def write_library(
     seed: int = 0,
     classes: Sequence[str] = CLASS_NAMES,
 ) -> Path:
-    """Write the built-in library as ``folder/CLASS/{train,test}/CLASS_0001.off``.
+    """Write the built-in library as ``folder/CLASS/{train,test}/CLASS_0001.off``, where it is not there as asked for.
 
-    Each file appears whole or not at all. Files that are there and right are left alone, so that a
-    second call is quick and an interrupted one is finished by the next. A manifest, ``library.json``,
-    knows generator version, seed and digests: a library of another version, seed or size is replaced.
-    Shape ``k`` of a class is ``generate_shape(name, 1_000_000 * seed + k)``.
-
-    Args:
-        folder: where to; made if missing. Only files that an earlier call wrote are replaced or removed.
-        per_class: shapes of each class.
-        test_fraction: share of them in ``test``, rounded to whole shapes.
-        seed: of the whole library, 0 or more.
-        classes: some of :data:`CLASS_NAMES`.
-
-    Returns:
-        The folder.
-
-    Raises:
-        ShapeError: on an unknown class, or if the folder holds files of the same names from elsewhere.
-        ValueError: on numbers out of range.
-        OSError: the disk is full or not writable.
-
-    Example:
-        >>> import tempfile
-        >>> from batchot.shapes.library import write_library
-        >>> with tempfile.TemporaryDirectory() as root:
-        ...     folder = write_library(root, per_class=4, classes=("bowl", "cup"))
-        ...     print(sorted(path.name for path in folder.glob("*/test/*")))
-        ['bowl_0004.off', 'cup_0004.off']
+    Shape ``k`` of a class is ``generate_shape(name, 1_000_000 * seed + k)``; the manifest, ``library.json``, is written
+    before the files that it promises, so that an interrupted call is finished by the next.
     """
     if not 1 <= per_class < _SEEDS_APART:
         raise ValueError(f"per_class must lie in 1 .. {_SEEDS_APART - 1}, got {per_class}")

@@ -6,11 +6,10 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from batchot.shapes.library.part import Part
+from batchot.shapes.shape import Floats, Ints
 
-Floats = NDArray[np.float64]
 _EPSILON = 1e-12  # square metres, more than rounding
 
 
@@ -73,7 +72,7 @@ def _cross(o: Floats, a: Floats, b: Floats) -> Floats:
     )
 
 
-def triangulate(outline: Floats) -> NDArray[np.int64]:
+def triangulate(outline: Floats) -> Ints:
     """The triangles that fill a simple counter-clockwise outline ``(n, 2)``, by clipping ears."""
     n = len(outline)
     turns = _cross(np.roll(outline, 1, axis=0), outline, np.roll(outline, -1, axis=0))
@@ -117,7 +116,7 @@ _CORNERS = np.array([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]])
 Point = tuple[float, float, float]
 
 
-def loft(sections: Floats, *, cap: NDArray[np.int64] | None = None, capped: bool = True) -> Part:
+def loft(sections: Floats, *, cap: Ints | None = None, capped: bool = True) -> Part:
     """The skin through closed sections, one above the other, and its two ends."""
     k, n, _ = sections.shape
     here = np.arange(n)

@@ -98,7 +98,7 @@ def render_views(
         [[0, 0, 0, 0], [0, 255, 255, 0], [0, 255, 255, 0], [0, 0, 0, 0]]
     """
     views = make_cameras(cameras) if isinstance(cameras, str) else cameras
-    _check(size, channels, antialias, background)
+    check_options(size, channels, antialias, background)
     check_fit(fit, views)
     name = ""
     if not isinstance(shape, (Mesh, PointCloud)):
@@ -121,14 +121,14 @@ def render_views(
     return pixels
 
 
-def _check(size: int, channels: Sequence[str], antialias: int, background: int) -> None:
+def check_options(size: int, channels: Sequence[str], antialias: int, background: int) -> None:
+    """Refuse what cannot be drawn."""
     if isinstance(channels, str) or not channels:
         raise ValueError(
             f"channels must be a sequence of one or more of {', '.join(CHANNELS)}, got {channels!r}"
         )
-    for channel in channels:
-        if channel not in CHANNELS:
-            raise ValueError(f"there is no channel {channel!r}; there are {', '.join(CHANNELS)}")
+    if unknown := [channel for channel in channels if channel not in CHANNELS]:
+        raise ValueError(f"unknown channels {unknown}; there are {', '.join(CHANNELS)}")
     if size < 1 or antialias < 1 or size * antialias > MAX_SAMPLES:
         raise ValueError(
             f"size and antialias must be positive and their product at most {MAX_SAMPLES}, got {size} and {antialias}"

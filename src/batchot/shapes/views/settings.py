@@ -38,20 +38,12 @@ class ViewSettings:
 
     def __post_init__(self) -> None:
         from batchot.shapes.render.cameras import check_fit
-        from batchot.shapes.render.render import CHANNELS, MAX_SAMPLES
+        from batchot.shapes.render.render import check_options
 
-        if self.size < 1 or self.antialias < 1 or self.size * self.antialias > MAX_SAMPLES:
-            raise ValueError(
-                f"size and antialias must be positive and their product at most {MAX_SAMPLES}, "
-                f"got size {self.size} and antialias {self.antialias}"
-            )
-        if not 0 <= self.background <= 255:
-            raise ValueError(f"background must be a grey from 0 to 255, got {self.background}")
         object.__setattr__(self, "channels", tuple(self.channels))
         if not self.channels or len(set(self.channels)) < len(self.channels):
             raise ValueError(f"channels must be one or more, each once, got {self.channels!r}")
-        if unknown := [channel for channel in self.channels if channel not in CHANNELS]:
-            raise ValueError(f"unknown channels {unknown}; there are {', '.join(CHANNELS)}")
+        check_options(self.size, self.channels, self.antialias, self.background)
         if self.up not in ("auto", "z", "y"):
             raise ValueError(f"up must be auto, z or y, got {self.up!r}")
         # an unknown name is an error here, not when the first shape is drawn

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from batchot.losses.backends.general import once
+from batchot.losses.backends.general import keep_gradients, pull_kept, wants_gradient
 from batchot.losses.backends.triton.problem import Options, Problem, Tiles
 from batchot.losses.problem import Problem as LossProblem
 from batchot.transport import SinkhornWarning
@@ -68,10 +68,9 @@ def gpu_loss_and_error(problem: LossProblem, precision: str = _PRECISION) -> tup
     """The loss, and the marginal error sum_i |T 1 - a|_i + sum_j |T^T 1 - b|_j of the plan, both on the device."""
     x, y, lx, ly, s = problem.x, problem.y, problem.labels, problem.y_labels, problem.settings
     assert lx is not None
-    need_grad = torch.is_grad_enabled() and (x.requires_grad or (y is not None and y.requires_grad))
     loss, error, _, _ = _loss(
         x, y, lx.long(), None if y is None or ly is None else ly.long(), s.margin, s.pos_margin, s.gamma, s.lam,
-        s.normalize, s.plan == "uniform", s.tolerance, s.max_iterations, precision, need_grad,
+        s.normalize, s.plan == "uniform", s.tolerance, s.max_iterations, precision, wants_gradient(x, y),
     )  # fmt: skip
     return loss, error.detach()
 
@@ -123,23 +122,7 @@ def _(x: Tensor, y: Tensor | None, *rest: Any) -> tuple[Tensor, Tensor, Tensor, 
     return x.new_empty(()), x.new_empty(()), x.new_empty(like_x), x.new_empty(like_y)
 
 
-def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    x, y = inputs[:2]
-    ctx.types = x.dtype, None if y is None else y.dtype
-    ctx.save_for_backward(x, y, output[2].detach(), output[3].detach())
-
-
-def _backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
-    x, y, grad_x, grad_y = ctx.saved_tensors
-    of_x, of_y = ctx.types
-    return (
-        (grad * once(grad_x, x, y)).to(of_x) if ctx.needs_input_grad[0] else None,
-        (grad * once(grad_y, x, y)).to(of_y) if of_y is not None and ctx.needs_input_grad[1] else None,
-        *[None] * 12,
-    )
-
-
-_loss.register_autograd(_backward, setup_context=_setup)
+_loss.register_autograd(pull_kept, setup_context=keep_gradients)
 
 
 class _Watch:
