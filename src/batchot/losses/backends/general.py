@@ -206,7 +206,8 @@ def keep_gradients(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]
 def pull_kept(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
     """The backward pass of such an operator."""
     needed = ctx.needs_input_grad
-    return (*scaled(grad, *ctx.saved_tensors, needed=needed), *[None] * (len(needed) - 2))
+    x, y, grad_x, grad_y = ctx.saved_tensors
+    return (*scaled(grad, x, y, grad_x, grad_y, needed), *[None] * (len(needed) - 2))
 
 
 class _OnceDifferentiable(torch.autograd.Function):
