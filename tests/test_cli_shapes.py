@@ -101,7 +101,7 @@ def test_render_goes_on_after_a_damaged_file(tmp_path: Path, capsys: pytest.Capt
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--channels=shaded,colour"], "unknown channels"),
+        (["--channels=shaded,colour"], "there is no channel"),
         (["--cameras=sphere"], "circle-12"),
         (["--size=0"], "must be positive"),
         (["--processes=0"], "must be positive"),

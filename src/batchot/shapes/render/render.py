@@ -127,8 +127,9 @@ def check_options(size: int, channels: Sequence[str], antialias: int, background
         raise ValueError(
             f"channels must be a sequence of one or more of {', '.join(CHANNELS)}, got {channels!r}"
         )
-    if unknown := [channel for channel in channels if channel not in CHANNELS]:
-        raise ValueError(f"unknown channels {unknown}; there are {', '.join(CHANNELS)}")
+    for channel in channels:
+        if channel not in CHANNELS:
+            raise ValueError(f"there is no channel {channel!r}; there are {', '.join(CHANNELS)}")
     if size < 1 or antialias < 1 or size * antialias > MAX_SAMPLES:
         raise ValueError(
             f"size and antialias must be positive and their product at most {MAX_SAMPLES}, got {size} and {antialias}"
