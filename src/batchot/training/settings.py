@@ -123,7 +123,7 @@ def check_effect(changed: Iterable[str], recipes: Sequence[Recipe]) -> None:
         if where is not None and not any(where.holds(recipe) for recipe in recipes):
             loss = setting.startswith("loss.")
             here = f"with loss={recipes[0].loss.name}" if loss else "here"
-            raise RecipeError(f"{setting} has no effect {here}: it applies to {where.words}")
+            raise RecipeError(f"{setting} has no effect {here}: it applies to {where.words}; leave it out")
 
 
 def settings_help(recipe: Recipe | None = None) -> str:
