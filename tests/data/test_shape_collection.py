@@ -58,5 +58,13 @@ def test_options_that_do_not_apply(tmp_path: Path) -> None:
         DataError, match=r"unknown data set of shapes 'shapenet'; there are modelnet40, modelnet10"
     ):
         load_collection("shapenet", tmp_path)  # type: ignore[arg-type]
+    with pytest.raises(DataError, match=r"prefer must be one of meshes, points, any, got 'voxels'"):
+        load_collection("modelnet40", tmp_path, prefer="voxels")  # type: ignore[arg-type]
+    with pytest.raises(DataError, match=r"prefer='points' applies to ModelNet only, not to 'folder'"):
+        load_collection("folder", tmp_path, prefer="points")
+    with pytest.raises(DataError, match=r"level=1 applies to 'psb' only"):
+        load_collection("folder", tmp_path, level=1)
+    with pytest.raises(DataError, match=r"min_class=20 applies to 'folder' and 'psb' only"):
+        load_collection("modelnet10", tmp_path, min_class=20)
     with pytest.raises(DataError, match=r"'folder' needs --data-root"):
         load_collection("folder")

@@ -61,10 +61,19 @@ def load_collection(
     level: int | None = None,
     download: bool = True,
 ) -> ShapeCollection:
+    """Find a data set of 3D shapes by its name."""
     if name not in get_args(CollectionName):
         raise DataError(
             f"unknown data set of shapes {name!r}; there are {', '.join(get_args(CollectionName))}"
         )
+    if prefer not in get_args(Prefer):
+        raise DataError(f"prefer must be one of {', '.join(get_args(Prefer))}, got {prefer!r}")
+    if prefer != "any" and not name.startswith("modelnet"):
+        raise DataError(f"prefer={prefer!r} applies to ModelNet only, not to {name!r}")
+    if level is not None and name != "psb":
+        raise DataError(f"level={level} applies to 'psb' only, not to {name!r}")
+    if min_class != 1 and name not in ("folder", "psb"):
+        raise DataError(f"min_class={min_class} applies to 'folder' and 'psb' only, not to {name!r}")
     root = None if data_root is None else Path(data_root)
     if name == "modelnet40" or name == "modelnet10":
         return load_modelnet(name, root, prefer=prefer, up=up, download=download)
