@@ -9,6 +9,7 @@ import platform
 import queue
 import sys
 import threading
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import AbstractContextManager, suppress
@@ -122,7 +123,7 @@ def serve() -> None:
             os._exit(0)
 
 
-class Respawned:
+class Respawned(ABC):
     """A process of its own for tasks, which is started anew where it dies or is late; subclasses talk to it."""
 
     def __init__(self, code: str, time_limit: float | None = None) -> None:
@@ -131,13 +132,13 @@ class Respawned:
         self._lock = threading.Lock()
         self.closed = False
 
+    @abstractmethod
     def greet(self, process: ChildProcess) -> None:
         """Say to a process that has just been started what it is for, and wait until it is ready."""
-        raise NotImplementedError
 
+    @abstractmethod
     def ask(self, process: ChildProcess, task: Any) -> Any:
         """Give it a task and wait for the answer; what it says has failed is raised."""
-        raise NotImplementedError
 
     def __call__(self, task: Any) -> Any | Lost:
         """Do a task; what takes the process along is tried once more."""
