@@ -22,6 +22,8 @@ from batchot.serve.door import Door, client_of
 from batchot.serve.guard import Guard, Protection, Refused, Tokens, cookie_name
 from batchot.serve.record import Record
 
+pytestmark = pytest.mark.flaky(reruns=2)  # processes and clocks on a machine that others use
+
 httpx = pytest.importorskip("httpx", reason="the tests of the API need httpx")
 uvicorn = pytest.importorskip("uvicorn", reason="the server needs uvicorn")
 
