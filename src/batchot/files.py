@@ -8,12 +8,21 @@ import io
 import json
 import os
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
 from batchot.errors import RunError
+
+
+def walk(root: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
+    """`os.walk`, also through links, but not through those that lead back to a folder above them."""
+    for parent, folders, files in os.walk(root, followlinks=True):
+        place = Path(parent)
+        real = place.resolve()
+        folders[:] = sorted(name for name in folders if not real.is_relative_to((place / name).resolve()))
+        yield place, folders, sorted(files)
 
 
 def page_style() -> str:

@@ -95,6 +95,17 @@ def test_same_from_archives_and_folders(tmp_path: Path) -> None:
     assert len(load_shrec_shapes(14, a, tell=told.append)) == 6
 
 
+def test_a_folder_of_links(tmp_path: Path) -> None:
+    real, linked = write(tmp_path / "real", shrec13()), tmp_path / "linked"
+    linked.mkdir()
+    for path in real.iterdir():
+        (linked / path.name).symlink_to(path)
+    (next(path for path in real.iterdir() if path.is_dir()) / "back").symlink_to(real)
+    told: list[str] = []
+    assert_whole(load_shrec_sketches(13, linked, size=32, tell=told.append))
+    assert len(load_shrec_shapes(13, linked, tell=told.append)) == 6
+
+
 def test_lists_divide_and_are_followed(tmp_path: Path) -> None:
     """A list that has the sketch 10 in the test part goes before the folder that it lies in."""
     files = {name: content for name, content in shrec14().items() if not name.endswith(".cla")}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -27,6 +26,7 @@ from batchot.data.sets.shape_files import (
     sources_of,
 )
 from batchot.errors import DataError, ShapeError
+from batchot.files import walk
 from batchot.shapes.library import CLASS_NAMES, write_library
 from batchot.shapes.shape import Up
 from batchot.shapes.source import ShapeSource
@@ -62,8 +62,8 @@ _ENOUGH = 1_000
 def folder_kind(root: Path) -> Literal["shape", "image"] | None:
     """Say which of the two most of the first thousand files are that are either."""
     counts: Counter[Literal["shape", "image"]] = Counter()
-    for _, folders, files in os.walk(root):
-        folders[:] = sorted(folder for folder in folders if not folder.startswith("."))
+    for _, folders, files in walk(root):
+        folders[:] = [folder for folder in folders if not folder.startswith(".")]
         for file in files:
             ending = PurePath(file).suffix.lower()
             if ending in SHAPE_ENDINGS:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -16,6 +15,7 @@ from batchot.data.sets.psb import model_key, parse_cla
 from batchot.data.sets.shape_files import MESH_ENDINGS, PARTS, Part, ShapeCollection, kind_of, shorten
 from batchot.data.sets.sketches import SketchFile, load_sketch_files, warn_user
 from batchot.errors import DataError, ShapeError
+from batchot.files import walk
 from batchot.shapes.formats.archives import read_member
 from batchot.shapes.shape import Up
 from batchot.shapes.source import ShapeSource
@@ -206,17 +206,16 @@ def find_named(files: Iterable[FoundFile], name: str, ending: str) -> FoundFile 
 
 def _walk(folder: Path, wanted: Callable[[str], bool] | None) -> Iterator[FoundFile]:
     """Files at any depth below; of what lies right in ``folder``, what is ``wanted`` by its name."""
-    for parent, folders, names in os.walk(folder, followlinks=False):
-        here = PurePosixPath(Path(parent).relative_to(folder).as_posix())
-        top = parent == str(folder)
-        if top and wanted is not None:
+    for parent, folders, names in walk(folder):
+        here = PurePosixPath(parent.relative_to(folder).as_posix())
+        if parent == folder and wanted is not None:
             folders[:] = [name for name in folders if wanted(name)]
             names = [name for name in names if wanted(name)]
-        folders[:] = sorted(name for name in folders if not is_clutter(PurePosixPath(name)))
-        for name in sorted(names):
+        folders[:] = [name for name in folders if not is_clutter(PurePosixPath(name))]
+        for name in names:
             if is_clutter(PurePosixPath(name)):
                 continue
-            path = Path(parent) / name
+            path = parent / name
             if path.suffix.lower() == ".zip":
                 yield from _members(path, here / path.stem)
             else:
