@@ -101,6 +101,7 @@ def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
         (["train", "--resume", "--out", "nowhere"], "there is no run in nowhere"),
         (["train", "digits", "mnist"], "unrecognized arguments: mnist"),
         (["evaluate"], "RUN"),
+        (["compare", "digits", "--seeds", "0", "epochs=1"], "--seeds: 0 is not allowed"),
         (["train", "digits", "loss=triplet", "loss.options.margn=1"], "did you mean margin?"),
     ],
 )

@@ -58,7 +58,7 @@ def _parser() -> Parser:
 
 
 def compare(argv: list[str]) -> int:
-    options = _parser().parse_args(argv)
+    options = _parser().parse_intermixed_args(argv)
     overrides = [_setting(text) for text in options.settings]
     if options.epochs is not None:
         overrides.append(("epochs", str(options.epochs)))
