@@ -50,6 +50,11 @@ class ExportError(RuntimeError):
     """A network cannot be exported, or an export cannot be read; the message says why and what to do."""
 
 
+def first_line(error: BaseException) -> str:
+    """What an error says, in a line."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 _PACKAGES = {
     "train": "PIL docstring_parser jsonargparse lightning matplotlib pooch scipy sklearn tensorboard tqdm yaml",
     "shapes": "h5py transformers trimesh",

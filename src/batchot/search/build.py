@@ -136,13 +136,8 @@ def _open_or_start(index: IndexFolder, run: Path, store: str | None, device: Dev
             )
         return manifest
     others = [path.name for path in index.root.iterdir() if path != index.lock]
-    if others and set(others) - {
-        index.model.name,
-        index.shapes.name,
-        index.queries.name,
-        index.contents.name,
-        index.spare.name,
-    }:
+    ours = (index.model, index.shapes, index.queries, index.contents, index.spare)
+    if set(others) - {path.name for path in ours}:
         raise SearchError(f"{index.root} is not empty and no index; give a new folder as --out")
     encoder = load_encoder(run, device)
     if (run / "batchot.json").is_file():  # exported
@@ -247,14 +242,10 @@ def _root(manifest: Manifest, folder: Path, how: Indexing) -> tuple[Root, Root |
     path = str(folder.absolute())
     for root in manifest.roots:
         if root.path == path:
-            asked = Root(
-                root.path,
-                root.prefix,
-                root.up if how.up == "auto" else how.up,
-                root.parts if how.parts is None else how.parts,
-                root.tolerance if how.tolerance is None else how.tolerance,
-            )
-            return asked, root
+            up = root.up if how.up == "auto" else how.up
+            parts = root.parts if how.parts is None else how.parts
+            tolerance = root.tolerance if how.tolerance is None else how.tolerance
+            return dataclasses.replace(root, up=up, parts=parts, tolerance=tolerance), root
     read = (how.up, bool(how.parts), how.tolerance)
     taken = {root.prefix for root in manifest.roots}
     if "" not in taken:
