@@ -10,7 +10,6 @@ from typing import Literal, get_args
 import numpy as np
 import torch
 from numba import njit
-from numpy.typing import NDArray
 from torch import Tensor
 
 from batchot.data.samples import Splits, check_labels
@@ -96,19 +95,17 @@ class LineDrawings:
 
     def draw(self, indices: Tensor, generator: torch.Generator, partial: float = 0.0) -> Tensor:
         """The drawings at ``indices`` as ``hand`` draws them; so many (a share) are not finished yet."""
-        pixels = self.batch(indices)
         if self.hand == RECORDED and not partial:
-            return pixels
-        seeds, shares = chances(len(indices), generator, partial)
-        size = pixels.shape[-1]
-        return draw_strokes(trace(pixels), torch.arange(len(indices)), self.hand, seeds, shares, size)
+            return self.batch(indices)
+        return self._traced(indices, self.hand, *chances(len(indices), generator, partial))
 
     def begun(self, indices: Tensor, share: float) -> Tensor:
         """The drawings at ``indices`` when this share of their ink was on the paper, uint8, ``(b, 1, h, w)``."""
-        pixels, shares = self.batch(indices), torch.full((len(indices),), share)
-        return draw_strokes(
-            trace(pixels), torch.arange(len(indices)), RECORDED, None, shares, pixels.shape[-1]
-        )
+        return self._traced(indices, RECORDED, None, torch.full((len(indices),), share))
+
+    def _traced(self, indices: Tensor, hand: Hand, seeds: Tensor | None, shares: Tensor) -> Tensor:
+        pixels = self.batch(indices)
+        return draw_strokes(trace(pixels), torch.arange(len(pixels)), hand, seeds, shares, pixels.shape[-1])
 
     def subset(self, indices: Tensor) -> LineDrawings:
         return replace(self, labels=self.labels[indices], at=self.at[indices])
@@ -180,16 +177,12 @@ def trace(images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         lines[1:-1, 1:-1] = image < 255 - _INK
         _thin(lines)
         found, ends = _follow(lines)
-        strokes = _longest_first(found, ends)
+        longest = np.argsort(-np.diff(ends), kind="stable")
+        strokes = [simplified(_smooth(found[ends[k] : ends[k + 1]]), _TOLERANCE) for k in longest]
         points += [(stroke / max(image.shape)).astype(np.float32) for stroke in strokes]
         lengths += [len(stroke) for stroke in strokes]
         counts.append(len(strokes))
     return joined(points, lengths, counts)
-
-
-def _longest_first(points: NDArray[np.float64], ends: NDArray[np.int64]) -> list[NDArray[np.float64]]:
-    order = np.argsort(-np.diff(ends), kind="stable")
-    return [simplified(_smooth(points[ends[k] : ends[k + 1]]), _TOLERANCE) for k in order]
 
 
 @njit(cache=True, nogil=True)

@@ -77,13 +77,9 @@ class Views:
 
     def subset(self, indices: Tensor | Sequence[int]) -> Views:
         chosen = torch.as_tensor(indices, dtype=torch.int64)
-        return Views(
-            tuple(self.sources[index] for index in chosen.tolist()),
-            self.labels[chosen],
-            self.classes,
-            self.cache,
-            None if self.pixels is None else self.pixels[chosen],
-        )
+        sources = tuple(self.sources[index] for index in chosen.tolist())
+        pixels = None if self.pixels is None else self.pixels[chosen]
+        return replace(self, sources=sources, labels=self.labels[chosen], pixels=pixels)
 
     def on_disk(self) -> Views:
         """The same views without what is in memory and without the others of the cache, to be sent elsewhere."""

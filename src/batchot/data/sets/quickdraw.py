@@ -238,7 +238,8 @@ def load_quickdraw(
     names = tuple(drawing.name for drawing in found)
     everything = Drawings(points, strokes, firsts, labels, classes, names, size, hand)
     test = torch.tensor([n in in_test for n in names])
-    return Splits(name, everything.subset(_where(~test)), everything.subset(_where(test)))
+    train_at, test_at = (part.nonzero().flatten() for part in (~test, test))
+    return Splits(name, everything.subset(train_at), everything.subset(test_at))
 
 
 def find_ndjson(place: Path) -> tuple[Path, ...]:
@@ -252,10 +253,6 @@ def find_ndjson(place: Path) -> tuple[Path, ...]:
             "simplified or raw: https://github.com/googlecreativelab/quickdraw-dataset"
         )
     return files
-
-
-def _where(mask: Tensor) -> Tensor:
-    return mask.nonzero().flatten()
 
 
 def _first_of_each(drawings: list[_Drawing], per_class: int) -> list[_Drawing]:

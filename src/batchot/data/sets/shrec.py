@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Literal, TypeVar
 
@@ -163,10 +164,10 @@ def find_files(folder: Path, year: int) -> tuple[FoundFile, ...]:
     """List the files of SHREC'13 or SHREC'14 in a folder, with what lies in zip archives."""
     if not folder.is_dir():
         return ()
-    found = list(_walk(folder, None if _is_of(folder.name, year) else _wanted_by(year)))
+    found = list(_walk(folder, None if _is_of(folder.name, year) else partial(_is_wanted, year)))
     if _is_of(folder.name, year) and folder.absolute().parent != folder.absolute():
         # The lists and the evaluation code are often unpacked beside the sketches.
-        found += _walk(folder.absolute().parent, _is_list_of(year))
+        found += _walk(folder.absolute().parent, partial(_is_list, year))
     return tuple(found)
 
 
@@ -229,23 +230,13 @@ def _members(archive: Path, place: PurePosixPath) -> Iterator[FoundFile]:
             yield FoundFile(archive, member, place / member)
 
 
-def _wanted_by(year: int) -> Callable[[str], bool]:
-    def wanted(name: str) -> bool:
-        plain = class_key(name)
-        return (
-            _is_of(name, year)
-            or name.lower() in LISTS
-            or (any(word in plain for word in _PUBLISHED) and not _is_of(name, 27 - year))
-        )  # fmt: skip
-
-    return wanted
+def _is_wanted(year: int, name: str) -> bool:
+    published = any(word in class_key(name) for word in _PUBLISHED) and not _is_of(name, 27 - year)
+    return published or _is_of(name, year) or name.lower() in LISTS
 
 
-def _is_list_of(year: int) -> Callable[[str], bool]:
-    def wanted(name: str) -> bool:
-        return _is_of(name, year) and any(word in class_key(name) for word in ("list", "evaluation", "cla"))
-
-    return wanted
+def _is_list(year: int, name: str) -> bool:
+    return _is_of(name, year) and any(word in class_key(name) for word in ("list", "evaluation", "cla"))
 
 
 def _is_of(name: str, year: int) -> bool:
