@@ -82,13 +82,9 @@ class History(Callback):
     def _pause(self) -> None:
         self._seconds, self._since = self.seconds(), None
 
-    def _go(self) -> None:
-        if self._since is None:
-            self._since = time.monotonic()
-
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock (also within an epoch, after a resume)."""
-        self._go()
+        self._since = time.monotonic() if self._since is None else self._since
         _evaluate_when_due(trainer, pl_module)
 
     on_train_epoch_start = on_train_start

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -23,7 +21,7 @@ from batchot.data.sets.sketch_image import read_sketch
 from batchot.data.views import Views
 from batchot.device import Device, accelerator_of
 from batchot.errors import RunError
-from batchot.files import write_atomically, write_text
+from batchot.files import write_atomically, write_csv
 from batchot.shapes.shape import Up
 from batchot.towers.saved import load_run
 from batchot.training.evaluate import Embedded, Parts, embed_samples, gather
@@ -106,15 +104,14 @@ class EmbeddedFiles:
             }
             write_atomically(path, lambda file: np.savez(file, allow_pickle=False, **arrays))
         elif path.suffix == ".csv":
-            text = io.StringIO()
-            writer = csv.writer(text, lineterminator="\n")
-            dimensions = [f"e{k}" for k in range(self.embeddings.shape[1])]
-            has = bool(self.predictions)
-            writer.writerow(["name", *(["class", "probability"] if has else []), *dimensions])
+            read_off = ["class", "probability"] if self.predictions else []
+            columns = ["name", *read_off, *(f"e{k}" for k in range(self.embeddings.shape[1]))]
+            rows = []
             for k, name in enumerate(self.names):
-                read_off = [self.predictions[k], f"{self.probabilities[k]:.6g}"] if has else []
-                writer.writerow([name, *read_off, *(f"{x:.8g}" for x in self.embeddings[k])])
-            write_text(path, text.getvalue())
+                told = [self.predictions[k], f"{self.probabilities[k]:.6g}"] if read_off else []
+                cells = [name, *told, *(f"{x:.8g}" for x in self.embeddings[k])]
+                rows.append(dict(zip(columns, cells, strict=True)))
+            write_csv(path, rows, columns)
         else:
             raise RunError(f"--out {path}: the ending must be .npz or .csv")
 
