@@ -9,7 +9,7 @@ import logging
 import shutil
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -22,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from batchot.errors import ExportError, first_line, require
+from batchot.errors import ExportError, Tell, first_line, nobody, require
 from batchot.models import MVCNN
 from batchot.towers.embedder import Embedder
 from batchot.towers.model_card import Described, described, model_card
@@ -154,7 +154,7 @@ def export_run(
     formats: Sequence[Format] = ("onnx", "safetensors"),
     checkpoint: Literal["last", "best"] = "last",
     force: bool = False,
-    tell: Callable[[str], None] = lambda text: None,
+    tell: Tell = nobody,
 ) -> Exported:
     """Write a trained network as ONNX and safetensors with a model card, whole or not at all.
 

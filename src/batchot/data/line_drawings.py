@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
@@ -17,7 +17,7 @@ from batchot.data.sets.quickdraw import RECORDED, Hand, chances, draw_strokes, j
 from batchot.data.sets.shape_files import ShapeCollection
 from batchot.data.sets.sketch_image import MARGIN
 from batchot.data.views import MEMORY_BUDGET, Views, load_views
-from batchot.errors import DataError
+from batchot.errors import DataError, Tell, nobody
 from batchot.shapes.render.cameras import Cameras
 from batchot.shapes.views.settings import ViewSettings
 
@@ -144,7 +144,7 @@ def load_line_drawings(
     time_limit: float | None = 300.0,
     memory_budget: int = MEMORY_BUDGET,
     progress: bool = True,
-    on_message: Callable[[str], None] | None = None,
+    on_message: Tell = nobody,
 ) -> Splits[LineDrawings]:
     """The drawings of a collection, made first where they are not in the cache of views."""
     views = load_views(

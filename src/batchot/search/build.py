@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Iterator, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from batchot.data.sets.shape_folder import NO_CLASSES, collection_of
 from batchot.device import Device
-from batchot.errors import RunError
+from batchot.errors import RunError, Tell, nobody
 from batchot.files import write_bytes, write_text
 from batchot.search.encoder import Encoder, load_encoder
 from batchot.search.indexing import Indexed, ids_below, index_shapes
@@ -45,7 +45,6 @@ from batchot.towers.saved import save_slim
 from batchot.workers.pool import Engine
 from batchot.workers.process import import_path
 
-Tell = Callable[[str], None]
 _SPARE = 4 << 20  # bytes of a file that is given up when shapes are taken out on a full disk
 _AT_ONCE = 500  # shapes whose map is laid out anew at once, which takes a second or two
 
@@ -55,7 +54,7 @@ class Progress:
     """How a long work is shown."""
 
     bars: bool = False  # show progress bars
-    tell: Tell = lambda text: None  # told in sentences what is done
+    tell: Tell = nobody  # told in sentences what is done
 
 
 @dataclass(frozen=True)
@@ -338,7 +337,7 @@ def lay_out_index(out: Path, *, allow_store: bool = False) -> MapPoints:
     manifest = Manifest.read(index.manifest)
     with ShapeStore.open(index.store_uri(manifest, allow=allow_store)) as store:
         points = new_map(_shapes_of(store))
-        with writing(index, lambda text: None):
+        with writing(index, nobody):
             points = renewed_map(points, _shapes_of(store))
             write_map(index.map, points)
     return points

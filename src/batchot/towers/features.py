@@ -23,7 +23,7 @@ from batchot.data.batches.samplers import generator_for
 from batchot.data.samples import InMemory, Samples
 from batchot.data.sets.places import cache_folder
 from batchot.device import reuse_large_blocks
-from batchot.errors import DataError, RunError
+from batchot.errors import DataError, RunError, Tell, nobody
 from batchot.files import DAMAGED_ARCHIVE, write_atomically
 from batchot.models.efficientnet_lite import EfficientNetLite
 
@@ -116,7 +116,7 @@ def keep_features(
     *,
     mirrored: bool,
     augmented: int = 0,
-    tell: Callable[[str], None] = lambda text: None,
+    tell: Tell = nobody,
     progress: bool = False,
 ) -> Features:
     """The features of samples, from the cache or made now and put into it."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,7 @@ from batchot.data.sets.shape_folder import collection_of
 from batchot.data.sets.sketch_image import read_sketch
 from batchot.data.views import Views
 from batchot.device import Device, accelerator_of
-from batchot.errors import RunError
+from batchot.errors import RunError, Tell, nobody
 from batchot.files import write_atomically, write_csv
 from batchot.shapes.shape import Up
 from batchot.towers.saved import load_run
@@ -123,7 +123,7 @@ def embed_files(
     tower: str | None = None,
     up: Up = "auto",
     device: Device = "auto",
-    tell: Callable[[str], None] = lambda text: None,
+    tell: Tell = nobody,
     progress: bool = False,
     engine: Engine | None = None,
 ) -> tuple[EmbeddedFiles, int]:
@@ -158,7 +158,7 @@ def embed_files(
     return gathered(parts, embedded, embedder.classes), count
 
 
-def _drawings(path: Path, size: int, tell: Callable[[str], None]) -> tuple[Images, int]:
+def _drawings(path: Path, size: int, tell: Tell) -> tuple[Images, int]:
     files = (
         [path] if path.is_file() else sorted(f for f in path.rglob("*") if f.suffix.lower() in IMAGE_ENDINGS)
     )
@@ -199,11 +199,7 @@ def gathered(
 
 
 def samples_of(
-    recipe: Recipe,
-    collection: ShapeCollection,
-    tell: Callable[[str], None],
-    progress: bool,
-    engine: Engine | None = None,
+    recipe: Recipe, collection: ShapeCollection, tell: Tell, progress: bool, engine: Engine | None = None
 ) -> tuple[Samples, Samples]:
     """Read or render shapes as a recipe has them: the training and the test part of the collection."""
     if renders(recipe):

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from batchot.errors import first_line
+from batchot.errors import Tell, first_line, nobody
 from batchot.workers.pool import EngineError, Lost, Worker, answer_of, difference, this_build
 from batchot.workers.process import end_me_first, import_path
 
@@ -175,11 +175,7 @@ _LOOK_SECONDS = 0.5
 
 @contextmanager
 def ray_engine(
-    address: str | None = None,
-    workers: int | None = None,
-    *,
-    cores: int = 1,
-    tell: Callable[[str], None] = lambda text: None,
+    address: str | None = None, workers: int | None = None, *, cores: int = 1, tell: Tell = nobody
 ) -> Iterator[RayEngine]:
     """Give the engine of a Ray cluster, which is left or ended afterwards."""
     with joined(address, workers or cores) as ray:
@@ -193,9 +189,7 @@ def ray_engine(
 class RayEngine:
     """Workers of a Ray cluster, one CPU each; see `batchot.workers.pool.Engine`."""
 
-    def __init__(
-        self, ray: ModuleType, workers: int, tell: Callable[[str], None] = lambda text: None
-    ) -> None:
+    def __init__(self, ray: ModuleType, workers: int, tell: Tell = nobody) -> None:
         self.ray, self.workers, self.tell = ray, workers, tell
         self.places: set[Place] = set()
 

@@ -16,7 +16,7 @@ from batchot.data.sets.places import is_clutter, list_archive, missing_data, sea
 from batchot.data.sets.psb import model_key, parse_cla
 from batchot.data.sets.shape_files import MESH_ENDINGS, PARTS, Part, ShapeCollection, kind_of, shorten
 from batchot.data.sets.sketches import SketchFile, load_sketch_files, warn_user
-from batchot.errors import DataError, ShapeError
+from batchot.errors import DataError, ShapeError, Tell
 from batchot.shapes.formats.archives import read_member
 from batchot.shapes.shape import Up
 from batchot.shapes.source import ShapeSource
@@ -94,7 +94,7 @@ def compare(
     what: str,
     names: Iterable[str],
     place: Path,
-    tell: Callable[[str], None],
+    tell: Tell,
 ) -> None:
     """Count and name what is listed but missing, and what is there but not listed."""
     missing = [item for key, item in listed.items() if key not in there]
@@ -271,7 +271,7 @@ _NO_DOWNLOAD = "it is not offered for download by this package"
 
 
 def load_shrec_sketches(
-    year: Year, data_root: Path | None = None, *, size: int = 128, tell: Callable[[str], None] = warn_user
+    year: Year, data_root: Path | None = None, *, size: int = 128, tell: Tell = warn_user
 ) -> Splits[Images]:
     """Find the sketches of SHREC'13 or '14 (B. Li et al., 3DOR 2013 and 2014), unpacked or in zip archives,
     divided as lists beside them say, else as their folders do."""
@@ -299,7 +299,7 @@ def load_shrec_sketches(
 
 
 def load_shrec_shapes(
-    year: Year, data_root: Path | None = None, *, up: Up = "auto", tell: Callable[[str], None] = warn_user
+    year: Year, data_root: Path | None = None, *, up: Up = "auto", tell: Tell = warn_user
 ) -> ShapeCollection:
     """Find the target models of SHREC'13 or '14, all as training shapes: the benchmark learns from, and
     searches in, the same ones."""
@@ -354,7 +354,7 @@ def _first_place(
     raise missing_data(f"shrec{year}", contents, places, _NO_DOWNLOAD)
 
 
-def _divided(sketches: Sequence[FoundSketch], place: Path, tell: Callable[[str], None]) -> list[SketchFile]:
+def _divided(sketches: Sequence[FoundSketch], place: Path, tell: Tell) -> list[SketchFile]:
     if undivided := [sketch.file.place for sketch in sketches if sketch.part is None]:
         text = (
             f"{place}: {len(undivided):,} sketches lie neither in train/ nor in test/ and no list tells their "
@@ -371,7 +371,7 @@ def _divided(sketches: Sequence[FoundSketch], place: Path, tell: Callable[[str],
 
 
 def _listed_sketches(
-    sketches: Sequence[FoundSketch], lists: Lists, place: Path, tell: Callable[[str], None]
+    sketches: Sequence[FoundSketch], lists: Lists, place: Path, tell: Tell
 ) -> list[SketchFile]:
     listed: dict[str, Listed] = {f"{class_key(item.class_name)}/{item.number}": item for item in lists.items}
     there: dict[str, FoundSketch] = {

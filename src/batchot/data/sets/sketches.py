@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -27,7 +27,7 @@ from batchot.data.sets.shape_files import (
     shorten,
 )
 from batchot.data.sets.sketch_image import read_sketch
-from batchot.errors import DataError, ShapeError
+from batchot.errors import DataError, ShapeError, Tell
 from batchot.shapes.formats.archives import read_member
 
 READING_VERSION = 1  # raise it when a file would give other pixels: what is in the caches is then remade
@@ -71,7 +71,7 @@ def load_sketch_files(
     *,
     size: int,
     classes: Sequence[str] | None = None,
-    tell: Callable[[str], None] = warn_user,
+    tell: Tell = warn_user,
 ) -> Splits[Images]:
     """Read sketches; blank and damaged ones are left out, counted and named."""
     names = tuple(sorted({file.class_name for file in files}) if classes is None else classes)
@@ -152,7 +152,7 @@ def load_sketch_folder(
     size: int = 128,
     test_fraction: float = 0.2,
     split_seed: int = 0,
-    tell: Callable[[str], None] = warn_user,
+    tell: Tell = warn_user,
     name: str = "sketches",
 ) -> Splits[Images]:
     """Load ``CLASS/train/*``, ``train/CLASS/*`` and the like, or divide ``CLASS/*`` by chance; brought to one
@@ -189,8 +189,6 @@ def _divide(
     ]
 
 
-def _tell_left_out(
-    folder: Path, paths: Sequence[PurePosixPath], why: str, tell: Callable[[str], None]
-) -> None:
+def _tell_left_out(folder: Path, paths: Sequence[PurePosixPath], why: str, tell: Tell) -> None:
     if paths:
         tell(f"{folder}: {len(paths):,} files left out that {why}: {shorten(paths)}")
