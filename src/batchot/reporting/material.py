@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sized
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -49,8 +50,8 @@ class Items:
             raise ValueError(
                 f"thumbnails must be uint8 of shape (n, c, h, w), got {pictures.dtype} {tuple(pictures.shape)}"
             )
-        each = {"embeddings": x, "thumbnails": pictures, "names": self.names, **others}
-        for what, value in each.items():
+        own: dict[str, Sized | None] = {"embeddings": x, "thumbnails": pictures, "names": self.names}
+        for what, value in (own | others).items():
             if value is not None and len(value) != n:
                 raise ValueError(f"{n} labels came with {len(value)} {what}; there must be one each")
         if not bool(torch.isfinite(x).all()):

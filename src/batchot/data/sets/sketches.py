@@ -89,13 +89,9 @@ def load_sketch_files(
         images = torch.from_numpy(pixels[usable]).unsqueeze(1)  # (n, 1, size, size)
         parts[part] = Images(images, labels, names, tuple(in_part[k].name for k in usable))
         _check_classes(name, part, in_part, parts[part], [*damaged, *blank])
-    if blank:
-        tell(f"{name}: {len(blank):,} of {len(files):,} sketches are blank and left out: {shorten(blank)}")
-    if damaged:
-        tell(
-            f"{name}: {len(damaged):,} of {len(files):,} sketches cannot be read and are left out: "
-            f"{shorten(damaged)}"
-        )
+    for left, why in ((blank, "are blank and"), (damaged, "cannot be read and are")):
+        if left:
+            tell(f"{name}: {len(left):,} of {len(files):,} sketches {why} left out: {shorten(left)}")
     if not len(parts["train"]):
         raise DataError(f"{name} has no training sketches")
     return Splits(name, parts["train"], parts["test"])
