@@ -1,4 +1,4 @@
-"""Errors that a user can meet, which extra brings a missing package, and names that are loaded when first used."""
+"""What users are told, which extra brings a missing package, and names that are loaded when first used."""
 
 from __future__ import annotations
 
@@ -8,6 +8,12 @@ from contextlib import contextmanager
 from importlib import import_module
 from types import ModuleType
 from typing import Any
+
+Tell = Callable[[str], None]
+
+
+def nobody(text: str) -> None:
+    """Tell no one; what is done where no one is to be told."""
 
 
 class ShapeError(ValueError):
@@ -48,6 +54,11 @@ class SearchError(RuntimeError):
 
 class ExportError(RuntimeError):
     """A network cannot be exported, or an export cannot be read; the message says why and what to do."""
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, in a line."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 _PACKAGES = {

@@ -9,7 +9,7 @@ import logging
 import shutil
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -22,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from batchot.errors import ExportError, require
+from batchot.errors import ExportError, Tell, first_line, nobody, require
 from batchot.models import MVCNN
 from batchot.towers.embedder import Embedder
 from batchot.towers.model_card import Described, described, model_card
@@ -77,10 +77,9 @@ def write_onnx(
                 verbose=False,
             )
         except torch.onnx.errors.OnnxExporterError as error:
-            what = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise ExportError(
-                f"the network {tower.about.network} of {tower.about.backbone} cannot be written as ONNX ({what}); "
-                "leave ONNX out with --format safetensors"
+                f"the network {tower.about.network} of {tower.about.backbone} cannot be written as ONNX "
+                f"({first_line(error)}); leave ONNX out with --format safetensors"
             ) from error
         assert program is not None
         program.model.metadata_props.update(metadata)
@@ -97,7 +96,7 @@ def largest_difference(tower: OneTower, file: Path, samples: int = 3) -> float:
         session = runtime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
         found = np.asarray(session.run(["embedding"], {session.get_inputs()[0].name: batch})[0])
     except Exception as error:  # onnxruntime's errors have no common base but this
-        raise ExportError(f"onnxruntime does not take {file.name} ({str(error).splitlines()[0]})") from error
+        raise ExportError(f"onnxruntime does not take {file.name} ({first_line(error)})") from error
     with torch.inference_mode():
         wanted = tower(torch.from_numpy(batch))[0].numpy()
     return float(np.abs(found - wanted).max())
@@ -155,7 +154,7 @@ def export_run(
     formats: Sequence[Format] = ("onnx", "safetensors"),
     checkpoint: Literal["last", "best"] = "last",
     force: bool = False,
-    tell: Callable[[str], None] = lambda text: None,
+    tell: Tell = nobody,
 ) -> Exported:
     """Write a trained network as ONNX and safetensors with a model card, whole or not at all.
 
@@ -203,9 +202,7 @@ def export_run(
 
 
 def _check_free(out: Path, force: bool) -> None:
-    if out.is_dir() and not any(out.iterdir()):
-        return
-    if not out.exists():
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
     if not (out / EXPORTED).is_file():  # nothing of anybody else is ever deleted
         raise ExportError(f"{out} is there already and is no export; give another --out")

@@ -8,6 +8,8 @@ import io
 import json
 import os
 import uuid
+import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -28,6 +30,26 @@ def walk(root: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
 def page_style() -> str:
     """Give the style sheet of reports and answers."""
     return (resources.files("batchot") / "page.css").read_text(encoding="utf-8")
+
+
+DAMAGED_ARCHIVE = (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error)
+"""What NumPy raises of an .npz file that is cut short, was changed, or is another file."""
+
+
+def stamp_of(path: Path) -> tuple[int, ...]:
+    """What tells a file from what it was; empty where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return ()
+    return (found.st_mtime_ns, found.st_ino, found.st_size)
+
+
+def picture_file(image: Any, kind: str = "png", **how: Any) -> bytes:
+    """Give the file of a picture of Pillow."""
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **how)
+    return buffer.getvalue()
 
 
 class ViewCacheError(RuntimeError):
@@ -130,6 +152,8 @@ class RunFolder:
         self.best = self.checkpoints / "best.ckpt"
         self.figures = root / "figures"
         self.report = root / "report.html"
+        # what a report is made from: of one tower, and of several
+        self.items, self.cross_items = root / "test_items.npz", root / "cross_items.npz"
 
     def check(self) -> None:
         """Refuse a folder that is none of a run."""

@@ -129,12 +129,8 @@ def _camera_table(shapes: Sequence[RenderedShape], table: Path, folder: Path) ->
     rows = _read_table(table)
     features = []
     for shape in shapes:
-        own = [row for row in [rows.get(shape.name)] if row is not None]
-        own = own or [
-            rows[key]
-            for key in (image.relative_to(folder).as_posix() for image in shape.images)
-            if key in rows
-        ]
+        images = [image.relative_to(folder).as_posix() for image in shape.images]
+        own = [rows[name] for name in ([shape.name] if shape.name in rows else images) if name in rows]
         if not own:
             raise ValueError(f"{table} has no row for {shape.name}, nor for its images")
         values = np.array(own)

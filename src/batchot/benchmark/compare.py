@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -25,7 +25,7 @@ from batchot.benchmark.contenders import (
 from batchot.benchmark.job import Job, commit
 from batchot.benchmark.runner import Outcome, Runner
 from batchot.device import Device
-from batchot.errors import RunError, RunInterrupted
+from batchot.errors import RunError, RunInterrupted, Tell, nobody
 from batchot.files import RunFolder, write_json
 from batchot.training.callbacks import StopRequest
 from batchot.training.losses import Objective
@@ -135,7 +135,7 @@ class Compared:
     finished: datetime
 
 
-def compare(comparison: Comparison, out: Path, tell: Callable[[str], None] = lambda text: None) -> Compared:
+def compare(comparison: Comparison, out: Path, tell: Tell = nobody) -> Compared:
     """Tune every loss with the same budget, then train with fresh seeds."""
     losses = comparison.contenders()
     _check(comparison, losses)
@@ -170,9 +170,7 @@ def _check(comparison: Comparison, losses: Sequence[Contender]) -> None:
             ) from error
 
 
-def _compare(
-    comparison: Comparison, losses: Sequence[Contender], out: Path, tell: Callable[[str], None]
-) -> Compared:
+def _compare(comparison: Comparison, losses: Sequence[Contender], out: Path, tell: Tell) -> Compared:
     started = datetime.now(UTC)
     runner = Runner(out / "runs", comparison.processes)
     progress = _Progress(comparison, losses, tell)
@@ -204,7 +202,7 @@ def _compare(
         progress.final(result.contender, seed, outcome)
 
     stop = StopRequest()
-    with stop.listening(lambda text: None), ThreadPoolExecutor(max(comparison.processes, 1)) as pool:
+    with stop.listening(nobody), ThreadPoolExecutor(max(comparison.processes, 1)) as pool:
         try:
             _wait([pool.submit(search, result) for result in results], stop)
             # Seed by seed, so that an early end still leaves a table of all losses
@@ -230,9 +228,7 @@ def _wait(futures: list[Future[None]], stop: StopRequest) -> None:
 class _Progress:
     """Says what has been done and how long the rest takes."""
 
-    def __init__(
-        self, comparison: Comparison, losses: Sequence[Contender], tell: Callable[[str], None]
-    ) -> None:
+    def __init__(self, comparison: Comparison, losses: Sequence[Contender], tell: Tell) -> None:
         self.tell = tell
         self._lock = threading.Lock()
         self._began = time.monotonic()

@@ -13,7 +13,6 @@ from batchot.training.recipe import LOSSES, Recipe, RecipeError
 from batchot.training.settings import suggestion
 
 if TYPE_CHECKING:
-    from optuna import Trial as Asked
     from optuna.distributions import BaseDistribution
 
 
@@ -26,9 +25,6 @@ class Parameter:
     high: float
     log: bool = False  # drawn by its logarithm
     factor: bool = False  # multiplies what the recipe has, instead of replacing it
-
-    def suggest(self, trial: Asked, name: str) -> float:
-        return float(trial.suggest_float(name, self.low, self.high, log=self.log))
 
     def distribution(self) -> BaseDistribution:
         from optuna.distributions import FloatDistribution
@@ -133,14 +129,8 @@ def contender(text: str, *, joint: bool = False) -> Contender:
                     f"--losses: {text}: {part!r} is neither SETTING=VALUE nor a preset of batch-ot; presets are "
                     f"{', '.join(PRESETS)}"
                 )
-            overrides.append(
-                (
-                    setting
-                    if "." in setting and "options" not in setting.split(".")[0]
-                    else f"loss.{setting}",
-                    value,
-                )
-            )
+            named = "." in setting and "options" not in setting.split(".")[0]
+            overrides.append((setting if named else f"loss.{setting}", value))
     given = {setting for setting, _ in overrides}
     space = {} if own in PRESETS else SPACES.get(name, {})
     tuned = {s: p for s, p in {**SPACES["*"], **space}.items() if s not in given}
@@ -184,6 +174,7 @@ def tune(
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     space = {name: with_start(base, name, parameter) for name, parameter in contender.space.items()}
+    distributions = {name: parameter.distribution() for name, parameter in space.items()}
     done: list[Trial] = []
     for number in range(trials if space else 1):
         if number == 0:
@@ -198,13 +189,12 @@ def tune(
                 study.add_trial(
                     create_trial(
                         params=trial.values,
-                        distributions={name: p.distribution() for name, p in space.items()},
+                        distributions=distributions,
                         value=0.0 if failed else trial.score,
                         state=TrialState.COMPLETE,
                     )
                 )
-            asked = study.ask()
-            values = {name: p.suggest(asked, name) for name, p in space.items()}
+            values = study.ask(distributions).params
         done.append(Trial(number, values, evaluate(number, values)))
     return done
 

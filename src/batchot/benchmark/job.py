@@ -35,16 +35,13 @@ class Job:
     commit: str | None = None  # of the code that started the run
 
 
+_TOLD = ("device", "threads", "keep", "command", "commit")
+
+
 def write_job(folder: Path, job: Job) -> None:
-    values: dict[str, Any] = {
-        "recipe": to_mapping(job.recipe),
-        "data_root": None if job.data_root is None else str(job.data_root.resolve()),
-        "device": job.device,
-        "threads": job.threads,
-        "keep": job.keep,
-        "command": job.command,
-        "commit": job.commit,
-    }
+    root = None if job.data_root is None else str(job.data_root.resolve())
+    values = {"recipe": to_mapping(job.recipe), "data_root": root}
+    values |= {name: getattr(job, name) for name in _TOLD}
     write_text(folder / JOB, json.dumps(values, indent=2) + "\n")
 
 
@@ -54,8 +51,7 @@ def read_job(folder: Path) -> Job:
         values = json.loads(path.read_text(encoding="utf-8"))
         recipe = make_recipe(values["recipe"], str(path))
         root = values["data_root"]
-        told = (values[name] for name in ("device", "threads", "keep", "command", "commit"))
-        return Job(recipe, None if root is None else Path(root), *told)
+        return Job(recipe, None if root is None else Path(root), *(values[name] for name in _TOLD))
     except (OSError, json.JSONDecodeError, KeyError, TypeError) as error:
         raise RunError(f"{path} is missing or damaged ({error}); remove {folder} and start again") from error
 

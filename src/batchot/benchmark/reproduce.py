@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from batchot.benchmark.job import key_of
 from batchot.benchmark.results import Interval, mean_interval
 from batchot.device import Device
-from batchot.errors import DataError
+from batchot.errors import DataError, Tell
 from batchot.files import RunFolder
 from batchot.training.recipe import Recipe, RecipeError
 from batchot.training.recipes import load_recipe
@@ -126,9 +126,7 @@ def missing_data(recipe: Recipe, data_root: Path | None) -> str | None:
     return None
 
 
-def run_row(
-    row: Row, seed: int, out: Path, data_root: Path | None, device: Device, tell: Callable[[str], None]
-) -> None:
+def run_row(row: Row, seed: int, out: Path, data_root: Path | None, device: Device, tell: Tell) -> None:
     """Train a row with a seed, going on where it was interrupted; a finished run is left as it is."""
     from batchot.reporting.run import write_report
     from batchot.training.run import Messages, train

@@ -9,14 +9,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from batchot.benchmark.job import DIVERGED, FINISHED, MEASURED, Job, key_of, read_job, write_job
 from batchot.benchmark.worker import DIVERGED_STATUS, TOLD
-from batchot.errors import RunError, RunInterrupted
+from batchot.errors import RunError, RunInterrupted, Tell, nobody
 from batchot.files import RunFolder
 from batchot.reporting.run import read_history
 from batchot.training.callbacks import Row
@@ -88,7 +87,7 @@ class Runner:
         if status not in (0, DIVERGED_STATUS):
             raise RunError(f"{folder}: {_why(folder, status)}")
 
-    def stop(self, tell: Callable[[str], None] = lambda text: None) -> None:
+    def stop(self, tell: Tell = nobody) -> None:
         """Let all processes write a checkpoint and end."""
         self._stopping = True
         with self._lock:

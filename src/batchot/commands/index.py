@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,13 +37,14 @@ def index(argv: list[str]) -> int:
     _add_build(actions)
     _add_add(actions)
     _add_remove(actions)
-    for name, text in (
-        ("info", "say what an index holds"),
-        ("verify", "read all of an index and test it"),
-        ("map", "lay the map of an index out anew"),
-        ("duplicates", "find what is in an index more than once"),
+    for name, text, work in (
+        ("info", "say what an index holds", _info),
+        ("verify", "read all of an index and test it", _verify),
+        ("map", "lay the map of an index out anew", _map),
+        ("duplicates", "find what is in an index more than once", _duplicates),
     ):
         action = actions.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
+        action.set_defaults(work=work, resume="")
         add(action, "index")
         add(action, "--allow-store")
         if name in ("info", "duplicates"):
@@ -57,20 +58,9 @@ def index(argv: list[str]) -> int:
                 help="how far apart embeddings of nearly the same shapes are (a tenth of the median distance)",
             )
     options = parser.parse_args(argv)
-    if options.action in ("build", "add"):
+    if options.resume:
         check_engine(options)
-    work: dict[str, Callable[[argparse.Namespace], int]] = {
-        "build": _build,
-        "add": _add,
-        "remove": _remove,
-        "info": _info,
-        "verify": _verify,
-        "map": _map,
-        "duplicates": _duplicates,
-    }
-    return guarded(
-        lambda: work[options.action](options), _GO_ON if options.action in ("build", "add") else ""
-    )
+    return guarded(lambda: int(options.work(options)), options.resume)
 
 
 def _add_build(actions: argparse._SubParsersAction[Parser]) -> None:
@@ -81,6 +71,7 @@ def _add_build(actions: argparse._SubParsersAction[Parser]) -> None:
         "changed are passed over, so that the same command goes on after an interruption. "
         "Exit status 1 says that some shapes could not be read.",
     )
+    build.set_defaults(work=_build, resume=_GO_ON)
     build.add_argument("run", type=Path, metavar="RUN", help="run folder of batchot train or batchot export")
     build.add_argument(
         "folder", type=Path, metavar="FOLDER", help="folder of shapes, CLASS/FILE or just FILE"
@@ -101,6 +92,7 @@ def _add_add(actions: argparse._SubParsersAction[Parser]) -> None:
         help="put further shapes into an index",
         description="Put a shape, or the shapes of a further folder, into an index.",
     )
+    further.set_defaults(work=_add, resume=_GO_ON)
     add(further, "index")
     further.add_argument("path", type=Path, metavar="PATH", help="a shape or a folder of them")
     further.add_argument(
@@ -131,6 +123,7 @@ def _add_remove(actions: argparse._SubParsersAction[Parser]) -> None:
         help="take shapes out of an index",
         description="Take shapes out of an index; their files stay where they are.",
     )
+    remove.set_defaults(work=_remove, resume="")
     add(remove, "index")
     remove.add_argument("names", nargs="*", metavar="NAME", help="names or patterns, such as 'chair/*'")
     remove.add_argument(

@@ -109,12 +109,10 @@ def _write_shards(
 
 
 def _write_pictures(sources: Sequence[ShapeSource], cache: ViewCache, out: Path) -> int:
-    import io
-
     from PIL import Image
     from tqdm import tqdm
 
-    from batchot.files import write_bytes
+    from batchot.files import picture_file, write_bytes
 
     channels = cache.settings.channels
     written = 0
@@ -122,9 +120,8 @@ def _write_pictures(sources: Sequence[ShapeSource], cache: ViewCache, out: Path)
         for number, view in enumerate(cache.load(source)):
             for channel, pixels in zip(channels, view, strict=True):
                 kind = f"_{channel}" if len(channels) > 1 else ""
-                buffer = io.BytesIO()
-                Image.fromarray(pixels).save(buffer, "PNG")
-                write_bytes(out / f"{source.name}_{number:03d}{kind}.png", buffer.getvalue())
+                picture = picture_file(Image.fromarray(pixels))
+                write_bytes(out / f"{source.name}_{number:03d}{kind}.png", picture)
                 written += 1
     return written
 

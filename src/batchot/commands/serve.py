@@ -18,6 +18,17 @@ from urllib.parse import quote
 
 from batchot.commands.common import FAILURE, Parser, UsageError, add, fail
 
+_LIMITS: tuple[tuple[str, int | float, str], ...] = (
+    ("--upload-mb", 64, "that a file may have (64)"),
+    ("--upload-seconds", 20.0, "that reading it may take (20)"),
+    ("--upload-memory-mb", 1024, "and use (1024)"),
+    ("--request-seconds", 60.0, "in which a request must arrive (60)"),
+    (
+        "--wait-seconds",
+        10.0,
+        "that a file may be expected to wait for others; one that would wait longer is refused at once (10)",
+    ),
+)
 _END_SECONDS = 2  # for answers that are being given when the server is told to end
 
 
@@ -97,21 +108,14 @@ def _parser() -> Parser:
         metavar="N",
         help="that read uploaded files (one a core); one more is for small ones",
     )
-    limits.add_argument("--upload-mb", type=int, default=64, metavar="N", help="that a file may have (64)")
-    limits.add_argument(
-        "--upload-seconds", type=float, default=20.0, metavar="S", help="that reading it may take (20)"
-    )
-    limits.add_argument("--upload-memory-mb", type=int, default=1024, metavar="N", help="and use (1024)")
-    limits.add_argument(
-        "--request-seconds", type=float, default=60.0, metavar="S", help="in which a request must arrive (60)"
-    )
-    limits.add_argument(
-        "--wait-seconds",
-        type=float,
-        default=10.0,
-        metavar="S",
-        help="that a file may be expected to wait for others; one that would wait longer is refused at once (10)",
-    )
+    for name, default, text in _LIMITS:
+        limits.add_argument(
+            name,
+            type=type(default),
+            default=default,
+            metavar="N" if isinstance(default, int) else "S",
+            help=text,
+        )
     parser.add_argument(
         "--log-level",
         choices=("debug", "info", "warning", "error"),
@@ -124,9 +128,9 @@ def _parser() -> Parser:
 def _check(options: argparse.Namespace) -> None:
     if not 0 <= options.port < 65536:
         raise UsageError(f"--port must lie in 0 .. 65535, got {options.port}")
-    for name in ("upload_mb", "upload_seconds", "upload_memory_mb", "request_seconds", "wait_seconds"):
-        if getattr(options, name) <= 0:
-            raise UsageError(f"--{name.replace('_', '-')} must be positive, got {getattr(options, name)}")
+    for name, *_ in _LIMITS:
+        if (value := getattr(options, name[2:].replace("-", "_"))) <= 0:
+            raise UsageError(f"{name} must be positive, got {value}")
     if options.processes is not None and options.processes < 1:
         raise UsageError(f"--processes must be at least 1, got {options.processes}")
     options.root_path = options.root_path.rstrip("/")

@@ -236,15 +236,15 @@ def _finish(run: TrainedRun) -> None:
 def _recipe_of(options: argparse.Namespace, overrides: list[tuple[str, str]]) -> tuple[Recipe, Path | None]:
     if options.resume and options.out is None:
         raise UsageError("--resume needs --out: which run is to go on?")
+    data_root = options.data_root or data_root_of(options.out)
     if options.recipe is not None:
-        data_root = options.data_root or data_root_of(options.out)
         return load_recipe(recipe_named(options.recipe, data_root), overrides), data_root
     if not options.resume:
         raise UsageError(f"which recipe? There are {', '.join(recipe_names())}")
     config = options.out / "config.yaml"
     if not config.is_file():
         raise UsageError(f"--resume: there is no run in {options.out}")
-    return load_recipe(str(config), overrides), options.data_root or data_root_of(options.out)
+    return load_recipe(str(config), overrides), data_root
 
 
 def _free_folder(recipe: Recipe) -> Path:

@@ -79,7 +79,8 @@ def cloud_of(shape: Shape, content: bytes, settings: CloudSettings, name: str) -
     """The points of a shape that was read already."""
     if isinstance(shape, Mesh):
         drawn = settings.points * (OVERSAMPLING if settings.choice == "farthest" else 1)
-        points = sample_surface(shape, drawn, _seed(content, settings)).points
+        digest = hashlib.sha256(f"{settings.seed}\0".encode() + content).digest()
+        points = sample_surface(shape, drawn, int.from_bytes(digest[:4], "little")).points
     else:
         points = shape.points
     return _choose(points, name, settings).astype(np.float32)
@@ -97,11 +98,6 @@ def _choose(points: NDArray[np.float64], name: str, settings: CloudSettings) -> 
     if settings.choice == "farthest" and n > settings.points:
         return points[farthest_points(points, settings.points)]
     return points[: settings.points]
-
-
-def _seed(content: bytes, settings: CloudSettings) -> int:
-    digest = hashlib.sha256(f"{settings.seed}\0".encode() + content).digest()
-    return int.from_bytes(digest[:4], "little")
 
 
 class CloudReader:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
@@ -10,7 +10,6 @@ from typing import Literal, get_args
 import numpy as np
 import torch
 from numba import njit
-from numpy.typing import NDArray
 from torch import Tensor
 
 from batchot.data.samples import Splits, check_labels
@@ -18,7 +17,7 @@ from batchot.data.sets.quickdraw import RECORDED, Hand, chances, draw_strokes, j
 from batchot.data.sets.shape_files import ShapeCollection
 from batchot.data.sets.sketch_image import MARGIN
 from batchot.data.views import MEMORY_BUDGET, Views, load_views
-from batchot.errors import DataError
+from batchot.errors import DataError, Tell, nobody
 from batchot.shapes.render.cameras import Cameras
 from batchot.shapes.views.settings import ViewSettings
 
@@ -96,19 +95,17 @@ class LineDrawings:
 
     def draw(self, indices: Tensor, generator: torch.Generator, partial: float = 0.0) -> Tensor:
         """The drawings at ``indices`` as ``hand`` draws them; so many (a share) are not finished yet."""
-        pixels = self.batch(indices)
         if self.hand == RECORDED and not partial:
-            return pixels
-        seeds, shares = chances(len(indices), generator, partial)
-        size = pixels.shape[-1]
-        return draw_strokes(trace(pixels), torch.arange(len(indices)), self.hand, seeds, shares, size)
+            return self.batch(indices)
+        return self._traced(indices, self.hand, *chances(len(indices), generator, partial))
 
     def begun(self, indices: Tensor, share: float) -> Tensor:
         """The drawings at ``indices`` when this share of their ink was on the paper, uint8, ``(b, 1, h, w)``."""
-        pixels, shares = self.batch(indices), torch.full((len(indices),), share)
-        return draw_strokes(
-            trace(pixels), torch.arange(len(indices)), RECORDED, None, shares, pixels.shape[-1]
-        )
+        return self._traced(indices, RECORDED, None, torch.full((len(indices),), share))
+
+    def _traced(self, indices: Tensor, hand: Hand, seeds: Tensor | None, shares: Tensor) -> Tensor:
+        pixels = self.batch(indices)
+        return draw_strokes(trace(pixels), torch.arange(len(pixels)), hand, seeds, shares, pixels.shape[-1])
 
     def subset(self, indices: Tensor) -> LineDrawings:
         return replace(self, labels=self.labels[indices], at=self.at[indices])
@@ -147,7 +144,7 @@ def load_line_drawings(
     time_limit: float | None = 300.0,
     memory_budget: int = MEMORY_BUDGET,
     progress: bool = True,
-    on_message: Callable[[str], None] | None = None,
+    on_message: Tell = nobody,
 ) -> Splits[LineDrawings]:
     """The drawings of a collection, made first where they are not in the cache of views."""
     views = load_views(
@@ -180,16 +177,12 @@ def trace(images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         lines[1:-1, 1:-1] = image < 255 - _INK
         _thin(lines)
         found, ends = _follow(lines)
-        strokes = _longest_first(found, ends)
+        longest = np.argsort(-np.diff(ends), kind="stable")
+        strokes = [simplified(_smooth(found[ends[k] : ends[k + 1]]), _TOLERANCE) for k in longest]
         points += [(stroke / max(image.shape)).astype(np.float32) for stroke in strokes]
         lengths += [len(stroke) for stroke in strokes]
         counts.append(len(strokes))
     return joined(points, lengths, counts)
-
-
-def _longest_first(points: NDArray[np.float64], ends: NDArray[np.int64]) -> list[NDArray[np.float64]]:
-    order = np.argsort(-np.diff(ends), kind="stable")
-    return [simplified(_smooth(points[ends[k] : ends[k + 1]]), _TOLERANCE) for k in order]
 
 
 @njit(cache=True, nogil=True)

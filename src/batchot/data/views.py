@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from batchot.data.samples import check_labels
 from batchot.data.sets.shape_files import ShapeCollection
-from batchot.errors import DataError
+from batchot.errors import DataError, Tell, nobody
 from batchot.shapes.source import ShapeSource
 from batchot.shapes.views.cache import ViewCache, view_id
 from batchot.shapes.views.render_all import render_collection
@@ -77,13 +77,9 @@ class Views:
 
     def subset(self, indices: Tensor | Sequence[int]) -> Views:
         chosen = torch.as_tensor(indices, dtype=torch.int64)
-        return Views(
-            tuple(self.sources[index] for index in chosen.tolist()),
-            self.labels[chosen],
-            self.classes,
-            self.cache,
-            None if self.pixels is None else self.pixels[chosen],
-        )
+        sources = tuple(self.sources[index] for index in chosen.tolist())
+        pixels = None if self.pixels is None else self.pixels[chosen]
+        return replace(self, sources=sources, labels=self.labels[chosen], pixels=pixels)
 
     def on_disk(self) -> Views:
         """The same views without what is in memory and without the others of the cache, to be sent elsewhere."""
@@ -105,11 +101,10 @@ def load_views(
     time_limit: float | None = 300.0,
     memory_budget: int = MEMORY_BUDGET,
     progress: bool = True,
-    on_message: Callable[[str], None] | None = None,
+    on_message: Tell = nobody,
     engine: Engine | None = None,
 ) -> tuple[Views, Views]:
     """The views of a collection, rendered first where they are not in the cache."""
-    say = on_message or (lambda text: None)
     cache = render_collection(
         (*collection.train, *collection.test),
         settings,
@@ -124,7 +119,7 @@ def load_views(
         tuple(source for source in part if source in cache) for part in (collection.train, collection.test)
     )
     if cache.failures:
-        say(
+        on_message(
             f"{len(collection.train) - len(train):,} of {len(collection.train):,} training and "
             f"{len(collection.test) - len(test):,} of {len(collection.test):,} test shapes could not be "
             f"rendered and are left out, such as {cache.failures[0]}; all are named in {cache.report}"

@@ -29,7 +29,7 @@ def head_predictions(logits: Tensor) -> Tensor:
     # argmax itself may take any of several equal ones
     is_largest = logits == logits.amax(dim=1, keepdim=True)
     columns = torch.arange(logits.shape[1], device=logits.device)
-    return torch.where(is_largest, columns, logits.shape[1]).amin(dim=1)  # argmax may take any of equal ones
+    return torch.where(is_largest, columns, logits.shape[1]).amin(dim=1)
 
 
 def svm_predictions(

@@ -62,8 +62,7 @@ class CrossModalBase(nn.Module, ABC):
         return {term.name: loss for term, loss in zip(terms, losses.unbind(), strict=True)}
 
     def _found(self, *given: Any) -> tuple[tuple[Term, ...], Tensor]:
-        batches, sketch_labels, shape, shape_labels = given
-        checked = check_batches(batches, sketch_labels, shape, shape_labels, self.ignore_label)
+        checked = check_batches(*given, self.ignore_label)
         terms = self._terms(checked)
         return terms, self._losses(terms, checked)  # (k,)
 

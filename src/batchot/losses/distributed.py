@@ -342,18 +342,9 @@ def _put(whole: Tensor, own: Tensor, parts: Parts) -> Tensor:
 
 
 def _call(
-    loss: nn.Module,
-    embeddings: Tensor,
-    labels: Tensor | None,
-    indices_tuple: Sequence[Tensor] | None,
-    ref_emb: Tensor | None,
-    ref_labels: Tensor | None,
+    loss: nn.Module, embeddings: Tensor, labels: Tensor | None, pairs: Sequence[Tensor] | None, *second: Any
 ) -> Tensor:
-    """Call a loss with no more arguments than there are: not all losses take a second batch."""
-    if ref_emb is not None:
-        value: Tensor = loss(embeddings, labels, indices_tuple, ref_emb, ref_labels)
-    elif indices_tuple is not None:
-        value = loss(embeddings, labels, indices_tuple)
-    else:
-        value = loss(embeddings, labels)
+    """Call a loss with no more arguments than there are: not all losses take pairs or a second batch."""
+    given = (pairs, *second) if second[0] is not None else () if pairs is None else (pairs,)
+    value: Tensor = loss(embeddings, labels, *given)
     return value

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from torch import nn
 
-from batchot.errors import require
+from batchot.errors import first_line, require
 
 
 class BackboneError(ValueError):
@@ -136,7 +136,7 @@ def _load(source: str, load: Callable[[bool], _Loaded]) -> _Loaded:
         try:
             return load(True)
         except failures as error:
-            raise BackboneError(f"{source}: cannot be loaded ({_first_line(error)})") from error
+            raise BackboneError(f"{source}: cannot be loaded ({first_line(error)})") from error
     if "/" not in source:  # on Hugging Face an image network is OWNER/NAME: no need to wait for its answer
         raise BackboneError(
             f"{source}: no such network; expected resnet18-w16 (depth 10, 18 or 34, any width, -s2 for a stem of "
@@ -152,10 +152,6 @@ def _load(source: str, load: Callable[[bool], _Loaded]) -> _Loaded:
         cache = require("huggingface_hub").constants.HF_HUB_CACHE
         raise BackboneError(
             f"{source}: no folder, not whole in the Hugging Face cache {cache}, and not to be "
-            f"downloaded ({_first_line(error)}). Without a network give the path of a folder with its config.json "
+            f"downloaded ({first_line(error)}). Without a network give the path of a folder with its config.json "
             "and model.safetensors, or set HF_HOME to a cache that has them"
         ) from error
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().partition("\n")[0] or type(error).__name__

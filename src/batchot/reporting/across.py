@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from html import escape
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -15,7 +13,7 @@ from batchot.evaluation import ClassMeans
 from batchot.reporting.analysis import Analysis
 from batchot.reporting.embedding import draw_shared_map
 from batchot.reporting.measures import confusion_view, draw_precision_recall
-from batchot.reporting.neighbours import draw_found, nearest_of, one_of_each_class
+from batchot.reporting.neighbours import Query, draw_found, nearest_of, one_of_each_class
 from batchot.reporting.plan import BatchPlan, draw_heat_map, draw_shares, solve_items
 from batchot.reporting.sections import map_view, mass_words, plan_cards, query_row, settings_words
 from batchot.reporting.style import Thumbnails, bar_cell, in_plots, percent, table, themed_figure
@@ -134,23 +132,15 @@ _SHOWN = 8  # items found by a query
 _OPEN = 10  # classes that are unfolded; of fewer pictures a reader sees more
 
 
-@dataclass(frozen=True)
-class Asked:
-    """A query of a class, and why it is shown."""
-
-    item: int
-    kind: Literal["best", "random", "worst"]
-
-
-def queries_of_class(average_precision: Tensor, items: Tensor, *, seed: int = 0) -> list[Asked]:
+def queries_of_class(average_precision: Tensor, items: Tensor, *, seed: int = 0) -> list[Query]:
     """Choose the best and the worst query of a class, and between them one drawn from the others."""
     ranked = items[average_precision[items].argsort(descending=True, stable=True)].tolist()
     if len(ranked) == 1:
-        return [Asked(ranked[0], "best")]
+        return [Query(ranked[0], "best")]
     between = ranked[1:-1]
     drawn = torch.randperm(len(between), generator=torch.Generator().manual_seed(seed))[:1].tolist()
-    middle = [Asked(between[i], "random") for i in drawn]
-    return [Asked(ranked[0], "best"), *middle, Asked(ranked[-1], "worst")]
+    middle = [Query(between[i], "random") for i in drawn]
+    return [Query(ranked[0], "best"), *middle, Query(ranked[-1], "worst")]
 
 
 def retrieved_section(analysis: Analysis, queries: Thumbnails, gallery: Thumbnails) -> str:

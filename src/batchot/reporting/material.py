@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Sized
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -29,7 +29,7 @@ class Items:
     names: tuple[str, ...] | None = None  # such as "guitar/10231"; None: they are numbered
 
     def __post_init__(self) -> None:
-        check_items(self.embeddings, self.labels, self.thumbnails, {"names": self.names})
+        self._check()
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -38,9 +38,28 @@ class Items:
         """Give the name of an item, or its number where items have no names."""
         return f"#{item}" if self.names is None else self.names[item]
 
+    def _check(self, **others: Tensor | None) -> None:
+        n, x, pictures = len(self), self.embeddings, self.thumbnails
+        if n == 0:
+            raise ValueError("a report needs test items; there is none")
+        if x.ndim != 2 or not x.is_floating_point():
+            raise ValueError(
+                f"embeddings must be floating point of shape (n, d), got {x.dtype} {tuple(x.shape)}"
+            )
+        if pictures.ndim != 4 or pictures.dtype != torch.uint8:
+            raise ValueError(
+                f"thumbnails must be uint8 of shape (n, c, h, w), got {pictures.dtype} {tuple(pictures.shape)}"
+            )
+        own: dict[str, Sized | None] = {"embeddings": x, "thumbnails": pictures, "names": self.names}
+        for what, value in (own | others).items():
+            if value is not None and len(value) != n:
+                raise ValueError(f"{n} labels came with {len(value)} {what}; there must be one each")
+        if not bool(torch.isfinite(x).all()):
+            raise ValueError("embeddings hold NaN or infinite values: training has diverged")
 
-@dataclass(frozen=True, eq=False)
-class ReportMaterial:
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ReportMaterial(Items):
     """The test items of a run as the network sees them, a small picture of each, and the history of the run."""
 
     title: str  # heading of the page
@@ -48,10 +67,6 @@ class ReportMaterial:
     config: str  # text of the settings
     rows: tuple[Row, ...]  # of history.csv, an epoch each; may be empty
     classes: tuple[str, ...]  # name of each label
-    embeddings: Tensor  # (n, d)
-    labels: Tensor  # (n,) int64
-    thumbnails: Tensor  # (n, c, h, w) uint8
-    names: tuple[str, ...] | None = None  # of the items, such as "chair/chair_0893"; None: they are numbered
     logits: Tensor | None = None  # (n, number of classes)
     predictions: Tensor | None = None  # (n,) int64
     predicted_by: str = "classifier"  # what gave the predictions, in words
@@ -66,8 +81,7 @@ class ReportMaterial:
     gallery_name: str = "shape"  # what one item of the gallery is called
 
     def __post_init__(self) -> None:
-        others = {"names": self.names, "logits": self.logits, "predictions": self.predictions}
-        check_items(self.embeddings, self.labels, self.thumbnails, others)
+        self._check(logits=self.logits, predictions=self.predictions)
         own = "labels" if self.gallery is None else f"{self.query_name} labels"
         theirs = None if self.gallery is None else self.gallery.labels
         for what, labels in (
@@ -87,9 +101,6 @@ class ReportMaterial:
                 f"the {self.query_name} embeddings are {width} wide and those of the {self.gallery_name} "
                 f"{self.gallery.embeddings.shape[1]}; both networks must embed into one space"
             )
-
-    def __len__(self) -> int:
-        return len(self.labels)
 
     @cached_property
     def query(self) -> Items:
@@ -125,30 +136,6 @@ def plural(noun: str) -> str:
     if noun.endswith(("s", "x", "z", "ch", "sh")):
         return noun + "es"
     return noun[:-1] + "ies" if noun.endswith("y") and noun[-2:-1] not in "aeiou" else noun + "s"
-
-
-def check_items(
-    embeddings: Tensor,
-    labels: Tensor,
-    thumbnails: Tensor,
-    others: Mapping[str, Tensor | tuple[str, ...] | None],
-) -> None:
-    n = len(labels)
-    if n == 0:
-        raise ValueError("a report needs test items; there is none")
-    if embeddings.ndim != 2 or not embeddings.is_floating_point():
-        raise ValueError(
-            f"embeddings must be floating point of shape (n, d), got {embeddings.dtype} {tuple(embeddings.shape)}"
-        )
-    if thumbnails.ndim != 4 or thumbnails.dtype != torch.uint8:
-        raise ValueError(
-            f"thumbnails must be uint8 of shape (n, c, h, w), got {thumbnails.dtype} {tuple(thumbnails.shape)}"
-        )
-    for what, value in {"embeddings": embeddings, "thumbnails": thumbnails, **others}.items():
-        if value is not None and len(value) != n:
-            raise ValueError(f"{n} labels came with {len(value)} {what}; there must be one each")
-    if not bool(torch.isfinite(embeddings).all()):
-        raise ValueError("embeddings hold NaN or infinite values: training has diverged")
 
 
 def shrink(pictures: Tensor, *, side: int = 96, full: int = 2500, least: int = 24) -> Tensor:

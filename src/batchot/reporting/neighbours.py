@@ -63,7 +63,7 @@ class Query:
     """An item that is looked for, and why it is shown."""
 
     item: int
-    kind: Literal["good", "worst"]
+    kind: Literal["good", "best", "random", "worst"]
 
 
 def nearest(embeddings: Tensor, queries: Tensor, k: int) -> Tensor:

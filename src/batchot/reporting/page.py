@@ -14,6 +14,7 @@ from batchot.reporting.material import ReportMaterial
 from batchot.reporting.style import Thumbnails
 
 if TYPE_CHECKING:
+    from batchot.evaluation import RetrievalScores
     from batchot.training.callbacks import Row
 
 _MANY = 40  # classes from which the pictures are smaller, so that the page stays a few megabytes
@@ -100,21 +101,18 @@ def _headline(analysis: Analysis) -> str:
     """The numbers to know first: those of the last evaluated epoch, else those of the material itself."""
     material = analysis.material
     last = next((row for row in reversed(material.rows) if row.map is not None), None)
-    cards: list[tuple[str, str]] = []
+    retrieved: Row | RetrievalScores | None = last or analysis.retrieval
+    accuracy = by = None
     if last is not None:
-        cards += [(f"{100 * (last.map or 0):.2f} %", "mAP, retrieval within the test set")]
-        cards += [(f"{100 * (last.nn or 0):.2f} %", "NN, nearest neighbour is right")]
-        if last.accuracy is not None:
-            by = f", by {last.accuracy_by}" if last.accuracy_by else ""
-            cards.append((f"{100 * last.accuracy:.2f} %", f"accuracy{by}"))
-    else:
-        if analysis.retrieval is not None:
-            cards += [(f"{100 * analysis.retrieval.map:.2f} %", "mAP, retrieval within the test set")]
-            cards += [(f"{100 * analysis.retrieval.nn:.2f} %", "NN, nearest neighbour is right")]
-        if analysis.classified is not None and analysis.predicted is not None:
-            cards.append(
-                (f"{100 * analysis.classified.accuracy:.2f} %", f"accuracy, by {analysis.predicted.by}")
-            )
+        accuracy, by = last.accuracy, last.accuracy_by
+    elif analysis.classified is not None and analysis.predicted is not None:
+        accuracy, by = analysis.classified.accuracy, analysis.predicted.by
+    cards: list[tuple[str, str]] = []
+    if retrieved is not None:
+        cards += [(f"{100 * (retrieved.map or 0):.2f} %", "mAP, retrieval within the test set")]
+        cards += [(f"{100 * (retrieved.nn or 0):.2f} %", "NN, nearest neighbour is right")]
+    if accuracy is not None:
+        cards.append((f"{100 * accuracy:.2f} %", f"accuracy, by {by}" if by else "accuracy"))
     cards.append((f"{len(material):,}", f"test {material.items} of {len(material.classes)} classes"))
     return headline_cards(cards, material.rows)
 

@@ -20,7 +20,7 @@ from batchot.reporting.material import Items, ReportMaterial, shrink, thumbnails
 from batchot.reporting.neighbours import draw_neighbours
 from batchot.reporting.page import make_page
 from batchot.reporting.style import figure_png
-from batchot.towers.saved import cross_material_file, material_file, read_archive, write_archive
+from batchot.towers.saved import read_archive, write_archive
 from batchot.training.losses import read_plans, transport_settings
 
 if TYPE_CHECKING:
@@ -100,10 +100,7 @@ def save_material(root: Path, material: ReportMaterial) -> Path:
         "normalized": material.normalized,
         "loss": None if material.loss is None else dataclasses.asdict(material.loss),
     }
-    if across:
-        path, sides = cross_material_file(root), {"query_": material.query, "gallery_": material.sought}
-    else:
-        path, sides = material_file(root), {"": material.query}
+    sides = {"query_": material.query, "gallery_": material.sought} if across else {"": material.query}
     arrays: dict[str, Tensor] = {}
     for side, items in sides.items():
         arrays[f"{side}embeddings"], arrays[f"{side}labels"] = items.embeddings, items.labels
@@ -112,15 +109,17 @@ def save_material(root: Path, material: ReportMaterial) -> Path:
     if not across:
         optional = {"logits": material.logits, "predictions": material.predictions}
         arrays |= {name: value for name, value in optional.items() if value is not None}
+    folder = RunFolder(root)
+    path = folder.cross_items if across else folder.items
     write_archive(path, arrays, about)
     return path
 
 
 def load_material(root: Path) -> ReportMaterial:
-    across = cross_material_file(root).is_file()
-    path = cross_material_file(root) if across else material_file(root)
-    with read_archive(path) as (about, arrays):
-        folder, loss = RunFolder(root), about["loss"]
+    folder = RunFolder(root)
+    across = folder.cross_items.is_file()
+    with read_archive(folder.cross_items if across else folder.items) as (about, arrays):
+        loss = about["loss"]
         fields: dict[str, Any] = {name: about[name] for name in (_ACROSS if across else _TEXTS)} | {
             "config": folder.config.read_text(encoding="utf-8") if folder.config.is_file() else "",
             "rows": read_history(folder.history),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -10,6 +9,8 @@ from functools import cache
 import matplotlib as mpl
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+
+from batchot.files import picture_file
 
 _INK, _PAPER, _LINE, _RED = (29, 34, 38), (255, 255, 255), (215, 219, 222), (208, 48, 48)
 _LARGEST = 300_000_000  # pixels of a sheet
@@ -73,7 +74,7 @@ def draw_contact_sheet(
         for x, _ in corners[:columns]:
             for j, name in enumerate(view_names):
                 draw.text((x + j * side, 4), _fitting(name, side, 11), fill=110, font=_font(11))
-    return _png(image)
+    return picture_file(image)
 
 
 def draw_rows(rows: Sequence[tuple[str, Sequence[Cell]]], *, title: str = "", side: int = 64) -> bytes:
@@ -98,7 +99,7 @@ def draw_rows(rows: Sequence[tuple[str, Sequence[Cell]]], *, title: str = "", si
             draw.rectangle(frame, outline=_RED if cell.wrong else _LINE, width=2 if cell.wrong else 1)
             if cell.wrong:
                 _cross(draw, x + side - 13, y + 3)
-    return _png(image)
+    return picture_file(image)
 
 
 def picture(pixels: np.ndarray) -> Image.Image:
@@ -149,9 +150,3 @@ def _font(size: int) -> ImageFont.FreeTypeFont:
     path = f"{mpl.get_data_path()}/fonts/ttf/DejaVuSans.ttf"
     # the other layout engine is there on some machines only, and gives up on some names
     return ImageFont.truetype(path, size, layout_engine=ImageFont.Layout.BASIC)
-
-
-def _png(image: Image.Image) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, format="png")
-    return buffer.getvalue()

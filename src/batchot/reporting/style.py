@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -17,6 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.ft2font import FT2Font
 from PIL import Image
 
+from batchot.files import picture_file
 from batchot.reporting.material import Items, shrink
 from batchot.reporting.sheet import picture
 
@@ -94,9 +94,7 @@ def figure_png(figure: Figure, *, dpi: float = 130, colours: int | None = 128) -
     image = Image.fromarray(np.asarray(canvas.buffer_rgba())[:, :, :3].copy())
     if colours is not None:
         image = image.quantize(colours, dither=Image.Dither.NONE)
-    buffer = io.BytesIO()
-    image.save(buffer, format="png", optimize=True)
-    return buffer.getvalue()
+    return picture_file(image, optimize=True)
 
 
 _TINY = 48  # pixels below which a thumbnail is enlarged without blur
@@ -190,6 +188,4 @@ def thumbnail_png(pixels: np.ndarray) -> bytes:
         # 32 greys are enough to see a shape by; the file is half as large
         image = image.point([min(255, round(v / 255 * 31) * 255 // 31) for v in range(256)])
     image = image.quantize(32 if image.mode == "L" else 128, dither=Image.Dither.NONE)
-    buffer = io.BytesIO()
-    image.save(buffer, format="png", optimize=True)
-    return buffer.getvalue()
+    return picture_file(image, optimize=True)

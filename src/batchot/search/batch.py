@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from batchot.errors import RunError
-from batchot.files import write_csv, write_text
+from batchot.files import stamp_of, write_csv, write_text
 from batchot.search.records import Filters, QueryRefused, SearchError, cell
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def search_many(
             for path in files:
                 name = path.relative_to(folder).as_posix()
                 found = known.get(name)
-                stamp = _stamp(path)
+                stamp = list(stamp_of(path))
                 if found is None or found["stamp"] != stamp:
                     found = {"query": name, "stamp": stamp}
                     found["rows"] = _rows(searcher, path, k=k, filters=filters, kind=kind, up=up)
@@ -104,13 +104,6 @@ def _read_part(part: Path, head: str) -> dict[str, dict[str, Any]]:
         except (ValueError, KeyError, TypeError):
             continue
     return known
-
-
-def _stamp(path: Path) -> list[int]:
-    try:
-        return [path.stat().st_mtime_ns, path.stat().st_size]
-    except OSError:
-        return []
 
 
 def _rows(

@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Iterator, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from batchot.data.sets.shape_folder import NO_CLASSES, collection_of
 from batchot.device import Device
-from batchot.errors import RunError
+from batchot.errors import RunError, Tell, nobody
 from batchot.files import write_bytes, write_text
 from batchot.search.encoder import Encoder, load_encoder
 from batchot.search.indexing import Indexed, ids_below, index_shapes
@@ -45,7 +45,6 @@ from batchot.towers.saved import save_slim
 from batchot.workers.pool import Engine
 from batchot.workers.process import import_path
 
-Tell = Callable[[str], None]
 _SPARE = 4 << 20  # bytes of a file that is given up when shapes are taken out on a full disk
 _AT_ONCE = 500  # shapes whose map is laid out anew at once, which takes a second or two
 
@@ -55,7 +54,7 @@ class Progress:
     """How a long work is shown."""
 
     bars: bool = False  # show progress bars
-    tell: Tell = lambda text: None  # told in sentences what is done
+    tell: Tell = nobody  # told in sentences what is done
 
 
 @dataclass(frozen=True)
@@ -136,13 +135,8 @@ def _open_or_start(index: IndexFolder, run: Path, store: str | None, device: Dev
             )
         return manifest
     others = [path.name for path in index.root.iterdir() if path != index.lock]
-    if others and set(others) - {
-        index.model.name,
-        index.shapes.name,
-        index.queries.name,
-        index.contents.name,
-        index.spare.name,
-    }:
+    ours = (index.model, index.shapes, index.queries, index.contents, index.spare)
+    if set(others) - {path.name for path in ours}:
         raise SearchError(f"{index.root} is not empty and no index; give a new folder as --out")
     encoder = load_encoder(run, device)
     if (run / "batchot.json").is_file():  # exported
@@ -247,14 +241,10 @@ def _root(manifest: Manifest, folder: Path, how: Indexing) -> tuple[Root, Root |
     path = str(folder.absolute())
     for root in manifest.roots:
         if root.path == path:
-            asked = Root(
-                root.path,
-                root.prefix,
-                root.up if how.up == "auto" else how.up,
-                root.parts if how.parts is None else how.parts,
-                root.tolerance if how.tolerance is None else how.tolerance,
-            )
-            return asked, root
+            up = root.up if how.up == "auto" else how.up
+            parts = root.parts if how.parts is None else how.parts
+            tolerance = root.tolerance if how.tolerance is None else how.tolerance
+            return dataclasses.replace(root, up=up, parts=parts, tolerance=tolerance), root
     read = (how.up, bool(how.parts), how.tolerance)
     taken = {root.prefix for root in manifest.roots}
     if "" not in taken:
@@ -347,7 +337,7 @@ def lay_out_index(out: Path, *, allow_store: bool = False) -> MapPoints:
     manifest = Manifest.read(index.manifest)
     with ShapeStore.open(index.store_uri(manifest, allow=allow_store)) as store:
         points = new_map(_shapes_of(store))
-        with writing(index, lambda text: None):
+        with writing(index, nobody):
             points = renewed_map(points, _shapes_of(store))
             write_map(index.map, points)
     return points

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from batchot.errors import SearchError, require
+from batchot.errors import SearchError, first_line, require
 from batchot.towers.spec import ABOUT_FORMAT, EXPORTED, Inputs, PhotoInput, ViewsInput
 
 if TYPE_CHECKING:
@@ -256,7 +256,7 @@ def _session(path: Path, tower: Mapping[str, Any]) -> Callable[[NDArray], NDArra
         session = runtime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's errors have no common base but this
         raise SearchError(
-            f"onnxruntime cannot load {file} ({str(error).splitlines()[0]}); update it, or export the run again"
+            f"onnxruntime cannot load {file} ({first_line(error)}); update it, or export the run again"
         ) from error
     source = session.get_inputs()[0].name
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchot.errors import RunError
-from batchot.files import write_atomically
+from batchot.files import DAMAGED_ARCHIVE, RunFolder, write_atomically
 from batchot.search.confidence import Calibration, calibrate
 from batchot.search.records import SearchError
-from batchot.towers.saved import cross_material_file, material_file, read_archive, settings_of
+from batchot.towers.saved import read_archive, settings_of
 from batchot.towers.spec import SKETCH_SETS
 
 if TYPE_CHECKING:
@@ -41,10 +39,10 @@ def queries_of_run(run: Path) -> dict[str, KnownQueries]:
     try:
         settings = settings_of(run)
         if "towers" not in settings:
-            with read_archive(material_file(run)) as (about, arrays):
+            with read_archive(RunFolder(run).items) as (about, arrays):
                 return {"shape": _queries(about, arrays, "", "test shapes of the run")}
         first = next(iter(settings["towers"].values()))
-        with read_archive(cross_material_file(run)) as (about, arrays):
+        with read_archive(RunFolder(run).cross_items) as (about, arrays):
             if first["data"]["name"] in SKETCH_SETS:
                 found["drawing"] = _queries(about, arrays, "query_", "test drawings of the run")
             if settings.get("together", {}).get("gallery") == "test":
@@ -92,7 +90,7 @@ def read_queries(path: Path) -> dict[str, KnownQueries]:
                 for kind in KINDS
                 if f"{kind}_vectors" in file.files
             }
-    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+    except DAMAGED_ARCHIVE as error:
         raise SearchError(f"{path} is damaged ({error}); delete it and build the index again") from error
 
 

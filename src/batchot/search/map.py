@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import warnings
-import zipfile
-import zlib
 from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from batchot.files import write_atomically
+from batchot.files import DAMAGED_ARCHIVE, write_atomically
 from batchot.search.confidence import nearest
 from batchot.search.records import SearchError
 
@@ -41,7 +39,7 @@ def read_map(path: Path) -> MapPoints:
                 return MapPoints(ids, file["xy"], classes, names, np.ones(len(ids), bool), len(ids))
             total, changes = file["counts"].tolist()
             return MapPoints(ids, file["xy"], classes, names, file["laid_out"], total, changes)
-    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+    except DAMAGED_ARCHIVE as error:
         raise SearchError(f"{path} is damaged ({error}); delete it and build the index again") from error
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import math
 import struct
@@ -19,6 +18,7 @@ from PIL import Image
 from batchot.data.cloud_reading import cloud_of
 from batchot.data.sets.sketch_image import read_sketch
 from batchot.errors import DataError, ShapeError, require
+from batchot.files import picture_file
 from batchot.search.query_kind import (
     cleaned_photo,
     ending_of,
@@ -139,12 +139,8 @@ def prepare_bytes(
     if kind == "picture":
         return _prepare_picture(data, shown, inputs, what)
     try:
-        how: dict[str, Any] = {
-            "up": _axis(inputs, up),
-            "cad": CadSettings.of(tolerance),
-            "max_faces": max_faces,
-        }
-        raw = read_shape(data, ending_of(name), shown, normalize=False, **how)
+        axis, cad = _axis(inputs, up), CadSettings.of(tolerance)
+        raw = read_shape(data, ending_of(name), shown, up=axis, normalize=False, cad=cad, max_faces=max_faces)
         if isinstance(raw, Mesh) and (layers := _layers(raw)) > _MOST_LAYERS:  # to draw it would take minutes
             raise QueryRefused(
                 f"{shown} has {len(raw.faces):,} triangles that cover it {layers:,.0f} times over, the limit is "
@@ -280,9 +276,7 @@ def make_thumbnail(shape: Shape) -> bytes:
     # from nearly black to nearly white: seen on dark and on light ground
     grey = np.clip(60 + grey * (240 - 60) / 255, 0, 255).astype(np.uint8)
     image = Image.merge("LA", (Image.fromarray(grey), Image.fromarray(views[1]))).convert("RGBA")
-    file = io.BytesIO()
-    image.save(file, "webp", quality=_QUALITY, method=2)
-    return file.getvalue()
+    return picture_file(image, "webp", quality=_QUALITY, method=2)
 
 
 @cache

@@ -12,6 +12,7 @@ from scipy import ndimage
 
 from batchot.data.sets.sketch_image import read_colours
 from batchot.errors import ShapeError
+from batchot.files import picture_file
 from batchot.search.records import QueryRefused
 from batchot.shapes.formats.read import kind_of
 
@@ -81,10 +82,10 @@ def cleaned_photo(data: bytes) -> bytes | None:
         return None
     ink = np.clip((ink - _GRAIN) / (1.0 - _GRAIN), 0.0, 1.0)
     strongest = float(np.percentile(ink[ink > 0], 90))
-    file = io.BytesIO()
     drawn = 255.0 * (1.0 - np.clip(ink / strongest, 0.0, 1.0))
-    Image.fromarray(np.pad(drawn, window, constant_values=255).astype(np.uint8)).save(file, "png")
-    return file.getvalue() if is_line_drawing(file.getvalue()) else None
+    drawn = np.pad(drawn, window, constant_values=255).astype(np.uint8)
+    file = picture_file(Image.fromarray(drawn))
+    return file if is_line_drawing(file) else None
 
 
 def _paper(light: NDArray[np.float32], window: int) -> NDArray[np.bool_] | None:

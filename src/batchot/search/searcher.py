@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from batchot.errors import RunError
+from batchot.files import picture_file, stamp_of
 from batchot.search.confidence import NEIGHBOURS, Calibration
 from batchot.search.encoder import Encoder, load_encoder
 from batchot.search.manifest import IndexFolder, Manifest
@@ -174,7 +174,7 @@ class Searcher:
         folder = IndexFolder(Path(index))
 
         def load(before: _Opened | None) -> _Opened:
-            stamp = _stamp(folder.manifest)
+            stamp = stamp_of(folder.manifest)
             manifest = Manifest.read(folder.manifest)
             if before is not None and before.encoder.fingerprint == manifest.fingerprint:
                 encoder = before.encoder
@@ -209,11 +209,11 @@ class Searcher:
     def _now(self) -> _Opened:
         """The index as it is now."""
         opened = self._opened
-        if _stamp(self.folder.manifest) == opened.stamp:
+        if stamp_of(self.folder.manifest) == opened.stamp:
             return opened
         with self._lock:
             opened = self._opened
-            if _stamp(self.folder.manifest) == opened.stamp:
+            if stamp_of(self.folder.manifest) == opened.stamp:
                 return opened
             try:
                 self._opened = self._load(opened)
@@ -372,30 +372,16 @@ class Searcher:
 
     def embed_file(self, path: str | Path, *, kind: QueryKind = "auto", up: Up = "auto") -> Query:
         """As `embed_bytes`, from a file, see `search_file`."""
-        path = Path(path)
-        if path.suffix.lower() == ".gltf" and kind in ("auto", "shape"):
-            start = time.perf_counter()
-            return self._embed(self._prepare_source(path, up), time.perf_counter() - start)
-        axis, tolerance = self._how(path, up)
-        return self.embed_bytes(path.read_bytes(), str(path), kind=kind, up=axis, tolerance=tolerance)
+        what, start = _wanted(kind), time.perf_counter()
+        return self._embed(self._prepare(Path(path), up, what), time.perf_counter() - start)
 
     def picture(self, path: str | Path, *, up: Up = "auto") -> bytes:
         """Give what a query looks like: a shape's thumbnail, or a drawing as the network sees it."""
-        path = Path(path)
-        axis, tolerance = self._how(path, up)
-        prepared = (
-            self._prepare_source(path, up, thumbnail=True)
-            if path.suffix.lower() == ".gltf"
-            else self.sandbox.prepare_bytes(
-                path.read_bytes(), str(path), up=axis, tolerance=tolerance, thumbnail=True
-            )
-        )
+        prepared = self._prepare(Path(path), up, thumbnail=True)
         if prepared.what == "shape":
             return prepared.thumbnail
-        file = io.BytesIO()
         seen = prepared.sample.transpose(1, 2, 0) if prepared.what == "photo" else prepared.sample[0]
-        Image.fromarray(seen).save(file, "png")
-        return file.getvalue()
+        return picture_file(Image.fromarray(seen))
 
     def similar(self, id: str, *, k: int = 20, offset: int = 0, filters: Filters | None = None) -> Answer:
         """Look up what is nearest to a shape of the index, itself left out."""
@@ -561,7 +547,7 @@ class Searcher:
     def map_points(self) -> MapPoints:
         """Give the map of the embedding, without shapes that have been removed since."""
         opened = self._now()
-        key = (opened.stamp, _stamp(self.folder.map), len(opened.store))
+        key = (opened.stamp, stamp_of(self.folder.map), len(opened.store))
         if self._map is None or self._map[0] != key:
             points = read_map(self.folder.map)
             there = opened.store.contents()
@@ -578,16 +564,17 @@ class Searcher:
             self._map = (key, points)
         return self._map[1]
 
-    def _how(self, path: Path, up: Up) -> tuple[Up, float | None]:
-        axis, tolerance = self.manifest.how_of(path)
-        return axis if up == "auto" else up, tolerance
-
-    def _prepare_source(self, path: Path, up: Up, *, thumbnail: bool = False) -> Prepared:
+    def _prepare(self, path: Path, up: Up, what: What = "any", *, thumbnail: bool = False) -> Prepared:
         from batchot.shapes.source import ShapeSource
 
+        axis, tolerance = self.manifest.how_of(path)
+        axis = axis if up == "auto" else up
+        if path.suffix.lower() != ".gltf" or what not in ("any", "shape"):
+            return self.sandbox.prepare_bytes(
+                path.read_bytes(), str(path), what, up=axis, tolerance=tolerance, thumbnail=thumbnail
+            )
         # glTF names files beside it, which the sandbox for strangers does not open
         with Sandbox(self.encoder.inputs, processes=1, files=True) as sandbox:
-            axis, tolerance = self._how(path, up)
             source = ShapeSource(path.name, path, up=axis, tolerance=tolerance)
             for _, prepared in sandbox.prepare_sources([source], thumbnail=thumbnail, preview=False):
                 if isinstance(prepared, SearchError):
@@ -611,15 +598,6 @@ class Searcher:
             prepared.thumbnail,
             prepared.note,
         )
-
-
-def _stamp(path: Path) -> tuple[int, ...]:
-    """What tells a file from what it was; empty where there is none."""
-    try:
-        found = path.stat()
-    except OSError:
-        return ()
-    return (found.st_mtime_ns, found.st_ino, found.st_size)
 
 
 def _nearly_same(query: Query, hit: Hit, spread: float | None) -> bool:

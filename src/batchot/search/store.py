@@ -194,12 +194,7 @@ class ShapeStore:
 
     def get_many(self, wanted: Sequence[str]) -> list[Hit]:
         """Give what is known of shapes, in the order of their ids; one that has been removed is left out."""
-        from batchot.search.schema import HIT_COLUMNS, hit_of
-
-        if not wanted:
-            return []
-        rows = self._columns(*HIT_COLUMNS, where=f"id IN ({ids(list(wanted))})").to_pylist()
-        found = {row["id"]: hit_of(row) for row in rows}
+        found = {hit.id: hit for hit in self._hits(f"id IN ({ids(list(wanted))})")} if wanted else {}
         return [found[id] for id in wanted if id in found]
 
     def thumbnail(self, id: str) -> bytes:
@@ -216,10 +211,7 @@ class ShapeStore:
 
     def of_content(self, content: str) -> list[Hit]:
         """Give the shapes that were read from what has this SHA-256, by name."""
-        from batchot.search.schema import HIT_COLUMNS, hit_of
-
-        columns = self._columns(*HIT_COLUMNS, where=f"content = {quoted(content)}")
-        return sorted((hit_of(row) for row in columns.to_pylist()), key=lambda hit: hit.name)
+        return sorted(self._hits(f"content = {quoted(content)}"), key=lambda hit: hit.name)
 
     def vector(self, id: str) -> NDArray[np.float32]:
         """Give the embedding of a shape, (d,)."""
@@ -308,6 +300,11 @@ class ShapeStore:
     def _by_id(self, column: str, filters: Filters | None = None) -> dict[str, str]:
         columns = self._columns("id", column, where=(filters or Filters()).where())
         return dict(zip(columns["id"].to_pylist(), columns[column].to_pylist(), strict=True))
+
+    def _hits(self, where: str) -> list[Hit]:
+        from batchot.search.schema import HIT_COLUMNS, hit_of
+
+        return [hit_of(row) for row in self._columns(*HIT_COLUMNS, where=where).to_pylist()]
 
     def _columns(self, *names: str, where: str | None = None) -> pa.Table:
         with _named(self.uri):

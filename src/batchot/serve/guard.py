@@ -16,6 +16,7 @@ from urllib.parse import parse_qs, quote, urlencode, urlsplit
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from batchot.files import stamp_of
 from batchot.search.records import printable
 from batchot.serve.door import Shares, client_of
 from batchot.serve.record import Record
@@ -46,12 +47,12 @@ class Tokens:
     def __init__(self, given: tuple[str, ...] = (), file: Path | None = None) -> None:
         self.given, self.file = given, file
         self._read: tuple[str, ...] = ()
-        self._stamp: tuple[int, int] | None = None
+        self._stamp: tuple[int, ...] = ()
         self._looked, self._fault = 0.0, ""
         for token in given:
             _check_token(token)
         if file is not None:
-            self._stamp = self._stamp_of(file)
+            self._stamp = stamp_of(file)
             self._read = self._of_file(file)
 
     def __call__(self) -> tuple[str, ...]:
@@ -59,7 +60,7 @@ class Tokens:
         if self.file is not None and time.monotonic() - self._looked > 1:
             self._looked = time.monotonic()
             try:
-                if (stamp := self._stamp_of(self.file)) != self._stamp:
+                if (stamp := stamp_of(self.file)) != self._stamp:
                     self._read, self._stamp, self._fault = self._of_file(self.file), stamp, ""
             except (OSError, ValueError) as error:  # half written, or being replaced: the old ones hold
                 if str(error) != self._fault:
@@ -67,11 +68,6 @@ class Tokens:
                     what = printable(f"{self.file}: {self._fault}")
                     _LOG.warning("the tokens cannot be read anew, those from before hold: %s", what)
         return self.given + self._read
-
-    @staticmethod
-    def _stamp_of(file: Path) -> tuple[int, int]:
-        found = file.stat()
-        return (found.st_mtime_ns, found.st_ino)
 
     @staticmethod
     def _of_file(file: Path) -> tuple[str, ...]:

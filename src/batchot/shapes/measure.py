@@ -116,11 +116,8 @@ def _cross(
             t = (way[0] * qx + way[1] * qy + way[2] * qz) / det
             if t < 0.0 or s + t > 1.0:
                 continue
-            if (
-                v[0] * qx + v[1] * qy + v[2] * qz > 0.0
-                if det > 0.0
-                else v[0] * qx + v[1] * qy + v[2] * qz < 0.0
-            ):
+            ahead = v[0] * qx + v[1] * qy + v[2] * qz
+            if ahead > 0.0 if det > 0.0 else ahead < 0.0:
                 before += 1
             else:
                 behind += 1

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-import zipfile
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -24,13 +23,12 @@ from batchot.data.batches.samplers import generator_for
 from batchot.data.samples import InMemory, Samples
 from batchot.data.sets.places import cache_folder
 from batchot.device import reuse_large_blocks
-from batchot.errors import DataError, RunError
-from batchot.files import write_atomically
+from batchot.errors import DataError, RunError, Tell, nobody
+from batchot.files import DAMAGED_ARCHIVE, write_atomically
 from batchot.models.efficientnet_lite import EfficientNetLite
 
 _FORMAT = 1  # raised when the features of the same samples would come out otherwise
 _PICTURES_AT_ONCE = 64
-_UNREADABLE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
 _PACK_SECONDS = 10.0  # as much work as an interruption may lose
 
 
@@ -118,7 +116,7 @@ def keep_features(
     *,
     mirrored: bool,
     augmented: int = 0,
-    tell: Callable[[str], None] = lambda text: None,
+    tell: Tell = nobody,
     progress: bool = False,
 ) -> Features:
     """The features of samples, from the cache or made now and put into it."""
@@ -242,7 +240,7 @@ class _Store:
                 with np.load(pack, allow_pickle=False) as archive:
                     for row, key in enumerate(archive["keys"].tolist()):
                         self.known.setdefault(key, (pack, row))
-            except _UNREADABLE:
+            except DAMAGED_ARCHIVE:
                 pack.unlink(missing_ok=True)  # what was in it is made again
 
     def add(self, keys: list[str], features: NDArray[np.float16]) -> None:
@@ -276,7 +274,7 @@ class _Store:
             try:
                 with np.load(pack, allow_pickle=False) as archive:
                     features = archive["features"]
-            except _UNREADABLE as error:
+            except DAMAGED_ARCHIVE as error:
                 pack.unlink(missing_ok=True)
                 raise _DamagedPack(f"{pack} was damaged: {error}") from error
             if out is None:

@@ -6,8 +6,6 @@ import io
 import json
 import pickle
 import re
-import zipfile
-import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,8 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from batchot.errors import ExportError, RunError, extras_named, require
-from batchot.files import RunFolder, write_atomically, write_bytes
+from batchot.errors import ExportError, RunError, extras_named, first_line, require
+from batchot.files import DAMAGED_ARCHIVE, RunFolder, write_atomically, write_bytes
 from batchot.models import BackboneError
 from batchot.towers.embedder import Embedder
 from batchot.towers.spec import (
@@ -76,7 +74,9 @@ def load_run(
     weights = {k.removeprefix(_NETWORK): v for k, v in run.weights.items() if k.startswith(_NETWORK)}
     check_weights(weights, embedder.state_dict(), run.file)
     embedder.load_state_dict(weights)
-    embedder.metrics, embedder.recipe = run.metrics(), _as_attributes(run.settings())
+    settings = json.dumps(run.settings(), default=str)
+    embedder.metrics = run.metrics()
+    embedder.recipe = json.loads(settings, object_hook=lambda values: SimpleNamespace(**values))
     return embedder.eval().to(device)
 
 
@@ -127,13 +127,6 @@ def _read_safetensors(file: Path) -> dict[str, Tensor]:
     except (OSError, safetensors.SafetensorError) as error:
         raise ExportError(f"{file} cannot be read ({error}); export the run again") from error
     return weights
-
-
-def _as_attributes(settings: Mapping[str, Any]) -> SimpleNamespace:
-    found: SimpleNamespace = json.loads(
-        json.dumps(settings, default=str), object_hook=lambda values: SimpleNamespace(**values)
-    )
-    return found
 
 
 @dataclass(frozen=True)
@@ -225,7 +218,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise RunError(f"no checkpoint {path}") from error
     except Exception as error:  # torch.load raises half a dozen unrelated types on damaged files
-        what = (str(error).strip() or type(error).__name__).splitlines()[0]
+        what = first_line(error)
         # torch's text here invites to run whatever is in the file
         if isinstance(error, pickle.UnpicklingError):
             what = "it holds something else than tensors and plain values"
@@ -267,14 +260,6 @@ def check_weights(saved: Mapping[str, Tensor], wanted: Mapping[str, Tensor], pat
 _FORMAT = 1
 
 
-def material_file(root: Path) -> Path:
-    return root / "test_items.npz"
-
-
-def cross_material_file(root: Path) -> Path:
-    return root / "cross_items.npz"
-
-
 def write_archive(path: Path, arrays: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
     """Write tensors and a description of them into one npz file."""
     content = json.dumps({**about, "format": _FORMAT}, ensure_ascii=False)
@@ -304,7 +289,7 @@ def read_archive(path: Path) -> Iterator[tuple[dict[str, Any], dict[str, Tensor]
                 "use the version that trained the run"
             )
         yield about, arrays
-    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+    except (*DAMAGED_ARCHIVE, TypeError) as error:
         raise RunError(f"{path} is damaged ({error}); evaluate or train the run again") from error
 
 

@@ -180,21 +180,17 @@ def _features(spec: TowerSpec, shape: tuple[int, ...], pretrained: str | None) -
         )
 
     try:
-        return _built(spec, made)
+        if spec.backbone_config is None:
+            return made(spec.backbone)
+        with tempfile.TemporaryDirectory() as folder:  # transformers reads settings from a folder
+            Path(folder, "config.json").write_text(json.dumps(spec.backbone_config), encoding="utf-8")
+            return made(folder)
     except (ValueError, OSError, ImportError) as error:
         if spec.network not in ("cnn", "mvcnn"):  # the others have no backbone that could be at fault
             raise
         said = str(error)
         named = said if said.startswith(spec.backbone) else f"{spec.backbone}: {said}"
         raise models.BackboneError(named) from error
-
-
-def _built(spec: TowerSpec, made: Callable[[str], tuple[nn.Module, int]]) -> tuple[nn.Module, int]:
-    if spec.backbone_config is None:
-        return made(spec.backbone)
-    with tempfile.TemporaryDirectory() as folder:  # transformers reads settings from a folder
-        Path(folder, "config.json").write_text(json.dumps(spec.backbone_config), encoding="utf-8")
-        return made(folder)
 
 
 def _described(spec: TowerSpec, backbone: nn.Module) -> TowerSpec:

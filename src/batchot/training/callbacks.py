@@ -19,7 +19,7 @@ from lightning.pytorch.callbacks import Callback, Checkpoint, TQDMProgressBar, W
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch import Tensor
 
-from batchot.errors import RunInterrupted
+from batchot.errors import RunInterrupted, Tell
 from batchot.files import RunFolder, write_atomically, write_csv, write_json
 from batchot.ranks import on_any, rank_count, this_rank
 from batchot.towers.saved import with_present_names
@@ -82,13 +82,9 @@ class History(Callback):
     def _pause(self) -> None:
         self._seconds, self._since = self.seconds(), None
 
-    def _go(self) -> None:
-        if self._since is None:
-            self._since = time.monotonic()
-
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock (also within an epoch, after a resume)."""
-        self._go()
+        self._since = time.monotonic() if self._since is None else self._since
         _evaluate_when_due(trainer, pl_module)
 
     on_train_epoch_start = on_train_start
@@ -177,7 +173,7 @@ class StopRequest:
         self.handler: Callable[[int, object], None] | None = None
 
     @contextmanager
-    def listening(self, tell: Callable[[str], None]) -> Iterator[None]:
+    def listening(self, tell: Tell) -> Iterator[None]:
         """Take the first SIGINT or SIGTERM as a request; the second one ends the process as usual."""
         if threading.current_thread() is not threading.main_thread():
             yield

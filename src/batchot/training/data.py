@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from batchot.data.augment.images import Splat
 from batchot.data.batches.loader import ResumableBatches, sources_of
 from batchot.data.batches.paired import PairedBatches, pair_classes
 from batchot.data.samples import Share
+from batchot.errors import Tell, nobody
 from batchot.models.efficientnet_lite import EfficientNetLite
 from batchot.ranks import rank_count, this_rank
 from batchot.towers.features import Extractor, Features, OneForm, for_inference, identity_of, keep_features
@@ -58,11 +59,7 @@ class RunData:
 
 
 def load_data(
-    recipe: Recipe,
-    data_root: Path | None,
-    *,
-    tell: Callable[[str], None] = lambda text: None,
-    progress: bool = False,
+    recipe: Recipe, data_root: Path | None, *, tell: Tell = nobody, progress: bool = False
 ) -> RunData:
     """Load the samples of all towers, and name the classes that only one of them has."""
     if recipe.several:
@@ -73,9 +70,7 @@ def load_data(
     return RunData({name: splits}, {name: splits.train}, splits.test, None, classes, shared)
 
 
-def _load_several(
-    recipe: Recipe, data_root: Path | None, tell: Callable[[str], None], progress: bool
-) -> RunData:
+def _load_several(recipe: Recipe, data_root: Path | None, tell: Tell, progress: bool) -> RunData:
     target = load_splits(recipe, data_root, recipe.target, tell=tell, progress=progress)
     renamed = recipe.together.rename.get(recipe.target, {})
     asked = tuple(renamed.get(name, name) for name in target.train.classes)
@@ -136,7 +131,7 @@ def load_splits(
     name: str | None = None,
     *,
     asked: Sequence[str] = (),
-    tell: Callable[[str], None] = lambda text: None,
+    tell: Tell = nobody,
     progress: bool = False,
 ) -> Splits[Any]:
     """Load the samples of a tower, the first by default: sketches with those of the other sources."""
@@ -162,7 +157,7 @@ def load_splits(
 
 
 def _line_drawings(
-    recipe: Recipe, tower: Recipe, data_root: Path | None, tell: Callable[[str], None], progress: bool
+    recipe: Recipe, tower: Recipe, data_root: Path | None, tell: Tell, progress: bool
 ) -> Splits[Any]:
     from batchot.data.line_drawings import load_line_drawings
     from batchot.data.sets.quickdraw import Hand
@@ -269,7 +264,7 @@ def keep(
     samples: Samples,
     *,
     training: bool,
-    tell: Callable[[str], None] = lambda text: None,
+    tell: Tell = nobody,
     progress: bool = False,
 ) -> Features:
     """Give the features of samples by the backbone of a network, made once and kept on disk."""

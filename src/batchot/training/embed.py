@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,8 +20,8 @@ from batchot.data.sets.shape_folder import collection_of
 from batchot.data.sets.sketch_image import read_sketch
 from batchot.data.views import Views
 from batchot.device import Device, accelerator_of
-from batchot.errors import RunError
-from batchot.files import write_atomically, write_text
+from batchot.errors import RunError, Tell, nobody
+from batchot.files import write_atomically, write_csv
 from batchot.shapes.shape import Up
 from batchot.towers.saved import load_run
 from batchot.training.evaluate import Embedded, Parts, embed_samples, gather
@@ -106,15 +104,14 @@ class EmbeddedFiles:
             }
             write_atomically(path, lambda file: np.savez(file, allow_pickle=False, **arrays))
         elif path.suffix == ".csv":
-            text = io.StringIO()
-            writer = csv.writer(text, lineterminator="\n")
-            dimensions = [f"e{k}" for k in range(self.embeddings.shape[1])]
-            has = bool(self.predictions)
-            writer.writerow(["name", *(["class", "probability"] if has else []), *dimensions])
+            read_off = ["class", "probability"] if self.predictions else []
+            columns = ["name", *read_off, *(f"e{k}" for k in range(self.embeddings.shape[1]))]
+            rows = []
             for k, name in enumerate(self.names):
-                read_off = [self.predictions[k], f"{self.probabilities[k]:.6g}"] if has else []
-                writer.writerow([name, *read_off, *(f"{x:.8g}" for x in self.embeddings[k])])
-            write_text(path, text.getvalue())
+                told = [self.predictions[k], f"{self.probabilities[k]:.6g}"] if read_off else []
+                cells = [name, *told, *(f"{x:.8g}" for x in self.embeddings[k])]
+                rows.append(dict(zip(columns, cells, strict=True)))
+            write_csv(path, rows, columns)
         else:
             raise RunError(f"--out {path}: the ending must be .npz or .csv")
 
@@ -126,7 +123,7 @@ def embed_files(
     tower: str | None = None,
     up: Up = "auto",
     device: Device = "auto",
-    tell: Callable[[str], None] = lambda text: None,
+    tell: Tell = nobody,
     progress: bool = False,
     engine: Engine | None = None,
 ) -> tuple[EmbeddedFiles, int]:
@@ -161,7 +158,7 @@ def embed_files(
     return gathered(parts, embedded, embedder.classes), count
 
 
-def _drawings(path: Path, size: int, tell: Callable[[str], None]) -> tuple[Images, int]:
+def _drawings(path: Path, size: int, tell: Tell) -> tuple[Images, int]:
     files = (
         [path] if path.is_file() else sorted(f for f in path.rglob("*") if f.suffix.lower() in IMAGE_ENDINGS)
     )
@@ -202,11 +199,7 @@ def gathered(
 
 
 def samples_of(
-    recipe: Recipe,
-    collection: ShapeCollection,
-    tell: Callable[[str], None],
-    progress: bool,
-    engine: Engine | None = None,
+    recipe: Recipe, collection: ShapeCollection, tell: Tell, progress: bool, engine: Engine | None = None
 ) -> tuple[Samples, Samples]:
     """Read or render shapes as a recipe has them: the training and the test part of the collection."""
     if renders(recipe):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -32,12 +32,11 @@ from batchot.data.batches.samplers import generator_for
 from batchot.data.sets.places import cache_folder
 from batchot.data.sets.quickdraw import Hand, load_quickdraw
 from batchot.data.sets.shape_files import ShapeCollection, shorten
+from batchot.errors import Tell, nobody
 from batchot.named import is_own, own
 from batchot.towers.saved import read_saved, trained_run
 from batchot.training.recipe import Recipe, RecipeError
 from batchot.training.settings import same_named
-
-Tell = Callable[[str], None]
 
 
 def find_quickdraw(recipe: Recipe, data_root: Path | None) -> Path:
@@ -81,7 +80,7 @@ def mix_sources(
     *,
     rename: Mapping[str, Mapping[str, str]],
     asked: Collection[str] = (),
-    tell: Tell = lambda text: None,
+    tell: Tell = nobody,
 ) -> Splits[Any]:
     """Bring the sources of a set of sketches together."""
     names = {
@@ -193,11 +192,7 @@ _NORMALIZED_ON = 1_000  # training samples whose views are looked at for mean an
 
 
 def load_own(
-    recipe: Recipe,
-    data_root: Path | None,
-    *,
-    tell: Callable[[str], None] = lambda text: None,
-    progress: bool = False,
+    recipe: Recipe, data_root: Path | None, *, tell: Tell = nobody, progress: bool = False
 ) -> Splits[Any]:
     if recipe.data.shapes:
         splits = _load_shapes(recipe, data_root, tell, progress)
@@ -264,7 +259,7 @@ def _own_images(name: str, root: Path | None) -> Splits[Any]:
     return splits
 
 
-def _sketches(recipe: Recipe, data_root: Path | None, tell: Callable[[str], None]) -> Splits[Any]:
+def _sketches(recipe: Recipe, data_root: Path | None, tell: Tell) -> Splits[Any]:
     from batchot.data.sets.sketches import load_sketch_folder
 
     name, root, size = recipe.data.name, root_of(recipe, data_root), recipe.data.sketch_size
@@ -282,9 +277,7 @@ def _sketches(recipe: Recipe, data_root: Path | None, tell: Callable[[str], None
     return load_shrec_sketches(13 if name == "shrec13-sketches" else 14, root, size=size, tell=tell)
 
 
-def collection_of(
-    recipe: Recipe, data_root: Path | None, tell: Callable[[str], None] = lambda text: None
-) -> ShapeCollection:
+def collection_of(recipe: Recipe, data_root: Path | None, tell: Tell = nobody) -> ShapeCollection:
     """Give the shapes of a recipe, found but not read."""
     from batchot.data.sets.by_name import load_collection
 
@@ -321,9 +314,7 @@ def collection_of(
     return found
 
 
-def _load_shapes(
-    recipe: Recipe, data_root: Path | None, tell: Callable[[str], None], progress: bool
-) -> Splits[Any]:
+def _load_shapes(recipe: Recipe, data_root: Path | None, tell: Tell, progress: bool) -> Splits[Any]:
     from batchot.data.clouds import load_clouds
     from batchot.data.views import load_views
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from batchot.errors import Tell
 from batchot.training.recipe import Recipe, RecipeError
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ INTERRUPTED = 130
 _UNTIL_ENDED = 3600
 
 
-def launch(processes: Processes, command: Sequence[str], tell: Callable[[str], None]) -> int:
+def launch(processes: Processes, command: Sequence[str], tell: Tell) -> int:
     """Run a command once for each rank of this machine, under the agent of torchrun, until all have ended."""
     from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
@@ -80,7 +81,7 @@ def when_parent_ends(do: Callable[[], object]) -> None:
     threading.Thread(target=watch, args=(os.getppid(),), name="parent watch", daemon=True).start()
 
 
-def _failed(error: ChildFailedError, tell: Callable[[str], None]) -> int:
+def _failed(error: ChildFailedError, tell: Tell) -> int:
     """Say which rank was killed, if one was, and give the status of the first one that failed."""
     first, failure = error.get_first_failure()
     for rank, other in sorted(error.failures.items()):

@@ -24,7 +24,7 @@ from batchot.data.batches.loader import ResumableBatches
 from batchot.data.batches.samplers import generator_for
 from batchot.data.samples import Share
 from batchot.device import Device, accelerator_of, has_bfloat16, reuse_large_blocks
-from batchot.errors import RunError, RunInterrupted
+from batchot.errors import RunError, RunInterrupted, Tell, nobody
 from batchot.files import RunFolder, write_text
 from batchot.models.layers import synchronise_dropout, synchronise_norms
 from batchot.ranks import on_first, rank_count, this_rank
@@ -92,7 +92,7 @@ class TrainedRun:
 class Messages:
     """Who is told what while a run goes on."""
 
-    note: Callable[[str], None] = lambda text: None  # a line of text
+    note: Tell = nobody  # a line of text
     epoch: Callable[[Row], None] = lambda row: None  # an epoch is over
     bar: bool = False  # show a progress bar
 

@@ -340,11 +340,9 @@ def this_build() -> dict[str, str]:
 
 def difference(here: dict[str, str], there: dict[str, str]) -> str | None:
     """Say in words in what a worker's build differs; None where it does not."""
-    found = [f"{name} {there.get(name, 'missing')}, not {value}" for name, value in here.items()]
-    return (
-        "; ".join(text for text, name in zip(found, here, strict=True) if there.get(name) != here[name])
-        or None
-    )
+    differs = {name: value for name, value in here.items() if there.get(name) != value}
+    found = [f"{name} {there.get(name, 'missing')}, not {value}" for name, value in differs.items()]
+    return "; ".join(found) or None
 
 
 def _version(name: str) -> str:

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from batchot.errors import Tell, first_line, nobody
 from batchot.workers.pool import EngineError, Lost, Worker, answer_of, difference, this_build
 from batchot.workers.process import end_me_first, import_path
 
@@ -74,7 +75,7 @@ def joined(address: str | None, cpus: int) -> Iterator[ModuleType]:
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         where = "a Ray cluster on this machine" if address is None else f"the Ray cluster at {address}"
         verb = "started" if address is None else "joined"
-        raise EngineError(f"{where} could not be {verb}: {_first_line(error)}") from error
+        raise EngineError(f"{where} could not be {verb}: {first_line(error)}") from error
     try:
         yield ray
     finally:
@@ -102,10 +103,6 @@ def check_address(address: str) -> None:
         raise EngineError(f"there is no Ray cluster at {address} ({reason}); {what}") from error
     if len(answer) < 4 or answer[3] != 4:
         raise EngineError(f"there is no Ray cluster at {address} (something else listens there); {what}")
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 @dataclass(frozen=True)
@@ -178,11 +175,7 @@ _LOOK_SECONDS = 0.5
 
 @contextmanager
 def ray_engine(
-    address: str | None = None,
-    workers: int | None = None,
-    *,
-    cores: int = 1,
-    tell: Callable[[str], None] = lambda text: None,
+    address: str | None = None, workers: int | None = None, *, cores: int = 1, tell: Tell = nobody
 ) -> Iterator[RayEngine]:
     """Give the engine of a Ray cluster, which is left or ended afterwards."""
     with joined(address, workers or cores) as ray:
@@ -196,9 +189,7 @@ def ray_engine(
 class RayEngine:
     """Workers of a Ray cluster, one CPU each; see `batchot.workers.pool.Engine`."""
 
-    def __init__(
-        self, ray: ModuleType, workers: int, tell: Callable[[str], None] = lambda text: None
-    ) -> None:
+    def __init__(self, ray: ModuleType, workers: int, tell: Tell = nobody) -> None:
         self.ray, self.workers, self.tell = ray, workers, tell
         self.places: set[Place] = set()
 
@@ -249,7 +240,9 @@ class RayPool:
         while True:
             job = None
             while self._idle and (job := waiting.popleft() if waiting else next(stream, None)) is not None:
-                self._give(*job)
+                number, task, attempt = job
+                actor, place = self._idle.pop()
+                self._busy[actor.work.remote(pickle.dumps(task))] = (actor, place, number, task, attempt)
             if not self._busy and not waiting:
                 if (job := next(stream, None)) is None:
                     return
@@ -301,10 +294,6 @@ class RayPool:
         self._deaths = 0
         self._idle.append((actor, answer))
         self._engine.places.add(answer)
-
-    def _give(self, number: int, task: Any, attempt: int) -> None:
-        actor, place = self._idle.pop()
-        self._busy[actor.work.remote(pickle.dumps(task))] = (actor, place, number, task, attempt)
 
     def _answered(self, reference: Any) -> tuple[int, Any, int, Any]:
         actor, place, number, task, attempt = self._busy.pop(reference)

@@ -37,7 +37,10 @@ def read_idx(path: Path, ndim: int) -> Tensor:
             raise _damaged(path, expected, arrived) from error
     header = np.frombuffer(content[: 4 + 4 * ndim], dtype=">u4") if len(content) >= 4 + 4 * ndim else None
     if header is None or header[0] != magic:
-        raise _damaged(path, f"an IDX file that starts with the magic number {magic}", _start_of(content))
+        arrived = f"{len(content):,} bytes arrived"
+        if len(content) >= 4:
+            arrived += f" that start with {int.from_bytes(content[:4], 'big')} ({content[:12]!r})"
+        raise _damaged(path, f"an IDX file that starts with the magic number {magic}", arrived)
     shape = tuple(int(size) for size in header[1:])
     n_bytes = header.nbytes + math.prod(shape)
     if len(content) != n_bytes:
@@ -48,13 +51,6 @@ def read_idx(path: Path, ndim: int) -> Tensor:
     return torch.from_numpy(
         np.frombuffer(content, dtype=np.uint8, offset=header.nbytes).reshape(shape).copy()
     )
-
-
-def _start_of(content: bytes) -> str:
-    if len(content) < 4:
-        return f"{len(content)} bytes arrived"
-    number = int.from_bytes(content[:4], "big")
-    return f"{len(content):,} bytes arrived that start with {number} ({content[:12]!r})"
 
 
 def _damaged(path: Path, expected: str, arrived: str) -> DataError:

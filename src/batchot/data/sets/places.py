@@ -6,7 +6,6 @@ import hashlib
 import logging
 import os
 import zipfile
-import zlib
 from collections.abc import Callable, Iterable
 from pathlib import Path, PurePath
 from typing import TypeVar
@@ -17,7 +16,7 @@ import requests
 from numpy.typing import NDArray
 
 from batchot.errors import DataError, DownloadError, RunError, ShapeError
-from batchot.files import write_atomically
+from batchot.files import DAMAGED_ARCHIVE, write_atomically
 from batchot.shapes.formats.archives import open_archive
 
 logger = logging.getLogger(__name__)
@@ -148,6 +147,6 @@ def _read(path: Path, fingerprint: str) -> NDArray[Scalar] | None:
             if str(archive["fingerprint"]) != fingerprint:
                 return None
             array: NDArray[Scalar] = archive["array"]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+    except DAMAGED_ARCHIVE:
         return None
     return array

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from batchot.data.samples import Splits, check_labels
 from batchot.data.sets.shape_files import choose_test, shorten
 from batchot.data.sets.sketch_image import MARGIN
 from batchot.data.sets.sketches import warn_user
-from batchot.errors import DataError
+from batchot.errors import DataError, Tell
 
 
 @dataclass(frozen=True)
@@ -212,7 +212,7 @@ def load_quickdraw(
     test_fraction: float = 0.2,
     split_seed: int = 0,
     hand: Hand = RECORDED,
-    tell: Callable[[str], None] = warn_user,
+    tell: Tell = warn_user,
     name: str = "quickdraw",
 ) -> Splits[Drawings]:
     """Load drawings of Quick, Draw! (https://github.com/googlecreativelab/quickdraw-dataset), CC BY 4.0."""
@@ -238,7 +238,8 @@ def load_quickdraw(
     names = tuple(drawing.name for drawing in found)
     everything = Drawings(points, strokes, firsts, labels, classes, names, size, hand)
     test = torch.tensor([n in in_test for n in names])
-    return Splits(name, everything.subset(_where(~test)), everything.subset(_where(test)))
+    train_at, test_at = (part.nonzero().flatten() for part in (~test, test))
+    return Splits(name, everything.subset(train_at), everything.subset(test_at))
 
 
 def find_ndjson(place: Path) -> tuple[Path, ...]:
@@ -252,10 +253,6 @@ def find_ndjson(place: Path) -> tuple[Path, ...]:
             "simplified or raw: https://github.com/googlecreativelab/quickdraw-dataset"
         )
     return files
-
-
-def _where(mask: Tensor) -> Tensor:
-    return mask.nonzero().flatten()
 
 
 def _first_of_each(drawings: list[_Drawing], per_class: int) -> list[_Drawing]:
@@ -272,7 +269,7 @@ def _first_of_each(drawings: list[_Drawing], per_class: int) -> list[_Drawing]:
     return kept
 
 
-def _read(file: Path, per_class: int, tell: Callable[[str], None]) -> list[_Drawing]:
+def _read(file: Path, per_class: int, tell: Tell) -> list[_Drawing]:
     """The drawings of a file; what is none is left out and told."""
     stem = file.stem
     for prefix in _PREFIXES:

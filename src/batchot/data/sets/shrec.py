@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Literal, TypeVar
 
@@ -14,7 +15,7 @@ from batchot.data.sets.places import is_clutter, list_archive, missing_data, sea
 from batchot.data.sets.psb import model_key, parse_cla
 from batchot.data.sets.shape_files import MESH_ENDINGS, PARTS, Part, ShapeCollection, kind_of, shorten
 from batchot.data.sets.sketches import SketchFile, load_sketch_files, warn_user
-from batchot.errors import DataError, ShapeError
+from batchot.errors import DataError, ShapeError, Tell
 from batchot.files import walk
 from batchot.shapes.formats.archives import read_member
 from batchot.shapes.shape import Up
@@ -93,7 +94,7 @@ def compare(
     what: str,
     names: Iterable[str],
     place: Path,
-    tell: Callable[[str], None],
+    tell: Tell,
 ) -> None:
     """Count and name what is listed but missing, and what is there but not listed."""
     missing = [item for key, item in listed.items() if key not in there]
@@ -163,10 +164,10 @@ def find_files(folder: Path, year: int) -> tuple[FoundFile, ...]:
     """List the files of SHREC'13 or SHREC'14 in a folder, with what lies in zip archives."""
     if not folder.is_dir():
         return ()
-    found = list(_walk(folder, None if _is_of(folder.name, year) else _wanted_by(year)))
+    found = list(_walk(folder, None if _is_of(folder.name, year) else partial(_is_wanted, year)))
     if _is_of(folder.name, year) and folder.absolute().parent != folder.absolute():
         # The lists and the evaluation code are often unpacked beside the sketches.
-        found += _walk(folder.absolute().parent, _is_list_of(year))
+        found += _walk(folder.absolute().parent, partial(_is_list, year))
     return tuple(found)
 
 
@@ -228,23 +229,13 @@ def _members(archive: Path, place: PurePosixPath) -> Iterator[FoundFile]:
             yield FoundFile(archive, member, place / member)
 
 
-def _wanted_by(year: int) -> Callable[[str], bool]:
-    def wanted(name: str) -> bool:
-        plain = class_key(name)
-        return (
-            _is_of(name, year)
-            or name.lower() in LISTS
-            or (any(word in plain for word in _PUBLISHED) and not _is_of(name, 27 - year))
-        )  # fmt: skip
-
-    return wanted
+def _is_wanted(year: int, name: str) -> bool:
+    published = any(word in class_key(name) for word in _PUBLISHED) and not _is_of(name, 27 - year)
+    return published or _is_of(name, year) or name.lower() in LISTS
 
 
-def _is_list_of(year: int) -> Callable[[str], bool]:
-    def wanted(name: str) -> bool:
-        return _is_of(name, year) and any(word in class_key(name) for word in ("list", "evaluation", "cla"))
-
-    return wanted
+def _is_list(year: int, name: str) -> bool:
+    return _is_of(name, year) and any(word in class_key(name) for word in ("list", "evaluation", "cla"))
 
 
 def _is_of(name: str, year: int) -> bool:
@@ -279,7 +270,7 @@ _NO_DOWNLOAD = "it is not offered for download by this package"
 
 
 def load_shrec_sketches(
-    year: Year, data_root: Path | None = None, *, size: int = 128, tell: Callable[[str], None] = warn_user
+    year: Year, data_root: Path | None = None, *, size: int = 128, tell: Tell = warn_user
 ) -> Splits[Images]:
     """Find the sketches of SHREC'13 or '14 (B. Li et al., 3DOR 2013 and 2014), unpacked or in zip archives,
     divided as lists beside them say, else as their folders do."""
@@ -307,7 +298,7 @@ def load_shrec_sketches(
 
 
 def load_shrec_shapes(
-    year: Year, data_root: Path | None = None, *, up: Up = "auto", tell: Callable[[str], None] = warn_user
+    year: Year, data_root: Path | None = None, *, up: Up = "auto", tell: Tell = warn_user
 ) -> ShapeCollection:
     """Find the target models of SHREC'13 or '14, all as training shapes: the benchmark learns from, and
     searches in, the same ones."""
@@ -362,7 +353,7 @@ def _first_place(
     raise missing_data(f"shrec{year}", contents, places, _NO_DOWNLOAD)
 
 
-def _divided(sketches: Sequence[FoundSketch], place: Path, tell: Callable[[str], None]) -> list[SketchFile]:
+def _divided(sketches: Sequence[FoundSketch], place: Path, tell: Tell) -> list[SketchFile]:
     if undivided := [sketch.file.place for sketch in sketches if sketch.part is None]:
         text = (
             f"{place}: {len(undivided):,} sketches lie neither in train/ nor in test/ and no list tells their "
@@ -379,7 +370,7 @@ def _divided(sketches: Sequence[FoundSketch], place: Path, tell: Callable[[str],
 
 
 def _listed_sketches(
-    sketches: Sequence[FoundSketch], lists: Lists, place: Path, tell: Callable[[str], None]
+    sketches: Sequence[FoundSketch], lists: Lists, place: Path, tell: Tell
 ) -> list[SketchFile]:
     listed: dict[str, Listed] = {f"{class_key(item.class_name)}/{item.number}": item for item in lists.items}
     there: dict[str, FoundSketch] = {

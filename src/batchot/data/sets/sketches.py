@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -27,7 +27,7 @@ from batchot.data.sets.shape_files import (
     shorten,
 )
 from batchot.data.sets.sketch_image import read_sketch
-from batchot.errors import DataError, ShapeError
+from batchot.errors import DataError, ShapeError, Tell
 from batchot.shapes.formats.archives import read_member
 
 READING_VERSION = 1  # raise it when a file would give other pixels: what is in the caches is then remade
@@ -71,7 +71,7 @@ def load_sketch_files(
     *,
     size: int,
     classes: Sequence[str] | None = None,
-    tell: Callable[[str], None] = warn_user,
+    tell: Tell = warn_user,
 ) -> Splits[Images]:
     """Read sketches; blank and damaged ones are left out, counted and named."""
     names = tuple(sorted({file.class_name for file in files}) if classes is None else classes)
@@ -89,13 +89,9 @@ def load_sketch_files(
         images = torch.from_numpy(pixels[usable]).unsqueeze(1)  # (n, 1, size, size)
         parts[part] = Images(images, labels, names, tuple(in_part[k].name for k in usable))
         _check_classes(name, part, in_part, parts[part], [*damaged, *blank])
-    if blank:
-        tell(f"{name}: {len(blank):,} of {len(files):,} sketches are blank and left out: {shorten(blank)}")
-    if damaged:
-        tell(
-            f"{name}: {len(damaged):,} of {len(files):,} sketches cannot be read and are left out: "
-            f"{shorten(damaged)}"
-        )
+    for left, why in ((blank, "are blank and"), (damaged, "cannot be read and are")):
+        if left:
+            tell(f"{name}: {len(left):,} of {len(files):,} sketches {why} left out: {shorten(left)}")
     if not len(parts["train"]):
         raise DataError(f"{name} has no training sketches")
     return Splits(name, parts["train"], parts["test"])
@@ -152,7 +148,7 @@ def load_sketch_folder(
     size: int = 128,
     test_fraction: float = 0.2,
     split_seed: int = 0,
-    tell: Callable[[str], None] = warn_user,
+    tell: Tell = warn_user,
     name: str = "sketches",
 ) -> Splits[Images]:
     """Load ``CLASS/train/*``, ``train/CLASS/*`` and the like, or divide ``CLASS/*`` by chance; brought to one
@@ -189,8 +185,6 @@ def _divide(
     ]
 
 
-def _tell_left_out(
-    folder: Path, paths: Sequence[PurePosixPath], why: str, tell: Callable[[str], None]
-) -> None:
+def _tell_left_out(folder: Path, paths: Sequence[PurePosixPath], why: str, tell: Tell) -> None:
     if paths:
         tell(f"{folder}: {len(paths):,} files left out that {why}: {shorten(paths)}")

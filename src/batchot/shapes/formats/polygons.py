@@ -136,21 +136,10 @@ def _cut(flat: Ints, corners: Ints, vertices: Floats, faces: Ints, steps: int) -
 @njit(cache=True)
 def _quad(vertices: Floats, a: int, b: int, c: int, d: int) -> int:
     """At which corner the diagonal of a quadrilateral begins, 0 or 1; -1 where that takes a closer look."""
-    ux, uy, uz = (
-        vertices[c, 0] - vertices[a, 0],
-        vertices[c, 1] - vertices[a, 1],
-        vertices[c, 2] - vertices[a, 2],
-    )
-    bx, by, bz = (
-        vertices[b, 0] - vertices[a, 0],
-        vertices[b, 1] - vertices[a, 1],
-        vertices[b, 2] - vertices[a, 2],
-    )
-    dx, dy, dz = (
-        vertices[d, 0] - vertices[a, 0],
-        vertices[d, 1] - vertices[a, 1],
-        vertices[d, 2] - vertices[a, 2],
-    )
+    x, y, z = vertices[a, 0], vertices[a, 1], vertices[a, 2]
+    ux, uy, uz = vertices[c, 0] - x, vertices[c, 1] - y, vertices[c, 2] - z
+    bx, by, bz = vertices[b, 0] - x, vertices[b, 1] - y, vertices[b, 2] - z
+    dx, dy, dz = vertices[d, 0] - x, vertices[d, 1] - y, vertices[d, 2] - z
     wx, wy, wz = dx - bx, dy - by, dz - bz
     nx, ny, nz = uy * wz - uz * wy, uz * wx - ux * wz, ux * wy - uy * wx
     if not 1e-150 < nx * nx + ny * ny + nz * nz < 1e150:

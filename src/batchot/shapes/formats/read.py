@@ -204,13 +204,7 @@ def _foreign(head: bytes, data: bytes) -> tuple[str, str] | None:
     if root := _xml_root(head):
         if root in _XML:
             return _other(_XML[root])
-        what = (
-            "an SVG drawing"
-            if root == b"svg"
-            else "an HTML page"
-            if root == b"html"
-            else "XML of another kind"
-        )
+        what = {b"svg": "an SVG drawing", b"html": "an HTML page"}.get(root, "XML of another kind")
         return what, "save the shape in a format that is read: " + _formats()
     return None
 

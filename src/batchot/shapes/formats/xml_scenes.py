@@ -201,11 +201,9 @@ def _check_instances(root: ElementTree.Element) -> None:
 
 def _unit_and_axis(root: ElementTree.Element) -> tuple[float | None, Literal["x", "y", "z"]]:
     """Millimetres in a unit of the file, where it says so, and the axis that points up."""
-    asset = next((child for child in root if _tag(child) == "asset"), None)
-    unit = next((child for child in (asset if asset is not None else ()) if _tag(child) == "unit"), None)
-    axis = next(
-        (child.text or "" for child in (asset if asset is not None else ()) if _tag(child) == "up_axis"), ""
-    )
+    asset = list(next((child for child in root if _tag(child) == "asset"), ()))
+    unit = next((child for child in asset if _tag(child) == "unit"), None)
+    axis = next((child.text or "" for child in asset if _tag(child) == "up_axis"), "")
     if unit is None:
         return None, _UP.get(axis.strip(), "y")
     try:

@@ -11,6 +11,7 @@ from batchot.shapes.library.seating import curved_panel
 from batchot.shapes.library.solids import (
     bar,
     box,
+    centres,
     circle,
     cushion,
     cylinder,
@@ -261,13 +262,9 @@ def laptop(dice: Dice) -> list[Part]:
         rows, columns = dice.whole(4, 5), dice.whole(8, 12)
         wide, deep = width * 0.88 / columns, depth * 0.5 / rows
         for r in range(rows):
-            for c in range(columns):
-                place = (
-                    -width * 0.44 + wide * (c + 0.5),
-                    -y * 0.05 + deep * (r + 0.5) - depth * 0.08,
-                    thick + 0.002,
-                )
-                parts.append(box((wide * 0.85, deep * 0.82, 0.004), place))
+            across = -y * 0.05 + deep * (r + 0.5) - depth * 0.08
+            for x in centres(width * 0.88, columns):
+                parts.append(box((wide * 0.85, deep * 0.82, 0.004), (x, across, thick + 0.002)))
     else:
         parts.append(box((width * 0.88, depth * 0.5, 0.003), (0, depth * 0.12, thick + 0.001)))
     pad = dice.between(0.22, 0.4)

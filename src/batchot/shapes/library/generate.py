@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
@@ -93,13 +94,13 @@ def _write(path: Path, content: bytes) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def _read_manifest(path: Path) -> dict[str, str]:
-    """Digests of the files that a library wrote, by path; empty where there is no manifest."""
+def _read_manifest(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
+    """Settings of a library, and digests of the files that it wrote by path; empty where there is no manifest."""
     if not path.exists():
-        return {}
+        return {}, {}
     try:
-        files = json.loads(path.read_text(encoding="utf-8"))["files"]
-        return {str(name): str(digest) for name, digest in files.items()}
+        settings = json.loads(path.read_text(encoding="utf-8"))
+        return settings, {str(name): str(digest) for name, digest in settings.pop("files").items()}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ShapeError(
             f"{path}: not the manifest of a built-in library ({error}); delete the folder and write it again"
@@ -128,13 +129,13 @@ def write_library(
     for name in classes:
         check_class(name)
     folder = Path(folder)
-    known = _read_manifest(folder / MANIFEST)
+    written, known = _read_manifest(folder / MANIFEST)
     shapes = list(_plan(classes, per_class, test_fraction))
     for path, _, _ in shapes:
         if path not in known and (folder / path).exists():
             raise ShapeError(f"{folder / path}: is there and not from this library; choose another folder")
     settings = {"generator": GENERATOR_VERSION, "seed": seed}
-    same = known and _settings(folder / MANIFEST) == settings
+    same = known and {key: written.get(key) for key in settings} == settings
     digests = {path: known.get(path, "") if same else "" for path, _, _ in shapes}
     if not same or digests != known:
         # Promise the names first: after an interruption they are known to be ours.
@@ -155,11 +156,6 @@ def write_library(
 
 def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
-
-
-def _settings(path: Path) -> dict[str, int]:
-    read = json.loads(path.read_text(encoding="utf-8"))
-    return {key: read.get(key) for key in ("generator", "seed")}
 
 
 def _write_manifest(folder: Path, settings: dict[str, int], digests: dict[str, str]) -> None:

@@ -11,6 +11,7 @@ from batchot.shapes.library.solids import (
     Floats,
     bar,
     box,
+    centres,
     cushion,
     cylinder,
     loft,
@@ -179,11 +180,8 @@ def bench(dice: Dice) -> list[Part]:
         parts.append(cushion((width, depth, pad), (0, 0, seat + pad * 0.4), dice.between(5, 12)))
     elif slatted:
         count = dice.whole(3, 7)
-        pitch = depth / count
-        parts += [
-            box((width, pitch * 0.75, thick * 0.8), (0, -depth / 2 + pitch * (i + 0.5), seat))
-            for i in range(count)
-        ]
+        slat = (width, depth / count * 0.75, thick * 0.8)
+        parts += [box(slat, (0, y, seat)) for y in centres(depth, count)]
     else:
         parts.append(slab(rectangle(width, depth), seat - thick / 2, thick))
     if backed:
@@ -229,16 +227,8 @@ def bed(dice: Dice) -> list[Part]:
     top = frame + mattress * 0.9
     if dice.chance(0.65):
         count = 1 if width < 1.2 else 2
-        pitch = width / count
-        pillow = dice.between(0.1, 0.18)
-        storey += [
-            cushion(
-                (pitch * 0.8, 0.4, pillow),
-                (-width / 2 + pitch * (i + 0.5), y - 0.3, top + pillow * 0.35),
-                3.0,
-            )
-            for i in range(count)
-        ]
+        size = (width / count * 0.8, 0.4, dice.between(0.1, 0.18))
+        storey += [cushion(size, (x, y - 0.3, top + size[2] * 0.35), 3.0) for x in centres(width, count)]
     if dice.chance(0.3):
         storey.append(
             box((width * 1.02, long * dice.between(0.5, 0.7), mattress * 0.9), (0, -long * 0.17, top - 0.08))
@@ -289,12 +279,7 @@ def _canopy(width: float, long: float, height: float, post: float) -> list[Part]
     ]
 
 
-def _feet(dice: Dice, width: float, depth: float, height: float) -> list[Part]:
-    style: Support = dice.pick("square", "round", "turned", "sled")
-    return support(dice, style, width * 0.92, depth * 0.85, height, dice.between(0.03, 0.07))
-
-
-def _arm(dice: Dice, thick: float, depth: float, bottom: float, top: float, make: str) -> list[Part]:
+def _arm(thick: float, depth: float, bottom: float, top: float, make: str) -> list[Part]:
     """The left arm, its outside at x = 0 and all of it at x > 0."""
     x, height = thick / 2, top - bottom
     if make == "roll":
@@ -319,23 +304,22 @@ def _arm(dice: Dice, thick: float, depth: float, bottom: float, top: float, make
 def _padded_seat(dice: Dice, width: float, seats: int, armless: bool = False) -> list[Part]:
     """``seats`` places beside one another between two arms, in front of a back."""
     depth = dice.between(0.7, 0.95)
-    leg, base, seat = (
-        dice.pick(0.03, dice.between(0.06, 0.2)),
-        dice.between(0.1, 0.2),
-        dice.between(0.38, 0.46),
-    )
+    leg = dice.pick(0.03, dice.between(0.06, 0.2))
+    base, seat = dice.between(0.1, 0.2), dice.between(0.38, 0.46)
     arm, back = dice.between(0.08, 0.24), dice.between(0.12, 0.25)
     arm_top, top = dice.between(0.5, 0.68), dice.between(0.7, 1.0)
     y = depth / 2
     make = dice.pick("block", "block", "roll", "slope", "open", "soft")
-    parts = _feet(dice, width, depth, leg) if make != "open" else []
+    parts: list[Part] = []
     if make == "open":
-        leg = max(leg, 0.22)
-        arm *= 0.6
+        leg, arm = max(leg, 0.22), arm * 0.6
+    else:
+        style: Support = dice.pick("square", "round", "turned", "sled")
+        parts += support(dice, style, width * 0.92, depth * 0.85, leg, dice.between(0.03, 0.07))
     inner = width if armless else width - 2 * arm
     parts.append(box((width if make != "open" else inner, depth, base), (0, 0, leg + base / 2)))
     if not armless:
-        left = _arm(dice, arm, depth * dice.between(0.85, 1.0), leg, arm_top, make)
+        left = _arm(arm, depth * dice.between(0.85, 1.0), leg, arm_top, make)
         parts += with_mirror(move_all(left, x=-width / 2))
     parts += _cushions(dice, inner, depth, leg + base, seat, top, back, seats)
     behind = box((inner, back * 0.6, top * 0.94 - leg), (0, y - back * 0.3, (top * 0.94 + leg) / 2))
@@ -350,8 +334,7 @@ def _cushions(dice: Dice, inner: float, depth: float, base: float, seat: float, 
     roundness = dice.between(4, 10)
     y = depth / 2
     count = dice.pick(seats, seats, 1)
-    pitch = inner / count
-    spots = [-inner / 2 + pitch * (i + 0.5) for i in range(count)]
+    pitch, spots = inner / count, centres(inner, count)
     tall = max(seat - base, 0.08)
     seat_pads = [
         cushion((pitch * 0.98, depth - back, tall), (s, -back / 2, base + tall / 2), roundness) for s in spots
@@ -437,8 +420,7 @@ def _settee(dice: Dice) -> list[Part]:
     parts = support(dice, style, width, depth, seat, thick)
     parts.append(box((width, depth, 0.08), (0, 0, seat)))
     count = dice.whole(1, 3)
-    pitch = width * 0.94 / count
-    spots = [-width * 0.47 + pitch * (i + 0.5) for i in range(count)]
+    pitch, spots = width * 0.94 / count, centres(width * 0.94, count)
     parts += [cushion((pitch * 0.98, depth * 0.95, 0.16), (s, 0, seat + 0.1), 5.0) for s in spots]
     if dice.chance(0.6):
         pads = [cushion((pitch * 0.9, 0.16, rise * 0.9), (s, 0, rise * 0.5), 4.0) for s in spots]

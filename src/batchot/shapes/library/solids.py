@@ -50,6 +50,12 @@ def smooth_outline(points: Sequence[Sequence[float]] | Floats, steps: int) -> Fl
     return open_curve[2 * steps : (2 + len(p)) * steps]
 
 
+def centres(width: float, count: int) -> list[float]:
+    """The middles of so many equal parts of a width about the origin."""
+    pitch = width / count
+    return [-width / 2 + pitch * (i + 0.5) for i in range(count)]
+
+
 def symmetric(half: Sequence[Sequence[float]] | Floats) -> Floats:
     """The outline whose right half (x >= 0, from bottom to top) is given, mirrored to the left."""
     right = np.asarray(half, dtype=np.float64)

@@ -11,6 +11,7 @@ from batchot.shapes.library.part import Dice, Part, move_all, with_mirror
 from batchot.shapes.library.solids import (
     bar,
     box,
+    centres,
     corner_share,
     cushion,
     cylinder,
@@ -30,9 +31,7 @@ def drawer_front(width: float, height: float, knob: bool) -> list[Part]:
     return [front, box((width * 0.4, 0.025, 0.02), (0, -0.03, height * 0.2))]
 
 
-def _carcass(
-    dice: Dice, width: float, depth: float, height: float, board: float, *, back: bool
-) -> list[Part]:
+def _carcass(width: float, depth: float, height: float, board: float, *, back: bool) -> list[Part]:
     """Two sides, a bottom and a top, on z = 0."""
     x = width / 2 - board / 2
     parts = [box((board, depth, height), (s * x, 0, height / 2)) for s in (-1.0, 1.0)]
@@ -65,7 +64,7 @@ def bookshelf(dice: Dice) -> list[Part]:
     lift = 0.0
     parts: list[Part] = []
     if make in ("case", "cubes"):
-        parts += _carcass(dice, width, depth, height, board, back=dice.chance(0.6))
+        parts += _carcass(width, depth, height, board, back=dice.chance(0.6))
         columns = max(1, round(width / 0.4)) if make == "cubes" else dice.pick(1, 1, 1, 2)
         edges = np.linspace(-width / 2, width / 2, columns + 1).tolist()
         parts += [box((board, depth * 0.98, height), (x, 0, height / 2)) for x in edges[1:-1]]
@@ -121,12 +120,12 @@ def wardrobe(dice: Dice) -> list[Part]:
     low = height * dice.pick(0.0, 0.0, dice.between(0.15, 0.3))
     parts = [box((width, depth, height), (0, 0, height / 2))]
     front = -depth / 2
-    pitch = width / doors
+    pitch, places = width / doors, centres(width, doors)
     panels = dice.pick(0, 1, 2, 3)
     pull = dice.pick("bar", "knob", "none")
     ajar = dice.whole(0, doors - 1) if dice.chance(0.15) else -1
-    for i in range(doors):
-        x, tall = -width / 2 + pitch * (i + 0.5), height - low
+    for i, x in enumerate(places):
+        tall = height - low
         leaf = [box((pitch * 0.95, 0.03, tall * 0.96), (x, front - 0.015, low + tall / 2))]
         for k in range(panels):
             high = tall * 0.9 / panels
@@ -143,15 +142,15 @@ def wardrobe(dice: Dice) -> list[Part]:
         parts += leaf
     if dice.chance(0.2):  # a row of shelves beside the doors
         side, wide = dice.pick(-1.0, 1.0), dice.between(0.3, 0.6)
-        case = _carcass(dice, wide, depth, height, 0.03, back=True)
+        case = _carcass(wide, depth, height, 0.03, back=True)
         levels = dice.whole(2, 5)
         case += [box((wide, depth, 0.03), (0, 0, height * i / levels)) for i in range(1, levels)]
         parts += move_all(case, x=side * (width + wide) / 2)
     if low:
         count = dice.whole(1, 3)
-        for i in range(count):
-            spot_x = -width / 2 + width / count * (i + 0.5)
-            parts += move_all(drawer_front(width / count * 0.93, low * 0.85, True), spot_x, front, low / 2)
+        drawer = drawer_front(width / count * 0.93, low * 0.85, True)
+        for x in centres(width, count):
+            parts += move_all(drawer, x, front, low / 2)
     if dice.chance(0.55):
         parts += _crown(dice, width, depth, height)
     if lift:
@@ -252,12 +251,9 @@ def desk(dice: Dice) -> list[Part]:
         row = dice.between(0.09, 0.16)
         parts.append(box((width * 0.9, depth * 0.85, row), (0, 0, under - row / 2)))
         count = dice.whole(1, 3)
-        pitch = width * 0.9 / count
-        for i in range(count):
-            spot = -width * 0.45 + pitch * (i + 0.5)
-            parts += move_all(
-                drawer_front(pitch * 0.9, row * 0.8, True), x=spot, y=-depth * 0.425, z=under - row / 2
-            )
+        drawer = drawer_front(width * 0.9 / count * 0.9, row * 0.8, True)
+        for spot in centres(width * 0.9, count):
+            parts += move_all(drawer, spot, -depth * 0.425, under - row / 2)
     if dice.chance(0.55):
         tall = under * dice.between(0.4, 0.9)
         parts.append(box((width * 0.94, 0.02, tall), (0, y * 0.85, under - tall / 2)))

@@ -8,7 +8,7 @@ import random
 import time
 import uuid
 import warnings
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from tqdm import tqdm
 
-from batchot.errors import ShapeWarning
+from batchot.errors import ShapeWarning, Tell, nobody
 from batchot.files import ViewCacheError, write_whole
 from batchot.shapes.shape import Mesh
 from batchot.shapes.views.cache import (
@@ -221,13 +221,12 @@ def render_collection(
     progress: bool = True,
     check: bool = False,
     retry_failed: bool = False,
-    on_message: Callable[[str], None] | None = None,
+    on_message: Tell = nobody,
     engine: Engine | None = None,
 ) -> ViewCache:
     """Render the shapes that are not in the cache yet, side by side, and report those that cannot be."""
     if (processes is not None and processes < 1) or (time_limit is not None and not time_limit > 0):
         raise ValueError(f"processes and time_limit must be positive, got {processes} and {time_limit}")
-    say = on_message or (lambda text: None)
     started = time.monotonic()
     work = RenderWork(sources, settings, Path(folder) / settings.digest)
     work.prepare()
@@ -241,10 +240,10 @@ def render_collection(
         contents, unreadable = index.look_up(sources, tick)
     work.look_at(contents, unreadable, check=check)
     if not retry_failed and (known := work.give_up_known(time_limit)):
-        say(f"{known:,} shapes that took too long or crashed before are not tried again")
+        on_message(f"{known:,} shapes that took too long or crashed before are not tried again")
     tasks = list(work.tasks.values())
     if tasks:
-        say(f"{len(tasks):,} of {len(sources):,} shapes are to be rendered")
+        on_message(f"{len(tasks):,} of {len(sources):,} shapes are to be rendered")
     outcomes = _render_tasks(
         _shuffled(tasks), settings, work.parts, processes=processes, time_limit=time_limit, engine=engine
     )
