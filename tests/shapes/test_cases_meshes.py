@@ -97,6 +97,7 @@ _BOX_OBJ = "v 0 0 0\nv 1 0 0\nv 1 2 0\nv 0 2 0\nv 0 0 3\nv 1 0 3\nv 1 2 3\nv 0 2
         _BOX_OBJ.replace("f 5 6 7 8", "f 5 6 7 8 # to C:\\"),
         _BOX_OBJ + "f 1 2 3 \\",
         _BOX_OBJ + "usemtl a\\",
+        _BOX_OBJ.replace("v ", "V ").replace("f 5 6 7 8", "F 5 6 \\\n7 8"),
     ],
 )
 def test_o04c_m02_a_backslash_continues_vertices_and_faces_only(text: str, end: str) -> None:
@@ -115,6 +116,13 @@ def test_messages_tell_the_line_of_the_file_after_continued_ones() -> None:
 # --- STL --------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    "header", [b"OFF part", b"ply\nformat", b"glTF 2", b"PK\x03\x04", b"<html>", b"v 1 2 3\nf 1 2 3\n"]
+)
+def test_a_binary_stl_may_begin_as_another_format(header: bytes) -> None:
+    assert is_box(read(stl_binary(header), ".stl"))
+
+
 @pytest.mark.parametrize("header", [b"made by X", b"solid part facet ", b"SOLID facet normal".ljust(80)])
 @pytest.mark.parametrize("tail", [b"", b"\0", b"colours of a program".ljust(92, b"\xff")])
 def test_s03_m12_bytes_after_the_last_triangle(header: bytes, tail: bytes) -> None:
@@ -130,7 +138,10 @@ def test_s05_the_name_of_a_solid_may_be_anything(name: str, end: str) -> None:
 
 
 def test_normals_that_are_no_numbers_do_not_matter() -> None:
-    assert is_box(read(stl_text().replace(b"normal 0 0 0", b"normal -nan(ind) nan 1.#QNAN"), ".stl"))
+    for normal in (b"-nan(ind) nan 1.#QNAN", b"0,6 0,8 0,0", b"0, 0, 1"):
+        assert is_box(read(stl_text().replace(b"normal 0 0 0", b"normal " + normal), ".stl"))
+    commas = stl_text().replace(b"normal 0 0 0", b"normal 0,6 0,8 0,0").replace(b".0", b",0")
+    assert is_box(read(commas, ".stl"))
 
 
 # --- PLY --------------------------------------------------------------------------------------------------------------
@@ -166,6 +177,15 @@ def test_p09_blanks_at_the_ends_of_the_header(order: str, header_end: str, blank
 @pytest.mark.parametrize("order", ["", "<", ">"])
 def test_p06_lists_at_the_vertices(order: str) -> None:
     assert is_box(read(ply(order=order, weights=True), ".ply"))
+
+
+@pytest.mark.parametrize("order", ["", "<"])
+@pytest.mark.parametrize("named", ["", "property uchar red\n", "property list uchar float weights\n"])
+def test_no_faces_of_any_properties_are_points(order: str, named: str) -> None:
+    header = f"ply\nformat {'binary_little_endian' if order else 'ascii'} 1.0\nelement vertex 8\n"
+    header += "".join(f"property float {axis}\n" for axis in "XYZ") + f"element face 0\n{named}end_header\n"
+    cloud = read(header.encode() + (CORNERS if order else lines(BOX).encode()), ".ply")
+    assert isinstance(cloud, PointCloud) and np.array_equal(cloud.points, BOX)
 
 
 def test_content_that_begins_like_a_line_end() -> None:

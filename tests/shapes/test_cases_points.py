@@ -105,6 +105,23 @@ def test_mark_before_the_first_vertex_with_a_vertex_that_nothing_uses() -> None:
     assert area(mesh) == pytest.approx(22)
 
 
+@pytest.mark.parametrize("ending", [".obj", ".off", ".ply", ".stl", ".csv", ".xyz"])
+def test_marks_that_were_written_twice_and_zeros_at_the_end(ending: str) -> None:
+    plain = read_shape(TEXTS[ending](), ending, "it", normalize=False)
+    for content in (b"\xef\xbb\xbf" * 2 + TEXTS[ending](), TEXTS[ending]() + bytes(9)):
+        shape = read_shape(content, ending, "it", normalize=False)
+        one, other = (s.vertices if isinstance(s, Mesh) else s.points for s in (shape, plain))
+        assert np.array_equal(one, other)
+
+
+@pytest.mark.parametrize("mark", ["\ufeff", "\ufeff\ufeff"])
+def test_marks_within_files_that_were_put_together(mark: str) -> None:
+    content = f"# first\n{mark}".encode() + re.sub(rb"(?m)^(?![vf] ).*\n", b"", obj()) + b"v 9 9 9\n"
+    assert area(read_shape(content, ".obj", "box", normalize=False)) == pytest.approx(22)
+    rows = table(" ").splitlines(keepends=True)
+    assert np.array_equal(points_of(b"".join([*rows[:7], mark.encode(), *rows[7:]])), POINTS)
+
+
 def test_mark_before_json(tmp_path: Path) -> None:
     (tmp_path / "box.gltf").write_bytes(b"\xef\xbb\xbf" + json.dumps(gltf_tree("box.bin")).encode())
     (tmp_path / "box.bin").write_bytes(gltf_buffer())
@@ -170,6 +187,7 @@ def test_quoted_decimal_commas() -> None:
         ("1,5;2,5;3,5\n1;2;3\n1,000.5;2;3\n", 3),  # thousands
         ("1,000.5 2,000.5 3,000.5\n", 1),
         ("1 2 3\n1,2,3 4,5,6\n", 2),
+        (",5;1,5;2,5\n1,5;2,5;3,5\n2,5;3,5;4,5\n", 1),
     ],
 )
 @pytest.mark.parametrize("ending", [".xyz", ".obj"])
@@ -199,6 +217,18 @@ NAMED = {
     "other axes": ("vx,vy,vz,pos_x,pos_y,pos_z", ",", [Z, Z, Z, X, Y, Z]),
     "count below": ("x y z\n60", " ", [X, Y, Z]),
     "title above": ("my scan\nid x y z", " ", [np.arange(60), X, Y, Z]),
+    "inches": ("z inch,x inch,y inch", ",", [Z, X, Y]),
+    "metres": ("id;Z_meters;X_meters;Y_meters", ";", [np.arange(60), Z, X, Y]),
+    "a slash before the unit": ("z/mm,x/mm,y/mm", ",", [Z, X, Y]),
+    "braces": ("Z {m},X {m},Y {m}", ",", [Z, X, Y]),
+    "hyphens": ("id,z-coordinate (mm),x-coordinate (mm),y-coordinate (mm)", ",", [np.arange(60), Z, X, Y]),
+    "places": ("id,location_z,location_x,location_y", ",", [np.arange(60), Z, X, Y]),
+    "the word behind": ("id,z_pos,x_pos,y_pos", ",", [np.arange(60), Z, X, Y]),
+    "square brackets": ("s,points[0],points[1],points[2]", ",", [Z, X, Y, Z]),
+    "alike but for the axis": ("scan.z.raw,scan.x.raw,scan.y.raw", ",", [Z, X, Y]),
+    "surveyors": ("Point,Northing,Easting,Elevation", ",", [np.arange(60), Y, X, Z]),
+    "a height besides": ("height,z,x,y", ",", [X, Z, X, Y]),
+    "MATLAB": ("% z x y", " ", [Z, X, Y]),
     "no names of axes": ("east,north,height", ",", [X, Y, Z]),
     "numbers as pandas has them": ("0,1,2", ",", [X, Y, Z]),
 }
@@ -217,6 +247,18 @@ def test_normals_and_other_columns_by_their_names() -> None:
     assert isinstance(cloud, PointCloud) and cloud.normals is not None and not cloud.notes
     assert cloud.points.tolist() == [[1, 2, 3], [4, 5, 6]]
     assert cloud.normals.tolist() == [[0, 0, 1], [1, 0, 0]]
+
+
+@pytest.mark.parametrize("row", ["\u200b0.5 1.5 2.5", "\u20ac0.5 1.5 2.5"])
+def test_a_first_row_with_what_cannot_be_seen_is_no_title(row: str) -> None:
+    with pytest.raises(ShapeError, match=r"line 1: .* is not a number"):
+        points_of(f"{row}\n1.5 2.5 3.5\n2.5 3.5 5.5\n".encode())
+
+
+def test_a_first_row_without_its_first_number_is_counted() -> None:
+    with pytest.warns(ShapeWarning, match="1 of 61 points are not finite"):
+        shape = read_shape(b",2.50,3.50\n" + table(","), ".csv", "it", normalize=False)
+    assert isinstance(shape, PointCloud) and np.array_equal(shape.points, POINTS)
 
 
 def test_names_of_rows_as_r_writes_them() -> None:
@@ -265,6 +307,13 @@ NOT_FINITE = {
         ".csv",
     ),
     "Windows": (table(" ", points=HOLES).replace(b"nan", b"-1.#IND").replace(b" inf", b" 1.#INF00"), ".txt"),
+    "Excel": (
+        table(",", "id,x,y,z", np.c_[np.arange(60), HOLES])
+        .replace(b"nan", b"#N/A")
+        .replace(b"-inf", b"#NUM!")
+        .replace(b"inf", b"#DIV/0!"),
+        ".csv",
+    ),
     "decimal commas": (table(";", points=HOLES, comma=True), ".csv"),
     "ply": (ply_points(""), ".ply"),
     "binary ply": (ply_points("<"), ".ply"),

@@ -77,6 +77,7 @@ def test_variants(text: str, line_end: str) -> None:
         ("OFF\n-5 1 0\n", "-5 1 0 does"),
         ("OFF\nnan 1 0\n", "nan 1 0 does"),
         ("4OFF\n5 1 0\n", "4-dimensional"),
+        ("nOFF\n5\n5 1 0\n", "n-dimensional"),
         ("OFF BINARY\n", "binary OFF"),
     ],
 )

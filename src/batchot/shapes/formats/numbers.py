@@ -8,6 +8,7 @@ comments. A comma is a decimal point where something else separates the numbers 
 
 from __future__ import annotations
 
+import codecs
 import re
 from dataclasses import dataclass
 
@@ -25,7 +26,11 @@ _NEWLINE, _RETURN, _QUOTE, _HASH, _COMMA, _POINT, _SLASH, _SEMICOLON = 10, 13, 3
 _WHITE, _FEW = b" \t\v\f\0", 20  # lines with commas beyond these are looked at byte by byte
 _NONE = np.empty(0, dtype=np.int64)
 _SHOWN = 30  # characters of a token in a message
-_MISSING = re.compile(rb"[-+]?(?:1\.#(?:QNAN|SNAN|IND)\d*|nan(?:\(\w*\))?)|NA|N/A|null|none", re.IGNORECASE)
+_MISSING = re.compile(
+    rb"[-+]?(?:1\.#(?:QNAN|SNAN|IND)\d*|nan(?:\(\w*\))?)|NA|N/A|null|none|"
+    rb"#(?:N/A|NUM!|VALUE!|DIV/0!)",
+    re.IGNORECASE,
+)
 _FORTRAN = re.compile(rb"[-+]?(?:\d+\.?\d*|\.\d+)d[-+]?\d+", re.IGNORECASE)
 _INFINITE = re.compile(rb"[-+]?1\.#INF\d*", re.IGNORECASE)
 
@@ -98,6 +103,11 @@ def read_slow_numbers(data: bytes, values: Floats, slow: Ints) -> None:
 def is_missing(token: bytes) -> bool:
     """Whether a token stands for a number that is not known, as Windows, R, pandas and databases write it."""
     return not token or _MISSING.fullmatch(token) is not None
+
+
+def without_marks(data: bytes) -> bytes:
+    """The text with blanks for byte-order marks, which stand within files that were put together."""
+    return data.replace(codecs.BOM_UTF8, b"   ")
 
 
 def with_decimal_points(data: bytes, start: int = 0, keyword: bytes = b"") -> bytes:

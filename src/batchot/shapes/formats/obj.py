@@ -23,13 +23,14 @@ from batchot.shapes.formats.numbers import (
     skip_token,
     state_of,
     with_decimal_points,
+    without_marks,
 )
 from batchot.shapes.formats.polygons import polygon_mesh
 from batchot.shapes.shape import Bytes, Floats, Ints, Mesh
 
 # A vertex or a face of several lines, all but the last of which end in a backslash; comments, names of materials and of
 # files may end in one as well, which means nothing.
-_CONTINUED = re.compile(rb"(?<![^\r\n])[ \t]*[vf][ \t](?:[^\r\n#\\]*\\[ \t]*(?:\r\n|\r|\n|\Z))+")
+_CONTINUED = re.compile(rb"(?<![^\r\n])[ \t]*[vfVF][ \t](?:[^\r\n#\\]*\\[ \t]*(?:\r\n|\r|\n|\Z))+")
 _LINE_ENDS_AS_BLANKS = bytes.maketrans(b"\\\r\n", b"   ")
 _SURFACE = re.compile(rb"^[ \t]*surf[ \t]", re.MULTILINE)
 _VERTEX, _FACE, _OTHER = 0, 1, 2
@@ -37,6 +38,7 @@ _VERTEX, _FACE, _OTHER = 0, 1, 2
 
 def read_obj(data: bytes) -> Mesh:
     """The mesh in the content of an OBJ file: all its objects and groups as one surface."""
+    data = without_marks(data)
     if b"surf" in data and _SURFACE.search(data):
         raise ShapeError("has free-form surfaces (surf), which are not read; save it as triangles")
     joined = _CONTINUED.sub(_without_line_ends, data) if b"\\" in data else data
@@ -76,9 +78,9 @@ def _line_kind(buffer: Bytes, i: int) -> tuple[int, int]:
     while i < n and is_blank(buffer[i]):
         i += 1
     if i + 1 < n and (is_blank(buffer[i + 1]) or is_line_end(buffer[i + 1])):
-        if buffer[i] == 118:
+        if buffer[i] | 32 == 118:  # in capitals or not
             return _VERTEX, i + 1
-        if buffer[i] == 102:
+        if buffer[i] | 32 == 102:
             return _FACE, i + 1
     old = i + 2 < n and buffer[i] == 102 and buffer[i + 1] == 111 and is_blank(buffer[i + 2])  # fo
     if old:

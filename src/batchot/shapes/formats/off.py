@@ -15,7 +15,10 @@ from batchot.shapes.formats.polygons import too_few, triangulate
 from batchot.shapes.shape import Mesh, finite_mesh
 
 # Texture coordinates, colours and normals, named in any order, come after x y z, so they can be passed over.
-HEADER = re.compile(rb"(?:\xef\xbb\xbf)?(?:\s|#[^\r\n]*[\r\n])*(?:ST|C|N)*(4?n?)OFF(?![a-z_])", re.IGNORECASE)
+HEADER = re.compile(
+    rb"(?:\xef\xbb\xbf)?(?:\s|#[^\r\n]*[\r\n])*(?:ST|C|N(?!(?-i:(?<=n)OFF)))*(4?n?)OFF(?![a-z_])",
+    re.IGNORECASE,
+)
 _BINARY = re.compile(rb"\s*BINARY", re.IGNORECASE)
 
 

@@ -24,7 +24,7 @@ _TYPES = {
     "float": "f4", "float32": "f4", "double": "f8", "float64": "f8",
 }  # fmt: skip
 _FORMATS = {"ascii": "", "binary_little_endian": "<", "binary_big_endian": ">"}
-HEADER = re.compile(rb"ply[ \t]*(\r\n|\r|\n)")
+HEADER = re.compile(rb"(?:ply|PLY)[ \t]*(\r\n|\r|\n)")
 _END = re.compile(rb"(?<=[\r\n])end_header[ \t]*(\r\n|\r|\n|\Z)")
 _MOST_LINES = 1000  # elements and properties; each of them takes time of its own
 
@@ -82,10 +82,10 @@ def parse_ply_header(data: bytes) -> tuple[str, list[PlyElement], int]:
             case ["property", "list", count_type, kind, name] if (
                 elements and kind in _TYPES and _TYPES.get(count_type, "f")[0] in "iu"
             ):
-                entry = PlyProperty(name, _TYPES[kind], _TYPES[count_type])
+                entry = PlyProperty(name.lower(), _TYPES[kind], _TYPES[count_type])
                 elements[-1] = _extended(elements[-1], entry)
             case ["property", kind, name] if elements and kind in _TYPES:
-                elements[-1] = _extended(elements[-1], PlyProperty(name, _TYPES[kind]))
+                elements[-1] = _extended(elements[-1], PlyProperty(name.lower(), _TYPES[kind]))
             case [] | ["comment", *_] | ["obj_info", *_]:
                 pass
             case _:
@@ -166,7 +166,7 @@ def read_text_elements(
                 if element.count and columns[first:last].min() < len(is_list):
                     raise _too_few_numbers("vertex")
                 vertices = rows.table(first, last, len(is_list))[:, places]
-        elif element.name in _WITH_CORNERS:
+        elif element.name in _WITH_CORNERS and element.count:
             if not _walk_text(rows.values, starts, is_list, _corner_list(element), firsts, corners):
                 raise _too_few_numbers("face")
             lists[element.name] = Polygons(rows.values, firsts, corners)
@@ -198,13 +198,13 @@ def read_binary_elements(
                 table = np.frombuffer(data, layout, element.count, start)
                 with np.errstate(invalid="ignore"):  # a signalling NaN, which is found when all are there
                     vertices = np.column_stack([table[f"{i}"].astype(np.float64) for i in places])
-            elif element.name in _WITH_CORNERS:
+            elif element.name in _WITH_CORNERS and element.count:
                 _corner_list(element)
         else:
             count_sizes = np.array(
                 [int(entry.count_type[1:] or 0) for entry in element.properties], dtype=np.int64
             )
-            if element.name in _WITH_CORNERS:
+            if element.name in _WITH_CORNERS and element.count:
                 places = [_corner_list(element)]
             if element.count > len(data) - start:  # every entry takes a byte at least
                 raise _too_short(element)
@@ -217,7 +217,7 @@ def read_binary_elements(
                 gathered.append(_gather(buffer, firsts, corners, kinds[place]))
             if element.name == "vertex":
                 vertices = np.column_stack([numbers.astype(np.float64) for numbers in gathered])
-            elif element.name in _WITH_CORNERS:
+            elif element.name in _WITH_CORNERS and element.count:
                 values = gathered[0].astype(np.int64)
                 lists[element.name] = Polygons(values, np.cumsum(corners) - corners, corners)
         start = end

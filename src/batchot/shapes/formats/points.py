@@ -16,7 +16,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from batchot.errors import ShapeError, require
-from batchot.shapes.formats.numbers import read_rows
+from batchot.shapes.formats.numbers import read_rows, without_marks
 from batchot.shapes.formats.table import read_table
 from batchot.shapes.shape import Bytes, Floats, PointCloud, finite_cloud
 
@@ -106,7 +106,7 @@ def _parsed_header(head: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
 
 def read_text_points(data: bytes) -> PointCloud:
     """The cloud of points in text: a point a line, as XYZ, PTS, CSV and most TXT files have it."""
-    columns, named = read_table(data)
+    columns, named = read_table(without_marks(data))
     if not named:
         return cloud_of_columns(columns)
     return (

@@ -46,6 +46,7 @@ _OBJ_LINE = re.compile(rb"^[ \t]*(?:v[ \t]+[-+.\d]|f[ \t]+-?\d)", re.MULTILINE)
 _PCD_START = re.compile(rb"# \.PCD|(?:\s|#[^\n]*\n)*(?:VERSION|FIELDS|COLUMNS)[ \t]")
 _PCD_LINE = re.compile(rb"^(?:FIELDS|COLUMNS)[ \t]", re.MULTILINE)
 _NUMBER_LINE = re.compile(rb"(?:\xef\xbb\xbf)?(?:\s|(?:#|//)[^\r\n]*[\r\n])*[-+.\d]+")
+_MARK = re.compile(rb"(?:\xef\xbb\xbf)+")  # some programs write one more at every save
 _MARKS = {
     codecs.BOM_UTF32_LE: "UTF-32", codecs.BOM_UTF32_BE: "UTF-32",
     codecs.BOM_UTF16_LE: "UTF-16", codecs.BOM_UTF16_BE: "UTF-16",
@@ -115,11 +116,11 @@ def plain_text(data: bytes) -> bytes:
     if data[:1] not in (b"\xef", b"\xff", b"\xfe", b"\x00") or is_binary_stl(data):
         return data
     if data.startswith(codecs.BOM_UTF8):
-        return data[len(codecs.BOM_UTF8) :]
+        return _MARK.sub(b"", data, count=1)
     for mark, encoding in _MARKS.items():
         if data.startswith(mark):
             try:
-                return data.decode(encoding).encode()
+                return data.decode(encoding).lstrip("\ufeff").encode()
             except UnicodeDecodeError as error:
                 raise ShapeError(
                     f"begins as {encoding} text, but is none ({error.reason} at byte {error.start:,}); restore the "
@@ -131,15 +132,15 @@ def plain_text(data: bytes) -> bytes:
 def kind_of(data: bytes, ending: str) -> Kind:
     """The format of a file."""
     data = plain_text(data)
+    if is_binary_stl(data):  # the 80 bytes of its header may begin as those of any other format
+        return "stl"
     head = data[:_HEAD]
     if kind := _by_magic(head, data):
         return kind
     named = ENDINGS.get(ending)
-    if is_binary_stl(data):
-        return "stl"
     if (foreign := _foreign(head, data)) is not None:
         raise ShapeError(f"is {foreign[0]}, which is not read; {foreign[1]}")
-    is_text = b"\x00" not in head
+    is_text = b"\x00" not in head.rstrip(b"\x00")  # some file systems fill up with zeros
     if is_text and (b"v" in head or b"f" in head) and _OBJ_LINE.search(head):
         return "obj"
     if is_text and _NUMBER_LINE.match(head):
@@ -188,7 +189,7 @@ def _by_magic(head: bytes, data: bytes) -> Kind | None:
     if head.startswith(b"PK\x03\x04") and any(name.endswith(".model") for name in _members(data)):
         return "3mf"
     if head.lstrip()[:5].lower() == b"solid" and b"facet" in head.lower():
-        return None if is_binary_stl(data) else "stl"
+        return "stl"
     return None
 
 

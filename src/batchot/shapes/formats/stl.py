@@ -16,6 +16,7 @@ from batchot.errors import ShapeError
 from batchot.shapes.formats.numbers import (
     is_blank,
     is_line_end,
+    is_white,
     line_of,
     note_slow,
     parse_number,
@@ -137,6 +138,8 @@ def _parse(
         i = skip_token(buffer, i)
         word = _word_at(buffer, start, i, words)
         if numbers > 0 and word != _OUTER:
+            while i < n and not is_white(buffer[i]) and not is_line_end(buffer[i]):  # with a decimal comma
+                i += 1
             numbers -= 1
             continue
         numbers = 0

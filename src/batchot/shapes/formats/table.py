@@ -36,12 +36,18 @@ _LINE = re.compile(rb"[^\r\n]+")
 _COMMENT = re.compile(rb"(?:^|[ \t])\s*(?:#|//)")
 _WORDS = re.compile(rb'"[^"]*"|[^\s,;"]+')
 _NUMBER = re.compile(rb"[-+]?(?:\d[\d.,]*|[.,]\d+)(?:[ed][-+]?\d+)?|[-+]?inf(?:inity)?", re.IGNORECASE)
-# Of any script and with any minus; Fortran writes stars where a number does not fit.
-_LIKE_A_NUMBER = re.compile("[-+.,([\u2212\u2013\uff0d]?\\d|\\*+$")
+# Of any script, with any minus, and after what cannot be seen; Fortran writes stars where a number does not fit.
+_LIKE_A_NUMBER = re.compile(r"\W*\d|\*+$")
 # "x", "X [m]", "pos_x", "Points:0" as ParaView has it; "nx", "normal_x", "Normals:0".
-_UNIT = r"(?:[ _]*(?:coord(?:inate)?|[munck]?m|in|ft|[\[(].*))?"
-_AXES = re.compile(r"(?:p|points?|pos(?:ition)?|coord(?:inate)?s?)?[ _.:-]*([xyz]|(?<=[_:])[012])" + _UNIT)
-_NORMALS = re.compile(r"n(?:orm(?:al)?s?)?[ _.:-]*([xyz]|(?<=[_:])[012])" + _UNIT)
+_WORD = r"p|points?|pos(?:ition)?s?|coord(?:inate)?s?|loc(?:ation)?s?|vert(?:ex|ices)?"
+_UNIT = r"[munckd]?m|(?:milli|centi|deci|kilo|micro)?met(?:er|re)s?|in(?:ch(?:es)?)?|f(?:oo|ee)?t|[\[({].*"
+_AXIS = rf"[ _.:\[-]*([xyz]|(?<=[_:\[])[012])\]?(?:[ _.:/-]*(?:{_WORD}|{_UNIT})){{0,2}}"
+_AXES = re.compile(rf"(?:{_WORD})?{_AXIS}")
+_NORMALS = re.compile(rf"n(?:orm(?:al)?s?)?{_AXIS}")
+_SURVEYED = {
+    "east": "x", "easting": "x", "north": "y", "northing": "y",
+    "height": "z", "elevation": "z", "altitude": "z",
+}  # fmt: skip
 _COUNTED = 16  # rows from which on a column that counts them is no coordinate
 
 
@@ -132,11 +138,12 @@ def _plan(data: bytes) -> _Plan:
             names_of_row = _names(row)
             titles = _named_columns(names_of_row) is not None
             fields = zip(numbers, names_of_row, strict=True)
-            if len(row) >= 3 and all(known or _LIKE_A_NUMBER.match(name) for known, name in fields):
+            if len(row) >= 3 and all(number or _LIKE_A_NUMBER.match(name) for number, name in fields):
                 numbers = [True] * len(row)  # damaged ones: no title
-        if titles or not any(numbers) or (first and (not row[0] or not numbers[0] or _is_pandas_header(row))):
+        known = any(number and field for number, field in zip(numbers, row, strict=True))
+        if titles or not known or (first and (not numbers[0] or _is_pandas_header(row))):
             if not named:  # below the names of the columns may be their units
-                names, named = line, titles
+                names, named = line.lstrip(b"%!"), titles
         elif count is None and len(row) == 1 and row[0].isdigit():
             count = whole_number(row[0])
         else:
@@ -211,10 +218,26 @@ def _named_columns(names: Sequence[str]) -> tuple[int, ...] | None:
     """Columns of x, y, z, and of the normal if there are all three; ``None`` without x, y and z."""
     if len(names) < 3:
         return None
+    if len(names) == 3 and (alike := _alike(names)):
+        return alike
     points, normals = ([_find(pattern, names, axis) for axis in range(3)] for pattern in (_AXES, _NORMALS))
     if -1 in points:
-        return None
+        others = [_SURVEYED.get(name, name) for name in names]
+        return None if others == list(names) else _named_columns(others)
     return tuple(points if -1 in normals else points + normals)
+
+
+def _alike(names: Sequence[str]) -> tuple[int, ...] | None:
+    """Columns of x, y, z where the names differ in nothing else, such as "scan_z_raw"; else ``None``."""
+    rests = [
+        {name[:k] + "?" + name[k + 1 :]: axis for k, axis in enumerate(name[:64]) if axis in "xyz"}
+        for name in names
+    ]
+    for rest in rests[0]:
+        axes = [each.get(rest, "") for each in rests]
+        if sorted(axes) == ["x", "y", "z"]:
+            return tuple(axes.index(axis) for axis in "xyz")
+    return None
 
 
 def _find(pattern: re.Pattern[str], names: Sequence[str], axis: int) -> int:
@@ -233,7 +256,8 @@ def _is_number(field: bytes) -> bool:
 
 
 def _is_pandas_header(row: Sequence[bytes]) -> bool:
-    """Whether a row is 0, 1, 2 and so on: the names that a table without names gets there."""
+    """Whether a row is 0, 1, 2 and so on, perhaps after an empty name: those that a table without names gets there."""
+    row = row[not row[0] :]
     return len(row) >= 3 and list(row) == [b"%d" % k for k in range(len(row))]
 
 
@@ -252,7 +276,7 @@ def _only_counts(column: Floats) -> bool:
 def _count_rows(buffer: Bytes, i: int) -> int:
     rows = 0
     while i < len(buffer):
-        i = _skip_white(buffer, i, 0)
+        i = _skip_white(buffer, i, -1)
         if i < len(buffer) and not is_line_end(buffer[i]) and not is_comment(buffer, i):
             rows += 1
         i = skip_line(buffer, i) + 1
@@ -280,7 +304,7 @@ def _fill(
     row = 0
     n_slow = 0
     while i < n:
-        i = _skip_white(buffer, i, 0)
+        i = _skip_white(buffer, i, -1)
         if i >= n or is_line_end(buffer[i]) or is_comment(buffer, i):
             i = skip_line(buffer, i) + 1
             continue
