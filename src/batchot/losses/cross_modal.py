@@ -62,7 +62,7 @@ class CrossModalBase(nn.Module, ABC):
         return {term.name: loss for term, loss in zip(terms, losses.unbind(), strict=True)}
 
     def _found(self, *given: Any) -> tuple[tuple[Term, ...], Tensor]:
-        checked = check_batches(*given, self.ignore_label)
+        checked = check_batches(*given, ignore_label=self.ignore_label)
         terms = self._terms(checked)
         return terms, self._losses(terms, checked)  # (k,)
 
