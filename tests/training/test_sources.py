@@ -195,6 +195,8 @@ def test_a_recipe_of_one_network_takes_both(tmp_path: Path) -> None:
     splits = load_splits(both, tmp_path)
     assert (len(splits.train), len(splits.test)) == (12, 2)
     assert splits.train.draw(torch.arange(12), torch.Generator(), 0.5).shape == (12, 1, SIZE, SIZE)
+    few = load_splits(recipe({"drawn": 1, "quickdraw": 1}, folder="tuber*", limit=5), tmp_path)
+    assert (len(few.train), len(few.train.sources.of), len(few.test)) == (5, 5, 2)
     alone = load_splits(recipe("drawn", "quickdraw", folder="quickdraw"), tmp_path)
     assert (len(alone.train), len(alone.test)) == (3, 1)
     with pytest.raises(RecipeError, match="'lines' are drawn from the shapes of a cross-modal recipe"):

@@ -37,6 +37,7 @@ from batchot.towers.tower import Tower, backbone_of, channels_last, replace_back
 from batchot.training.inputs import (
     all_of,
     collection_of,
+    limited,
     load_own,
     mix_sources,
     other_sources,
@@ -144,7 +145,7 @@ def load_splits(
 
     own = lines() if source == "lines" else load_own(tower, data_root, tell=tell, progress=progress)
     if not tower.data.mixed:
-        return own
+        return limited(own, tower)
     parts = {source: own, **other_sources(tower, data_root, tell)}
     if "lines" in tower.data.shares and "lines" not in parts:
         parts["lines"] = lines()
@@ -153,7 +154,7 @@ def load_splits(
         of_set = together.get(name, {}) if each == source else {}
         of_shapes = together.get(recipe.target, {}) if each == "lines" else {}
         rename[each] = of_shapes | of_set | rename.get(each, {})
-    return mix_sources(tower, parts, rename=rename, asked=asked, tell=tell)
+    return limited(mix_sources(tower, parts, rename=rename, asked=asked, tell=tell), tower)
 
 
 def _line_drawings(

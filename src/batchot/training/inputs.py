@@ -204,11 +204,15 @@ def load_own(
         splits = few_shots(splits, recipe.data.shots, recipe.seed)
     if recipe.data.validation > 0:
         splits = held_out(splits, recipe.data.validation)
-    limit = recipe.data.limit
-    if limit is not None and limit < len(splits.train):
-        chosen = draw(len(splits.train), limit, recipe.seed)
-        splits = Splits(splits.name, splits.train.subset(chosen), splits.test)
     return splits
+
+
+def limited(splits: Splits[Any], recipe: Recipe) -> Splits[Any]:
+    """Keep so many of the training samples, whatever sources they come from, as ``data.limit`` says."""
+    limit = recipe.data.limit
+    if limit is None or limit >= len(splits.train):
+        return splits
+    return Splits(splits.name, splits.train.subset(draw(len(splits.train), limit, recipe.seed)), splits.test)
 
 
 def root_of(recipe: Recipe, data_root: Path | None) -> Path | None:
