@@ -199,7 +199,7 @@ class CrossModalBatchOTLoss(CrossModalBase):
         shape_labels: Tensor | None = None,
     ) -> dict[str, PlanReport]:
         """What the plan of every term that has pairs does, by name; see :func:`batchot.plan_report`."""
-        checked = check_batches(batches, sketch_labels, shape, shape_labels, self.ignore_label)
+        checked = check_batches(batches, sketch_labels, shape, shape_labels, ignore_label=self.ignore_label)
         terms = self._terms(checked)
         reports: dict[str, PlanReport] = {}
         for term, settings in zip(terms, self._settings_of(terms), strict=True):
@@ -263,6 +263,7 @@ def check_batches(
     sketch_labels: Tensor | None,
     shape: Tensor | None,
     shape_labels: Tensor | None,
+    *,
     ignore_label: int | None = None,
 ) -> dict[str, tuple[Tensor, Tensor]]:
     """The arguments of a call as checked batches without ignored rows, or an error that says what arrived."""
