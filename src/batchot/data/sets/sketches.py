@@ -89,9 +89,9 @@ def load_sketch_files(
         images = torch.from_numpy(pixels[usable]).unsqueeze(1)  # (n, 1, size, size)
         parts[part] = Images(images, labels, names, tuple(in_part[k].name for k in usable))
         _check_classes(name, part, in_part, parts[part], [*damaged, *blank])
-    for left, why in ((blank, "are blank and"), (damaged, "cannot be read and are")):
+    for left, why in ((blank, "are blank and left out"), (damaged, "cannot be read and are left out")):
         if left:
-            tell(f"{name}: {len(left):,} of {len(files):,} sketches {why} left out: {shorten(left)}")
+            tell(f"{name}: {len(left):,} of {len(files):,} sketches {why}: {shorten(left)}")
     if not len(parts["train"]):
         raise DataError(f"{name} has no training sketches")
     return Splits(name, parts["train"], parts["test"])
