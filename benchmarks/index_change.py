@@ -45,20 +45,20 @@ def records(x: np.ndarray, classes: np.ndarray, first: int) -> list[ShapeRecord]
         name = f"c{c:02d}/{k}.off"
         made.append(
             ShapeRecord(
-                record_id(name),
-                name,
-                f"c{c:02d}",
-                f"c{c:02d}",
-                f"/{name}",
-                None,
-                f"{k:064x}",
-                "mesh",
-                1,
-                3,
-                (1.0, 1.0, 1.0),
-                vector,
-                bytes(64),
-                bytes(256),
+                id=record_id(name),
+                name=name,
+                folder=f"c{c:02d}",
+                class_name=f"c{c:02d}",
+                path=f"/{name}",
+                member=None,
+                content=f"{k:064x}",
+                kind="mesh",
+                faces=1,
+                vertices=3,
+                size=(1.0, 1.0, 1.0),
+                vector=vector,
+                thumbnail=bytes(64),
+                preview=bytes(256),
             )
         )
     return made

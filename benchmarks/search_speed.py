@@ -47,8 +47,9 @@ def fill(store: ShapeStore, x: np.ndarray) -> float:
             name = f"c{k % 1000}/{k}.off"
             records.append(
                 ShapeRecord(
-                    record_id(name), name, f"c{k % 1000}", f"c{k % 1000}", f"/shapes/{name}", None, "0" * 64, "mesh",
-                    100, 50, (1.0, 1.0, 1.0), x[k], THUMBNAIL, PREVIEW,
+                    id=record_id(name), name=name, folder=f"c{k % 1000}", class_name=f"c{k % 1000}",
+                    path=f"/shapes/{name}", member=None, content="0" * 64, kind="mesh", faces=100, vertices=50,
+                    size=(1.0, 1.0, 1.0), vector=x[k], thumbnail=THUMBNAIL, preview=PREVIEW,
                 )
             )  # fmt: skip
         store.add(records)
