@@ -107,7 +107,8 @@ def is_missing(token: bytes) -> bool:
 
 def without_marks(data: bytes) -> bytes:
     """The text with blanks for byte-order marks, which stand within files that were put together."""
-    return data.replace(codecs.BOM_UTF8, b"   ")
+    # one byte is looked for ten times as fast as three
+    return data.replace(codecs.BOM_UTF8, b"   ") if b"\xef" in data else data
 
 
 def with_decimal_points(data: bytes, start: int = 0, keyword: bytes = b"") -> bytes:
