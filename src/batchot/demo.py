@@ -30,7 +30,7 @@ def main() -> None:
     if (options.out / "config.yaml").is_file():
         shutil.rmtree(options.out)
     recipe = load_recipe("shapes", [("epochs", str(options.epochs))])
-    messages = Messages(note=lambda text: print(text, flush=True), epoch=epoch_line(recipe), bar=True)
+    messages = Messages(note=lambda text: print(text, flush=True), epoch=epoch_line(options.out), bar=True)
     run = train(recipe, options.out, device="cpu", command="make demo", messages=messages)
     write_report(run)
     print(f"\nin {time.perf_counter() - started:.0f} seconds. Look at")

@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from batchot.cli import main
 from batchot.errors import RunError, RunInterrupted
 from batchot.training.callbacks import Checkpoints, History, Row
 from batchot.training.learner import Learner
-from batchot.training.recipe import Recipe
+from batchot.training.recipe import Recipe, RecipeError
 from batchot.training.recipes import load_recipe
 from batchot.training.run import Messages, train
 
@@ -234,3 +235,61 @@ def test_resume_without_a_run_starts_one(
     tmp_path: Path, undisturbed: tuple[Path, list[dict[str, object]]]
 ) -> None:
     assert_resumes_to(tmp_path / "run", undisturbed)
+
+
+CUT = [*OVERRIDES[1:], ("epochs", "9"), ("max_steps", str(4 * BATCHES - 1))]
+
+
+def cut_recipe(**changes: str) -> Recipe:
+    return load_recipe("digits", [*CUT, *((name, value) for name, value in changes.items())])
+
+
+@pytest.mark.parametrize(
+    ("max_steps", "steps", "epochs"), [(None, 10, 9), (89, 10, 8), (90, 10, 9), (900, 10, 9), (5, 10, 1)]
+)
+def test_whole_epochs_and_one_at_least(max_steps: int | None, steps: int, epochs: int) -> None:
+    recipe = load_recipe(
+        "digits", [("epochs", "9"), ("max_steps", "null" if max_steps is None else str(max_steps))]
+    )
+    assert recipe.for_steps(steps).epochs == epochs
+
+
+def test_a_cut_run_is_the_run_of_so_many_epochs(tmp_path: Path) -> None:
+    told: list[str] = []
+    asked = train(small_recipe(), tmp_path / "asked", device="cpu")
+    run = train(cut_recipe(), tmp_path / "run", device="cpu", messages=Messages(note=told.append))
+    assert "epochs: 3 of 10 steps, as max_steps is 39" in told
+    assert [comparable(row) for row in run.rows] == [comparable(row) for row in asked.rows]
+    assert load_recipe(str(tmp_path / "run" / "config.yaml")).epochs == run.recipe.epochs == 3
+
+
+def test_it_is_resumed_as_it_was_started_and_as_nothing_else(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+
+    def stop(row: object) -> None:
+        raise KeyboardInterrupt
+
+    whole = train(cut_recipe(), tmp_path / "whole", device="cpu")
+    with pytest.raises(KeyboardInterrupt):
+        train(cut_recipe(), out, device="cpu", messages=Messages(epoch=stop))
+    before = (out / "config.yaml").read_bytes()
+    for other in ({"max_steps": "25"}, {"max_steps": "null"}, {"epochs": "2"}):
+        with pytest.raises(RunError, match=r"--resume: (epochs|max_steps) is .* here but"):
+            train(cut_recipe(**other), out, device="cpu", resume=True)
+    run = train(cut_recipe(), out, device="cpu", resume=True)
+    assert (out / "config.yaml").read_bytes() == before
+    assert [comparable(row) for row in run.rows] == [comparable(row) for row in whole.rows]
+
+
+def test_the_command_counts_the_epochs_that_there_are(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = [f"{name}={value}" for name, value in CUT]
+    assert main(["train", "digits", *settings, "--device", "cpu", "--out", str(tmp_path / "run")]) == 0
+    out = capsys.readouterr().out
+    assert "epoch 1/3 " in out and "epoch 3/3 " in out
+
+
+def test_no_steps_are_refused() -> None:
+    with pytest.raises(RecipeError, match="max_steps"):
+        load_recipe("digits", [("max_steps", "0")])

@@ -8,6 +8,7 @@ import shlex
 import sys
 import warnings
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ from batchot.commands.common import (
     recipe_named,
     say,
 )
+from batchot.files import RunFolder
 from batchot.training.launch import Processes, ProcessesError, check_parts, processes_of
 from batchot.training.recipe import Recipe
 from batchot.training.recipes import load_recipe
@@ -37,7 +39,6 @@ from batchot.training.settings import (
 
 if TYPE_CHECKING:
     from batchot.device import Device
-    from batchot.files import RunFolder
     from batchot.training.callbacks import Row
     from batchot.training.run import TrainedRun
 
@@ -222,7 +223,7 @@ def _fit(recipe: Recipe, out: Path, where: dict[str, Any]) -> TrainedRun:
 
     out = from_first(out)  # the folder that is free there
     print(f"run folder: {out}")
-    messages = Messages(note=say, epoch=epoch_line(recipe), bar=sys.stdout.isatty())
+    messages = Messages(note=say, epoch=epoch_line(out), bar=sys.stdout.isatty())
     return train(recipe, out, messages=messages, **where)
 
 
@@ -256,9 +257,13 @@ def _free_folder(recipe: Recipe) -> Path:
     return folder
 
 
-def epoch_line(recipe: Recipe) -> Callable[[Row], None]:
+def epoch_line(out: Path) -> Callable[[Row], None]:
+    @cache
+    def epochs() -> int:  # as the run has them, which max_steps may have cut
+        return load_recipe(str(RunFolder(out).config)).epochs
+
     def tell(row: Row) -> None:
-        parts = [f"epoch {row.epoch}/{recipe.epochs}", f"loss {row.loss:.4f}"]
+        parts = [f"epoch {row.epoch}/{epochs()}", f"loss {row.loss:.4f}"]
         if row.map is not None and row.nn is not None and row.accuracy is not None:
             parts += [f"mAP {100 * row.map:.2f}", f"NN {100 * row.nn:.2f}"]
             parts += [f"accuracy {100 * row.accuracy:.2f} ({row.accuracy_by})"]

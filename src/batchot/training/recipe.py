@@ -149,12 +149,13 @@ SCALED = Where("sketches, splatted views and point networks", lambda r: _clouds(
 PRETRAINED = Where("pretrained backbones", lambda r: r.model.pretrained != "none")
 HEAD = Where("model.train=head", lambda r: r.model.train == "head")
 HEAD_FIRST = Where("model.train=head-then-all", lambda r: r.model.train == "head-then-all")
-WHOLE = Where(
-    "model.train=all and head-then-all", lambda r: _network("mvcnn", "cnn")(r) and r.model.train != "head"
-)
 ABOVE = Where(
     "training above model.frozen_layers, or of all",
     lambda r: r.model.train != "head" or r.model.frozen_layers is not None,
+)
+NORMS = Where(
+    "training above model.frozen_layers, or of all, of model.name=mvcnn and cnn",
+    lambda r: _network("mvcnn", "cnn")(r) and ABOVE.holds(r),
 )
 CHUNKS = Where("batches that are larger than a chunk", lambda r: r.batch.chunk < r.batch.size)
 
@@ -381,7 +382,7 @@ class ModelSettings:
         frozen_layers: layers of the backbone that are frozen, whose last maps are kept; those above belong to the
             head (null: all of them; efficientnet-lite0 has 18) (head)
         kept_variants: augmented forms of each training sample whose features are kept (head)
-        freeze_norm: leave statistics and factors of the backbone's batch normalisation as they are (all)
+        freeze_norm: leave statistics and factors of the backbone's batch normalisation as they are
         channels_apart: each channel of a view is a picture of its own (mvcnn)
         pooling: of the views' features (mvcnn)
         widths: widths of the fully connected layers of the metric network; the last is the embedding's
@@ -397,7 +398,7 @@ class ModelSettings:
     train: Literal["all", "head", "head-then-all"] = used(PRETRAINED, "all")
     frozen_layers: int | None = used(HEAD, None)
     kept_variants: int = used(HEAD, 0)
-    freeze_norm: bool = used(WHOLE, False)
+    freeze_norm: bool = used(NORMS, False)
     channels_apart: bool = used(MVCNN, False)
     pooling: Literal["max", "mean", "max-mean", "attention", "concat"] = used(MVCNN, "max")
     widths: tuple[int, ...] = (512, 256)
@@ -686,6 +687,7 @@ class Recipe:
             "model", and its queries are looked for among themselves
         about: one line on what the recipe does
         epochs: passes over the training samples
+        max_steps: no more training steps than these in whole epochs (one at least): fewer epochs for more samples
         seed: of the weights, the batches and the augmentation
         precision: "32", "bf16" for autocast to bfloat16, or "auto": bfloat16 where the device computes in it
         channels_last: keep images and views in channels-last order, which is faster for some networks
@@ -700,6 +702,7 @@ class Recipe:
     towers: dict[str, TowerRecipe]
     about: str = ""
     epochs: int = 5
+    max_steps: int | None = None
     seed: int = 0
     precision: Literal["32", "bf16", "auto"] = "32"
     channels_last: bool = False
@@ -712,6 +715,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         in_range(self, "", epochs=">= 1", checkpoint_minutes="> 0")
+        require(self.max_steps is None or self.max_steps >= 1, "max_steps", self.max_steps, "null or >= 1")
         require(0 <= self.seed < 2**32, "seed", self.seed, "in [0, 2^32)")
         for tower in self.towers.values():
             require(
@@ -728,6 +732,11 @@ class Recipe:
             )
         if self.several:
             _check_together(self)
+
+    def for_steps(self, steps_per_epoch: int) -> Recipe:
+        """The recipe with as many epochs as `max_steps` admits."""
+        admitted = self.epochs if self.max_steps is None else max(1, self.max_steps // steps_per_epoch)
+        return replace(self, epochs=min(self.epochs, admitted))
 
     @property
     def several(self) -> bool:

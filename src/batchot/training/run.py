@@ -8,7 +8,7 @@ import platform
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -159,6 +159,7 @@ def train(
 
     with quiet():
         data, learner, batches, evaluation = one_machine_first(prepared)
+        cut, recipe = learner.recipe.epochs < recipe.epochs, learner.recipe
         several = {**data.train, "queries": data.queries, "gallery": data.gallery}
         sets = several if recipe.several else {"training": data.train[recipe.query], "test": data.queries}
         alike: dict[str, Any] = {}
@@ -167,6 +168,8 @@ def train(
                 alike |= described(f"the {name} samples", samples.labels, data.classes)
         check_alike(alike)
         checkpoint = together(lambda: _resumable(folder, learner)) if resume else None
+        if checkpoint is not None and folder.config.is_file():
+            together(lambda: _check_same(folder, recipe))
         if rank_count() > 1:
             synchronise_norms(learner.network)
             synchronise_dropout(learner.network)
@@ -177,7 +180,10 @@ def train(
             messages.note("in float32: this device does not compute in bfloat16")
         if checkpoint is not None:
             messages.note(f"resuming from {checkpoint}")
-        if this_rank() == 0 and (not resume or not folder.config.exists()):
+        if cut:
+            steps = learner.steps_per_epoch
+            messages.note(f"epochs: {recipe.epochs} of {steps:,} steps, as max_steps is {recipe.max_steps:,}")
+        if this_rank() == 0 and (not folder.config.exists() or (checkpoint is None and (cut or not resume))):
             _write_config(folder, recipe, command, data_root)
         history, stop = History(folder, messages.epoch), StopRequest()
         trainer = _trainer(recipe, folder, accelerator, history, stop, messages)
@@ -227,16 +233,16 @@ def head_first(recipe: Recipe, out: Path, resume: bool, how: dict[str, Any]) -> 
     together(lambda: _check_folder(whole, recipe, resume))
     if this_rank() == 0 and not whole.config.exists():  # so that --resume knows the run from here on
         _write_config(whole, recipe, how["command"], how["data_root"])
-    if not _is_finished(folder, first.epochs):
+    if not _is_finished(folder):
         how["messages"].note(f"first the head, {first.epochs} epochs: {folder.root}")
         train(first, folder.root, resume=folder.config.exists(), **how)
     return folder.last
 
 
-def _is_finished(folder: RunFolder, epochs: int) -> bool:
-    if not (folder.metrics.is_file() and folder.last.is_file()):
+def _is_finished(folder: RunFolder) -> bool:
+    if not (folder.metrics.is_file() and folder.last.is_file() and folder.config.is_file()):
         return False
-    return bool(json.loads(folder.metrics.read_text()).get("epoch") == epochs)
+    return bool(json.loads(folder.metrics.read_text()).get("epoch") == load_recipe(str(folder.config)).epochs)
 
 
 def _what(recipe: Recipe) -> str:
@@ -256,15 +262,21 @@ def _check_folder(folder: RunFolder, recipe: Recipe, resume: bool) -> None:
             )
         return
     if folder.config.is_file():
-        difference = first_difference(recipe, load_recipe(str(folder.config)))
-        if difference is not None:
-            name, here, there = difference
-            raise RunError(
-                f"--resume: {name} is {here!r} here but {there!r} in {folder.config}. Leave out RECIPE and "
-                "the overrides to go on as the run was started, or give another --out for a new run"
-            )
+        # how many epochs max_steps admits is known with the samples
+        _check_same(folder, recipe, but_epochs=recipe.max_steps is not None)
     elif folder.holds_run():
         raise RunError(f"--resume: {folder.root} has no config.yaml, so it is not known which run this was")
+
+
+def _check_same(folder: RunFolder, recipe: Recipe, *, but_epochs: bool = False) -> None:
+    stored = load_recipe(str(folder.config))
+    recipe = replace(recipe, epochs=stored.epochs) if but_epochs else recipe
+    if (difference := first_difference(recipe, stored)) is not None:
+        name, here, there = difference
+        raise RunError(
+            f"--resume: {name} is {here!r} here but {there!r} in {folder.config}. Leave out RECIPE and "
+            "the overrides to go on as the run was started, or give another --out for a new run"
+        )
 
 
 def _prepare(
@@ -274,6 +286,7 @@ def _prepare(
     seen = {
         name: seen_as(input_shape(prepare[name], part), prepare[name]) for name, part in data.train.items()
     }
+    recipe = recipe.for_steps(len(sampler))
     learner = Learner(recipe, data.classes, len(sampler), seen)
     train, queries, gallery = dict(data.train), data.queries, data.gallery
     for name, part in recipe.parts.items():

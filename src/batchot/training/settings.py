@@ -15,7 +15,8 @@ from batchot.training.recipe import DataSettings, Recipe, RecipeError, TowerReci
 
 TOWER_SECTIONS = tuple(section.name for section in dataclasses.fields(TowerRecipe))
 _ORDER = (
-    *("name", "data", "about", "epochs", "seed", "precision", "channels_last", "checkpoint_minutes", "first"),
+    *("name", "data", "about", "epochs", "max_steps", "seed", "precision", "channels_last"),
+    *("checkpoint_minutes", "first"),
     *("shapes", "augment", "model", "loss", "batch", "optim", "evaluation", "together"),
 )
 
