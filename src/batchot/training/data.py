@@ -172,6 +172,7 @@ def _line_drawings(
     return load_line_drawings(
         collection,
         size=tower.data.sketch_size,
+        cameras=tower.data.drawn_from,
         folder=view_folder(),
         hand=Hand.of(tower.augment.hand),
         progress=progress,

@@ -127,6 +127,7 @@ OF_FOLDERS = Where("data=folder and drawings", lambda r: r.data.name == "folder"
 READ = Where("sets that are read", lambda r: r.data.name not in ("digits", "library", "line-drawings"))
 MIXED = Where("sketches of several sources", lambda r: r.data.mixed)
 BESIDE = Where("train_on=quickdraw", lambda r: "quickdraw" in r.data.shares and r.data.name != "quickdraw")
+LINES = Where("line drawings", lambda r: r.data.drawn and "lines" in r.data.shares)
 QUICKDRAW = Where("quickdraw", lambda r: "quickdraw" in {*r.data.shares, r.data.name})
 STROKES = Where(
     "sketches of quickdraw and lines", lambda r: r.data.drawn and not {*r.data.shares} <= {"drawn"}
@@ -189,6 +190,8 @@ class DataSettings:
             training shapes of a cross-modal recipe; "both", drawn and lines as many as there are; or several, each
             with its share of a batch: {drawn: 1, quickdraw: 0.5}. An epoch shows each of the first about once. The
             test is always on those of the data set
+        drawn_from: cameras from which shapes draw themselves: drawing-12 for what stands, drawing-18 for parts, which
+            are drawn face on and lying as well
         quickdraw: where in --data-root the .ndjson files of Quick, Draw! lie, or an absolute path; * stands for
             any letters
         per_class: read so many drawings of each class of Quick, Draw! (0: all)
@@ -205,6 +208,7 @@ class DataSettings:
     folder: str | None = used(READ, None)
     image_size: int | None = used(OF_FOLDERS, None)
     train_on: Literal["drawn", "quickdraw", "lines", "both"] | dict[str, float] = used(DRAWN, "drawn")
+    drawn_from: Literal["drawing-12", "drawing-18"] = used(LINES, "drawing-12")
     quickdraw: str = used(BESIDE, "quickdraw*")
     per_class: int = used(QUICKDRAW, 1000)
     rename: dict[str, dict[str, str]] = used(MIXED, {})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import numpy as np
@@ -39,7 +39,7 @@ def check_fit(fit: float | None, cameras: Cameras) -> None:
         )
 
 
-CameraSet = Literal["circle-12", "dodecahedron-20", "box-6", "drawing-12"]
+CameraSet = Literal["circle-12", "dodecahedron-20", "box-6", "drawing-12", "drawing-18"]
 CAMERA_SETS: tuple[str, ...] = get_args(CameraSet)
 DEFAULT_DISTANCE = 3.0  # near enough for a perspective that is seen, far enough not to distort the shape
 
@@ -125,6 +125,12 @@ def make_cameras(name: str) -> Cameras:
         from_sides, between = ring(12, elevation=5.0), ring(12, elevation=20.0)
         between[::3] = from_sides[::3]
         return cameras_from_eyes(between, name=name, distance=math.inf)
+    if name == "drawing-18":
+        # Parts are drawn face on or lying: from above and below, and each of the four sides turned a quarter.
+        standing, faces = make_cameras("drawing-12"), make_cameras("box-6").rotations
+        right, up, back = faces[:4].transpose(1, 0, 2)
+        lying = np.stack([-up, right, back], axis=1) + 0.0
+        return replace(standing, name=name, rotations=np.concatenate([standing.rotations, faces[4:], lying]))
     raise ValueError(f"no cameras are called {name!r}; there are {', '.join(CAMERA_SETS)}")
 
 
