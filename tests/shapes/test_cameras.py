@@ -20,6 +20,7 @@ def test_rotations_are_right_handed_and_upright(name: str) -> None:
     R = make_cameras(name).rotations
     np.testing.assert_allclose(R @ R.transpose(0, 2, 1), np.broadcast_to(np.eye(3), R.shape), atol=1e-14)
     np.testing.assert_allclose(np.linalg.det(R), 1.0)
+    R = R[:14] if name == "drawing-18" else R  # those after lie on purpose
     sideways = np.abs(R[:, 2, 2]) < 1 - 1e-9
     np.testing.assert_allclose(R[sideways, 0, 2], 0.0, atol=1e-14)  # right is level
     assert (R[sideways, 1, 2] > 0).all()  # up is up
@@ -31,6 +32,17 @@ def test_circle() -> None:
     np.testing.assert_allclose(cameras.eyes[:, 2], 0.5)  # sin 30
     azimuth = np.degrees(np.arctan2(cameras.eyes[:, 1], cameras.eyes[:, 0])) % 360
     np.testing.assert_allclose((azimuth + 1e-9) % 360, np.arange(12) * 30 + 1e-9, atol=1e-8)
+
+
+def test_parts_are_drawn_as_they_stand_face_on_and_lying() -> None:
+    cameras = make_cameras("drawing-18")
+    assert len(cameras) == 18 and math.isinf(cameras.distance)
+    np.testing.assert_array_equal(cameras.rotations[:12], make_cameras("drawing-12").rotations)
+    np.testing.assert_array_equal(cameras.eyes[12:14], [[0, 0, 1], [0, 0, -1]])
+    np.testing.assert_array_equal(cameras.eyes[14:], [[1, 0, 0], [-1, 0, 0], [0, 1, 0], [0, -1, 0]])
+    top = cameras.project([[0.0, 0.0, 0.5]], size=100)[14:, 0]  # of something that stands along z
+    np.testing.assert_allclose(top[:, 0], 25)  # half way to the left
+    np.testing.assert_allclose(top[:, 1], 50)
 
 
 def test_dodecahedron() -> None:

@@ -220,8 +220,11 @@ def test_a_process_that_dies_once_and_a_library_that_prints_do_no_harm(tmp_path:
     np.testing.assert_array_equal(cache.load(loud), render_source(two, SETTINGS))
 
 
+MANY = 60  # shapes: more than are drawn before a busy machine looks whether some are there
+
+
 def test_killed_half_way_it_goes_on_to_the_same_bytes(tmp_path: Path) -> None:
-    sources = write_tetrahedra(tmp_path / "shapes", 12)
+    sources = write_tetrahedra(tmp_path / "shapes", MANY)
     undisturbed = start_script(tmp_path / "a", tmp_path / "shapes")
     process = start_script(tmp_path / "b", tmp_path / "shapes")
     try:
@@ -230,9 +233,9 @@ def test_killed_half_way_it_goes_on_to_the_same_bytes(tmp_path: Path) -> None:
         process.send_signal(signal.SIGKILL)
         process.wait()
         done = files(tmp_path / "b")
-        assert 3 <= len(done) < 12
+        assert 3 <= len(done) < MANY
         out, error = undisturbed.communicate(timeout=120)
-        assert out.split() == ["12", "12"], error
+        assert out.split() == [str(MANY)] * 2, error
     finally:
         process.kill()
         undisturbed.kill()
@@ -241,7 +244,7 @@ def test_killed_half_way_it_goes_on_to_the_same_bytes(tmp_path: Path) -> None:
     half = len(files(tmp_path / "b"))
     assert half <= len(done) + 1
     cache = render(sources, tmp_path / "b")
-    assert (len(cache), cache.n_rendered) == (12, 12 - half)
+    assert (len(cache), cache.n_rendered) == (MANY, MANY - half)
     assert files(tmp_path / "a") == files(tmp_path / "b")
 
 
@@ -259,14 +262,14 @@ def interrupt(process: subprocess.Popen[str], *, once: Callable[[], bool]) -> No
 
 
 def test_interrupted_it_stops_all_processes_and_goes_on_later(tmp_path: Path) -> None:
-    sources = write_tetrahedra(tmp_path / "shapes", 12)
+    sources = write_tetrahedra(tmp_path / "shapes", MANY)
     process = start_script(tmp_path, tmp_path / "shapes", processes=2)
     interrupt(process, once=lambda: len(files(tmp_path)) >= 2)
     assert not list((tmp_path / "views" / SETTINGS.digest / "parts").iterdir())
     there = len(files(tmp_path))
-    assert 2 <= there < 12
+    assert 2 <= there < MANY
     cache = render(sources, tmp_path)
-    assert (len(cache), cache.n_rendered) == (12, 12 - there)
+    assert (len(cache), cache.n_rendered) == (MANY, MANY - there)
 
 
 def test_interrupted_it_does_not_wait_for_a_shape_that_hangs(tmp_path: Path) -> None:
