@@ -207,7 +207,7 @@ def test_folder_of_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
             folder.mkdir(parents=True)
             for i in range(8):
                 Image.new("RGB", (20, 12), (shade + i, shade, shade - i)).save(folder / f"{i}.png")
-    arguments = ["--data-root", str(tmp_path / "data"), "--out", str(tmp_path / "out"), "--epochs=2"]
+    arguments = ["--data-root", str(tmp_path / "data"), "--out", str(tmp_path / "out"), "--epochs=6"]
     small = ["batch.size=8", "--device=cpu", "data.image_size=32", "model.widths=[16,8]"]
     assert main(["train", "folder", *arguments, *small]) == 0
     assert "pretrained: package" in (tmp_path / "out" / "config.yaml").read_text()
