@@ -241,7 +241,7 @@ CUT = [*OVERRIDES[1:], ("epochs", "9"), ("max_steps", str(4 * BATCHES - 1))]
 
 
 def cut_recipe(**changes: str) -> Recipe:
-    return load_recipe("digits", [*CUT, *((name, value) for name, value in changes.items())])
+    return load_recipe("digits", [*CUT, *changes.items()])
 
 
 @pytest.mark.parametrize(

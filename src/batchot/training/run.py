@@ -168,7 +168,7 @@ def train(
                 alike |= described(f"the {name} samples", samples.labels, data.classes)
         check_alike(alike)
         checkpoint = together(lambda: _resumable(folder, learner)) if resume else None
-        if checkpoint is not None and folder.config.is_file():
+        if checkpoint is not None and recipe.max_steps is not None:
             together(lambda: _check_same(folder, recipe))
         if rank_count() > 1:
             synchronise_norms(learner.network)
